@@ -1,0 +1,1 @@
+"""The offline factory of a recommender system: raw exposure events to published artifacts."""

@@ -1,0 +1,1 @@
+"""The artifacts: pure Polars, no Dagster, no files, no clock."""

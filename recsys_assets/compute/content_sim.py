@@ -1,0 +1,49 @@
+"""Tags of the catalog's items."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+# Lower case is taken letter by letter, as the online service does: a final sigma has no form of its own and
+# a dotted capital I becomes i. Polars would write the one as U+03C2 and the other as two characters.
+_LOWER_FIRST: Final = {"\u03a3": "\u03c3", "\u0130": "i"}
+
+
+def normalise_tags(catalog: pl.LazyFrame, *, surface: str, max_items: int) -> pl.LazyFrame:
+    """List the tags of the items that belong to a surface.
+
+    Args:
+        catalog: `item_id`, `tags` (list of text, each with any number of tags) and `namespace` (String),
+            in catalog order.
+        surface: rows of another, non-empty namespace are left out.
+        max_items: rows kept, by item ascending, at least 1.
+
+    Returns:
+        Contract `content_sim`: one row per catalog row that has a tag, by item_id ascending and otherwise
+        in catalog order. An empty catalog gives no rows.
+
+    Raises:
+        ValueError: `max_items` is below 1.
+    """
+    if max_items < 1:
+        raise ValueError(f"need at least 1: {max_items=}")
+    tag = pl.element().str.replace_many(_LOWER_FIRST).str.to_lowercase().str.strip_chars()
+    return (
+        catalog.with_columns(pl.col("item_id", "namespace").fill_null("").str.strip_chars())
+        .filter(pl.col("item_id") != "", pl.col("namespace").is_in(["", surface]))
+        .select(
+            "item_id",
+            pl.col("tags")
+            .list.join(",", ignore_nulls=True)
+            .fill_null("")
+            .str.replace_all("[;|]", ",")
+            .str.split(",")
+            .list.eval(tag.filter(tag != ""))
+            .list.unique(maintain_order=True),
+        )
+        .filter(pl.col("tags").list.len() > 0)
+        .sort("item_id", maintain_order=True)
+        .head(max_items)
+    )

@@ -1,0 +1,336 @@
+"""`surfaces.yaml` as pydantic models: what is built for whom, from where, within which limits.
+
+`load_config` is the only reader of the file and of the two environment variables `RECSYS_CONFIG` and
+`RECSYS_ROOT`. Every mistake in the file is reported at once, each with file, surface and key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from recsys_assets.errors import ConfigError
+
+CONFIG_VARIABLE = "RECSYS_CONFIG"
+ROOT_VARIABLE = "RECSYS_ROOT"
+PACKAGED_CONFIG = Path(__file__).with_name("surfaces.yaml")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_OBJECT_STORES = ("s3://", "gs://", "az://")
+
+
+def _one_path_segment(value: str) -> str:
+    """Refuse what would leave its folder, or break a URI, as a path segment."""
+    if value.strip() != value or not value:
+        raise ValueError("must not be empty or begin or end with white space")
+    if value in {".", ".."} or "/" in value or "\\" in value or _CONTROL.search(value):
+        raise ValueError("must be one path segment: no '/', '\\', '.', '..', control characters")
+    return value
+
+
+def _local_path(value: str) -> str:
+    if value.startswith(_OBJECT_STORES):
+        raise ValueError("object stores are not supported yet: use a directory or a file")
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
+Segment = Annotated[str, AfterValidator(_one_path_segment)]
+LocalPath = Annotated[str, AfterValidator(_local_path)]
+AtLeastZero = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1, strict=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Popularity(_Model):
+    """Most exposed items."""
+
+    top_n: AtLeastOne = Field(1000, description="Items kept, the most exposed first.")
+
+
+class Cooc(_Model):
+    """Items seen in the same sessions."""
+
+    max_neighbours: AtLeastOne = Field(50, description="Neighbours kept per item.")
+    min_support: AtLeastOne = Field(2, description="Sessions a pair needs to be kept.")
+    max_items: AtLeastOne = Field(
+        1000, description="Items with a list of neighbours; those in the most sessions stay."
+    )
+
+
+class Implicit(_Model):
+    """Exposures per user and item."""
+
+    top_n: AtLeastOne = Field(500, description="Items kept per user.")
+
+
+class SessionSeq(_Model):
+    """Items that follow another item of the same user."""
+
+    top_n: AtLeastOne = Field(500, description="Items kept per user.")
+
+
+class ContentSim(_Model):
+    """Tags per catalog item."""
+
+    max_items: AtLeastOne = Field(100_000, description="Catalog items kept, by id ascending.")
+
+
+class Artifacts(_Model):
+    """The artifact kinds to build; a kind left out is not built, `{}` means its defaults."""
+
+    popularity: Popularity | None = Field(None, description="Exposures per item.")
+    cooc: Cooc | None = Field(None, description="Neighbours per item by shared sessions.")
+    implicit: Implicit | None = Field(None, description="Exposures per user and item.")
+    session_seq: SessionSeq | None = Field(None, description="Next items per user.")
+    content_sim: ContentSim | None = Field(None, description="Tags per catalog item.")
+
+    @model_validator(mode="after")
+    def _something_is_built(self) -> Self:
+        if not self.kinds:
+            raise ValueError("enable at least one kind, for example `popularity: {}`")
+        return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The enabled kinds, in the order of this model."""
+        return tuple(kind for kind in type(self).model_fields if getattr(self, kind) is not None)
+
+
+class Source(_Model):
+    """Where the raw exposure events of a surface land."""
+
+    type: Literal["jsonl"] = Field("jsonl", description="Raw exposure events v1, one object a line.")
+    path: LocalPath = Field(description="The directory that `pattern` starts from.")
+    pattern: str = Field(
+        "{tenant}/{surface}/exposure.{day}*.jsonl*",
+        description=(
+            "Glob of one day's files below `path`: plain, .gz or .zst, any number of parts. "
+            "{tenant}, {surface} and {day} (YYYY-MM-DD) are filled in."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _pattern_selects_one_day(self) -> Self:
+        names = set(re.findall(r"\{([^{}]*)\}", self.pattern))
+        if unknown := names - {"tenant", "surface", "day"}:
+            raise ValueError(f"pattern: unknown placeholder {sorted(unknown)}")
+        if "day" not in names:
+            raise ValueError("pattern: needs {day}, otherwise every day would read every file")
+        if self.pattern.startswith("/") or ".." in Path(self.pattern).parts:
+            raise ValueError("pattern: must stay below `path`")
+        return self
+
+
+class Catalog(_Model):
+    """The item catalog that content_sim reads."""
+
+    path: LocalPath = Field(description="A .csv or .jsonl file, told apart by the suffix.")
+
+    @model_validator(mode="after")
+    def _known_suffix(self) -> Self:
+        if Path(self.path).suffix.lower() not in {".csv", ".jsonl"}:
+            raise ValueError("path: must end in .csv or .jsonl")
+        return self
+
+
+class Guardrails(_Model):
+    """Limits of one day. Exceeding one fails a blocking check; nothing is cut silently."""
+
+    min_events: AtLeastZero = Field(
+        1, description="Fewest canonical events a day needs; 0 publishes empty days."
+    )
+    max_events: AtLeastOne = Field(100_000_000, description="Most canonical events in a day.")
+    max_sessions: AtLeastOne = Field(10_000_000, description="Most distinct sessions in a day.")
+    max_distinct_items: AtLeastOne = Field(5_000_000, description="Most distinct items in a day.")
+    max_users: AtLeastOne = Field(10_000_000, description="Most distinct users in a day.")
+    max_items_per_session: AtLeastOne = Field(
+        200, description="Distinct items above which a session is left out of cooc."
+    )
+    max_oversized_session_share: Share = Field(
+        0.01, description="Largest share of sessions that may be left out of cooc that way."
+    )
+    max_rejected_share: Share = Field(
+        0.01, description="Largest share of a day's raw lines that may be refused."
+    )
+    max_artifact_bytes: AtLeastOne = Field(
+        10_000_000, description="Largest artifact document, the online service's default limit."
+    )
+
+
+class Surface(_Model):
+    """One place where recommendations are shown, of one tenant."""
+
+    tenant: Segment = Field(description="The tenant, one path segment.")
+    surface: Segment = Field(description="The surface, one path segment.")
+    segment: Segment = Field("default", description="A label in the artifact documents.")
+    start_date: date = Field(description="First day, UTC.")
+    end_date: date | None = Field(None, description="Day after the last one; null is open.")
+    source: Source = Field(description="Where raw exposure events land.")
+    catalog: Catalog | None = Field(None, description="Required when content_sim is built.")
+    window_days: AtLeastOne = Field(
+        1, description="Days the event-based artifacts look back on, the day itself included."
+    )
+    artifacts: Artifacts = Field(description="The artifact kinds to build.")
+    guardrails: Guardrails = Field(
+        default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.artifacts.content_sim and not self.catalog:
+            raise ValueError("artifacts.content_sim needs a catalog: add `catalog: {path: ...}`")
+        if self.end_date and self.end_date <= self.start_date:
+            raise ValueError(f"end_date {self.end_date} must come after {self.start_date}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """`tenant/surface`, as people write it."""
+        return f"{self.tenant}/{self.surface}"
+
+    @property
+    def group(self) -> str:
+        """`tenant__surface`, the Dagster asset group; Dagster allows only letters, digits and _."""
+        return re.sub(r"[^A-Za-z0-9_]", "_", f"{self.tenant}__{self.surface}")
+
+
+class Config(_Model):
+    """The whole of surfaces.yaml."""
+
+    root: LocalPath = Field(description="Where everything is written; $RECSYS_ROOT wins.")
+    surfaces: list[Surface] = Field(min_length=1, description="What is built, for whom.")
+
+    @model_validator(mode="after")
+    def _surfaces_are_distinct(self) -> Self:
+        seen: dict[str, str] = {}
+        for surface in self.surfaces:
+            if surface.group in seen:
+                other = seen[surface.group]
+                raise ValueError(
+                    f"surface {surface.name} is listed twice"
+                    if other == surface.name
+                    else f"surfaces {other} and {surface.name} share the group {surface.group}"
+                )
+            seen[surface.group] = surface.name
+        return self
+
+    def surface(self, name: str) -> Surface:
+        """Return the surface called `tenant/surface`, or raise ConfigError listing the known ones."""
+        for surface in self.surfaces:
+            if surface.name == name:
+                return surface
+        known = ", ".join(surface.name for surface in self.surfaces)
+        raise ConfigError(f"no surface {name!r} in the configuration; there are: {known}")
+
+
+def load_config(path: str | Path | None = None) -> Config:
+    """Read and check the configuration; every path in the result is absolute.
+
+    Args:
+        path: the file; None means `$RECSYS_CONFIG`, else the packaged demo. `$RECSYS_ROOT` replaces
+            `root` and, being typed in a shell, is relative to the working directory.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and key.
+    """
+    file = Path(path or os.environ.get(CONFIG_VARIABLE) or PACKAGED_CONFIG).absolute()
+    raw = _read_yaml(file)
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
+        raise ConfigError(f"{file}:\n{problems}") from None
+    return _with_absolute_paths(config, file.parent)
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    def absolute(path: str) -> str:
+        # normpath, not resolve: a symlinked data directory keeps the name people gave it.
+        return os.path.normpath(folder / path)
+
+    surfaces = [
+        surface.model_copy(
+            update={
+                "source": surface.source.model_copy(update={"path": absolute(surface.source.path)}),
+                "catalog": surface.catalog
+                and surface.catalog.model_copy(update={"path": absolute(surface.catalog.path)}),
+            }
+        )
+        for surface in config.surfaces
+    ]
+    from_environment = os.environ.get(ROOT_VARIABLE)
+    if from_environment and from_environment.startswith(_OBJECT_STORES):
+        raise ConfigError(f"${ROOT_VARIABLE}: object stores are not supported yet: use a directory")
+    root = os.path.abspath(from_environment) if from_environment else absolute(config.root)
+    return config.model_copy(update={"root": root, "surfaces": surfaces})
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a repeated key, which the stock loader would overwrite silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"repeated key {key!r}", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file}: cannot be read ({error}). Set ${CONFIG_VARIABLE} to your surfaces.yaml."
+        ) from None
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not valid YAML: {error}") from None
+
+
+def _explain(raw: Any, problem: Any) -> str:
+    """Write one pydantic problem as `surface tenant/surface: key: what is wrong`."""
+    where: list[Any] = list(problem["loc"])
+    prefix = ""
+    if where[:1] == ["surfaces"] and len(where) > 1:
+        entry = raw["surfaces"][where[1]]
+        named = isinstance(entry, dict) and entry.get("tenant") and entry.get("surface")
+        name = f"{entry['tenant']}/{entry['surface']}" if named else f"number {where[1] + 1}"
+        prefix, where = f"surface {name}: ", where[2:]
+    key = ".".join(map(str, where))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = f"unknown key{_suggest(where)}"
+    elif problem["type"] == "missing":
+        message = "is required"
+    elif not problem["type"].startswith("value_error"):
+        message = f"{message}, got {problem['input']!r}"
+    return prefix + (f"{key}: " if key else "") + message
+
+
+def _suggest(where: list[Any]) -> str:
+    models: tuple[type[_Model], ...] = (
+        Config, Surface, Source, Catalog, Guardrails, Artifacts, Popularity, Cooc, Implicit,
+        SessionSeq, ContentSim,
+    )  # fmt: skip
+    names = {name for model in models for name in model.model_fields}
+    close = difflib.get_close_matches(str(where[-1]), names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,45 @@
+"""The map: what Dagster loads. One set of assets per surface of surfaces.yaml, one IO manager per layer.
+
+    raw_events ──► canonical_events ──► popularity  ─┐
+    (external)          │          ├──► cooc         │
+                        │          ├──► implicit     ├──► manifest
+    catalog ────────────┼──────────┴──► session_seq  │
+    (external)          └─────────────► content_sim ─┘
+
+The configuration is read when this module is loaded; a mistake in it is shown by `dg check defs` and in the UI.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from recsys_assets.config import Config, load_config
+from recsys_assets.errors import ConfigError
+from recsys_assets.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
+from recsys_assets.surface import build_surface
+
+
+def build_definitions(config: Config) -> dg.Definitions:
+    """Build the definitions of every surface of a configuration."""
+    shared = dg.Definitions(
+        resources={
+            "canonical_io": CanonicalIOManager(root=config.root),
+            "artifact_io": ArtifactIOManager(root=config.root),
+            "manifest_io": ManifestIOManager(root=config.root),
+        },
+        # One process a run: starting one per step costs 3 to 5 s each, and Polars uses every core anyway.
+        executor=dg.in_process_executor,
+    )
+    surfaces = [build_surface(surface, root=config.root) for surface in config.surfaces]
+    return dg.Definitions.merge(shared, *surfaces)
+
+
+def _load() -> dg.Definitions:
+    try:
+        return build_definitions(load_config())
+    except ConfigError as error:
+        # Dagster shows this type as a mistake in the definitions, without our stack.
+        raise dg.DagsterInvalidDefinitionError(str(error)) from None
+
+
+defs = _load()

@@ -1,0 +1,1 @@
+"""The real data set of the README."""

@@ -1,0 +1,259 @@
+"""Artifact frame to artifact document v1 and its version.
+
+The names inside the document belong to the online service and are spelled here only. A document is written
+and hashed in one pass over slices of the frame, so memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import polars as pl
+
+from recsys_assets.errors import StorageError
+
+DOCUMENT_FORMAT: Final = 1
+_SLICE_ROWS: Final = 100_000
+_BLOCK_BYTES: Final = 2**20
+# `build` is the last member; the version is that of the document with this in its place.
+_BUILD_KEY: Final = b'"build":'
+_UNBUILT: Final = b'{"built_at":"","version":""}}'
+
+# What Go's encoding/json escapes, besides control characters.
+_ESCAPES: Final = {
+    "\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f",
+    "<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029",
+}  # fmt: skip
+_ESCAPES_ALL: Final = {
+    **{chr(code): f"\\u{code:04x}" for code in range(32)},
+    **_ESCAPES,
+}
+_NEEDS_ESCAPE: Final = r'[\x00-\x1f"\\<>&\x{2028}\x{2029}]'
+_NEEDS_ESCAPE_PATTERN: Final = re.compile(_NEEDS_ESCAPE.replace(r"\x{", r"\u").replace("}", ""))
+
+
+@dataclass(frozen=True)
+class Window:
+    """Whole UTC days, `end` exclusive."""
+
+    start: date
+    end: date
+
+    @classmethod
+    def ending_with(cls, day: date, *, days: int) -> Window:
+        """Return the `days` days of which `day` is the last."""
+        return cls(day - timedelta(days=days - 1), day + timedelta(days=1))
+
+    def to_json(self) -> dict[str, str]:
+        """Return the RFC 3339 form of both ends."""
+        return {"start": f"{self.start}T00:00:00Z", "end": f"{self.end}T00:00:00Z"}
+
+    @classmethod
+    def from_json(cls, window: dict[str, str]) -> Window:
+        """Read what `to_json` wrote."""
+        return cls(date.fromisoformat(window["start"][:10]), date.fromisoformat(window["end"][:10]))
+
+
+@dataclass(frozen=True)
+class DocumentHead:
+    """What a document says of itself before its list."""
+
+    kind: str
+    tenant: str
+    surface: str
+    segment: str
+    window: Window
+
+    def to_bytes(self) -> bytes:
+        """Return the document up to its list."""
+        members = {
+            "v": DOCUMENT_FORMAT,
+            "artifact_type": self.kind,
+            "tenant": self.tenant,
+            "surface": self.surface,
+            "segment": self.segment,
+            "window": self.window.to_json(),
+        }
+        return (
+            "{" + ",".join(f'"{key}":{_to_json(value)}' for key, value in members.items()) + ","
+        ).encode()
+
+
+@dataclass(frozen=True)
+class RenderedDocument:
+    """A document on disk."""
+
+    head: DocumentHead
+    path: Path
+    version: str
+    source_hash: str
+    size_bytes: int
+    built_at: datetime
+
+
+def render(
+    frame: pl.DataFrame, head: DocumentHead, path: Path, *, source_hash: str, built_at: datetime
+) -> RenderedDocument:
+    """Write the document of an artifact frame to `path` and return its version.
+
+    Args:
+        frame: contract of `head.kind`, in published order.
+        head: the document's first members.
+        path: a file to create.
+        source_hash: fingerprint of what the frame was computed from; not part of the version.
+        built_at: UTC; not part of the version.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("xb") as file:
+        for piece in _pieces(frame, head):
+            digest.update(piece)
+            size += file.write(piece)
+        digest.update(_UNBUILT)
+        version = digest.hexdigest()
+        build = {
+            "built_at": built_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "version": version,
+            "source_hash": source_hash,
+        }
+        size += file.write(f"{_to_json(build)}}}".encode())
+    return RenderedDocument(head, path, version, source_hash, size, built_at)
+
+
+def stored_version(file: BinaryIO, size_bytes: int) -> str:
+    """Recompute the version of a stored document from its bytes, in bounded memory.
+
+    Raises:
+        StorageError: there is no `build` member at the end, so this is no artifact document.
+    """
+    file.seek(max(0, size_bytes - 4096))
+    tail = file.read()
+    found = tail.rfind(_BUILD_KEY)
+    if found < 0:
+        raise StorageError("no build member at the end: not an artifact document, or cut short")
+    remaining = size_bytes - len(tail) + found + len(_BUILD_KEY)
+    try:
+        json.loads(b"{" + tail[found:])
+    except ValueError:
+        raise StorageError("the build member is damaged, or the document is cut short") from None
+    digest = hashlib.sha256()
+    file.seek(0)
+    while remaining:
+        block = file.read(min(_BLOCK_BYTES, remaining))
+        digest.update(block)
+        remaining -= len(block)
+    digest.update(_UNBUILT)
+    return digest.hexdigest()
+
+
+def _pieces(frame: pl.DataFrame, head: DocumentHead) -> Iterator[bytes]:
+    key, rows = _LISTS[head.kind]
+    yield head.to_bytes() + f'"{key}":['.encode()
+    for start in range(0, frame.height, _SLICE_ROWS):
+        # One row more on each side shows where an owner's list begins and ends.
+        before = 1 if start else 0
+        context = frame.slice(start - before, _SLICE_ROWS + before + 1)
+        text = rows(context).slice(before, _SLICE_ROWS).str.join("").item()
+        yield text.encode().removeprefix(b"," if not start else b"")
+    yield b"]," + _BUILD_KEY
+
+
+def _member(column: str, key: str | None = None) -> list[pl.Expr]:
+    return [pl.lit(f'"{key or column}":'), _quoted(column)]
+
+
+def _popularity(frame: pl.DataFrame) -> pl.Series:
+    return frame.select(
+        pl.concat_str(pl.lit(",{"), *_member("item_id"), pl.lit(',"count":'), "count", pl.lit("}"))
+    ).to_series()
+
+
+def _content_sim(frame: pl.DataFrame) -> pl.Series:
+    quoted = pl.concat_str(pl.lit('"'), _escaped(pl.element()), pl.lit('"'))
+    return frame.select(
+        pl.concat_str(
+            pl.lit(",{"),
+            *_member("item_id"),
+            pl.lit(',"tags":['),
+            pl.col("tags").list.eval(quoted).list.join(","),
+            pl.lit("]}"),
+        )
+    ).to_series()
+
+
+def _nested(owner: str, entry: str, number: str) -> Callable[[pl.DataFrame], pl.Series]:
+    """Build the writer of `{owner, items: [{item_id, number}]}`, one frame row per entry."""
+
+    def rows(frame: pl.DataFrame) -> pl.Series:
+        first = (pl.col(owner) != pl.col(owner).shift()).fill_null(value=True)
+        last = (pl.col(owner) != pl.col(owner).shift(-1)).fill_null(value=True)
+        opening = pl.concat_str(pl.lit(",{"), *_member(owner), pl.lit(',"items":['))
+        value = _number_text(frame.get_column(number))
+        item = pl.concat_str(
+            pl.lit("{"), *_member(entry, "item_id"), pl.lit(f',"{number}":'), value, pl.lit("}")
+        )
+        return frame.select(
+            pl.concat_str(
+                pl.when(first).then(opening).otherwise(pl.lit(",")),
+                item.fill_null(""),
+                pl.when(last).then(pl.lit("]}")).otherwise(pl.lit("")),
+            )
+        ).to_series()
+
+    return rows
+
+
+_LISTS: Final[dict[str, tuple[str, Callable[[pl.DataFrame], pl.Series]]]] = {
+    "popularity": ("items", _popularity),
+    "cooc": ("neighbors", _nested("item_id", "neighbour_id", "count")),
+    "implicit": ("users", _nested("user_id", "item_id", "score")),
+    "session_seq": ("users", _nested("user_id", "item_id", "score")),
+    "content_sim": ("items", _content_sim),
+}
+
+
+def _escaped(text: pl.Expr) -> pl.Expr:
+    # Looking first is cheaper than replacing: ids that need an escape are rare.
+    return (
+        pl.when(text.str.contains(_NEEDS_ESCAPE))
+        .then(text.str.replace_many(_ESCAPES_ALL))
+        .otherwise(text)
+    )
+
+
+def _quoted(column: str) -> pl.Expr:
+    return pl.concat_str(pl.lit('"'), _escaped(pl.col(column)), pl.lit('"'))
+
+
+def _number_text(numbers: pl.Series) -> pl.Series:
+    """Write numbers as Go does: integers without a fraction, other floats as the shortest that reads back."""
+    whole = numbers.cast(pl.Int64, strict=False)
+    if numbers.dtype == pl.Int64 or ((whole == numbers) | numbers.is_null()).all():
+        return whole.cast(pl.String)
+    return pl.Series([None if n is None else _float_text(n) for n in numbers], dtype=pl.String)
+
+
+def _float_text(number: float) -> str:
+    if number == 0 or 1e-6 <= abs(number) < 1e21:
+        text = format(Decimal(repr(number)), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    mantissa, exponent = repr(number).split("e")
+    return f"{mantissa}e{int(exponent):+d}"
+
+
+def _to_json(value: object) -> str:
+    """Return compact JSON with Go's escapes."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if not _NEEDS_ESCAPE_PATTERN.search(text):
+        return text
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, _ESCAPES[character])
+    return text

@@ -1,0 +1,73 @@
+"""Everything recsys_assets raises on purpose.
+
+RecsysAssetsError
++-- ConfigError                   surfaces.yaml or the environment is wrong; fix it, then start again
++-- InputError                    an input cannot be used as it is; repair it, then materialize the day again
+|   +-- RawEventsError            a raw file is unreadable or damaged
+|   +-- CatalogError              the catalog is unreadable or has no usable columns
+|   +-- MissingPartitionError     nothing accepted is stored for the day; materialize upstream first
++-- StorageError                  what is stored is not what was written
+|   +-- CorruptBlobError          a blob does not hash to its version; never published
++-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
++-- PublishOutcomeUnknownError    the flip may or may not have happened; read, then publish again
+"""
+
+from __future__ import annotations
+
+
+class RecsysAssetsError(Exception):
+    """Base class, so that a caller can catch what is ours and nothing else."""
+
+
+class ConfigError(RecsysAssetsError):
+    """The configuration file or an environment variable cannot be used."""
+
+
+class InputError(RecsysAssetsError):
+    """An input of one day cannot be used; other days and surfaces are not affected."""
+
+
+class RawEventsError(InputError):
+    """A raw file is unreadable, or its compressed stream is damaged."""
+
+
+class CatalogError(InputError):
+    """The catalog is unreadable, or lacks a column that content_sim needs."""
+
+
+class MissingPartitionError(InputError):
+    """Nothing accepted is stored for the day that was asked for."""
+
+
+class StorageError(RecsysAssetsError):
+    """The stored bytes contradict what the layout promises."""
+
+
+class CorruptBlobError(StorageError):
+    """A stored blob does not hash to the version in its name."""
+
+    def __init__(self, uri: str, *, expected: str, found: str) -> None:
+        super().__init__(
+            f"{uri} should hash to {expected} but hashes to {found}: it was altered after it was "
+            "written. Move it away and materialize the day again; it was not published."
+        )
+        self.uri = uri
+        self.expected = expected
+        self.found = found
+
+
+class ManifestConflictError(RecsysAssetsError):
+    """The live manifest is not the one this publish started from; nothing was changed."""
+
+    def __init__(self, uri: str, *, expected: str | None, found: str | None) -> None:
+        super().__init__(
+            f"{uri} moved while publishing: expected {expected or 'nothing'}, found "
+            f"{found or 'nothing'}. Nothing was changed; publish again."
+        )
+        self.uri = uri
+        self.expected = expected
+        self.found = found
+
+
+class PublishOutcomeUnknownError(RecsysAssetsError):
+    """Storage failed after the point of no return; publishing again settles it."""

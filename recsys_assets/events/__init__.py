@@ -1,0 +1,1 @@
+"""Raw sources, and raw lines to canonical events."""

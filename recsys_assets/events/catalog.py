@@ -1,0 +1,123 @@
+"""The item catalog, as CSV or JSON lines, to the frame that content_sim reads."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from recsys_assets.errors import CatalogError
+
+CATALOG_DTYPES: Final = pl.Schema(
+    {"item_id": pl.String, "tags": pl.List(pl.String), "namespace": pl.String, "title": pl.String}
+)
+# The names a column may have, the first that is there wins.
+_COLUMNS: Final = {
+    "item_id": ("item_id", "itemid", "id"),
+    "tags": ("tags", "tag_list"),
+    "namespace": ("namespace", "surface"),
+    "title": ("title",),
+}
+_MAX_FIELD_CHARACTERS: Final = 2**24
+
+
+@dataclass(frozen=True)
+class CatalogSnapshot:
+    """A catalog as it was read: `frame` in file order, `fingerprint` of its bytes (SHA-256)."""
+
+    frame: pl.DataFrame
+    fingerprint: str
+    path: Path
+
+
+def read_catalog(path: Path) -> CatalogSnapshot:
+    """Read a catalog; the title, for people only, is optional, as is the namespace.
+
+    Raises:
+        CatalogError: the file cannot be read, is not UTF-8 or is broken as CSV or JSON, or has no column
+            for item_id or tags; says the line.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CatalogError(f"catalog {path} cannot be read: {error.strerror}") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CatalogError(f"catalog {path}, line {line}: is not UTF-8 ({error.reason})") from None
+    rows = _csv_rows(text, path) if path.suffix.lower() == ".csv" else _json_rows(text, path)
+    frame = pl.DataFrame(list(rows), schema=CATALOG_DTYPES, orient="row")
+    return CatalogSnapshot(frame, hashlib.sha256(data).hexdigest(), path)
+
+
+def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, list[str], str, str]]:
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        index = {column: _find(names, header) for column, names in _COLUMNS.items()}
+        for column in ("item_id", "tags"):
+            if index[column] is None:
+                raise CatalogError(
+                    f"catalog {path}: no column for {column}; expected one of "
+                    f"{', '.join(_COLUMNS[column])}, found {', '.join(header) or 'an empty file'}"
+                )
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise CatalogError(
+                    f"catalog {path}, line {reader.line_num}: {len(row)} fields, the header has "
+                    f"{len(header)}"
+                )
+            values = {name: "" if at is None else row[at] for name, at in index.items()}
+            yield values["item_id"], [values["tags"]], values["namespace"], values["title"]
+    except csv.Error as error:
+        raise CatalogError(f"catalog {path}, line {reader.line_num}: {error}") from None
+
+
+def _find(names: tuple[str, ...], header: list[str]) -> int | None:
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def _json_rows(text: str, path: Path) -> Iterator[tuple[str, list[str], str, str]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CatalogError(f"catalog {path}, line {number}: {error}") from None
+        problem = _json_problem(row)
+        if problem:
+            raise CatalogError(f"catalog {path}, line {number}: {problem}")
+        yield row.get("item_id") or "", row.get("tags") or [], row.get("namespace") or "", str(
+            row.get("title") or ""
+        )
+
+
+def _json_problem(row: Any) -> str | None:
+    if not isinstance(row, dict):
+        return "is not an object"
+    if "item_id" not in row:
+        return "has no item_id"
+    for name in ("item_id", "namespace"):
+        if not isinstance(row.get(name), str | None):
+            return f"{name} is not a string"
+    tags = row.get("tags")
+    if tags is not None and not (isinstance(tags, list) and all(isinstance(t, str) for t in tags)):
+        return "tags is not an array of strings"
+    try:
+        line_text = json.dumps(row, ensure_ascii=False)
+        line_text.encode()
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair"
+    return None

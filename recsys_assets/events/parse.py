@@ -1,0 +1,305 @@
+"""Raw exposure event v1, one JSON object a line, to canonical events and refused lines.
+
+Two readers give the same answer. A line that one regular expression recognises as a flat object of known
+fields, each at most once, without escapes, goes through Polars; every other line goes through
+`_parse_line`, which is the definition and a good ten times slower.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
+from recsys_assets.events.sources import MAX_LINE_BYTES, Chunk
+
+_TEXTS: Final = ("ts", "tenant", "surface", "session_id", "item_id", "user_id", "request_id")
+_REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
+_IDS: Final = ("user_id", "session_id", "request_id", "item_id")
+_RAW_DTYPES: Final = {"v": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "rank": pl.Int64}
+_JSON_SPACE: Final = " \t\r\n"
+
+# [ \t\r] and not \s: JSON knows four blanks, the regular expression engine every Unicode one.
+_MEMBER: Final = (
+    rf'(?:"(?:{"|".join(_TEXTS)})"[ \t\r]*:[ \t\r]*"[^"\\\x00-\x1f]*"'
+    r'|"(?:v|rank)"[ \t\r]*:[ \t\r]*(?:0|[1-9][0-9]{0,17}))'
+)
+_PLAIN_LINE: Final = (
+    rf"^[ \t\r]*\{{[ \t\r]*{_MEMBER}[ \t\r]*(?:,[ \t\r]*{_MEMBER}[ \t\r]*)*\}}[ \t\r]*$"
+)
+_RFC_3339: Final = (
+    r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9])(?:\.([0-9]{1,9}))?"
+    r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$"
+)
+# The years that 64-bit nanoseconds hold with room to spare; others are valid, and outside any window.
+_NEAR_YEAR: Final = r"^(?:1[789]|20|21)"
+_TIMESTAMP_PATTERN: Final = re.compile(_RFC_3339.replace("$", r"\Z"))
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_NS: Final = 86_400 * 10**9
+
+
+@dataclass(frozen=True)
+class RefusedLine:
+    """A raw line that is no exposure event v1, with a reason to count by and a detail to read."""
+
+    line: int
+    reason: str
+    detail: str
+    raw: bytes
+
+
+@dataclass
+class ParsedChunk:
+    """What became of one chunk: `events` has every canonical column but `file`."""
+
+    events: pl.DataFrame
+    refused: list[RefusedLine] = field(default_factory=list)
+    lines: int = 0  # without blank ones
+    outside_window: int = 0
+    other_surface: int = 0
+
+
+class _RefusedError(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
+def parse_chunk(chunk: Chunk, *, tenant: str, surface: str, day: date) -> ParsedChunk:
+    """Split a chunk into the events of (tenant, surface, day) and the lines that are refused.
+
+    Every line that is not blank is an event that is kept, an event that is counted because it belongs to
+    another day or surface, or a refused line. Order of lines is kept in both.
+    """
+    data, undecodable = _decodable(chunk)
+    refused = undecodable + [
+        RefusedLine(
+            long.line,
+            "line_too_long",
+            f"{long.size_bytes} bytes, the limit is {MAX_LINE_BYTES}; the raw text is cut there",
+            long.beginning,
+        )
+        for long in chunk.oversized
+    ]
+    lines = _numbered_lines(data, chunk.first_line)
+    plain, other = _split_plain(lines, whole=data)
+    slow_events: list[tuple[Any, ...]] = []
+    for line, text in other.iter_rows():
+        try:
+            slow_events.append((line, *_parse_line(text)))
+        except _RefusedError as problem:
+            refused.append(RefusedLine(line, problem.reason, problem.detail, text.encode()))
+
+    result = ParsedChunk(pl.DataFrame(), sorted(refused, key=lambda item: item.line))
+    result.lines = plain.height + other.height + len(undecodable) + len(chunk.oversized)
+    slow, where = _keep_slow(slow_events, tenant=tenant, surface=surface, day=day)
+    fast, fast_where = _keep_fast(plain, tenant=tenant, surface=surface, day=day)
+    where.update(fast_where)
+    result.outside_window, result.other_surface = where["outside_window"], where["other_surface"]
+    result.events = pl.concat([fast, slow]).sort("line") if slow.height else fast
+    return result
+
+
+def _decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
+    """Return the chunk as valid UTF-8, lines that are not taken out and left empty."""
+    try:
+        if not chunk.data.isascii():
+            chunk.data.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        return chunk.data, []
+    lines, refused = chunk.data.split(b"\n"), []
+    for number, line in enumerate(lines):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            detail = f"byte {error.start + 1} is not UTF-8: {error.reason}"
+            refused.append(RefusedLine(chunk.first_line + number, "invalid_utf8", detail, line))
+            lines[number] = b""
+    return b"\n".join(lines), refused
+
+
+def _numbered_lines(data: bytes, first_line: int) -> pl.DataFrame:
+    """Return `line`, `text` of the lines that are not blank."""
+    return (
+        pl.read_lines(io.BytesIO(data), name="text")
+        .lazy()
+        .with_row_index("line", offset=first_line)
+        .select(pl.col("line").cast(pl.Int64), "text")
+        .filter(pl.col("text").str.strip_chars(_JSON_SPACE) != "")
+        .collect()
+    )
+
+
+def _split_plain(lines: pl.DataFrame, *, whole: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read what Polars is known to read right; return that with `line`, and the other lines.
+
+    Polars reads a repeated field as its last one and never says so. A plain line has no escapes, so its
+    quotes are four for each text and two for each number: more than its fields need means a repeat.
+    """
+    recognised = lines.select(
+        "line", "text", plain=pl.col("text").str.contains(_PLAIN_LINE)
+    )
+    candidates = recognised.filter("plain").drop("plain")
+    other = recognised.filter(~pl.col("plain")).drop("plain")
+    if candidates.is_empty():
+        return pl.DataFrame(schema={**_RAW_DTYPES, "line": pl.Int64, "ns": TIMESTAMP}), other
+    source = whole if other.is_empty() else "\n".join(candidates["text"]).encode()
+    needed = sum(
+        pl.col(name).is_not_null().cast(pl.Int32) * (4 if dtype == pl.String else 2)
+        for name, dtype in _RAW_DTYPES.items()
+    )
+    ids_hold = pl.all_horizontal(
+        pl.col(name).str.strip_chars().fill_null("") != "" for name in _REQUIRED
+    )
+    read = (
+        pl.read_ndjson(io.BytesIO(source), schema=_RAW_DTYPES)
+        .lazy()
+        .with_columns(
+            candidates["line"],
+            pl.when(pl.col("ts").str.contains(_RFC_3339) & pl.col("ts").str.contains(_NEAR_YEAR))
+            .then("ts")
+            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="ns", strict=False)
+            .alias("ns"),
+            quotes=candidates["text"].str.count_matches('"', literal=True),
+        )
+        .with_columns(
+            certain=(pl.col("quotes") == needed)
+            & (pl.col("v") == 1).fill_null(value=False)
+            & pl.col("ns").is_not_null()
+            & ids_hold
+        )
+        .drop("quotes")
+        .collect()
+    )
+    if read["certain"].all():
+        return read.drop("certain"), other
+    doubtful = candidates.filter(~read["certain"])
+    return read.filter("certain").drop("certain"), pl.concat([other, doubtful])
+
+
+def _keep_fast(
+    read: pl.DataFrame, *, tenant: str, surface: str, day: date
+) -> tuple[pl.DataFrame, Counter[str]]:
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    ours = read.filter(pl.col("tenant") == tenant, pl.col("surface") == surface)
+    kept = (
+        ours.lazy()
+        .filter(pl.col("ns").is_between(start, start + timedelta(days=1), closed="left"))
+        .with_columns(pl.col(_IDS).str.strip_chars())
+        .with_columns(
+            pl.when(pl.col(name) != "").then(name).alias(name) for name in ("user_id", "request_id")
+        )
+        .select(pl.col("ns").alias("ts"), "user_id", "session_id", "request_id", "item_id", "rank", "line")
+        .collect()
+    )
+    return kept, Counter(
+        other_surface=read.height - ours.height, outside_window=ours.height - kept.height
+    )
+
+
+def _keep_slow(
+    events: list[tuple[Any, ...]], *, tenant: str, surface: str, day: date
+) -> tuple[pl.DataFrame, Counter[str]]:
+    start = (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH).days * _DAY_NS
+    where: Counter[str] = Counter()
+    kept = []
+    for line, of_tenant, of_surface, ns, user, session, request, item, rank in events:
+        if (of_tenant, of_surface) != (tenant, surface):
+            where["other_surface"] += 1
+        elif not start <= ns < start + _DAY_NS:
+            where["outside_window"] += 1
+        else:
+            kept.append((ns, user, session, request, item, rank, line))
+    columns = {name: dtype for name, dtype in CANONICAL_DTYPES.items() if name != "file"}
+    frame = pl.DataFrame(kept, schema={**columns, "ts": pl.Int64}, orient="row")
+    return frame.with_columns(pl.col("ts").cast(TIMESTAMP)), where
+
+
+def _parse_line(text: str) -> tuple[str, str, int, str | None, str, str | None, str, int | None]:
+    """Return tenant, surface, ns since 1970, user, session, request, item and rank, or refuse."""
+    try:
+        event = json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise _RefusedError("invalid_json", "nested too deeply") from None
+    except ValueError as error:
+        raise _RefusedError("invalid_json", str(error)) from None
+    if not isinstance(event, dict):
+        raise _RefusedError("wrong_type", f"the line is {_json_type(event)}, not an object")
+    texts = {name: _text(event, name) for name in _TEXTS}
+    rank = _integer(event, "rank")
+    if (version := _integer(event, "v")) != 1:
+        found = "missing" if version is None else version
+        raise _RefusedError("wrong_version", f"v is {found}, this project reads v 1")
+    for name in _REQUIRED:
+        if not texts[name].strip(WHITE_SPACE):
+            raise _RefusedError("missing_id", f"{name} is missing or blank")
+    if rank is not None and rank < 0:
+        raise _RefusedError("negative_rank", f"rank is {rank}")
+    ids = {name: texts[name].strip(WHITE_SPACE) or None for name in _IDS}
+    return (
+        texts["tenant"],
+        texts["surface"],
+        _nanoseconds(texts["ts"]),
+        ids["user_id"],
+        ids["session_id"] or "",
+        ids["request_id"],
+        ids["item_id"] or "",
+        rank,
+    )
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _json_type(value: object) -> str:
+    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
+def _text(event: dict[str, Any], name: str) -> str:
+    value = event.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, written as \ud83d: no character
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
+def _integer(event: dict[str, Any], name: str) -> int | None:
+    value = event.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not -(2**63) <= value < 2**63:
+        raise _RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a 64-bit integer")
+    return value
+
+
+def _nanoseconds(text: str) -> int:
+    """Return nanoseconds since 1970 of an RFC 3339 timestamp; any year, so any size."""
+    found = _TIMESTAMP_PATTERN.match(text)
+    if not found:
+        raise _RefusedError(
+            "bad_timestamp", f"ts {text[:80]!r} is not RFC 3339 with at most nine decimals"
+        )
+    seconds, fraction, sign, hours, minutes = found.groups()
+    try:
+        moment = datetime.fromisoformat(f"{seconds}+00:00") - _EPOCH
+    except ValueError as error:
+        raise _RefusedError("bad_timestamp", f"ts {text!r}: {error}") from None
+    ns = (moment.days * 86_400 + moment.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
+    offset = (int(hours) * 60 + int(minutes)) * 60 * 10**9 if sign else 0
+    return ns + offset if sign == "-" else ns - offset

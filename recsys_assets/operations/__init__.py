@@ -1,0 +1,1 @@
+"""What people do every day, from the command line and from Dagster."""

@@ -1,0 +1,1 @@
+"""Where everything is kept and how it is published; knows no Dagster."""

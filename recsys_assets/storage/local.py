@@ -1,0 +1,204 @@
+"""Objects as files below a directory: atomic for readers, durable across a power cut.
+
+No library does both on a local filesystem (docs/decisions.md), so the few system calls are made here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from recsys_assets.errors import (
+    ManifestConflictError,
+    PublishOutcomeUnknownError,
+    StorageError,
+)
+from recsys_assets.storage.store import Versioned
+
+_SCRATCH = ".scratch"
+# What a killed process left in the scratch directory is removed after this; no day takes that long.
+_ABANDONED_AFTER_S = 86_400
+
+
+class LocalStore:
+    """A `Store` in a directory of a local POSIX filesystem."""
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(os.path.abspath(root))
+        self._durable: set[Path] = set()
+
+    def uri(self, key: str) -> str:
+        """Return `file://` and the absolute path, literally: the online service decodes nothing."""
+        return f"file://{self._path(key)}"
+
+    def key(self, uri: str) -> str:
+        """Return the key behind a URI of this store."""
+        prefix = f"file://{self._root}/"
+        if not uri.startswith(prefix):
+            raise StorageError(f"{uri} is not below {prefix}: another root wrote it")
+        return uri.removeprefix(prefix)
+
+    def read(self, key: str) -> Versioned | None:
+        """Return a small object whole, or None when it is absent."""
+        try:
+            data = self._path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        return Versioned(data, _tag(data))
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        """Return an object for reading and its size in bytes."""
+        file = self._path(key).open("rb")
+        return file, os.fstat(file.fileno()).st_size
+
+    def path(self, key: str) -> Path | None:
+        """Return the object's file, or None when it is absent."""
+        path = self._path(key)
+        return path if path.is_file() else None
+
+    def put_new(self, key: str, content: bytes | Path) -> bool:
+        """Write an object unless it is there already; of two that race, one writes."""
+        path = self._path(key)
+        if path.exists():
+            # Another writer may not have synced it yet, and we are about to rely on it.
+            self._sync_directory(path.parent)
+            return False
+        with self._ready(content) as ready:
+            self._make_directory(path.parent)
+            try:
+                os.link(ready, path)
+            except FileExistsError:
+                written = False
+            else:
+                written = True
+            self._sync_directory(path.parent)
+        return written
+
+    def replace(self, key: str, content: bytes | Path) -> None:
+        """Write an object, whatever was there."""
+        path = self._path(key)
+        with self._ready(content) as ready:
+            self._make_directory(path.parent)
+            os.replace(ready, path)
+            self._sync_directory(path.parent)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; absent is fine."""
+        path = self._path(key)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            self._sync_directory(path.parent)
+
+    def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:
+        """Write an object if its tag is still `expected`; None means that it must be absent."""
+        path = self._path(key)
+        with self._ready(data) as ready:
+            self._make_directory(path.parent)
+            with _exclusive(path.with_suffix(".lock")):
+                live = self.read(key)
+                found = live.tag if live else None
+                if found != expected:
+                    raise ManifestConflictError(self.uri(key), expected=expected, found=found)
+                os.replace(ready, path)
+                try:
+                    self._sync_directory(path.parent)
+                except OSError as error:
+                    raise PublishOutcomeUnknownError(
+                        f"{path} was flipped but may not survive a power cut ({error}). Publish the "
+                        "same day again: it settles which of the two is live."
+                    ) from error
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a private directory on the root's own filesystem, so that a file can be linked away."""
+        parent = self._root / _SCRATCH
+        parent.mkdir(parents=True, exist_ok=True)
+        for left_behind in parent.iterdir():
+            with contextlib.suppress(OSError):  # another process may sweep it too
+                if time.time() - left_behind.stat().st_mtime > _ABANDONED_AFTER_S:
+                    _remove(left_behind)
+        directory = Path(tempfile.mkdtemp(dir=parent))
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _path(self, key: str) -> Path:
+        path = self._root / key
+        if ".." in path.parts or key.startswith("/"):
+            raise StorageError(f"key {key!r} leaves {self._root}")
+        return path
+
+    @contextlib.contextmanager
+    def _ready(self, content: bytes | Path) -> Iterator[Path]:
+        """Give a synced file with the content; what is left of it afterwards is removed."""
+        if isinstance(content, Path):
+            _sync(content)
+            yield content
+            content.unlink(missing_ok=True)
+            return
+        parent = self._root / _SCRATCH
+        parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)  # mkstemp gives 0600, and the online service is another user
+            yield Path(name)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def _make_directory(self, directory: Path) -> None:
+        """Create a directory whose name survives a power cut, each parent's included."""
+        if directory in self._durable:
+            return
+        if directory != self._root:
+            self._make_directory(directory.parent)
+        else:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(exist_ok=True)
+        _sync(directory.parent)
+        self._durable.add(directory)
+
+    def _sync_directory(self, directory: Path) -> None:
+        _sync(directory)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _tag(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _exclusive(lock: Path) -> Iterator[None]:
+    """Hold a lock that the kernel drops when its holder dies; its file is never replaced or removed."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,145 @@
+"""Artifact versions: the blob, its write-once record, and which version belongs to a day."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from recsys_assets.documents import RenderedDocument, Window, stored_version
+from recsys_assets.errors import CorruptBlobError, MissingPartitionError, StorageError
+from recsys_assets.storage import layout
+from recsys_assets.storage.store import Store
+
+
+def utc_text(moment: datetime) -> str:
+    """Write a moment as RFC 3339 with microseconds, UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def to_bytes(document: dict[str, Any]) -> bytes:
+    """Write a registry document: JSON, one member a line, for people with a pager."""
+    return json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class StagedRef:
+    """The accepted version of one kind for one day."""
+
+    kind: str
+    day: date
+    version: str
+    uri: str
+    source_hash: str
+    size_bytes: int
+    staged_at: str
+
+    def to_bytes(self) -> bytes:
+        """Return the stored form."""
+        return to_bytes({"v": 1, **asdict(self), "day": self.day.isoformat()})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> StagedRef:
+        """Read the stored form."""
+        members = json.loads(data)
+        members.pop("v")
+        return cls(**(members | {"day": date.fromisoformat(members["day"])}))
+
+
+def accept(
+    store: Store, document: RenderedDocument, *, day: date, run_id: str, now: datetime
+) -> tuple[StagedRef, bool]:
+    """Store a document that was held to its contract, and make it the day's version.
+
+    In this order, each step durable before the next: blob (put if absent), read back and hashed; record
+    (write-once); staged reference. After a crash anywhere, doing it again finishes it.
+
+    Returns:
+        The reference, and whether the blob is new.
+
+    Raises:
+        CorruptBlobError: a blob is there under this version but hashes to another; nothing refers to it.
+    """
+    head = document.head
+    where = (head.tenant, head.surface, head.kind, document.version)
+    key = layout.blob(*where)
+    new = store.put_new(key, document.path)
+    verify_blob(store, key, document.version)
+    store.put_new(
+        layout.record(*where),
+        to_bytes(
+            {
+                "v": 1,
+                "kind": head.kind,
+                "tenant": head.tenant,
+                "surface": head.surface,
+                "segment": head.segment,
+                "window": head.window.to_json(),
+                "version": document.version,
+                "uri": store.uri(key),
+                "size_bytes": document.size_bytes,
+                "source_hash": document.source_hash,
+                "built_at": utc_text(document.built_at),
+                "run_id": run_id,
+            }
+        ),
+    )
+    ref = StagedRef(
+        kind=head.kind,
+        day=day,
+        version=document.version,
+        uri=store.uri(key),
+        source_hash=document.source_hash,
+        size_bytes=document.size_bytes,
+        staged_at=utc_text(now),
+    )
+    store.replace(
+        layout.staged(head.tenant, head.surface, head.segment, head.kind, day), ref.to_bytes()
+    )
+    return ref, new
+
+
+def read_staged(
+    store: Store, tenant: str, surface: str, segment: str, kind: str, day: date
+) -> StagedRef:
+    """Return which version of a kind belongs to a day.
+
+    Raises:
+        MissingPartitionError: none was accepted yet.
+    """
+    found = store.read(layout.staged(tenant, surface, segment, kind, day))
+    if found is None:
+        raise MissingPartitionError(
+            f"no {kind} was accepted for {tenant}/{surface} {day}: materialize {kind} of that day first"
+        )
+    return StagedRef.from_bytes(found.data)
+
+
+def verify_blob(store: Store, key: str, version: str) -> None:
+    """Re-read a blob and check that it hashes to its version.
+
+    Raises:
+        CorruptBlobError: it does not.
+        StorageError: it is missing.
+    """
+    try:
+        file, size_bytes = store.open(key)
+    except FileNotFoundError:
+        raise StorageError(
+            f"{store.uri(key)} is missing: materialize the day's artifact again"
+        ) from None
+    with file:
+        try:
+            found = stored_version(file, size_bytes)
+        except StorageError as error:
+            raise CorruptBlobError(store.uri(key), expected=version, found=str(error)) from None
+    if found != version:
+        raise CorruptBlobError(store.uri(key), expected=version, found=found)
+
+
+def record_window(store: Store, uri: str) -> Window | None:
+    """Return the window of a published blob, from its record; None when it has none."""
+    tenant, surface, kind, name = store.key(uri).split("/")[1:]
+    found = store.read(layout.record(tenant, surface, kind, name.removesuffix(".json")))
+    return Window.from_json(json.loads(found.data)["window"]) if found else None
