@@ -1,7 +1,8 @@
 """Contract and guardrails: what is found out about one day, and the asset check results made of it.
 
-A `Verdict` is about one check and one day. A run may cover many days, while Dagster takes one result per check
-and run: `check_results` folds the verdicts of all days into one, with the failed days in its metadata.
+A `Verdict` is about one check and one day. A run may cover many days, while Dagster takes one
+result per check and run: `check_results` folds the verdicts of all days into one, with the failed
+days in its metadata.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ EVENT_GUARDRAILS: Final = (
 FAILED_PARTITIONS: Final = "failed_partitions"
 
 _DESCRIPTIONS: Final = {
-    CONTRACT: "Every value, order and uniqueness rule of the asset's contract in contracts.py holds.",
+    CONTRACT: "Every value, order and uniqueness rule of the contract in contracts.py holds.",
     INPUTS: "Everything the day is made of is there and can be read.",
     PUBLISHABLE: "Every kind is staged for the day, made of its accepted events, and unaltered.",
     WINDOW_IS_COMPLETE: "No older day of the trailing window is missing. A gap is tolerated.",
@@ -72,9 +73,10 @@ def check_spec(asset: dg.AssetKey, name: str) -> dg.AssetCheckSpec:
 
 
 def hold_to_contract(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> Verdict:
-    """Validate a frame; every broken rule is reported at once, with a sample of the offending rows."""
+    """Validate a frame; reports every broken rule at once, with a sample of the offending rows."""
     try:
-        # A DataFrame on purpose: of a LazyFrame, pandera looks at the schema only, not at the values.
+        # A DataFrame on purpose: of a LazyFrame, pandera looks at the schema only, not at the
+        # values.
         contract.validate(frame, lazy=True)
     except SchemaErrors as errors:
         cases = errors.failure_cases
@@ -101,14 +103,18 @@ def hold_groups_to_contract(
     """
     rows, before = 0, None
     for group in groups:
-        verdict = hold_to_contract(contract, group if before is None else pl.concat([before, group]))
+        verdict = hold_to_contract(
+            contract, group if before is None else pl.concat([before, group])
+        )
         if not verdict.passed:
             return verdict
         rows, before = rows + group.height, group.tail(1)
     return Verdict(CONTRACT, passed=True, numbers={"rows": rows})
 
 
-def at_most(limits: Guardrails, name: str, value: float, *, rows: Sequence[Mapping[str, Any]] = ()) -> Verdict:
+def at_most(
+    limits: Guardrails, name: str, value: float, *, rows: Sequence[Mapping[str, Any]] = ()
+) -> Verdict:
     """Hold a value to the upper limit of that name."""
     limit = getattr(limits, name)
     return Verdict(
@@ -121,7 +127,9 @@ def at_most(limits: Guardrails, name: str, value: float, *, rows: Sequence[Mappi
     )
 
 
-def judge_events(surface: Surface, staged: StagedPartition, distinct: Mapping[str, int]) -> list[Verdict]:
+def judge_events(
+    surface: Surface, staged: StagedPartition, distinct: Mapping[str, int]
+) -> list[Verdict]:
     """Hold a staged day of canonical events to its guardrails.
 
     Args:

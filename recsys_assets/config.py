@@ -1,7 +1,7 @@
 """`surfaces.yaml` as pydantic models: what is built for whom, from where, within which limits.
 
-`load_config` is the only reader of the file and of the two environment variables `RECSYS_CONFIG` and
-`RECSYS_ROOT`. Every mistake in the file is reported at once, each with file, surface and key.
+`load_config` is the only reader of the file and of the two environment variables `RECSYS_CONFIG`
+and `RECSYS_ROOT`. Every mistake in the file is reported at once, each with file, surface and key.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import os
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recsys_assets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 ROOT_VARIABLE = "RECSYS_ROOT"
@@ -112,7 +115,9 @@ class Artifacts(_Model):
 class Source(_Model):
     """Where the raw exposure events of a surface land."""
 
-    type: Literal["jsonl"] = Field("jsonl", description="Raw exposure events v1, one object a line.")
+    type: Literal["jsonl"] = Field(
+        "jsonl", description="Raw exposure events v1, one object a line."
+    )
     path: LocalPath = Field(description="The directory that `pattern` starts from.")
     pattern: str = Field(
         "{tenant}/{surface}/exposure.{day}*.jsonl*",
@@ -228,7 +233,7 @@ class Config(_Model):
         return self
 
     def surface(self, name: str) -> Surface:
-        """Return the surface called `tenant/surface`, or raise ConfigError listing the known ones."""
+        """Return the surface called `tenant/surface`; ConfigError lists the known ones."""
         for surface in self.surfaces:
             if surface.name == name:
                 return surface
@@ -244,7 +249,8 @@ def load_config(path: str | Path | None = None) -> Config:
             `root` and, being typed in a shell, is relative to the working directory.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and key.
+        ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and
+            key.
     """
     file = Path(path or os.environ.get(CONFIG_VARIABLE) or PACKAGED_CONFIG).absolute()
     raw = _read_yaml(file)
@@ -274,7 +280,7 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     from_environment = os.environ.get(ROOT_VARIABLE)
     if from_environment and from_environment.startswith(_OBJECT_STORES):
         raise ConfigError(f"${ROOT_VARIABLE}: object stores are not supported yet: use a directory")
-    root = os.path.abspath(from_environment) if from_environment else absolute(config.root)
+    root = str(Path(from_environment).absolute()) if from_environment else absolute(config.root)
     return config.model_copy(update={"root": root, "surfaces": surfaces})
 
 
@@ -284,7 +290,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"repeated key {key!r}", key_node.start_mark
@@ -301,12 +307,12 @@ def _read_yaml(file: Path) -> Any:
             f"{file}: cannot be read ({error}). Set ${CONFIG_VARIABLE} to your surfaces.yaml."
         ) from None
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: is not valid YAML: {error}") from None
 
 
-def _explain(raw: Any, problem: Any) -> str:
+def _explain(raw: Any, problem: ErrorDetails) -> str:
     """Write one pydantic problem as `surface tenant/surface: key: what is wrong`."""
     where: list[Any] = list(problem["loc"])
     prefix = ""

@@ -1,8 +1,8 @@
 """The data dictionary: every frame of the project as a Pandera contract.
 
-Column names, dtypes and rules are written here and nowhere else. An artifact frame is flat, one row per
-list entry, in the order in which it is published; an owner of an empty list (a user with one event,
-an item without a strong neighbour) is one row whose entry columns are null.
+Column names, dtypes and rules are written here and nowhere else. An artifact frame is flat, one row
+per list entry, in the order in which it is published; an owner of an empty list (a user with one
+event, an item without a strong neighbour) is one row whose entry columns are null.
 
 Strings are ordered by their UTF-8 bytes. "Blank" means empty or only Unicode white space.
 """
@@ -18,8 +18,9 @@ import polars as pl
 
 TIMESTAMP: Final = pl.Datetime("ns", "UTC")
 
-# White space as Unicode defines it (property White_Space), which is what ids are trimmed of. Python's own
-# str.strip() also removes U+001C to U+001F, Polars' strip_chars() removes exactly these.
+# White space as Unicode defines it (property White_Space), which is what ids are trimmed of.
+# Python's own str.strip() also removes U+001C to U+001F, Polars' strip_chars() removes exactly
+# these.
 WHITE_SPACE: Final = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000"
@@ -66,7 +67,9 @@ def _id(description: str, *, nullable: bool = False) -> pa.Column:
     return pa.Column(pl.String, _TRIMMED, nullable=nullable, description=description)
 
 
-def _at_least_one(dtype: type[pl.DataType], description: str, *, nullable: bool = False) -> pa.Column:
+def _at_least_one(
+    dtype: type[pl.DataType], description: str, *, nullable: bool = False
+) -> pa.Column:
     return pa.Column(dtype, pa.Check.ge(1), nullable=nullable, description=description)
 
 

@@ -1,4 +1,4 @@
-"""The map: what Dagster loads. One set of assets per surface of surfaces.yaml, one IO manager per layer.
+"""The map: what Dagster loads. One set of assets per surface, one IO manager per layer.
 
     raw_events ──► canonical_events ──► popularity  ─┐
     (external)          │          ├──► cooc         │
@@ -6,7 +6,8 @@
     catalog ────────────┼──────────┴──► session_seq  │
     (external)          └─────────────► content_sim ─┘
 
-The configuration is read when this module is loaded; a mistake in it is shown by `dg check defs` and in the UI.
+The configuration is read when this module is loaded; a mistake in it is shown by `dg check defs`
+and in the UI.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def build_definitions(config: Config) -> dg.Definitions:
             "artifact_io": ArtifactIOManager(root=config.root),
             "manifest_io": ManifestIOManager(root=config.root),
         },
-        # One process a run: starting one per step costs 3 to 5 s each, and Polars uses every core anyway.
+        # One process a run: starting one per step costs 3 to 5 s each, and Polars uses every core
+        # anyway.
         executor=dg.in_process_executor,
     )
     surfaces = [build_surface(surface, root=config.root) for surface in config.surfaces]

@@ -1,7 +1,7 @@
 """Artifact frame to artifact document v1 and its version.
 
-The names inside the document belong to the online service and are spelled here only. A document is written
-and hashed in one pass over slices of the frame, so memory does not grow with it.
+The names inside the document belong to the online service and are spelled here only. A document is
+written and hashed in one pass over slices of the frame, so memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _quoted(column: str) -> pl.Expr:
 
 
 def _number_text(numbers: pl.Series) -> pl.Series:
-    """Write numbers as Go does: integers without a fraction, other floats as the shortest that reads back."""
+    """Write numbers as Go does: the shortest text that reads back, 3 and not 3.0."""
     whole = numbers.cast(pl.Int64, strict=False)
     if numbers.dtype == pl.Int64 or ((whole == numbers) | numbers.is_null()).all():
         return whole.cast(pl.String)

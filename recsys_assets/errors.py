@@ -1,9 +1,9 @@
 """Everything recsys_assets raises on purpose.
 
 RecsysAssetsError
-+-- ConfigError                   surfaces.yaml or the environment is wrong; fix it, then start again
-+-- InputError                    an input cannot be used as it is; repair it, then materialize the day again
-|   +-- RawEventsError            a raw file is unreadable or damaged
++-- ConfigError                   surfaces.yaml or the environment is wrong; fix it, then start
+again +-- InputError                    an input cannot be used as it is; repair it, then
+materialize the day again |   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
 |   +-- MissingPartitionError     nothing accepted is stored for the day; materialize upstream first
 +-- StorageError                  what is stored is not what was written

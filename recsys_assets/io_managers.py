@@ -86,7 +86,9 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
 
     root: str
 
-    def handle_output(self, context: dg.OutputContext, obj: Mapping[date, RenderedDocument]) -> None:
+    def handle_output(
+        self, context: dg.OutputContext, obj: Mapping[date, RenderedDocument]
+    ) -> None:
         """Store and verify each day's document, then make it the day's version."""
         store = open_store(self.root)
         for day, document in obj.items():
@@ -113,7 +115,7 @@ class ManifestIOManager(dg.ConfigurableIOManager):
     root: str
 
     def handle_output(self, context: dg.OutputContext, obj: Mapping[date, Release]) -> None:
-        """Publish the days in order, so that the history names each; an older window flips nothing."""
+        """Publish the days in order, so that the history names each; never an older window."""
         tenant, surface, _ = context.asset_key.path
         outcomes = {
             day: publish_release(self.root, tenant, surface, obj[day], run_id=_run_id(context))

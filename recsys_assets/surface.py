@@ -1,8 +1,8 @@
 """The asset graph of one (tenant, surface).
 
-Every asset follows write-audit-publish: a day is computed into a scratch directory, held to its contract and
-guardrails, and only then handed to its IO manager and materialized. A day that fails leaves its failed check and
-nothing else, and does not hold back the other days of its run.
+Every asset follows write-audit-publish: a day is computed into a scratch directory, held to its
+contract and guardrails, and only then handed to its IO manager and materialized. A day that fails
+leaves its failed check and nothing else, and does not hold back the other days of its run.
 """
 
 # No postponed annotations here: Dagster reads the type of `context` when an asset is declared.
@@ -52,7 +52,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Audited(Generic[T]):
-    """One day of one asset: what was staged, and what its checks found. No value: nothing to accept."""
+    """One day of one asset: what was staged, if anything, and what its checks found."""
 
     verdicts: Sequence[checks.Verdict]
     value: T | None = None
@@ -63,13 +63,14 @@ class Audited(Generic[T]):
     def accepted(self) -> bool:
         """Whether every check that blocks has passed."""
         return self.value is not None and all(
-            verdict.passed or verdict.check == checks.WINDOW_IS_COMPLETE for verdict in self.verdicts
+            verdict.passed or verdict.check == checks.WINDOW_IS_COMPLETE
+            for verdict in self.verdicts
         )
 
 
 @dataclass(frozen=True)
 class Computed:
-    """An artifact frame before its contract, what else was judged on the way, and numbers to show."""
+    """An artifact frame before its contract, other verdicts found, and numbers to show."""
 
     frame: pl.LazyFrame
     verdicts: Sequence[checks.Verdict] = ()
@@ -85,10 +86,15 @@ def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
     """
     partitions = dg.DailyPartitionsDefinition(
         start_date=datetime.combine(surface.start_date, datetime.min.time()),
-        end_date=datetime.combine(surface.end_date, datetime.min.time()) if surface.end_date else None,
+        end_date=datetime.combine(surface.end_date, datetime.min.time())
+        if surface.end_date
+        else None,
     )
     graph = _Graph(surface, root, partitions)
-    assets: list[dg.AssetSpec | dg.AssetsDefinition] = [graph.raw_events(), graph.canonical_events()]
+    assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
+        graph.raw_events(),
+        graph.canonical_events(),
+    ]
     if surface.catalog:
         assets.append(graph.catalog())
     assets += [graph.artifact(kind) for kind in surface.artifacts.kinds]
@@ -97,7 +103,7 @@ def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
         surface.group,
         selection=dg.AssetSelection.groups(surface.group),
         partitions_def=partitions,
-        description=f"Materialize every asset of {surface.name} for a day: events, artifacts, manifest.",
+        description=f"Materialize every asset of {surface.name} for a day, manifest last.",
     )
     return dg.Definitions(assets=assets, jobs=[job])
 
@@ -118,7 +124,9 @@ def source_hash(window: Days) -> str:
 class _Graph:
     """The assets of one surface; each method builds one."""
 
-    def __init__(self, surface: Surface, root: str, partitions: dg.DailyPartitionsDefinition) -> None:
+    def __init__(
+        self, surface: Surface, root: str, partitions: dg.DailyPartitionsDefinition
+    ) -> None:
         self._surface = surface
         self._root = root
         self._partitions = partitions
@@ -142,13 +150,14 @@ class _Graph:
     def _asset(self, name: str, check_names: Sequence[str], **details: Any) -> Callable[..., Any]:
         """Return `dg.asset` with what the materialized assets have in common filled in."""
         key = self._key(name)
-        return dg.asset(
+        decorator: Callable[..., Any] = dg.asset(
             key=key,
             output_required=False,  # a day that fails its checks is not materialized
             check_specs=[checks.check_spec(key, check) for check in check_names],
             **self._shared(kinds=details.pop("kinds")),
             **details,
         )
+        return decorator
 
     def raw_events(self) -> dg.AssetSpec:
         """Declare the raw exposure events, which somebody else lands."""
@@ -156,8 +165,8 @@ class _Graph:
         return dg.AssetSpec(
             self._key("raw_events"),
             description=(
-                f"Raw exposure events v1 as they land: `{source.pattern}` below `{source.path}`. One "
-                "JSON object a line; required are v, ts, tenant, surface, session_id and item_id."
+                f"Raw exposure events v1 as they land: `{source.pattern}` below `{source.path}`. "
+                "One JSON object a line; required are v, ts, tenant, surface, session_id, item_id."
             ),
             metadata={"pattern": source.pattern, "path": dg.MetadataValue.path(source.path)},
             **self._shared(kinds={"json"}),
@@ -169,7 +178,7 @@ class _Graph:
         path = self._surface.catalog.path
         return dg.AssetSpec(
             self._key("catalog"),
-            description=f"The item catalog `{path}`: an id and tags per item, optionally a namespace.",
+            description=f"The item catalog `{path}`: id, tags and, optionally, namespace.",
             metadata={"path": dg.MetadataValue.path(path)},
             **self._shared(kinds={Path(path).suffix.lstrip(".").lower()}),
         )
@@ -186,8 +195,8 @@ class _Graph:
             kinds={"polars", "parquet"},
             code_version=str(CANONICAL_FORMAT),
             description=(
-                "A UTC day of exposure events: parsed, trimmed, redeliveries dropped, in source order. "
-                "Refused lines are kept beside it with their reason."
+                "A UTC day of exposure events: parsed, trimmed, redeliveries dropped, in source "
+                "order. Refused lines are kept beside it with their reason."
             ),
             metadata={"dagster/column_schema": _column_schema(contracts.canonical_event(date.min))},
         )
@@ -247,7 +256,7 @@ class _Graph:
         return artifact  # type: ignore[no-any-return]
 
     def manifest(self) -> dg.AssetsDefinition:
-        """Build the asset that publishes a day: it flips the pointer that the online service reads."""
+        """Build the asset that publishes a day: it flips what the online service reads."""
         surface, root, key = self._surface, self._root, self._key("manifest")
         ins = {kind: dg.AssetIn(key=self._key(kind)) for kind in surface.artifacts.kinds}
         if event_kinds(surface):
@@ -261,8 +270,9 @@ class _Graph:
             kinds={"json"},
             code_version=CODE_VERSION,
             description=(
-                "The live pointer of the surface: which version of each kind the online service reads. "
-                "Flipped atomically once every kind of the day is verified, never to an older window."
+                "The live pointer of the surface: which version of each kind the online service "
+                "reads. Flipped atomically once every kind of the day is verified, and never to an "
+                "older window."
             ),
         )
         def manifest(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
@@ -290,8 +300,8 @@ class _Graph:
 
 
 _DESCRIPTIONS = {
-    "popularity": "Most exposed items of the window, by count; serves \"popular now\" shelves.",
-    "cooc": "Neighbours of each item by the sessions that hold both; serves \"seen together\" shelves.",
+    "popularity": 'Most exposed items of the window, by count; serves "popular now" shelves.',
+    "cooc": 'Neighbours of each item by shared sessions; serves "seen together" shelves.',
     "implicit": "How often each user was shown each item: implicit feedback.",
     "session_seq": "Which items came next in each user's sequence of events.",
     "content_sim": "The tags of each catalog item; serves similarity by content.",
@@ -307,9 +317,9 @@ def _write_audit_publish(
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Audit every day of the run, then materialize exactly those that passed.
 
-    When all pass, they go through the IO manager. Dagster materializes either all days of a run or none of
-    them that way, so when some fail, the good ones are accepted and logged one by one here, and the failed
-    checks end the step.
+    When all pass, they go through the IO manager. Dagster materializes either all days of a run or
+    none of them that way, so when some fail, the good ones are accepted and logged one by one here,
+    and the failed checks end the step.
     """
     days = [date.fromisoformat(key) for key in context.partition_keys]
     audited: dict[date, Audited[T]] = {}
@@ -348,10 +358,14 @@ def _audit(audit: Callable[[date], Audited[T]], day: date) -> Audited[T]:
     try:
         return audit(day)
     except InputError as error:
-        return Audited([checks.Verdict(checks.INPUTS, passed=False, description=str(error), failures=1)])
+        return Audited(
+            [checks.Verdict(checks.INPUTS, passed=False, description=str(error), failures=1)]
+        )
 
 
-def _audit_events(surface: Surface, root: str, day: date, scratch: Path) -> Audited[StagedPartition]:
+def _audit_events(
+    surface: Surface, root: str, day: date, scratch: Path
+) -> Audited[StagedPartition]:
     store = open_store(root)
     staged = stage_partition(surface, day, scratch=scratch)
     rejected = layout.rejected(surface.tenant, surface.surface, day)
@@ -392,18 +406,23 @@ def _audit_events(surface: Surface, root: str, day: date, scratch: Path) -> Audi
     )
 
 
-# What an artifact of a day is computed from: the source hash, the frame, and verdicts about the inputs.
+# What an artifact of a day is computed from: the source hash, the frame, and verdicts about the
+# inputs.
 _Compute = Callable[[date], tuple[str, Computed]]
 
 
 def _from_events(surface: Surface, kind: str, inputs: Mapping[str, Days]) -> _Compute:
     def compute(day: date) -> tuple[str, Computed]:
         wanted = _window_days(surface, day)
-        window = {day: inputs["canonical_events"][day] for day in wanted if day in inputs["canonical_events"]}
+        window = {
+            day: inputs["canonical_events"][day]
+            for day in wanted
+            if day in inputs["canonical_events"]
+        }
         if day not in window:
             raise MissingPartitionError(
-                f"{surface.name} {day} has no accepted canonical events: materialize canonical_events "
-                "of that day first, and look at its failed check if it does not"
+                f"{surface.name} {day} has no accepted canonical events: materialize "
+                "canonical_events of that day first, and look at its failed checks if it fails"
             )
         computed = _COMPUTE[kind](surface, pl.concat([part.frame for part in window.values()]))
         missing = [str(day) for day in wanted if day not in window]
@@ -560,7 +579,11 @@ def _audit_release(
     if problems:
         text = "; ".join(f"{found['kind']}: {found['problem']}" for found in problems)
         verdict = checks.Verdict(
-            checks.PUBLISHABLE, passed=False, description=text, failures=len(problems), rows=problems
+            checks.PUBLISHABLE,
+            passed=False,
+            description=text,
+            failures=len(problems),
+            rows=problems,
         )
         return Audited([verdict])
     versions = hashlib.sha256("\n".join(sorted(current.values())).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Strings to integers in the same order, so that joins and sorts work on 4 bytes instead of a string."""
+"""Strings to integers of the same order, so that joins and sorts work on 4 bytes each."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def pair_key(high: pl.Expr, low: pl.Expr) -> pl.Expr:
 def count_keys(keys: pl.Series) -> pl.DataFrame:
     """Count equal keys: `key` ascending, `count` (Int64).
 
-    Sorting and measuring runs is half the time and a fraction of the memory of a hash table when most
-    keys are distinct.
+    Sorting and measuring runs is half the time and a fraction of the memory of a hash table when
+    most keys are distinct.
     """
     runs = keys.sort().rle()
     return pl.DataFrame(

@@ -6,8 +6,9 @@ from typing import Final
 
 import polars as pl
 
-# Lower case is taken letter by letter, as the online service does: a final sigma has no form of its own and
-# a dotted capital I becomes i. Polars would write the one as U+03C2 and the other as two characters.
+# Lower case is taken letter by letter, as the online service does: a final sigma has no form of its
+# own and a dotted capital I becomes i. Polars would write the one as U+03C2 and the other as two
+# characters.
 _LOWER_FIRST: Final = {"\u03a3": "\u03c3", "\u0130": "i"}
 
 
@@ -15,14 +16,14 @@ def normalise_tags(catalog: pl.LazyFrame, *, surface: str, max_items: int) -> pl
     """List the tags of the items that belong to a surface.
 
     Args:
-        catalog: `item_id`, `tags` (list of text, each with any number of tags) and `namespace` (String),
-            in catalog order.
+        catalog: `item_id`, `tags` (list of text, each with any number of tags) and `namespace`
+            (String), in catalog order.
         surface: rows of another, non-empty namespace are left out.
         max_items: rows kept, by item ascending, at least 1.
 
     Returns:
-        Contract `content_sim`: one row per catalog row that has a tag, by item_id ascending and otherwise
-        in catalog order. An empty catalog gives no rows.
+        Contract `content_sim`: one row per catalog row that has a tag, by item_id ascending and
+        otherwise in catalog order. An empty catalog gives no rows.
 
     Raises:
         ValueError: `max_items` is below 1.

@@ -9,7 +9,8 @@ import polars as pl
 
 from recsys_assets.compute.codes import code_table, count_keys, decoded, pair_key, with_codes
 
-# Pairs that are counted at a time. Bounds memory at about 40 bytes each; larger blocks gain nothing.
+# Pairs that are counted at a time. Bounds memory at about 40 bytes each; larger blocks gain
+# nothing.
 _BLOCK_PAIRS: Final = 16_000_000
 
 
@@ -32,8 +33,8 @@ def count_cooccurrence(
 ) -> Cooccurrence:
     """Rank each item's neighbours by the number of sessions that hold both.
 
-    A session counts once per pair however often it repeats an item, and the relation is symmetric before
-    the cuts: (a, b, n) is present exactly when (b, a, n) is. Sessions with more than
+    A session counts once per pair however often it repeats an item, and the relation is symmetric
+    before the cuts: (a, b, n) is present exactly when (b, a, n) is. Sessions with more than
     `max_items_per_session` distinct items are bots: left out, and counted.
 
     Args:
@@ -44,20 +45,22 @@ def count_cooccurrence(
         max_items_per_session: distinct items of the largest session that is counted, at least 1.
 
     Returns:
-        Contract `cooc`: one row per (item, neighbour), by item ascending, count descending, neighbour
-        ascending; an item that shares a session but keeps no neighbour is one row with nulls. No events
-        give no rows.
+        Contract `cooc`: one row per (item, neighbour), by item ascending, count descending,
+        neighbour ascending; an item that shares a session but keeps no neighbour is one row with
+        nulls. No events give no rows.
 
     Raises:
         ValueError: an option is below 1.
 
-    Cost: time grows with the sum over sessions of (distinct items)^2 / 2, the pairs; memory with the
-        distinct (session, item) and with the pairs that reach `min_support`. Computed when called.
+    Cost: time grows with the sum over sessions of (distinct items)^2 / 2, the pairs; memory with
+        the distinct (session, item) and with the pairs that reach `min_support`. Computed when
+        called.
     """
     options = (max_neighbours, min_support, max_items, max_items_per_session)
     if min(options) < 1:
         raise ValueError(
-            f"need at least 1: {max_neighbours=}, {min_support=}, {max_items=}, {max_items_per_session=}"
+            f"need at least 1: {max_neighbours=}, {min_support=}, {max_items=}, "
+            f"{max_items_per_session=}"
         )
     items = code_table(events, "item_id")
     baskets, sessions, oversized = _baskets(events, items, max_items_per_session)
@@ -83,9 +86,9 @@ def _baskets(
 ) -> tuple[pl.DataFrame, int, int]:
     """Return what the sessions hold, the number of all sessions and of the oversized ones.
 
-    One row per distinct (session, item), by session, then item, without the oversized sessions: `item`;
-    `later`, how many of the following rows belong to the same session; `shared`, whether the session
-    holds another item.
+    One row per distinct (session, item), by session, then item, without the oversized sessions:
+    `item`; `later`, how many of the following rows belong to the same session; `shared`, whether
+    the session holds another item.
     """
     sessions = code_table(events, "session_id")
     keys = (
@@ -151,7 +154,7 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
         if not everything_is_shown:
             wanted = pairs["item"].is_in(shown.implode()) | other.is_in(shown.implode())
             pairs, other = pairs.filter(wanted), other.filter(wanted)
-        keys = pairs.select(pair_key(pl.col("item"), other)).to_series()
+        keys = pairs.select(pair_key(pl.col("item"), pl.lit(other))).to_series()
         counted.append(
             count_keys(keys)
             .filter(pl.col("count") >= min_support)

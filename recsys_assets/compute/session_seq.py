@@ -11,8 +11,8 @@ def count_next_items(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
     """Score each user's items by how often they came next, the user's events put in time order.
 
     Every event of a user but the first is next to another one, so this counts the user's events per
-    item without the first, and nothing needs to be sorted in time. Equal `ts` are told apart by source
-    order (file, line), never by row order.
+    item without the first, and nothing needs to be sorted in time. Equal `ts` are told apart by
+    source order (file, line), never by row order.
 
     Args:
         events: contract `canonical_event` of the days of the window, any row order.
@@ -20,7 +20,8 @@ def count_next_items(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
 
     Returns:
         Contract `session_seq`: one row per (user, item), by user ascending, score descending, item
-        ascending; a user with a single event is one row with nulls. No events with a user give no rows.
+        ascending; a user with a single event is one row with nulls. No events with a user give no
+        rows.
 
     Raises:
         ValueError: `top_n` is below 1.

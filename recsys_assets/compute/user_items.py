@@ -7,15 +7,13 @@ import polars as pl
 from recsys_assets.compute.codes import code_table, count_keys, decoded, pair_key, with_codes
 
 
-def score_items(
-    events: pl.LazyFrame, *, top_n: int, skip_first_event: bool
-) -> pl.DataFrame:
+def score_items(events: pl.LazyFrame, *, top_n: int, skip_first_event: bool) -> pl.DataFrame:
     """Score each user's items by their exposures, the user's first event counted or not.
 
     Returns:
-        `user_id`, `item_id`, `score`: by user ascending, score descending, item ascending, at most `top_n`
-        rows a user; a user whose only event is skipped keeps one row with nulls. Events without a user
-        are left out.
+        `user_id`, `item_id`, `score`: by user ascending, score descending, item ascending, at most
+        `top_n` rows a user; a user whose only event is skipped keeps one row with nulls. Events
+        without a user are left out.
 
     Raises:
         ValueError: `top_n` is below 1.
@@ -25,9 +23,13 @@ def score_items(
     known = events.filter(pl.col("user_id").is_not_null())
     users, items = code_table(known, "user_id"), code_table(known, "item_id")
     user, item = pl.col("user_id_code"), pl.col("item_id_code")
-    columns = ["user_id", "item_id", "ts", "file", "line"] if skip_first_event else ["user_id", "item_id"]
+    columns = (
+        ["user_id", "item_id", "ts", "file", "line"] if skip_first_event else ["user_id", "item_id"]
+    )
     coded = (
-        known.select(columns).pipe(with_codes, users).pipe(with_codes, items)
+        known.select(columns)
+        .pipe(with_codes, users)
+        .pipe(with_codes, items)
         .with_columns(key=pair_key(user, item))
     )
     if skip_first_event:

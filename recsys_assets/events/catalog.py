@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,9 +15,12 @@ import polars as pl
 
 from recsys_assets.errors import CatalogError
 
-CATALOG_DTYPES: Final = pl.Schema(
-    {"item_id": pl.String, "tags": pl.List(pl.String), "namespace": pl.String, "title": pl.String}
-)
+CATALOG_DTYPES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
+    "item_id": pl.String,
+    "tags": pl.List(pl.String),
+    "namespace": pl.String,
+    "title": pl.String,
+}
 # The names a column may have, the first that is there wins.
 _COLUMNS: Final = {
     "item_id": ("item_id", "itemid", "id"),
@@ -41,8 +44,8 @@ def read_catalog(path: Path) -> CatalogSnapshot:
     """Read a catalog; the title, for people only, is optional, as is the namespace.
 
     Raises:
-        CatalogError: the file cannot be read, is not UTF-8 or is broken as CSV or JSON, or has no column
-            for item_id or tags; says the line.
+        CatalogError: the file cannot be read, is not UTF-8 or is broken as CSV or JSON, or has no
+            column for item_id or tags; says the line.
     """
     try:
         data = path.read_bytes()
@@ -99,8 +102,11 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[str, list[str], str, str
         problem = _json_problem(row)
         if problem:
             raise CatalogError(f"catalog {path}, line {number}: {problem}")
-        yield row.get("item_id") or "", row.get("tags") or [], row.get("namespace") or "", str(
-            row.get("title") or ""
+        yield (
+            row.get("item_id") or "",
+            row.get("tags") or [],
+            row.get("namespace") or "",
+            str(row.get("title") or ""),
         )
 
 

@@ -1,7 +1,7 @@
 """Raw exposure event v1, one JSON object a line, to canonical events and refused lines.
 
-Two readers give the same answer. A line that one regular expression recognises as a flat object of known
-fields, each at most once, without escapes, goes through Polars; every other line goes through
+Two readers give the same answer. A line that one regular expression recognises as a flat object of
+known fields, each at most once, without escapes, goes through Polars; every other line goes through
 `_parse_line`, which is the definition and a good ten times slower.
 """
 
@@ -38,7 +38,8 @@ _RFC_3339: Final = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9])(?:\.([0-9]{1,9}))?"
     r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$"
 )
-# The years that 64-bit nanoseconds hold with room to spare; others are valid, and outside any window.
+# The years that 64-bit nanoseconds hold with room to spare; others are valid, and outside any
+# window.
 _NEAR_YEAR: Final = r"^(?:1[789]|20|21)"
 _TIMESTAMP_PATTERN: Final = re.compile(_RFC_3339.replace("$", r"\Z"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,8 +76,8 @@ class _RefusedError(Exception):
 def parse_chunk(chunk: Chunk, *, tenant: str, surface: str, day: date) -> ParsedChunk:
     """Split a chunk into the events of (tenant, surface, day) and the lines that are refused.
 
-    Every line that is not blank is an event that is kept, an event that is counted because it belongs to
-    another day or surface, or a refused line. Order of lines is kept in both.
+    Every line that is not blank is an event that is kept, an event that is counted because it
+    belongs to another day or surface, or a refused line. Order of lines is kept in both.
     """
     data, undecodable = _decodable(chunk)
     refused = undecodable + [
@@ -142,12 +143,11 @@ def _numbered_lines(data: bytes, first_line: int) -> pl.DataFrame:
 def _split_plain(lines: pl.DataFrame, *, whole: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read what Polars is known to read right; return that with `line`, and the other lines.
 
-    Polars reads a repeated field as its last one and never says so. A plain line has no escapes, so its
-    quotes are four for each text and two for each number: more than its fields need means a repeat.
+    Polars reads a repeated field as its last one and never says so. A plain line has no escapes, so
+    its quotes are four for each text and two for each number: more than its fields need means a
+    repeat.
     """
-    recognised = lines.select(
-        "line", "text", plain=pl.col("text").str.contains(_PLAIN_LINE)
-    )
+    recognised = lines.select("line", "text", plain=pl.col("text").str.contains(_PLAIN_LINE))
     candidates = recognised.filter("plain").drop("plain")
     other = recognised.filter(~pl.col("plain")).drop("plain")
     if candidates.is_empty():
@@ -198,7 +198,15 @@ def _keep_fast(
         .with_columns(
             pl.when(pl.col(name) != "").then(name).alias(name) for name in ("user_id", "request_id")
         )
-        .select(pl.col("ns").alias("ts"), "user_id", "session_id", "request_id", "item_id", "rank", "line")
+        .select(
+            pl.col("ns").alias("ts"),
+            "user_id",
+            "session_id",
+            "request_id",
+            "item_id",
+            "rank",
+            "line",
+        )
         .collect()
     )
     return kept, Counter(

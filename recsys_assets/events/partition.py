@@ -1,7 +1,8 @@
 """One day of canonical events: raw files in, one staged Parquet file out, in bounded memory.
 
-What is held at a time is a few chunks (8 MiB each) and one row group, plus 8 bytes for each event that
-carries a request_id. Nothing becomes visible here: the caller decides whether the staged file is accepted.
+What is held at a time is a few chunks (8 MiB each) and one row group, plus 8 bytes for each event
+that carries a request_id. Nothing becomes visible here: the caller decides whether the staged file
+is accepted.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from recsys_assets.contracts import CANONICAL_DTYPES
 from recsys_assets.events.parse import ParsedChunk, RefusedLine, parse_chunk
 from recsys_assets.events.sources import RawFile, raw_files, read_chunks
 
-# Part of the fingerprint and of the assets' code version: raise it when the same raw lines would give
-# other canonical events.
+# Part of the fingerprint and of the assets' code version: raise it when the same raw lines would
+# give other canonical events.
 CANONICAL_FORMAT: Final = 1
 FOOTER_KEY: Final = b"recsys_assets"
 
@@ -105,8 +106,8 @@ class _Tally:
 def stage_partition(surface: Surface, day: date, *, scratch: Path) -> StagedPartition:
     """Read the day's raw files into a staged Parquet file of canonical events.
 
-    The same raw bytes give the same file. A repeat of an event that carries a request_id and is equal in
-    every field is left out and counted; its first occurrence in source order stays.
+    The same raw bytes give the same file. A repeat of an event that carries a request_id and is
+    equal in every field is left out and counted; its first occurrence in source order stays.
 
     Args:
         surface: whose events to keep.
@@ -130,7 +131,9 @@ def stage_partition(surface: Surface, day: date, *, scratch: Path) -> StagedPart
                 refusals.write(files[index].name, line)
             events = parsed.events.with_columns(file=pl.lit(index, pl.Int32))
             tally.events += events.height
-            hashes.append(events.filter(pl.col("request_id").is_not_null()).select(_hash()).to_series())
+            hashes.append(
+                events.filter(pl.col("request_id").is_not_null()).select(_hash()).to_series()
+            )
             writer.write(events.select(CANONICAL_DTYPES.names()))
         fingerprint = _fingerprint(surface, day, files)
         writer.footer = _footer(surface, day, files, fingerprint)
@@ -285,8 +288,9 @@ def _hash() -> pl.Expr:
 def _drop_redelivered(path: Path, hashes: list[pl.Series]) -> int:
     """Rewrite the staged file without redelivered events; return how many there were.
 
-    Hashes only find the candidates; whether two events are equal is decided on their fields. Candidates
-    are looked at in buckets of equal hashes, so a day that was delivered twice stays within memory.
+    Hashes only find the candidates; whether two events are equal is decided on their fields.
+    Candidates are looked at in buckets of equal hashes, so a day that was delivered twice stays
+    within memory.
     """
     if not hashes:
         return 0
@@ -315,7 +319,9 @@ def _drop_redelivered(path: Path, hashes: list[pl.Series]) -> int:
     with pq.ParquetFile(path) as whole, _Writer(kept) as writer:
         for number in range(whole.num_row_groups):
             group = pl.DataFrame(whole.read_row_group(number))
-            writer.write(group.join(repeats, on=["file", "line"], how="anti", maintain_order="left"))
+            writer.write(
+                group.join(repeats, on=["file", "line"], how="anti", maintain_order="left")
+            )
         writer.footer = whole.metadata.metadata[FOOTER_KEY]
     kept.replace(path)
     return repeats.height

@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from io import BufferedReader
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -24,7 +26,16 @@ MAX_LINE_BYTES = 4 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 # Names under which common tools write a file that is not finished yet.
-_UNFINISHED = (".tmp", ".temp", ".part", ".partial", ".inprogress", ".crdownload", "._COPYING_", "~")
+_UNFINISHED = (
+    ".tmp",
+    ".temp",
+    ".part",
+    ".partial",
+    ".inprogress",
+    ".crdownload",
+    "._COPYING_",
+    "~",
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,9 @@ def raw_files(surface: Surface, day: date) -> list[RawFile]:
     """
     base = Path(surface.source.path)
     pattern = surface.source.pattern.format(
-        tenant=glob.escape(surface.tenant), surface=glob.escape(surface.surface), day=day.isoformat()
+        tenant=glob.escape(surface.tenant),
+        surface=glob.escape(surface.surface),
+        day=day.isoformat(),
     )
     names = (
         name
@@ -82,23 +95,25 @@ def read_chunks(file: RawFile) -> Iterator[Chunk]:
     Raises:
         RawEventsError: the file cannot be opened, or its compressed stream is damaged.
     """
-    digest = hashlib.sha256()
     try:
         with file.path.open("rb") as raw:
-            hashing = _HashingReader(raw, digest)
+            hashing = _HashingReader(raw)
             codec = _CODECS.get(file.path.suffix)
             if codec is None:
                 yield from _whole_lines(hashing)
             elif hashing.peek():  # pyarrow refuses an empty stream, which is an empty file here
                 with pa.CompressedInputStream(pa.PythonFile(hashing, mode="r"), codec) as plain:
                     yield from _whole_lines(plain)
-            file.size_bytes = hashing.size_bytes
+            file.size_bytes, file.sha256 = hashing.size_bytes, hashing.sha256
     except (OSError, EOFError, pa.ArrowException) as error:
         raise RawEventsError(
             f"{file.path}: cannot be read to its end ({error}). Nothing of the day was kept; land "
             "the file again and materialize the day."
         ) from error
-    file.sha256 = digest.hexdigest()
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
 
 
 class _HashingReader:
@@ -106,19 +121,24 @@ class _HashingReader:
 
     closed = False
 
-    def __init__(self, raw: object, digest: object) -> None:
-        self._raw, self._digest = raw, digest
+    def __init__(self, raw: BufferedReader) -> None:
+        self._raw = raw
+        self._digest = hashlib.sha256()
         self.size_bytes = 0
 
     def peek(self) -> bytes:
-        return self._raw.peek(1)  # type: ignore[attr-defined, no-any-return]
+        return self._raw.peek(1)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data: bytes = self._raw.read(size)  # type: ignore[attr-defined]
-        self._digest.update(data)  # type: ignore[attr-defined]
+        data = self._raw.read(size)
+        self._digest.update(data)
         self.size_bytes += len(data)
         return data
 
@@ -129,13 +149,13 @@ class _HashingReader:
         """Do nothing; the file is closed by who opened it."""
 
 
-def _whole_lines(stream: object) -> Iterator[Chunk]:
+def _whole_lines(stream: _Readable) -> Iterator[Chunk]:
     first_line = 1
     carry = b""  # the unfinished last line of what was read
     skipped = 0  # bytes of an oversized line already dropped behind `carry`
     oversized: list[OversizedLine] = []
     at_start = True
-    while data := stream.read(CHUNK_BYTES):  # type: ignore[attr-defined]
+    while data := stream.read(CHUNK_BYTES):
         if at_start:
             data, at_start = data.removeprefix(_BOM), False
         end = data.rfind(b"\n") + 1

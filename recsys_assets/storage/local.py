@@ -1,6 +1,7 @@
 """Objects as files below a directory: atomic for readers, durable across a power cut.
 
-No library does both on a local filesystem (docs/decisions.md), so the few system calls are made here.
+No library does both on a local filesystem (docs/decisions.md), so the few system calls are made
+here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class LocalStore:
     """A `Store` in a directory of a local POSIX filesystem."""
 
     def __init__(self, root: str | Path) -> None:
-        self._root = Path(os.path.abspath(root))
+        self._root = Path(root).absolute()
         self._durable: set[Path] = set()
 
     def uri(self, key: str) -> str:
@@ -87,7 +88,7 @@ class LocalStore:
         path = self._path(key)
         with self._ready(content) as ready:
             self._make_directory(path.parent)
-            os.replace(ready, path)
+            ready.replace(path)
             self._sync_directory(path.parent)
 
     def delete(self, key: str) -> None:
@@ -107,18 +108,18 @@ class LocalStore:
                 found = live.tag if live else None
                 if found != expected:
                     raise ManifestConflictError(self.uri(key), expected=expected, found=found)
-                os.replace(ready, path)
+                ready.replace(path)
                 try:
                     self._sync_directory(path.parent)
                 except OSError as error:
                     raise PublishOutcomeUnknownError(
-                        f"{path} was flipped but may not survive a power cut ({error}). Publish the "
-                        "same day again: it settles which of the two is live."
+                        f"{path} was flipped but may not survive a power cut ({error}). Publish "
+                        "the same day again: it settles which of the two is live."
                     ) from error
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Give a private directory on the root's own filesystem, so that a file can be linked away."""
+        """Give a private directory on the root's filesystem, so that a file can be linked away."""
         parent = self._root / _SCRATCH
         parent.mkdir(parents=True, exist_ok=True)
         for left_behind in parent.iterdir():
@@ -195,7 +196,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def _exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock that the kernel drops when its holder dies; its file is never replaced or removed."""
+    """Hold a lock that the kernel drops with its holder; its file is never replaced or removed."""
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

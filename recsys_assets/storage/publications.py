@@ -1,8 +1,8 @@
 """The live pointer of a surface: read it, and flip it exactly once per publish.
 
-A flip is two writes: the publication record, write-once, then `manifest.json` by compare-and-swap against
-the manifest that was read. A reader sees the old manifest or the new one, and every URI in either exists.
-What a crash leaves at each step is in docs/publishing.md.
+A flip is two writes: the publication record, write-once, then `manifest.json` by compare-and-swap
+against the manifest that was read. A reader sees the old manifest or the new one, and every URI in
+either exists. What a crash leaves at each step is in docs/publishing.md.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Publication:
 
 @dataclass(frozen=True)
 class Live:
-    """What readers of a surface see now. `publication` is None when another producer published it."""
+    """What readers of a surface see now; no `publication` when another producer published it."""
 
     tag: str
     current: Mapping[str, str]
@@ -121,11 +121,13 @@ def publish(
     Every URI in `current` must have been verified: from here on nothing is looked at again.
 
     Returns:
-        What happened, and what is live afterwards: `published`; `unchanged`, it was live already and
-        nothing was written; `superseded`, the live window ends later, so it stays and nothing was written.
+        What happened, and what is live afterwards: `published`; `unchanged`, it was live already
+        and nothing was written; `superseded`, the live window ends later, so it stays and nothing
+        was written.
 
     Raises:
-        ManifestConflictError: others kept publishing first; the old or their manifest is live. Retry.
+        ManifestConflictError: others kept publishing first; the old or their manifest is live.
+            Retry.
         PublishOutcomeUnknownError: it may be live. Publishing again settles it.
     """
     publish_id = publish_id or uuid.uuid4().hex
@@ -203,7 +205,7 @@ def _read_publication(store: Store, key: str) -> Publication:
 
 
 def _window_of_blobs(store: Store, current: Mapping[str, str]) -> Window | None:
-    """Find the window of a manifest that another producer wrote, where the blobs are ours to read."""
+    """Find the window of another producer's manifest, where its blobs have our records."""
     windows = []
     for uri in current.values():
         try:

@@ -52,14 +52,15 @@ def accept(
 ) -> tuple[StagedRef, bool]:
     """Store a document that was held to its contract, and make it the day's version.
 
-    In this order, each step durable before the next: blob (put if absent), read back and hashed; record
-    (write-once); staged reference. After a crash anywhere, doing it again finishes it.
+    In this order, each step durable before the next: blob (put if absent), read back and hashed;
+    record (write-once); staged reference. After a crash anywhere, doing it again finishes it.
 
     Returns:
         The reference, and whether the blob is new.
 
     Raises:
-        CorruptBlobError: a blob is there under this version but hashes to another; nothing refers to it.
+        CorruptBlobError: a blob is there under this version but hashes to another; nothing refers
+            to it.
     """
     head = document.head
     where = (head.tenant, head.surface, head.kind, document.version)
@@ -111,7 +112,7 @@ def read_staged(
     found = store.read(layout.staged(tenant, surface, segment, kind, day))
     if found is None:
         raise MissingPartitionError(
-            f"no {kind} was accepted for {tenant}/{surface} {day}: materialize {kind} of that day first"
+            f"no {kind} was accepted for {tenant}/{surface} {day}: materialize it first"
         )
     return StagedRef.from_bytes(found.data)
 

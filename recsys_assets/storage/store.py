@@ -17,7 +17,7 @@ class Versioned:
 
 
 class Store(Protocol):
-    """Objects by key below one root. A write that returns is durable; a reader never sees half of one."""
+    """Objects by key below one root. A write that returns is durable; readers never see half."""
 
     def uri(self, key: str) -> str:
         """Return the URI that the online service opens; no percent-encoding."""
