@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -33,7 +34,8 @@ class LocalStore:
     """A `Store` in a directory of a local POSIX filesystem."""
 
     def __init__(self, root: str | Path) -> None:
-        self._root = Path(root).absolute()
+        # URIs are compared as text, so `../var` and `/srv/var` must become one spelling.
+        self._root = Path(os.path.normpath(Path(root).absolute()))
         self._durable: set[Path] = set()
 
     def uri(self, key: str) -> str:
@@ -120,8 +122,7 @@ class LocalStore:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a private directory on the root's filesystem, so that a file can be linked away."""
-        parent = self._root / _SCRATCH
-        parent.mkdir(parents=True, exist_ok=True)
+        parent = self._scratch()
         for left_behind in parent.iterdir():
             with contextlib.suppress(OSError):  # another process may sweep it too
                 if time.time() - left_behind.stat().st_mtime > _ABANDONED_AFTER_S:
@@ -138,6 +139,12 @@ class LocalStore:
             raise StorageError(f"key {key!r} leaves {self._root}")
         return path
 
+    def _scratch(self) -> Path:
+        self._make_directory(self._root)
+        directory = self._root / _SCRATCH
+        directory.mkdir(exist_ok=True)
+        return directory
+
     @contextlib.contextmanager
     def _ready(self, content: bytes | Path) -> Iterator[Path]:
         """Give a synced file with the content; what is left of it afterwards is removed."""
@@ -146,27 +153,24 @@ class LocalStore:
             yield content
             content.unlink(missing_ok=True)
             return
-        parent = self._root / _SCRATCH
-        parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=parent)
+        ready = self._scratch() / uuid.uuid4().hex
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            # Not tempfile: its files are 0600, and the online service is another user.
+            with ready.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(0o644)  # mkstemp gives 0600, and the online service is another user
-            yield Path(name)
+            yield ready
         finally:
-            Path(name).unlink(missing_ok=True)
+            ready.unlink(missing_ok=True)
 
     def _make_directory(self, directory: Path) -> None:
         """Create a directory whose name survives a power cut, each parent's included."""
         if directory in self._durable:
             return
-        if directory != self._root:
+        # Above the root only what is missing: the rest is not ours, and may not be readable.
+        if self._root in directory.parents or not directory.parent.exists():
             self._make_directory(directory.parent)
-        else:
-            directory.parent.mkdir(parents=True, exist_ok=True)
         directory.mkdir(exist_ok=True)
         _sync(directory.parent)
         self._durable.add(directory)

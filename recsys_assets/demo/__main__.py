@@ -1,0 +1,74 @@
+"""`python -m recsys_assets.demo`: from nothing to a published manifest of real data."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from recsys_assets import cli
+from recsys_assets.config import load_config
+from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
+from recsys_assets.errors import RecsysAssetsError
+
+_FIRST_DAY = date(2017, 1, 1)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--days", default=31, show_default=True, type=click.IntRange(1, 366), help="Days of 2017."
+)
+def demo(days: int) -> None:
+    """Write raw days of the demo data, materialize them through Dagster, and show the result."""
+    config = load_config()
+    surface = config.surface(f"{TENANT}/{SURFACE}")
+    assert surface.catalog is not None, "the demo configuration has a catalog"  # noqa: S101
+    wanted = [_FIRST_DAY + timedelta(days=number) for number in range(days)]
+    click.echo(f"1/3  Writing {days} days of raw events to {surface.source.path} ...", err=True)
+    events = write_raw_events(Path(surface.source.path), wanted)
+    products = write_catalog(Path(surface.catalog.path))
+    click.echo(f"     {events:,} events, {products:,} products", err=True)
+    click.echo("2/3  Materializing every asset of every day through Dagster ...", err=True)
+    (report,) = cli.run_days(config, [surface], wanted)
+    click.echo("3/3  Reading back what is live ...\n", err=True)
+    cli.print_report(report)
+    if report.published:
+        show_what_is_live(config.root, surface.name)
+    if not report.succeeded:
+        sys.exit(1)
+
+
+def show_what_is_live(root: str, name: str) -> None:
+    """Print the live manifest, the most popular products and the neighbours of one."""
+    from recsys_assets.io_managers import open_store
+    from recsys_assets.operations.inspect import (
+        artifact_table,
+        item_titles,
+        live_document,
+        surface_status,
+    )
+
+    surface = load_config().surface(name)
+    store, titles = open_store(root), item_titles(surface)
+    cli.print_status([surface_status(store, surface, now=datetime.now(UTC))])
+    popular = artifact_table(live_document(store, surface, "popularity"), owner=None, limit=10)
+    cli.print_table(popular, title="Ten most popular products", titles=titles)
+    neighbours = live_document(store, surface, "cooc")
+    for item, _ in popular.rows:
+        table = artifact_table(neighbours, owner=item, limit=5)
+        if table.rows:
+            cli.print_table(table, title=f"Bought with {titles.get(item, item)}", titles=titles)
+            break
+    click.echo(
+        "\nOpen the UI on these runs:  make dev, then http://127.0.0.1:3000"
+        f"\nLook at more:               .venv/bin/recsys-assets show {name} cooc ITEM_ID"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        demo()
+    except RecsysAssetsError as problem:
+        sys.exit(f"Error: {problem}")

@@ -1,0 +1,169 @@
+"""Read what is live: the state of a surface, and its artifacts as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from recsys_assets.config import Surface
+from recsys_assets.errors import CatalogError, InputError, StorageError
+from recsys_assets.events.catalog import read_catalog
+from recsys_assets.storage.publications import Live, read_live
+from recsys_assets.storage.store import Store
+
+
+@dataclass(frozen=True)
+class LiveKind:
+    """One live artifact document; `size_bytes` is None when the blob is missing."""
+
+    version: str
+    uri: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True)
+class SurfaceStatus:
+    """What is live for a surface now; `live` is None before the first publish."""
+
+    surface: Surface
+    live: Live | None
+    kinds: Mapping[str, LiveKind]
+    days_behind: int | None  # whole UTC days between the live window's last day and yesterday
+    age: timedelta | None  # since the flip
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as it is printed for machines."""
+        live = self.live
+        publication = live.publication if live else None
+        return {
+            "tenant": self.surface.tenant,
+            "surface": self.surface.surface,
+            "live": live is not None,
+            "window": live.window.to_json() if live and live.window else None,
+            "generation": publication.generation if publication else None,
+            "updated_at": live.updated_at if live else None,
+            "age_seconds": round(self.age.total_seconds()) if self.age else None,
+            "days_behind": self.days_behind,
+            "kinds": {
+                kind: {"version": of.version, "uri": of.uri, "size_bytes": of.size_bytes}
+                for kind, of in self.kinds.items()
+            },
+        }
+
+
+def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceStatus:
+    """Return what is live for a surface.
+
+    Raises:
+        StorageError: the manifest is damaged.
+    """
+    live = read_live(store, surface.tenant, surface.surface)
+    if live is None:
+        return SurfaceStatus(surface, None, {}, None, None)
+    kinds = {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
+    behind = (now.astimezone(UTC).date() - live.window.end).days if live.window else None
+    age = now - datetime.fromisoformat(live.updated_at)
+    return SurfaceStatus(surface, live, kinds, behind, age)
+
+
+def _live_kind(store: Store, uri: str) -> LiveKind:
+    version = uri.rpartition("/")[2].removesuffix(".json")
+    try:
+        file, size_bytes = store.open(store.key(uri))
+    except (FileNotFoundError, StorageError):
+        return LiveKind(version, uri, None)
+    file.close()
+    return LiveKind(version, uri, size_bytes)
+
+
+def live_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
+    """Return the live artifact document of a kind.
+
+    Raises:
+        InputError: nothing is live, or not this kind.
+        StorageError: the blob is missing or is no JSON document.
+    """
+    live = read_live(store, surface.tenant, surface.surface)
+    if live is None:
+        raise InputError(f"nothing is live for {surface.name} yet: materialize a day first")
+    if kind not in live.current:
+        known = ", ".join(sorted(live.current))
+        raise InputError(f"{surface.name} publishes no {kind!r}; it publishes: {known}")
+    found = store.read(store.key(live.current[kind]))
+    if found is None:
+        raise StorageError(f"{live.current[kind]} is missing, though the manifest names it")
+    try:
+        document: dict[str, Any] = json.loads(found.data)
+    except ValueError as error:
+        raise StorageError(f"{live.current[kind]} is damaged: {error}") from None
+    return document
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to print. `ids` are the columns that name catalog items."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    total: int
+
+
+def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int) -> Table:
+    """Lay out an artifact document, or the list of one item or user in it.
+
+    Raises:
+        InputError: there is no list for `owner`.
+    """
+    kind = document["artifact_type"]
+    owners = {"cooc": ("neighbors", "item_id"), "implicit": ("users", "user_id")}
+    owners["session_seq"] = owners["implicit"]
+    if kind not in owners:
+        entries = document["items"]
+        if owner is not None:
+            entries = _of_owner(entries, "item_id", owner, kind)
+        columns = ["item_id", "tags" if kind == "content_sim" else "count"]
+        rows = [[entry[name] for name in columns] for entry in entries]
+    else:
+        key, name = owners[kind]
+        value = "count" if kind == "cooc" else "score"
+        if owner is None:
+            columns = [name, "entries", "strongest"]
+            rows = [
+                [entry[name], len(entry["items"]), (entry["items"] or [{}])[0].get("item_id", "")]
+                for entry in document[key]
+            ]
+        else:
+            (found,) = _of_owner(document[key], name, owner, kind)
+            columns = ["item_id", value]
+            rows = [[entry[column] for column in columns] for entry in found["items"]]
+    rows = [[", ".join(v) if isinstance(v, list) else v for v in row] for row in rows]
+    return Table(columns, rows[:limit], len(rows))
+
+
+def _of_owner(
+    entries: list[dict[str, Any]], name: str, owner: str, kind: str
+) -> list[dict[str, Any]]:
+    found = [entry for entry in entries if entry[name] == owner]
+    if not found:
+        raise InputError(f"{kind} has no list for {name} {owner!r}")
+    return found
+
+
+def item_titles(surface: Surface) -> dict[str, str]:
+    """Return the catalog's titles by item; empty when there is no catalog, or it cannot be read."""
+    if surface.catalog is None:
+        return {}
+    try:
+        frame = read_catalog(Path(surface.catalog.path)).frame
+    except CatalogError:  # titles are a courtesy; content_sim's own check reports the catalog
+        return {}
+    return {item: title for item, title in frame.select("item_id", "title").iter_rows() if title}
+
+
+def parse_day(text: str) -> date:
+    """Read YYYY-MM-DD."""
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()

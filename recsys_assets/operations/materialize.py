@@ -1,0 +1,175 @@
+"""Materialize a range of days through Dagster, from a process that is not the UI.
+
+All days go into one run, so that starting Dagster is paid once. When some day fails an asset,
+Dagster skips everything downstream in that run, also for the days that passed; follow-up runs
+finish those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Final
+
+import dagster as dg
+
+from recsys_assets.checks import FAILED_PARTITIONS, WINDOW_IS_COMPLETE
+from recsys_assets.config import Surface
+from recsys_assets.surface import event_kinds
+
+_EVENTS: Final = "canonical_events"
+_MANIFEST: Final = "manifest"
+_RANGE_START: Final = "dagster/asset_partition_range_start"
+_RANGE_END: Final = "dagster/asset_partition_range_end"
+_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an asset of a day was not materialized; `check` is None when the step itself broke."""
+
+    day: date
+    asset: str
+    check: str | None
+    description: str
+
+
+@dataclass
+class Report:
+    """What became of one surface's days; `metadata` is what Dagster shows, by day and asset."""
+
+    surface: Surface
+    days: Sequence[date]
+    metadata: dict[date, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+
+    @property
+    def published(self) -> list[date]:
+        """Days whose manifest was materialized, in order."""
+        return [day for day in self.days if _MANIFEST in self.metadata.get(day, {})]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every day was published."""
+        return not self.failures and len(self.published) == len(self.days)
+
+
+def materialize(
+    definitions: dg.Definitions,
+    surface: Surface,
+    days: Sequence[date],
+    *,
+    instance: dg.DagsterInstance,
+) -> Report:
+    """Materialize every asset of a surface for consecutive days, and publish them.
+
+    A day that fails a check blocks itself and nothing else.
+
+    Args:
+        definitions: what `build_definitions` returned for a configuration with this surface.
+        surface: whose assets.
+        days: consecutive days, ascending, each a partition of the surface.
+        instance: where runs, events and checks are recorded.
+    """
+    report = Report(surface, days)
+    job = definitions.resolve_job_def(surface.group)
+    missing = {day: {_EVENTS, *surface.artifacts.kinds, _MANIFEST} for day in days}
+    while planned := list(_ranges(missing)):
+        for assets, first, last in planned:
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[dg.AssetKey([surface.tenant, surface.surface, a]) for a in assets],
+                raise_on_error=False,
+                run_config=_QUIET,
+                **_partitions(first, last),
+            )
+            report.run_ids.append(result.run_id)
+            settled = _record(report, result)
+            for day in _days(first, last):
+                for asset in assets & missing[day]:
+                    if (asset, day) in settled:
+                        missing[day] -= {asset, *_blocked_by(surface, asset, settled[asset, day])}
+            if not settled:
+                _record_breakdown(report, result, first, last)
+                for day in _days(first, last):
+                    missing[day].clear()
+    return report
+
+
+def _partitions(first: date, last: date) -> dict[str, Any]:
+    if first == last:
+        return {"partition_key": first.isoformat()}
+    return {"tags": {_RANGE_START: first.isoformat(), _RANGE_END: last.isoformat()}}
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    for number in range((last - first).days + 1):
+        yield first + timedelta(days=number)
+
+
+def _ranges(missing: Mapping[date, set[str]]) -> Iterator[tuple[set[str], date, date]]:
+    """Group consecutive days that miss the same assets into (assets, first, last)."""
+    days = [day for day in sorted(missing) if missing[day]]
+    start = 0
+    for end in range(1, len(days) + 1):
+        joined = (
+            end < len(days)
+            and missing[days[end]] == missing[days[start]]
+            and days[end] - days[end - 1] == timedelta(days=1)
+        )
+        if not joined:
+            yield set(missing[days[start]]), days[start], days[end - 1]
+            start = end
+
+
+def _record(report: Report, result: dg.ExecuteInProcessResult) -> dict[tuple[str, date], bool]:
+    """Take over what a run materialized (True) and what its checks refused (False)."""
+    settled: dict[tuple[str, date], bool] = {}
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        if materialization.partition is None:
+            continue
+        asset, day = (
+            materialization.asset_key.path[-1],
+            date.fromisoformat(materialization.partition),
+        )
+        values = {name: value.value for name, value in materialization.metadata.items()}
+        report.metadata.setdefault(day, {})[asset] = values
+        settled[asset, day] = True
+    for evaluation in result.get_asset_check_evaluations():
+        failed = evaluation.metadata.get(FAILED_PARTITIONS)
+        if evaluation.passed or failed is None or evaluation.check_name == WINDOW_IS_COMPLETE:
+            continue
+        asset = evaluation.asset_key.path[-1]
+        descriptions: Any = failed.value
+        for partition, description in descriptions.items():
+            day = date.fromisoformat(partition)
+            report.failures.append(Failure(day, asset, evaluation.check_name, description))
+            settled[asset, day] = False
+    return settled
+
+
+def _blocked_by(surface: Surface, asset: str, materialized: bool) -> Collection[str]:
+    """Return what cannot be materialized because `asset` was not."""
+    if materialized:
+        return ()
+    return (*event_kinds(surface), _MANIFEST) if asset == _EVENTS else (_MANIFEST,)
+
+
+def _record_breakdown(
+    report: Report, result: dg.ExecuteInProcessResult, first: date, last: date
+) -> None:
+    """Report a run that settled nothing: a step broke for a reason that no check knows."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            text = error.message.strip() if error else "the step failed"
+            asset = (event.step_key or "").rpartition("__")[2]
+            report.failures.extend(Failure(day, asset, None, text) for day in _days(first, last))
+    if not any(event.is_step_failure for event in result.all_events):
+        text = f"run {result.run_id} ended without materializing anything"
+        report.failures.extend(Failure(day, _EVENTS, None, text) for day in _days(first, last))
