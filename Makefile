@@ -24,7 +24,9 @@ lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
 	$(BIN)/mypy
 
 dev: $(VENV)/.installed $(DAGSTER_HOME)/dagster.yaml ## Open the UI on http://127.0.0.1:3000 (PORT=3000)
-	$(BIN)/dagster dev --host 127.0.0.1 --port $(PORT)
+	@# Started in its home: beside the other dagster.yaml it would warn that it ignores that one.
+	@cd $(DAGSTER_HOME) && exec $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml \
+	  --host 127.0.0.1 --port $(PORT)
 
 bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stage
 	$(BIN)/python benchmarks/day.py

@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -47,6 +48,11 @@ Days = Mapping[date, CanonicalPartition]
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
 OWNERS = ["team:recsys"]
 
+# Days that one run of a backfill covers: starting a run costs as much as computing many days.
+# Assets whose numbers differ are never put into the same run, and that is wanted: a day that fails
+# one layer must not keep the next layer from the days that passed.
+_DAYS_PER_RUN = {"events": 400, "artifacts": 399, "manifest": 398}
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -78,7 +84,7 @@ class Computed:
 
 
 def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
-    """Build the assets of one surface and the job that materializes all of them.
+    """Build the assets of one surface.
 
     Args:
         surface: its configuration.
@@ -99,13 +105,7 @@ def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
         assets.append(graph.catalog())
     assets += [graph.artifact(kind) for kind in surface.artifacts.kinds]
     assets.append(graph.manifest())
-    job = dg.define_asset_job(
-        surface.group,
-        selection=dg.AssetSelection.groups(surface.group),
-        partitions_def=partitions,
-        description=f"Materialize every asset of {surface.name} for a day, manifest last.",
-    )
-    return dg.Definitions(assets=assets, jobs=[job])
+    return dg.Definitions(assets=assets)
 
 
 def event_kinds(surface: Surface) -> tuple[str, ...]:
@@ -147,16 +147,22 @@ class _Graph:
             "kinds": kinds,
         }
 
-    def _asset(self, name: str, check_names: Sequence[str], **details: Any) -> Callable[..., Any]:
+    def _asset(
+        self, name: str, check_names: Sequence[str], *, max_partitions_per_run: int, **details: Any
+    ) -> Callable[..., Any]:
         """Return `dg.asset` with what the materialized assets have in common filled in."""
         key = self._key(name)
-        decorator: Callable[..., Any] = dg.asset(
-            key=key,
-            output_required=False,  # a day that fails its checks is not materialized
-            check_specs=[checks.check_spec(key, check) for check in check_names],
-            **self._shared(kinds=details.pop("kinds")),
-            **details,
-        )
+        with warnings.catch_warnings():
+            # backfill_policy is beta in this version; what it is relied on for is held by a test.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            decorator: Callable[..., Any] = dg.asset(
+                key=key,
+                backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run),
+                output_required=False,  # a day that fails its checks is not materialized
+                check_specs=[checks.check_spec(key, check) for check in check_names],
+                **self._shared(kinds=details.pop("kinds")),
+                **details,
+            )
         return decorator
 
     def raw_events(self) -> dg.AssetSpec:
@@ -192,6 +198,7 @@ class _Graph:
             [checks.INPUTS, checks.CONTRACT, *checks.EVENT_GUARDRAILS],
             deps=[self._key("raw_events")],
             io_manager_key="canonical_io",
+            max_partitions_per_run=_DAYS_PER_RUN["events"],
             kinds={"polars", "parquet"},
             code_version=str(CANONICAL_FORMAT),
             description=(
@@ -231,6 +238,7 @@ class _Graph:
             ins={"canonical_events": self._events_in()} if of_events else {},
             deps=[] if of_events else [self._key("catalog")],
             io_manager_key="artifact_io",
+            max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
             kinds={"polars", "json"},
             code_version=CODE_VERSION,
             description=_DESCRIPTIONS[kind],
@@ -267,6 +275,7 @@ class _Graph:
             [checks.PUBLISHABLE],
             ins=ins,
             io_manager_key="manifest_io",
+            max_partitions_per_run=_DAYS_PER_RUN["manifest"],
             kinds={"json"},
             code_version=CODE_VERSION,
             description=(

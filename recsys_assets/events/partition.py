@@ -246,7 +246,8 @@ class _Writer:
         frame = pl.concat(self._pending)
         while frame.height >= smallest:
             group, frame = frame.head(_ROW_GROUP_ROWS), frame.slice(_ROW_GROUP_ROWS)
-            self._writer.write_table(group.to_arrow().cast(self._schema))
+            # rechunk: a table's pages end where its chunks do.
+            self._writer.write_table(group.rechunk().to_arrow().cast(self._schema))
         self._pending, self._rows = [frame], frame.height
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -84,7 +85,7 @@ def raw_files(surface: Surface, day: date) -> list[RawFile]:
         and not any(part.startswith((".", "_")) for part in Path(name).parts[-1:])
         and (base / name).is_file()
     )
-    return [RawFile(name, base / name) for name in sorted(names, key=lambda name: name.encode())]
+    return [RawFile(name, base / name) for name in sorted(names, key=os.fsencode)]
 
 
 def read_chunks(file: RawFile) -> Iterator[Chunk]:

@@ -74,7 +74,7 @@ def materialize(
         instance: where runs, events and checks are recorded.
     """
     report = Report(surface, days)
-    job = definitions.resolve_job_def(surface.group)
+    job = definitions.resolve_implicit_global_asset_job_def()
     missing = {day: {_EVENTS, *surface.artifacts.kinds, _MANIFEST} for day in days}
     while planned := list(_ranges(missing)):
         for assets, first, last in planned:
