@@ -108,7 +108,8 @@ def hold_groups_to_contract(
         )
         if not verdict.passed:
             return verdict
-        rows, before = rows + group.height, group.tail(1)
+        if group.height:
+            rows, before = rows + group.height, group.tail(1)
     return Verdict(CONTRACT, passed=True, numbers={"rows": rows})
 
 

@@ -11,6 +11,7 @@ import os
 import re
 from datetime import date
 from pathlib import Path
+from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
@@ -50,7 +51,7 @@ Segment = Annotated[str, AfterValidator(_one_path_segment)]
 LocalPath = Annotated[str, AfterValidator(_local_path)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, le=1, strict=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Model(BaseModel):
@@ -129,7 +130,10 @@ class Source(_Model):
 
     @model_validator(mode="after")
     def _pattern_selects_one_day(self) -> Self:
-        names = set(re.findall(r"\{([^{}]*)\}", self.pattern))
+        try:
+            names = {name for _, name, _, _ in Formatter().parse(self.pattern) if name is not None}
+        except ValueError as error:
+            raise ValueError(f"pattern: {error}; a brace itself is written twice") from None
         if unknown := names - {"tenant", "surface", "day"}:
             raise ValueError(f"pattern: unknown placeholder {sorted(unknown)}")
         if "day" not in names:
@@ -308,7 +312,8 @@ def _read_yaml(file: Path) -> Any:
         ) from None
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
+    # PyYAML lets Python's own errors through: 2026-02-30 as a date, a list as a key.
+    except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ConfigError(f"{file}: is not valid YAML: {error}") from None
 
 

@@ -70,7 +70,12 @@ def _id(description: str, *, nullable: bool = False) -> pa.Column:
 def _at_least_one(
     dtype: type[pl.DataType], description: str, *, nullable: bool = False
 ) -> pa.Column:
-    return pa.Column(dtype, pa.Check.ge(1), nullable=nullable, description=description)
+    # Not a number is greater than anything to Polars.
+    finite = pa.Check(
+        lambda data: data.lazyframe.select(pl.col(data.key).cast(pl.Float64).is_finite()),
+        name="finite",
+    )
+    return pa.Column(dtype, [pa.Check.ge(1), finite], nullable=nullable, description=description)
 
 
 def canonical_event(day: date) -> pa.DataFrameSchema:
@@ -191,7 +196,7 @@ CONTENT_SIM: Final = pa.DataFrameSchema(
                     lambda data: data.lazyframe.select(
                         pl.col(data.key)
                         .list.eval(
-                            (pl.element() != "")
+                            (pl.element().fill_null("") != "")
                             & (pl.element() == pl.element().str.strip_chars())
                             & (pl.element() == pl.element().str.to_lowercase())
                         )

@@ -236,7 +236,8 @@ def _quoted(column: str) -> pl.Expr:
 def _number_text(numbers: pl.Series) -> pl.Series:
     """Write numbers as Go does: the shortest text that reads back, 3 and not 3.0."""
     whole = numbers.cast(pl.Int64, strict=False)
-    if numbers.dtype == pl.Int64 or ((whole == numbers) | numbers.is_null()).all():
+    exact = (whole == numbers).fill_null(value=False) | numbers.is_null()
+    if numbers.dtype == pl.Int64 or exact.all():
         return whole.cast(pl.String)
     return pl.Series([None if n is None else _float_text(n) for n in numbers], dtype=pl.String)
 

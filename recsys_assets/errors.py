@@ -1,15 +1,15 @@
 """Everything recsys_assets raises on purpose.
 
 RecsysAssetsError
-+-- ConfigError                   surfaces.yaml or the environment is wrong; fix it, then start
-again +-- InputError                    an input cannot be used as it is; repair it, then
-materialize the day again |   +-- RawEventsError            a raw file is unreadable or damaged
++-- ConfigError                   configuration or environment is wrong; fix it, start again
++-- InputError                    an input cannot be used; repair it, materialize the day again
+|   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
-|   +-- MissingPartitionError     nothing accepted is stored for the day; materialize upstream first
+|   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
-+-- PublishOutcomeUnknownError    the flip may or may not have happened; read, then publish again
++-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
 """
 
 from __future__ import annotations

@@ -97,9 +97,9 @@ def _json_rows(text: str, path: Path) -> Iterator[tuple[str, list[str], str, str
             continue
         try:
             row = json.loads(line)
+            problem = _json_problem(row)
         except (ValueError, RecursionError) as error:
             raise CatalogError(f"catalog {path}, line {number}: {error}") from None
-        problem = _json_problem(row)
         if problem:
             raise CatalogError(f"catalog {path}, line {number}: {problem}")
         yield (

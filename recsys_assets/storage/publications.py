@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, Final, Literal
 
 from recsys_assets.documents import Window
@@ -133,16 +134,19 @@ def publish(
     """
     publish_id = publish_id or uuid.uuid4().hex
     conflict: ManifestConflictError | None = None
+    first_generation = 0
     for attempt in range(_ATTEMPTS):
         live = read_live(store, tenant, surface)
-        if live and conflict and _in_history(store, live, publish_id):
+        if live and conflict and _is_in_history(store, live, publish_id, since=first_generation):
             return "published", live
         if live and live.window and live.window.end > window.end:
             return "superseded", live
         if live and live.publication and live.window == window and live.current == current:
             return "unchanged", live
+        generation = live.publication.generation + 1 if live and live.publication else 1
+        first_generation = first_generation or generation
         publication = Publication(
-            generation=live.publication.generation + 1 if live and live.publication else 1,
+            generation=generation,
             publish_id=publish_id,
             parent=live.publication.publish_id if live and live.publication else None,
             action="publish",
@@ -178,8 +182,10 @@ def history(store: Store, live: Live) -> Iterator[Publication]:
         publication = _read_publication(store, key)
 
 
-def _in_history(store: Store, live: Live, publish_id: str) -> bool:
-    return any(publication.publish_id == publish_id for publication in history(store, live))
+def _is_in_history(store: Store, live: Live, publish_id: str, *, since: int) -> bool:
+    """Tell whether a publication, of generation `since` at the earliest, led to what is live."""
+    recent = takewhile(lambda publication: publication.generation >= since, history(store, live))
+    return any(publication.publish_id == publish_id for publication in recent)
 
 
 def _flip(store: Store, live: Live | None, publication: Publication) -> Live:
@@ -220,7 +226,7 @@ def _window_of_blobs(store: Store, current: Mapping[str, str]) -> Window | None:
     for uri in current.values():
         try:
             windows.append(record_window(store, uri))
-        except (StorageError, ValueError):
-            return None
+        except (StorageError, ValueError, KeyError):  # not ours, or not laid out as ours
+            continue
     known = [window for window in windows if window]
     return max(known, key=lambda window: window.end) if known else None

@@ -1,0 +1,468 @@
+"""Raw files of a day, and their bytes as chunks of whole lines."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tempfile
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from recsys_assets.config import Surface
+from recsys_assets.errors import RawEventsError
+from recsys_assets.events import sources
+from recsys_assets.events.sources import Chunk, OversizedLine, RawFile, raw_files, read_chunks
+
+DAY = date(2026, 1, 2)
+
+
+def surface_of(
+    base: Path, *, pattern: str | None = None, tenant: str = "acme", surface: str = "home"
+) -> Surface:
+    source = {"path": str(base)} | ({"pattern": pattern} if pattern else {})
+    return Surface.model_validate(
+        {
+            "tenant": tenant,
+            "surface": surface,
+            "start_date": DAY,
+            "source": source,
+            "artifacts": {"popularity": {}},
+        }
+    )
+
+
+def make(base: Path, *names: str) -> None:
+    for name in names:
+        file = base / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"x\n")
+
+
+def names_of(surface: Surface) -> list[str]:
+    return [file.name for file in raw_files(surface, DAY)]
+
+
+def file_of(folder: Path, name: str, data: bytes) -> RawFile:
+    path = folder / name
+    path.write_bytes(data)
+    return RawFile(name, path)
+
+
+def zstd(data: bytes) -> bytes:
+    compressed: bytes = pa.compress(data, codec="zstd", asbytes=True)
+    return compressed
+
+
+_WRAPS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstd}
+
+
+def lines_of(chunks: list[Chunk]) -> tuple[dict[int, bytes], list[OversizedLine]]:
+    """Return the lines by their number, oversized ones apart; no number may come twice."""
+    lines: dict[int, bytes] = {}
+    oversized: list[OversizedLine] = []
+    for chunk in chunks:
+        oversized += chunk.oversized
+        texts = chunk.data.split(b"\n")
+        if not texts[-1]:
+            texts.pop()
+        for number, text in enumerate(texts, start=chunk.first_line):
+            assert number not in lines
+            lines[number] = text
+    for long in oversized:
+        assert lines.pop(long.line, b"") == b""
+    return lines, oversized
+
+
+def expected_lines(data: bytes, limit: int) -> tuple[dict[int, bytes], list[OversizedLine]]:
+    """State in plain words what read_chunks promises, for a file that fits in memory."""
+    texts = data.split(b"\n")
+    if not texts[-1]:
+        texts.pop()
+    numbered = dict(enumerate(texts, start=1))
+    oversized = [
+        OversizedLine(number, len(text), text[:limit])
+        for number, text in numbered.items()
+        if len(text) > limit
+    ]
+    return {n: text for n, text in numbered.items() if len(text) <= limit}, oversized
+
+
+# Which files belong to a day
+
+
+def test_files_are_ordered_by_the_utf_8_bytes_of_their_names(tmp_path: Path) -> None:
+    """Bytes: Z (5a) a (61) ｡ (ef bd a1) and the emoji (f0 9f), which UTF-16 puts before ｡."""
+    parts = ["-Z", "-a", "-10", "-9", "-\uff61", "-\U0001f600", ""]
+    make(tmp_path, *(f"acme/home/exposure.2026-01-02{part}.jsonl" for part in parts))
+
+    assert names_of(surface_of(tmp_path)) == [
+        f"acme/home/exposure.2026-01-02{part}.jsonl"
+        for part in ["-10", "-9", "-Z", "-a", "-\uff61", "-\U0001f600", ""]
+    ]
+
+
+def test_a_file_name_that_is_not_utf_8_has_its_place_in_the_order(tmp_path: Path) -> None:
+    """Python holds the byte ff as U+DCFF, which as text comes before U+FF61, bytes ef bd a1."""
+    make(tmp_path, "acme/home/exposure.2026-01-02-\uff61", "acme/home/exposure.2026-01-02-z")
+    names = [b"exposure.2026-01-02-z", b"exposure.2026-01-02-\xef\xbd\xa1"]
+    stray = b"exposure.2026-01-02-\xff"
+    Path(os.fsdecode(os.fsencode(tmp_path / "acme" / "home") + b"/" + stray)).write_bytes(b"{}\n")
+
+    files = raw_files(surface_of(tmp_path, pattern="acme/home/exposure.{day}*"), DAY)
+
+    assert [os.fsencode(file.path.name) for file in files] == [*names, stray]
+    assert [chunk.data for chunk in read_chunks(files[2])] == [b"{}\n"]
+
+
+def test_only_the_files_of_the_day_tenant_and_surface_are_listed(tmp_path: Path) -> None:
+    make(
+        tmp_path,
+        "acme/home/exposure.2026-01-02.jsonl",
+        "acme/home/exposure.2026-01-02.jsonl.gz",
+        "acme/home/exposure.2026-01-02-part-1.jsonl.zst",
+        "acme/home/exposure.2026-01-03.jsonl",
+        "acme/home/click.2026-01-02.jsonl",
+        "acme/home/exposure.2026-01-02.csv",
+        "acme/home/deeper/exposure.2026-01-02.jsonl",
+        "acme/cart/exposure.2026-01-02.jsonl",
+        "other/home/exposure.2026-01-02.jsonl",
+    )
+
+    assert names_of(surface_of(tmp_path)) == [
+        "acme/home/exposure.2026-01-02-part-1.jsonl.zst",
+        "acme/home/exposure.2026-01-02.jsonl",
+        "acme/home/exposure.2026-01-02.jsonl.gz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tenant", "neighbour"),
+    [
+        ("a*", "ab"),
+        ("a?", "ab"),
+        ("[ab]", "a"),
+        ("[!x]", "a"),
+        ("**", "a"),
+        ("{day}", "2026-01-02"),
+    ],
+)
+def test_glob_characters_in_a_name_are_only_characters(
+    tmp_path: Path, tenant: str, neighbour: str
+) -> None:
+    make(
+        tmp_path,
+        *(
+            f"{owner}/{place}/exposure.2026-01-02.jsonl"
+            for owner in (tenant, neighbour)
+            for place in (tenant, neighbour)
+        ),
+    )
+
+    assert names_of(surface_of(tmp_path, tenant=tenant, surface=tenant)) == [
+        f"{tenant}/{tenant}/exposure.2026-01-02.jsonl"
+    ]
+
+
+def test_glob_characters_in_the_directory_are_only_characters(tmp_path: Path) -> None:
+    make(tmp_path / "raw[1]*", "exposure.2026-01-02.jsonl")
+    make(tmp_path / "raw1x", "exposure.2026-01-02.jsonl")
+
+    (file,) = raw_files(surface_of(tmp_path / "raw[1]*", pattern="exposure.{day}.jsonl"), DAY)
+
+    assert file.path == tmp_path / "raw[1]*" / "exposure.2026-01-02.jsonl"
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        ".tmp", ".temp", ".part", ".partial", ".inprogress", ".crdownload", "._COPYING_", "~",
+        ".gz.tmp", ".gz.part",
+    ],
+)  # fmt: skip
+def test_a_file_that_is_still_being_written_is_left_out(tmp_path: Path, suffix: str) -> None:
+    make(tmp_path, f"acme/home/exposure.2026-01-02.jsonl{suffix}")
+
+    assert names_of(surface_of(tmp_path)) == []
+
+
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    make(tmp_path, *(f"dt=2026-01-02/{name}" for name in [".a.jsonl", "_SUCCESS", "_b.jsonl", "c"]))
+    make(tmp_path, ".2026-01-02.jsonl", "_2026-01-02.jsonl")
+
+    assert names_of(surface_of(tmp_path, pattern="dt={day}/*")) == ["dt=2026-01-02/c"]
+    assert names_of(surface_of(tmp_path, pattern=".{day}.jsonl")) == []
+    assert names_of(surface_of(tmp_path, pattern="_{day}.jsonl")) == []
+
+
+def test_directories_and_dangling_links_are_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "dt=2026-01-02/a.jsonl", "dt=2026-01-02/b.jsonl/inside", "elsewhere")
+    (tmp_path / "dt=2026-01-02" / "c.jsonl").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "dt=2026-01-02" / "d.jsonl").symlink_to(tmp_path / "elsewhere")
+
+    assert names_of(surface_of(tmp_path, pattern="dt={day}/*")) == [
+        "dt=2026-01-02/a.jsonl",
+        "dt=2026-01-02/d.jsonl",
+    ]
+
+
+def test_parts_may_lie_in_folders_of_the_day_and_are_ordered_over_all_of_them(
+    tmp_path: Path,
+) -> None:
+    make(
+        tmp_path,
+        *(f"dt=2026-01-02/hour={hour:02}/part-{part}" for hour in range(24) for part in range(10)),
+        "dt=2026-01-03/hour=00/part-0",
+    )
+
+    assert names_of(surface_of(tmp_path, pattern="dt={day}/*/*")) == [
+        f"dt=2026-01-02/hour={hour:02}/part-{part}" for hour in range(24) for part in range(10)
+    ]
+
+
+def test_no_file_and_no_directory_are_an_empty_day(tmp_path: Path) -> None:
+    assert names_of(surface_of(tmp_path)) == []
+    assert names_of(surface_of(tmp_path / "absent")) == []
+
+
+# Their bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a.jsonl", b"one\n\ntwo\r\n"),
+        ("a.jsonl.gz", gzip.compress(b"one\n\ntwo\r\n")),
+        ("a.jsonl.gz", gzip.compress(b"one\n\ntw") + gzip.compress(b"o\r\n")),
+        ("a.jsonl.gz", gzip.compress(b"") + gzip.compress(b"one\n\ntwo\r\n") + gzip.compress(b"")),
+        ("a.jsonl.zst", zstd(b"one\n\ntwo\r\n")),
+        ("a.jsonl.zst", zstd(b"one\n\n") + zstd(b"two\r\n")),
+        ("a.jsonl", b"\xef\xbb\xbfone\n\ntwo\r\n"),
+        ("a.jsonl.gz", gzip.compress(b"\xef\xbb\xbfone\n\ntwo\r\n")),
+        ("a.jsonl.zst", zstd(b"\xef\xbb\xbfone\n\ntwo\r\n")),
+    ],
+)
+def test_the_suffix_says_how_a_file_is_read(tmp_path: Path, name: str, stored: bytes) -> None:
+    file = file_of(tmp_path, name, stored)
+
+    assert list(read_chunks(file)) == [Chunk(1, b"one\n\ntwo\r\n")]
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a.jsonl", b"one\n" * 5000),
+        ("a.jsonl", b""),
+        ("a.jsonl", b"\xef\xbb\xbfone\n"),
+        ("a.jsonl.gz", gzip.compress(b"one\n" * 5000) + gzip.compress(b"two\n")),
+        ("a.jsonl.gz", b""),
+        ("a.jsonl.zst", zstd(b"one\n" * 5000)),
+    ],
+)
+def test_size_and_hash_are_those_of_the_bytes_on_disk(
+    tmp_path: Path, name: str, stored: bytes
+) -> None:
+    file = file_of(tmp_path, name, stored)
+
+    list(read_chunks(file))
+
+    assert file.size_bytes == len(stored)
+    assert file.sha256 == hashlib.sha256(stored).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a.jsonl", b""),
+        ("a.jsonl.gz", b""),
+        ("a.jsonl.zst", b""),
+        ("a.jsonl.gz", gzip.compress(b"")),
+        ("a.jsonl.zst", zstd(b"")),
+        ("a.jsonl", b"\xef\xbb\xbf"),
+        ("a.jsonl.gz", gzip.compress(b"\xef\xbb\xbf")),
+    ],
+)
+def test_an_empty_file_has_no_chunks(tmp_path: Path, name: str, stored: bytes) -> None:
+    assert list(read_chunks(file_of(tmp_path, name, stored))) == []
+
+
+def test_only_a_leading_byte_order_mark_is_dropped(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    file = file_of(tmp_path, "a.jsonl", mark + mark + b"one\n" + mark + b"two\n")
+
+    assert list(read_chunks(file)) == [Chunk(1, mark + b"one\n" + mark + b"two\n")]
+
+
+@pytest.mark.parametrize(("suffix", "wrap"), [("", bytes), (".gz", gzip.compress), (".zst", zstd)])
+def test_a_last_line_without_a_newline_is_a_line(
+    tmp_path: Path, suffix: str, wrap: Callable[[bytes], bytes]
+) -> None:
+    file = file_of(tmp_path, f"a.jsonl{suffix}", wrap(b"one\ntwo"))
+
+    assert lines_of(list(read_chunks(file))) == ({1: b"one", 2: b"two"}, [])
+
+
+# Chunks: what follows is the same whatever their size
+
+_LIMIT = 9
+_TEXTS = st.one_of(
+    st.binary(max_size=2 * _LIMIT),
+    st.integers(0, 5 * _LIMIT).map(lambda size: b"x" * size),
+    st.integers(_LIMIT - 1, _LIMIT + 2).map(lambda size: b"y" * size),
+    st.sampled_from([b"", b"\r", b"\n", b"z" * 200]),
+)
+
+
+@given(
+    st.lists(_TEXTS, max_size=12).map(b"\n".join).filter(lambda data: data[:1] != b"\xef"),
+    st.sampled_from(sorted(_WRAPS)),
+)
+@example(b"x" * _LIMIT, "")
+@example(b"x" * (_LIMIT + 1), "")
+@example(b"x" * (_LIMIT + 1) + b"\n", "")
+@example(b"\n" + b"x" * 64 + b"\n" + b"x" * 64, "")
+@settings(max_examples=100, deadline=None)
+def test_lines_and_their_numbers_do_not_depend_on_the_chunks(data: bytes, suffix: str) -> None:
+    stored = _WRAPS[suffix](data)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "MAX_LINE_BYTES", _LIMIT)
+        file = file_of(Path(folder), f"a.jsonl{suffix}", stored)
+        for size in (1, 2, 7, 10, 64, 10_000):
+            patch.setattr(sources, "CHUNK_BYTES", size)
+            chunks = list(read_chunks(file))
+
+            assert lines_of(chunks) == expected_lines(data, _LIMIT), size
+            assert all(len(chunk.data) <= size + max(size, _LIMIT + 1) for chunk in chunks), size
+            assert (file.size_bytes, file.sha256) == (
+                len(stored),
+                hashlib.sha256(stored).hexdigest(),
+            )
+
+
+@pytest.mark.parametrize("size", [3, 7, 64])
+def test_a_byte_order_mark_is_dropped_whatever_the_chunks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(sources, "CHUNK_BYTES", size)
+    file = file_of(tmp_path, "a.jsonl", b"\xef\xbb\xbfone\ntwo\n")
+
+    assert lines_of(list(read_chunks(file))) == ({1: b"one", 2: b"two"}, [])
+
+
+def test_chunks_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that stops early has read little, and then the file has no hash yet."""
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 8)
+    file = file_of(tmp_path, "a.jsonl", b"1234567\n" * 100)
+    chunks = read_chunks(file)
+
+    assert isinstance(chunks, Iterator)
+    assert next(chunks) == Chunk(1, b"1234567\n")
+    assert next(chunks) == Chunk(2, b"1234567\n")
+    assert (file.size_bytes, file.sha256) == (0, "")
+
+
+@pytest.mark.parametrize("mebibytes", [5, 20])
+@pytest.mark.parametrize("ending", [b"\nlast\n", b""])
+def test_a_line_of_mebibytes_is_cut_at_four_and_its_neighbours_are_whole(
+    tmp_path: Path, mebibytes: int, ending: bytes
+) -> None:
+    size = mebibytes * 2**20
+    file = file_of(tmp_path, "a.jsonl", b"first\n" + b"x" * size + ending)
+
+    lines, oversized = lines_of(list(read_chunks(file)))
+
+    assert lines == ({1: b"first", 3: b"last"} if ending else {1: b"first"})
+    assert oversized == [OversizedLine(2, size, b"x" * 4_194_304)]
+
+
+def test_a_line_of_exactly_four_mebibytes_is_whole(tmp_path: Path) -> None:
+    file = file_of(tmp_path, "a.jsonl", b"x" * 4_194_304 + b"\n" + b"y" * 4_194_305)
+
+    lines, oversized = lines_of(list(read_chunks(file)))
+
+    assert lines == {1: b"x" * 4_194_304}
+    assert oversized == [OversizedLine(2, 4_194_305, b"y" * 4_194_304)]
+
+
+def test_a_line_without_end_does_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "CHUNK_BYTES", 10_000)
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1000)
+    path = tmp_path / "a.jsonl"
+    with path.open("wb") as file:
+        file.truncate(5_000_000)
+    tracemalloc.start()
+    try:
+        lines, oversized = lines_of(list(read_chunks(RawFile("a.jsonl", path))))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (lines, oversized) == ({}, [OversizedLine(1, 5_000_000, b"\0" * 1000)])
+    assert peak_bytes < 500_000
+
+
+# Damage
+
+_CONTENT = b'{"v":1,"item_id":"a"}\n' * 1000
+_GZ, _ZST = gzip.compress(_CONTENT), zstd(_CONTENT)
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    changed = bytearray(data)
+    changed[at] ^= 0xFF
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("cut in the trailer.gz", _GZ[:-1]),
+        ("cut before the trailer.gz", _GZ[:-8]),
+        ("cut in the middle.gz", _GZ[: len(_GZ) // 2]),
+        ("cut in the header.gz", _GZ[:5]),
+        ("second member cut.gz", _GZ + _GZ[:-1]),
+        ("wrong checksum.gz", _flipped(_GZ, -8)),
+        ("wrong length.gz", _flipped(_GZ, -1)),
+        ("wrong byte.gz", _flipped(_GZ, len(_GZ) // 2)),
+        ("trailing garbage.gz", _GZ + b"garbage"),
+        ("not compressed.gz", _CONTENT),
+        ("cut.zst", _ZST[:-1]),
+        ("cut in the header.zst", _ZST[:3]),
+        ("second frame cut.zst", _ZST + _ZST[:-1]),
+        ("wrong byte.zst", _flipped(_ZST, 0)),
+        ("trailing garbage.zst", _ZST + b"garbage"),
+        ("not compressed.zst", _CONTENT),
+    ],
+)
+def test_a_damaged_stream_is_an_error_that_names_the_file(
+    tmp_path: Path, name: str, stored: bytes
+) -> None:
+    file = file_of(tmp_path, name, stored)
+
+    with pytest.raises(RawEventsError) as raised:
+        list(read_chunks(file))
+
+    assert str(file.path) in str(raised.value)
+    assert (file.size_bytes, file.sha256) == (0, "")
+
+
+@pytest.mark.parametrize("suffix", _WRAPS)
+def test_a_file_that_is_gone_or_cannot_be_opened_is_an_error_that_names_it(
+    tmp_path: Path, suffix: str
+) -> None:
+    (tmp_path / f"folder{suffix}").mkdir()
+    for name in (f"gone{suffix}", f"folder{suffix}"):
+        with pytest.raises(RawEventsError) as raised:
+            list(read_chunks(RawFile(name, tmp_path / name)))
+
+        assert str(tmp_path / name) in str(raised.value)
+        assert isinstance(raised.value.__cause__, OSError)

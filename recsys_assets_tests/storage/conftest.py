@@ -1,0 +1,265 @@
+"""What the storage tests share: the backends, stores that misbehave on purpose, small builders.
+
+Functions that other processes run are here at the top level, because a spawned process imports
+them by name.
+"""
+
+# ruff: noqa: D102 (the Store protocol says what these methods do)
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any, BinaryIO, TypedDict
+
+import polars as pl
+import pytest
+
+from recsys_assets.documents import DocumentHead, RenderedDocument, Window, render
+from recsys_assets.storage import layout
+from recsys_assets.storage.local import LocalStore
+from recsys_assets.storage.publications import Live, history, read_live
+from recsys_assets.storage.registry import StagedRef, accept
+from recsys_assets.storage.store import Store, Versioned
+
+TENANT = "demo"
+SURFACE = "home"
+SEGMENT = "default"
+DAY = date(2026, 1, 5)
+MANIFEST = layout.manifest(TENANT, SURFACE)
+_DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One kind of store. `open` can be sent to another process, where it opens the same store."""
+
+    open: Callable[[], Store]
+    contents: Callable[[], dict[str, object]]
+
+
+@pytest.fixture(params=["local"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    roots = {"local": lambda: local_backend(tmp_path / "root")}
+    return roots[request.param]()
+
+
+@pytest.fixture
+def store(backend: Backend) -> Store:
+    return backend.open()
+
+
+def local_backend(root: Path) -> Backend:
+    return Backend(partial(LocalStore, root), partial(files_below, root))
+
+
+def files_below(root: Path) -> dict[str, object]:
+    """Return every file but the locks: bytes, time and inode, so a rewrite shows too."""
+    return {
+        str(path.relative_to(root)): (
+            path.read_bytes(),
+            path.stat().st_mtime_ns,
+            path.stat().st_ino,
+        )
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+class Passing:
+    """A store that passes everything on and remembers the writes; the base of the unkind ones."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.writes: list[tuple[str, str]] = []
+
+    def uri(self, key: str) -> str:
+        return self.inner.uri(key)
+
+    def key(self, uri: str) -> str:
+        return self.inner.key(uri)
+
+    def read(self, key: str) -> Versioned | None:
+        return self.inner.read(key)
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        return self.inner.open(key)
+
+    def path(self, key: str) -> Path | None:
+        return self.inner.path(key)
+
+    def put_new(self, key: str, content: bytes | Path) -> bool:
+        self.writes.append(("put_new", key))
+        return self.inner.put_new(key, content)
+
+    def replace(self, key: str, content: bytes | Path) -> None:
+        self.writes.append(("replace", key))
+        self.inner.replace(key, content)
+
+    def delete(self, key: str) -> None:
+        self.writes.append(("delete", key))
+        self.inner.delete(key)
+
+    def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:
+        self.writes.append(("compare_and_swap", key))
+        self.inner.compare_and_swap(key, data, expected=expected)
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        return self.inner.scratch()
+
+
+class CrashError(BaseException):
+    """The process dies here: no `except Exception` may swallow it."""
+
+
+class Crashing(Passing):
+    """Dies just before its n-th write, or just after it."""
+
+    def __init__(self, inner: Store, *, write: int, after: bool) -> None:
+        super().__init__(inner)
+        self._write = write
+        self._after = after
+
+    def put_new(self, key: str, content: bytes | Path) -> bool:
+        self._die(after=False)
+        written = super().put_new(key, content)
+        self._die(after=True)
+        return written
+
+    def replace(self, key: str, content: bytes | Path) -> None:
+        self._die(after=False)
+        super().replace(key, content)
+        self._die(after=True)
+
+    def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:
+        self._die(after=False)
+        super().compare_and_swap(key, data, expected=expected)
+        self._die(after=True)
+
+    def _die(self, *, after: bool) -> None:
+        number = len(self.writes) - 1 if after else len(self.writes)
+        if after == self._after and number == self._write:
+            raise CrashError
+
+
+class Clock:
+    """A clock that starts at a moment and goes one second a look."""
+
+    def __init__(self, start: datetime = datetime(2026, 1, 6, 2, tzinfo=UTC)) -> None:
+        self._next = start
+
+    def __call__(self) -> datetime:
+        now = self._next
+        self._next += timedelta(seconds=1)
+        return now
+
+
+class PublishArguments(TypedDict):
+    """What `publish` is asked for."""
+
+    tenant: str
+    surface: str
+    window: Window
+    current: dict[str, str]
+    run_id: str
+
+
+def version_of(number: int) -> str:
+    return f"{number:064x}"
+
+
+def publish_arguments(store: Store, *, day: date = DAY, version: int = 1) -> PublishArguments:
+    """Build the arguments of a publish; blobs are named, not written: `publish` reads none."""
+    current = {
+        kind: store.uri(layout.blob(TENANT, SURFACE, kind, version_of(version)))
+        for kind in ("popularity", "cooc")
+    }
+    window = Window.ending_with(day, days=1)
+    return PublishArguments(
+        tenant=TENANT, surface=SURFACE, window=window, current=current, run_id=f"run-{version}"
+    )
+
+
+def live_now(store: Store) -> Live:
+    live = read_live(store, TENANT, SURFACE)
+    assert live is not None, "nothing is published"
+    return live
+
+
+def lineage(store: Store) -> list[tuple[int, str, str | None]]:
+    """Return generation, publish_id and parent of every publication, the newest first."""
+    return [
+        (publication.generation, publication.publish_id, publication.parent)
+        for publication in history(store, live_now(store))
+    ]
+
+
+def rendered(
+    scratch: Path,
+    *,
+    count: int = 1,
+    day: date = DAY,
+    built_at: datetime = datetime(2026, 1, 6, 1, tzinfo=UTC),
+) -> RenderedDocument:
+    """Write a popularity document; `count` decides its version, `built_at` does not."""
+    head = DocumentHead("popularity", TENANT, SURFACE, SEGMENT, Window.ending_with(day, days=1))
+    frame = pl.DataFrame({"item_id": ["a"], "count": [count]})
+    path = scratch / f"{day}.json"
+    return render(frame, head, path, source_hash="f" * 64, built_at=built_at)
+
+
+def accept_rendered(
+    store: Store,
+    *,
+    count: int = 1,
+    day: date = DAY,
+    built_at: datetime = datetime(2026, 1, 6, 1, tzinfo=UTC),
+) -> tuple[StagedRef, bool]:
+    """Render and accept a day, as its asset does."""
+    with store.scratch() as scratch:
+        document = rendered(scratch, count=count, day=day, built_at=built_at)
+        return accept(store, document, day=day, run_id="run-1", now=built_at)
+
+
+def at_once(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Call a function in one process per entry, all let go together; return what they returned."""
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(len(arguments))
+    receivers, processes = [], []
+    for entry in arguments:
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_answer, args=(barrier, sender, function, entry))
+        process.start()
+        sender.close()
+        receivers.append(receiver)
+        processes.append(process)
+    try:
+        return [_received(receiver) for receiver in receivers]
+    finally:
+        for process, receiver in zip(processes, receivers, strict=True):
+            process.join(_DEADLINE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+            process.close()
+            receiver.close()
+
+
+def _answer(
+    barrier: Barrier, sender: Connection, function: Callable[..., Any], entry: tuple[Any, ...]
+) -> None:
+    barrier.wait(_DEADLINE_S)
+    sender.send(function(*entry))
+    sender.close()
+
+
+def _received(receiver: Connection) -> Any:
+    # A process that raised sends nothing; its traceback is on the captured stderr.
+    assert receiver.poll(_DEADLINE_S), "a process did not answer"
+    return receiver.recv()

@@ -1,0 +1,255 @@
+"""Accepting a version: blob, record, staged reference, in this order and each once."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+
+import pytest
+
+from recsys_assets.documents import Window
+from recsys_assets.errors import CorruptBlobError, MissingPartitionError, StorageError
+from recsys_assets.storage import layout
+from recsys_assets.storage.registry import (
+    StagedRef,
+    read_staged,
+    record_window,
+    utc_text,
+    verify_blob,
+)
+from recsys_assets.storage.store import Store
+from recsys_assets_tests.storage.conftest import (
+    DAY,
+    SEGMENT,
+    SURFACE,
+    TENANT,
+    Backend,
+    CrashError,
+    Crashing,
+    Passing,
+    accept_rendered,
+    rendered,
+)
+
+MORNING = datetime(2026, 1, 6, 1, tzinfo=UTC)
+EVENING = datetime(2026, 1, 6, 19, 30, 0, 250_000, tzinfo=UTC)
+STAGED = layout.staged(TENANT, SURFACE, SEGMENT, "popularity", DAY)
+
+
+def test_an_accepted_document_is_stored_byte_for_byte_under_its_version(store: Store) -> None:
+    with store.scratch() as scratch:
+        document = rendered(scratch)
+        written = document.path.read_bytes()
+
+    ref, new = accept_rendered(store)
+
+    assert new
+    assert ref.version == document.version
+    assert ref.uri == store.uri(blob_key(document.version))
+    assert read(store, blob_key(document.version)) == written
+
+
+def test_the_record_says_where_a_version_came_from(store: Store) -> None:
+    ref, _ = accept_rendered(store, built_at=EVENING)
+
+    assert json.loads(read(store, record_key(ref.version))) == {
+        "v": 1,
+        "kind": "popularity",
+        "tenant": TENANT,
+        "surface": SURFACE,
+        "segment": SEGMENT,
+        "window": {"start": "2026-01-05T00:00:00Z", "end": "2026-01-06T00:00:00Z"},
+        "version": ref.version,
+        "uri": ref.uri,
+        "size_bytes": len(read(store, blob_key(ref.version))),
+        "source_hash": "f" * 64,
+        "built_at": "2026-01-06T19:30:00.250000Z",
+        "run_id": "run-1",
+    }
+
+
+def test_the_staged_reference_names_the_day_s_version(store: Store) -> None:
+    ref, _ = accept_rendered(store, built_at=EVENING)
+
+    assert staged(store) == ref
+    assert ref == StagedRef(
+        kind="popularity",
+        day=DAY,
+        version=ref.version,
+        uri=store.uri(blob_key(ref.version)),
+        source_hash="f" * 64,
+        size_bytes=len(read(store, blob_key(ref.version))),
+        staged_at="2026-01-06T19:30:00.250000Z",
+    )
+
+
+def test_blob_then_record_then_reference(store: Store) -> None:
+    """A reference must never name what is not there yet."""
+    watched = Passing(store)
+
+    ref, _ = accept_rendered(watched)
+
+    assert watched.writes == [
+        ("put_new", blob_key(ref.version)),
+        ("put_new", record_key(ref.version)),
+        ("replace", STAGED),
+    ]
+
+
+def test_accepting_again_keeps_blob_and_record_and_renews_the_reference(
+    backend: Backend, store: Store
+) -> None:
+    first, _ = accept_rendered(store, built_at=MORNING)
+    before = backend.contents()
+
+    second, new = accept_rendered(store, built_at=EVENING)
+
+    after = backend.contents()
+    assert not new
+    assert second.version == first.version
+    assert staged(store).staged_at == utc_text(EVENING)
+    assert before.pop(STAGED) != after.pop(STAGED)
+    assert after == before
+
+
+def test_another_version_of_a_day_moves_the_reference_and_keeps_the_old_blob(
+    store: Store,
+) -> None:
+    first, _ = accept_rendered(store, count=1)
+    second, new = accept_rendered(store, count=2)
+
+    assert new
+    assert staged(store).version == second.version != first.version
+    verify_blob(store, blob_key(first.version), first.version)
+    verify_blob(store, blob_key(second.version), second.version)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("write", [0, 1, 2])
+def test_a_crash_at_any_step_is_finished_by_doing_it_again(
+    backend: Backend, store: Store, write: int, *, after: bool
+) -> None:
+    with pytest.raises(CrashError):
+        accept_rendered(Crashing(store, write=write, after=after))
+    if (write, after) != (2, True):
+        with pytest.raises(MissingPartitionError):
+            staged(store)
+
+    ref, new = accept_rendered(store, built_at=EVENING)
+
+    assert new == ((write, after) == (0, False))
+    assert staged(store) == ref
+    assert set(backend.contents()) == {blob_key(ref.version), record_key(ref.version), STAGED}
+    verify_blob(store, blob_key(ref.version), ref.version)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("write", [0, 1, 2])
+def test_a_crash_while_accepting_another_version_leaves_the_old_one_or_the_new(
+    store: Store, write: int, *, after: bool
+) -> None:
+    old, _ = accept_rendered(store, count=1)
+
+    with pytest.raises(CrashError):
+        accept_rendered(Crashing(store, write=write, after=after), count=2)
+
+    found = staged(store)
+    assert (found == old) == ((write, after) != (2, True))
+    verify_blob(store, store.key(found.uri), found.version)
+
+
+def test_an_altered_blob_is_refused_with_both_hashes_and_not_staged(store: Store) -> None:
+    """Somebody edited a file of the object store; its name is all that tells."""
+    with store.scratch() as scratch:
+        document = rendered(scratch, count=1)
+    with store.scratch() as scratch:
+        other = rendered(scratch, count=2)
+        store.replace(blob_key(document.version), other.path)
+
+    with pytest.raises(CorruptBlobError) as corrupt:
+        accept_rendered(store, count=1)
+
+    uri = store.uri(blob_key(document.version))
+    assert corrupt.value.uri == uri
+    assert corrupt.value.expected == document.version
+    assert corrupt.value.found == other.version
+    for part in (uri, document.version, other.version):
+        assert part in str(corrupt.value)
+    assert store.read(record_key(document.version)) is None
+    with pytest.raises(MissingPartitionError):
+        staged(store)
+
+
+def test_an_altered_blob_keeps_the_reference_to_the_day_s_former_version(store: Store) -> None:
+    old, _ = accept_rendered(store, count=1)
+    altered, _ = accept_rendered(store, count=2)
+    accept_rendered(store, count=1)
+    store.replace(blob_key(altered.version), b"altered")
+
+    with pytest.raises(CorruptBlobError):
+        accept_rendered(store, count=2)
+
+    assert staged(store).version == old.version
+
+
+@pytest.mark.parametrize("kept", [0, 20, -1])
+def test_a_blob_that_was_cut_short_is_corrupt(store: Store, kept: int) -> None:
+    ref, _ = accept_rendered(store)
+    key = blob_key(ref.version)
+    store.replace(key, read(store, key)[:kept])
+
+    with pytest.raises(CorruptBlobError, match="cut short") as corrupt:
+        verify_blob(store, key, ref.version)
+
+    assert corrupt.value.expected == ref.version
+
+
+def test_a_missing_blob_is_named_with_what_to_do(store: Store) -> None:
+    key = blob_key("0" * 64)
+
+    with pytest.raises(StorageError, match="materialize the day's artifact again") as missing:
+        verify_blob(store, key, "0" * 64)
+
+    assert not isinstance(missing.value, CorruptBlobError)
+    assert store.uri(key) in str(missing.value)
+
+
+def test_a_day_without_accepted_artifact_is_named(store: Store) -> None:
+    accept_rendered(store)
+
+    with pytest.raises(MissingPartitionError, match=r"popularity .* demo/home 2026-01-06"):
+        read_staged(store, TENANT, SURFACE, SEGMENT, "popularity", date(2026, 1, 6))
+
+
+def test_the_record_gives_the_window_of_a_blob(store: Store) -> None:
+    ref, _ = accept_rendered(store, day=date(2026, 2, 28))
+
+    assert record_window(store, ref.uri) == Window(date(2026, 2, 28), date(2026, 3, 1))
+
+
+def test_a_blob_without_record_has_no_window(store: Store) -> None:
+    assert record_window(store, store.uri(blob_key("0" * 64))) is None
+
+
+def test_moments_are_written_in_utc_whatever_their_zone() -> None:
+    assert utc_text(datetime.fromisoformat("2026-01-06T01:30:00+05:30")) == (
+        "2026-01-05T20:00:00.000000Z"
+    )
+
+
+def blob_key(version: str) -> str:
+    return layout.blob(TENANT, SURFACE, "popularity", version)
+
+
+def record_key(version: str) -> str:
+    return layout.record(TENANT, SURFACE, "popularity", version)
+
+
+def staged(store: Store) -> StagedRef:
+    return read_staged(store, TENANT, SURFACE, SEGMENT, "popularity", DAY)
+
+
+def read(store: Store, key: str) -> bytes:
+    found = store.read(key)
+    assert found is not None, f"{key} is absent"
+    return found.data

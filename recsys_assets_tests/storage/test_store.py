@@ -1,0 +1,339 @@
+"""What every backend does for a caller, whatever it is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from recsys_assets.errors import ManifestConflictError, StorageError
+from recsys_assets.storage.store import Store
+from recsys_assets_tests.storage.conftest import Backend, at_once
+
+KEY = "objectstore/demo/home/popularity/1.json"
+
+
+def test_an_absent_object_reads_as_none(store: Store) -> None:
+    assert store.read(KEY) is None
+    assert store.path(KEY) is None
+    with pytest.raises(FileNotFoundError):
+        store.open(KEY)
+
+
+def test_what_was_put_is_what_is_read(store: Store) -> None:
+    store.put_new(KEY, b"one")
+
+    found = store.read(KEY)
+    assert found is not None
+    assert found.data == b"one"
+    file, size_bytes = store.open(KEY)
+    with file:
+        assert (file.read(), size_bytes) == (b"one", 3)
+    path = store.path(KEY)
+    assert path is not None
+    assert path.read_bytes() == b"one"
+
+
+def test_equal_bytes_have_equal_tags_and_other_bytes_other_tags(store: Store) -> None:
+    for key, data in [("a", b"one"), ("b", b"one"), ("c", b"two")]:
+        store.put_new(key, data)
+
+    a, b, c = (store.read(key) for key in "abc")
+    assert a
+    assert b
+    assert c
+    assert a.tag == b.tag != c.tag
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file"])
+def test_the_second_put_keeps_the_first_bytes(backend: Backend, store: Store, kind: str) -> None:
+    assert put(store, KEY, b"one", kind)
+    before = backend.contents()
+
+    assert not put(store, KEY, b"two", kind)
+
+    assert backend.contents() == before
+
+
+@pytest.mark.parametrize("kind", ["bytes", "file"])
+def test_replacing_writes_whatever_was_there(store: Store, kind: str) -> None:
+    for data in (b"one", b"three", b"2"):
+        if kind == "bytes":
+            store.replace(KEY, data)
+        else:
+            with store.scratch() as scratch:
+                store.replace(KEY, file_with(scratch, data))
+        assert content(store, KEY) == data
+
+
+def test_of_eight_threads_that_put_at_once_exactly_one_writes(backend: Backend) -> None:
+    barrier = threading.Barrier(8)
+
+    def put_own(number: int) -> bool:
+        store = backend.open()
+        barrier.wait(30)
+        return store.put_new(KEY, b"%d" % number)
+
+    with ThreadPoolExecutor(8) as threads:
+        written = list(threads.map(put_own, range(8)))
+
+    assert sum(written) == 1
+    assert content(backend.open(), KEY) == b"%d" % written.index(True)
+
+
+def test_of_four_processes_that_put_at_once_exactly_one_writes_each_object(
+    backend: Backend,
+) -> None:
+    answers = at_once(put_fifty, [(backend.open, number) for number in range(4)])
+
+    store = backend.open()
+    for index in range(50):
+        written = [answer[index] for answer in answers]
+        assert sum(written) == 1
+        assert content(store, f"objectstore/{index}") == b"%d" % written.index(True)
+
+
+def put_fifty(open_store: Callable[[], Store], number: int) -> list[bool]:
+    store = open_store()
+    return [store.put_new(f"objectstore/{index}", b"%d" % number) for index in range(50)]
+
+
+def test_deleting_twice_is_fine_and_leaves_the_neighbours(store: Store) -> None:
+    store.put_new(KEY, b"one")
+    store.put_new(KEY + "2", b"two")
+
+    store.delete(KEY)
+    store.delete(KEY)
+    store.delete("never/was/there")
+
+    assert store.read(KEY) is None
+    assert content(store, KEY + "2") == b"two"
+
+
+def test_what_was_deleted_can_be_put_again(store: Store) -> None:
+    store.put_new(KEY, b"one")
+    store.delete(KEY)
+
+    assert store.put_new(KEY, b"two")
+    assert content(store, KEY) == b"two"
+
+
+def test_a_swap_that_expects_nothing_creates_the_object(store: Store) -> None:
+    store.compare_and_swap(KEY, b"one", expected=None)
+
+    assert content(store, KEY) == b"one"
+
+
+def test_a_swap_that_expects_the_tag_read_replaces_the_object(store: Store) -> None:
+    store.compare_and_swap(KEY, b"one", expected=None)
+
+    store.compare_and_swap(KEY, b"two", expected=tag(store, KEY))
+
+    assert content(store, KEY) == b"two"
+
+
+def test_a_swap_that_expects_nothing_is_refused_when_something_is_there(
+    backend: Backend, store: Store
+) -> None:
+    store.put_new(KEY, b"one")
+    before = backend.contents()
+
+    with pytest.raises(ManifestConflictError) as conflict:
+        store.compare_and_swap(KEY, b"two", expected=None)
+
+    assert backend.contents() == before
+    assert conflict.value.uri == store.uri(KEY)
+    assert conflict.value.expected is None
+    assert conflict.value.found == tag(store, KEY)
+    assert "expected nothing" in str(conflict.value)
+
+
+def test_a_swap_that_expects_a_stale_tag_is_refused(backend: Backend, store: Store) -> None:
+    store.put_new(KEY, b"one")
+    stale = tag(store, KEY)
+    store.replace(KEY, b"two")
+    before = backend.contents()
+
+    with pytest.raises(ManifestConflictError) as conflict:
+        store.compare_and_swap(KEY, b"three", expected=stale)
+
+    assert backend.contents() == before
+    assert conflict.value.expected == stale
+    assert conflict.value.found == tag(store, KEY)
+    assert stale in str(conflict.value)
+
+
+def test_a_swap_that_expects_a_tag_is_refused_when_nothing_is_there(
+    backend: Backend, store: Store
+) -> None:
+    store.put_new(KEY, b"one")
+    expected = tag(store, KEY)
+    store.delete(KEY)
+
+    with pytest.raises(ManifestConflictError) as conflict:
+        store.compare_and_swap(KEY, b"two", expected=expected)
+
+    assert backend.contents() == {}
+    assert conflict.value.found is None
+
+
+def test_eight_processes_that_count_by_swaps_lose_no_count(backend: Backend) -> None:
+    backend.open().compare_and_swap(KEY, b'{"count":0}', expected=None)
+
+    at_once(count_up, [(backend.open, 25)] * 8)
+
+    assert json.loads(content(backend.open(), KEY)) == {"count": 200}
+
+
+def count_up(open_store: Callable[[], Store], times: int) -> None:
+    store = open_store()
+    for _ in range(times):
+        while True:
+            found = store.read(KEY)
+            assert found is not None
+            count = json.loads(found.data)["count"] + 1
+            try:
+                store.compare_and_swap(KEY, b'{"count":%d}' % count, expected=found.tag)
+            except ManifestConflictError:
+                continue
+            break
+
+
+@pytest.mark.parametrize("key", ["a/b.json", "with space/50%.json", "Zürich/żółć/日本.json"])
+def test_a_uri_is_literal_and_leads_back_to_its_key(store: Store, key: str) -> None:
+    """The online service cuts the prefix off and decodes no %20."""
+    uri = store.uri(key)
+
+    assert uri.endswith("/" + key)
+    assert store.key(uri) == key
+    store.put_new(key, b"one")
+    assert content(store, store.key(uri)) == b"one"
+
+
+@pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a/../b", "/etc/passwd"])
+@pytest.mark.parametrize("method", ["uri", "read", "open", "path", "put", "replace", "delete"])
+def test_a_key_that_leaves_the_root_is_refused(
+    backend: Backend, store: Store, key: str, method: str
+) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "uri": lambda: store.uri(key),
+        "read": lambda: store.read(key),
+        "open": lambda: store.open(key),
+        "path": lambda: store.path(key),
+        "put": lambda: store.put_new(key, b"one"),
+        "replace": lambda: store.replace(key, b"one"),
+        "delete": lambda: store.delete(key),
+    }
+
+    with pytest.raises(StorageError, match="leaves"):
+        calls[method]()
+
+    assert backend.contents() == {}
+
+
+def test_a_uri_of_another_root_is_refused(store: Store) -> None:
+    root = store.uri("a").removesuffix("/a")
+    for other in (f"{root}2/a", "file:///somewhere/else", "s3://bucket/a", f"{root}", "a", ""):
+        with pytest.raises(StorageError, match="another root"):
+            store.key(other)
+
+
+def test_a_scratch_directory_is_private_and_removed_afterwards(store: Store) -> None:
+    with store.scratch() as one, store.scratch() as other:
+        assert one != other
+        file_with(one, b"one")
+        file_with(other, b"other")
+
+    assert not one.exists()
+    assert not other.exists()
+
+
+def test_a_scratch_directory_is_removed_after_an_error(backend: Backend, store: Store) -> None:
+    def fail() -> None:
+        with store.scratch() as scratch:
+            file_with(scratch, b"one")
+            (scratch / "deep").mkdir()
+            file_with(scratch / "deep", b"two")
+            raise RuntimeError("computation failed")
+
+    with pytest.raises(RuntimeError, match="computation failed"):
+        fail()
+
+    assert backend.contents() == {}
+
+
+def test_a_handed_over_file_needs_no_second_copy_and_leaves_none(
+    backend: Backend, store: Store
+) -> None:
+    with store.scratch() as scratch:
+        store.put_new(KEY, file_with(scratch, b"one"))
+    with store.scratch() as scratch:
+        store.replace("other", file_with(scratch, b"two"))
+
+    assert set(backend.contents()) == {KEY, "other"}
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+@pytest.mark.parametrize("kind", ["bytes", "file"])
+def test_the_umask_decides_who_reads_an_object(
+    store: Store, umask: int, mode: int, kind: str
+) -> None:
+    """The online service is another user, so a private temporary file must not become it."""
+    before = os.umask(umask)
+    try:
+        put(store, KEY, b"one", kind)
+        store.replace("replaced", b"one")
+        store.compare_and_swap("swapped", b"one", expected=None)
+    finally:
+        os.umask(before)
+
+    for key in (KEY, "replaced", "swapped"):
+        path = store.path(key)
+        assert path is not None
+        assert path.stat().st_mode & 0o777 == mode
+
+
+def test_nothing_but_the_objects_is_left_after_every_operation(
+    backend: Backend, store: Store
+) -> None:
+    for kind in ("bytes", "file"):
+        put(store, KEY, b"one", kind)
+    store.replace("replaced", b"one")
+    store.compare_and_swap("swapped", b"one", expected=None)
+    with pytest.raises(ManifestConflictError):
+        store.compare_and_swap("swapped", b"two", expected=hashlib.sha256(b"x").hexdigest())
+    store.put_new("deleted", b"one")
+    store.delete("deleted")
+
+    assert set(backend.contents()) == {KEY, "replaced", "swapped"}
+
+
+def put(store: Store, key: str, data: bytes, kind: str) -> bool:
+    if kind == "bytes":
+        return store.put_new(key, data)
+    with store.scratch() as scratch:
+        return store.put_new(key, file_with(scratch, data))
+
+
+def file_with(directory: Path, data: bytes) -> Path:
+    path = directory / "content"
+    path.write_bytes(data)
+    return path
+
+
+def content(store: Store, key: str) -> bytes:
+    found = store.read(key)
+    assert found is not None, f"{key} is absent"
+    return found.data
+
+
+def tag(store: Store, key: str) -> str:
+    found = store.read(key)
+    assert found is not None, f"{key} is absent"
+    return found.tag

@@ -1,0 +1,602 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recsys_assets.config import PACKAGED_CONFIG, Config, load_config
+from recsys_assets.errors import ConfigError
+
+SURFACE: dict[str, Any] = {
+    "tenant": "demo",
+    "surface": "home",
+    "start_date": date(2026, 1, 1),
+    "source": {"path": "raw"},
+    "artifacts": {"popularity": {}},
+}
+ALL_KINDS: dict[str, Any] = {
+    "popularity": {},
+    "cooc": {},
+    "implicit": {},
+    "session_seq": {},
+    "content_sim": {},
+}
+KNOBS = [
+    ("window_days",),
+    ("artifacts", "popularity", "top_n"),
+    ("artifacts", "cooc", "max_neighbours"),
+    ("artifacts", "cooc", "min_support"),
+    ("artifacts", "cooc", "max_items"),
+    ("artifacts", "implicit", "top_n"),
+    ("artifacts", "session_seq", "top_n"),
+    ("artifacts", "content_sim", "max_items"),
+    ("guardrails", "min_events"),
+    ("guardrails", "max_events"),
+    ("guardrails", "max_sessions"),
+    ("guardrails", "max_distinct_items"),
+    ("guardrails", "max_users"),
+    ("guardrails", "max_items_per_session"),
+    ("guardrails", "max_artifact_bytes"),
+]
+SHARES = [("guardrails", "max_oversized_session_share"), ("guardrails", "max_rejected_share")]
+
+Loader = Callable[..., Config]
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RECSYS_CONFIG", raising=False)
+    monkeypatch.delenv("RECSYS_ROOT", raising=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "surfaces.yaml"
+
+
+def load_text(file: Path, text: str) -> Config:
+    file.write_text(text, encoding="utf-8")
+    return load_config(file)
+
+
+def load(file: Path, *surfaces: dict[str, Any], **top: Any) -> Config:
+    text = yaml.safe_dump({"root": "var", "surfaces": list(surfaces), **top})
+    return load_text(file, text)
+
+
+def problems(file: Path, *surfaces: dict[str, Any], **top: Any) -> list[str]:
+    """Return the reported problems, one a line, after the line that names the file."""
+    with pytest.raises(ConfigError) as error:
+        load(file, *surfaces, **top)
+    first, *rest = str(error.value).splitlines()
+    assert first == f"{file}:"
+    return [line.removeprefix("  ") for line in rest]
+
+
+def with_knob(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    """Return a surface of all kinds with the value at the end of a path of keys."""
+    surface = {**SURFACE, "catalog": {"path": "catalog.csv"}, "artifacts": {**ALL_KINDS}}
+    inner = surface
+    for key in path[:-1]:
+        inner[key] = dict(inner.get(key, {}))
+        inner = inner[key]
+    inner[path[-1]] = value
+    return surface
+
+
+def knob(config: Config, path: tuple[str, ...]) -> Any:
+    value: Any = config.surfaces[0]
+    for key in path:
+        value = getattr(value, key)
+    return value
+
+
+def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
+    surface = load(file, SURFACE).surfaces[0].model_dump()
+
+    assert surface == {
+        "tenant": "demo",
+        "surface": "home",
+        "segment": "default",
+        "start_date": date(2026, 1, 1),
+        "end_date": None,
+        "source": {
+            "type": "jsonl",
+            "path": str(file.parent / "raw"),
+            "pattern": "{tenant}/{surface}/exposure.{day}*.jsonl*",
+        },
+        "catalog": None,
+        "window_days": 1,
+        "artifacts": {
+            "popularity": {"top_n": 1000},
+            "cooc": None,
+            "implicit": None,
+            "session_seq": None,
+            "content_sim": None,
+        },
+        "guardrails": {
+            "min_events": 1,
+            "max_events": 100_000_000,
+            "max_sessions": 10_000_000,
+            "max_distinct_items": 5_000_000,
+            "max_users": 10_000_000,
+            "max_items_per_session": 200,
+            "max_oversized_session_share": 0.01,
+            "max_rejected_share": 0.01,
+            "max_artifact_bytes": 10_000_000,
+        },
+    }
+
+
+def test_every_kind_gets_the_defaults_of_the_design(file: Path) -> None:
+    config = load(file, {**SURFACE, "catalog": {"path": "c.csv"}, "artifacts": ALL_KINDS})
+
+    assert config.surfaces[0].artifacts.model_dump() == {
+        "popularity": {"top_n": 1000},
+        "cooc": {"max_neighbours": 50, "min_support": 2, "max_items": 1000},
+        "implicit": {"top_n": 500},
+        "session_seq": {"top_n": 500},
+        "content_sim": {"max_items": 100_000},
+    }
+
+
+def test_kinds_are_those_enabled_whatever_their_order_in_the_file(file: Path) -> None:
+    config = load(file, {**SURFACE, "artifacts": {"implicit": {}, "popularity": {}, "cooc": None}})
+
+    assert config.surfaces[0].artifacts.kinds == ("popularity", "implicit")
+
+
+@pytest.mark.parametrize("path", KNOBS, ids=".".join)
+def test_every_number_of_the_file_is_used(path: tuple[str, ...], file: Path) -> None:
+    assert knob(load(file, with_knob(path, 7)), path) == 7
+
+
+@pytest.mark.parametrize("path", KNOBS, ids=".".join)
+@pytest.mark.parametrize("value", ["7", 7.0, 7.5, True, None, [7]])
+def test_a_number_of_another_type_is_refused(path: tuple[str, ...], value: Any, file: Path) -> None:
+    (problem,) = problems(file, with_knob(path, value))
+
+    assert problem.startswith(f"surface demo/home: {'.'.join(path)}: ")
+    assert problem.endswith(f"got {value!r}")
+
+
+@pytest.mark.parametrize("path", KNOBS, ids=".".join)
+def test_a_number_below_its_least_is_refused(path: tuple[str, ...], file: Path) -> None:
+    least = 0 if path[-1] == "min_events" else 1
+    assert knob(load(file, with_knob(path, least)), path) == least
+
+    (problem,) = problems(file, with_knob(path, least - 1))
+
+    assert problem == (
+        f"surface demo/home: {'.'.join(path)}: Input should be greater than or equal to {least}, "
+        f"got {least - 1}"
+    )
+
+
+@pytest.mark.parametrize("path", SHARES, ids=".".join)
+@pytest.mark.parametrize("value", [0, 0.0, 0.25, 1, 1.0])
+def test_a_share_is_a_number_from_0_to_1(path: tuple[str, ...], value: float, file: Path) -> None:
+    assert knob(load(file, with_knob(path, value)), path) == value
+
+
+@pytest.mark.parametrize("path", SHARES, ids=".".join)
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf"), None, [0.5]])
+def test_a_share_outside_0_to_1_is_refused(path: tuple[str, ...], value: Any, file: Path) -> None:
+    (problem,) = problems(file, with_knob(path, value))
+
+    assert problem.startswith(f"surface demo/home: {'.'.join(path)}: ")
+
+
+@pytest.mark.parametrize("path", SHARES, ids=".".join)
+@pytest.mark.parametrize("value", ["0.5", True])
+def test_a_share_of_another_type_is_refused(path: tuple[str, ...], value: Any, file: Path) -> None:
+    (problem,) = problems(file, with_knob(path, value))
+
+    assert problem.startswith(f"surface demo/home: {'.'.join(path)}: ")
+    assert problem.endswith(f"got {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("path", "suggestion"),
+    [
+        (("window_dys",), "window_days"),
+        (("source", "patern"), "pattern"),
+        (("catalog", "pth"), "path"),
+        (("artifacts", "popularty"), "popularity"),
+        (("artifacts", "cooc", "max_neighbors"), "max_neighbours"),
+        (("artifacts", "popularity", "topn"), "top_n"),
+        (("guardrails", "max_sesions"), "max_sessions"),
+    ],
+)
+def test_an_unknown_key_names_file_surface_key_and_what_was_meant(
+    path: tuple[str, ...], suggestion: str, file: Path
+) -> None:
+    surface = with_knob(path, 1)
+    surface.setdefault("catalog", {"path": "c.csv"})
+    if path[0] == "catalog":
+        surface["catalog"] = {"path": "c.csv", **surface["catalog"]}
+    if path[0] == "source":
+        surface["source"] = {"path": "raw", **surface["source"]}
+
+    assert problems(file, surface) == [
+        f"surface demo/home: {'.'.join(path)}: unknown key (did you mean {suggestion!r}?)"
+    ]
+
+
+def test_an_unknown_key_at_the_top_is_refused(file: Path) -> None:
+    assert problems(file, SURFACE, rooot="x") == ["rooot: unknown key (did you mean 'root'?)"]
+
+
+def test_an_unknown_key_like_no_other_gets_no_suggestion(file: Path) -> None:
+    assert problems(file, {**SURFACE, "qqq": 1}) == ["surface demo/home: qqq: unknown key"]
+
+
+@pytest.mark.parametrize("key", ["start_date", "source", "artifacts"])
+def test_a_missing_key_is_named(key: str, file: Path) -> None:
+    surface = {name: value for name, value in SURFACE.items() if name != key}
+
+    assert problems(file, surface) == [f"surface demo/home: {key}: is required"]
+
+
+@pytest.mark.parametrize("key", ["tenant", "surface"])
+def test_a_surface_without_its_name_is_told_by_its_number(key: str, file: Path) -> None:
+    nameless = {name: value for name, value in SURFACE.items() if name != key}
+
+    assert problems(file, SURFACE, nameless) == [f"surface number 2: {key}: is required"]
+
+
+def test_a_missing_path_is_named_with_its_section(file: Path) -> None:
+    surface = {**SURFACE, "source": {}, "catalog": {}}
+
+    assert problems(file, surface) == [
+        "surface demo/home: source.path: is required",
+        "surface demo/home: catalog.path: is required",
+    ]
+
+
+@pytest.mark.parametrize("key", ["root", "surfaces"])
+def test_a_missing_key_at_the_top_is_named(key: str, file: Path) -> None:
+    top = {"root": "var", "surfaces": [SURFACE]}
+    del top[key]
+
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(file))}:\n  {key}: is required$"):
+        load_text(file, yaml.safe_dump(top))
+
+
+def test_no_surface_at_all_is_refused(file: Path) -> None:
+    (problem,) = problems(file)
+
+    assert problem.startswith("surfaces: List should have at least 1 item")
+
+
+def test_several_mistakes_are_reported_at_once(file: Path) -> None:
+    second = {**SURFACE, "surface": "cart", "window_dys": 2, "artifacts": {"cooc": {"top_n": 1}}}
+
+    assert problems(file, {**SURFACE, "window_days": "2"}, second, root=1) == [
+        "root: Input should be a valid string, got 1",
+        "surface demo/home: window_days: Input should be a valid integer, got '2'",
+        "surface demo/cart: artifacts.cooc.top_n: unknown key (did you mean 'top_n'?)",
+        "surface demo/cart: window_dys: unknown key (did you mean 'window_days'?)",
+    ]
+
+
+@pytest.mark.parametrize("key", ["tenant", "surface", "segment"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "..",
+        ".",
+        "a/b",
+        "/",
+        "a\\b",
+        "a\x00b",
+        "a\nb",
+        "a\x7fb",
+        "a\x85b",
+        "",
+        " ",
+        " a",
+        "a ",
+        "a\n",
+    ],
+    ids=ascii,
+)
+def test_a_name_that_is_not_one_path_segment_is_refused(key: str, value: str, file: Path) -> None:
+    with pytest.raises(ConfigError, match=rf": {key}: must "):
+        load(file, {**SURFACE, key: value})
+
+
+@pytest.mark.parametrize("key", ["tenant", "surface", "segment"])
+@pytest.mark.parametrize("value", ["a.b", "...", "a b", "été", "a%20b", "a-b_c"])
+def test_any_other_name_is_one_path_segment(key: str, value: str, file: Path) -> None:
+    assert getattr(load(file, {**SURFACE, key: value}).surfaces[0], key) == value
+
+
+@pytest.mark.parametrize("key", ["tenant", "surface", "segment"])
+def test_a_name_that_yaml_reads_as_a_number_is_refused(key: str, file: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: Input should be a valid string, got 7$"):
+        load(file, {**SURFACE, key: 7})
+
+
+def test_a_surface_that_is_listed_twice_is_refused(file: Path) -> None:
+    assert problems(file, SURFACE, SURFACE) == ["surface demo/home is listed twice"]
+
+
+def test_two_surfaces_that_would_share_a_dagster_group_are_refused(file: Path) -> None:
+    first, second = {**SURFACE, "surface": "a-b"}, {**SURFACE, "surface": "a.b"}
+
+    assert problems(file, first, second) == [
+        "surfaces demo/a-b and demo/a.b share the group demo__a_b"
+    ]
+
+
+def test_a_surface_is_known_by_tenant_and_surface(file: Path) -> None:
+    config = load(file, SURFACE, {**SURFACE, "tenant": "other"})
+
+    assert config.surface("other/home").tenant == "other"
+    with pytest.raises(ConfigError, match=r"no surface 'home' .* there are: demo/home, other/home"):
+        config.surface("home")
+
+
+def test_content_sim_needs_a_catalog(file: Path) -> None:
+    assert problems(file, {**SURFACE, "artifacts": {"content_sim": {}}}) == [
+        "surface demo/home: artifacts.content_sim needs a catalog: add `catalog: {path: ...}`"
+    ]
+
+
+@pytest.mark.parametrize("path", ["c.csv", "C.CSV", "c.jsonl"])
+def test_a_catalog_is_csv_or_json_lines(path: str, file: Path) -> None:
+    config = load(file, {**SURFACE, "catalog": {"path": path}})
+
+    assert config.surfaces[0].catalog is not None
+    assert config.surfaces[0].catalog.path == str(file.parent / path)
+
+
+@pytest.mark.parametrize("path", ["c", "c.json", "c.csv.gz"])
+def test_a_catalog_of_another_suffix_is_refused(path: str, file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "catalog": {"path": path}})
+
+    assert problem == "surface demo/home: catalog: path: must end in .csv or .jsonl"
+
+
+@pytest.mark.parametrize("artifacts", [{}, {"popularity": None}])
+def test_a_surface_that_builds_nothing_is_refused(artifacts: dict[str, Any], file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "artifacts": artifacts})
+
+    assert problem.startswith("surface demo/home: artifacts: enable at least one kind")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{tenant}/*.jsonl", "needs {day}"),
+        ("dt={date}/{day}", "unknown placeholder ['date']"),
+        ("{day}{}", "unknown placeholder ['']"),
+        ("../{day}", "must stay below `path`"),
+        ("a/../../{day}", "must stay below `path`"),
+        ("/raw/{day}", "must stay below `path`"),
+        ("{day}/{", "pattern"),
+        ("{day}}", "pattern"),
+    ],
+)
+def test_a_pattern_that_cannot_select_one_day_is_refused(
+    pattern: str, message: str, file: Path
+) -> None:
+    (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "pattern": pattern}})
+
+    assert problem.startswith("surface demo/home: source: pattern: ")
+    assert message in problem
+
+
+@pytest.mark.parametrize("pattern", ["{day}", "dt={day}/*", "{day}..jsonl", "{surface}/{day}?[ab]"])
+def test_any_other_pattern_with_a_day_is_accepted(pattern: str, file: Path) -> None:
+    config = load(file, {**SURFACE, "source": {"path": "raw", "pattern": pattern}})
+
+    assert config.surfaces[0].source.pattern == pattern
+
+
+def test_a_source_of_another_type_is_refused(file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "type": "parquet"}})
+
+    assert problem == "surface demo/home: source.type: Input should be 'jsonl', got 'parquet'"
+
+
+@pytest.mark.parametrize("end", [date(2025, 12, 31), date(2026, 1, 1)])
+def test_an_end_that_does_not_come_after_the_start_is_refused(end: date, file: Path) -> None:
+    assert problems(file, {**SURFACE, "end_date": end}) == [
+        f"surface demo/home: end_date {end} must come after 2026-01-01"
+    ]
+
+
+def test_an_end_one_day_after_the_start_is_accepted(file: Path) -> None:
+    config = load(file, {**SURFACE, "end_date": date(2026, 1, 2)})
+
+    assert config.surfaces[0].end_date == date(2026, 1, 2)
+
+
+@pytest.mark.parametrize("value", ["'2026-01-01'", "20260101", "2026-01-01T00:00:00Z", "soon"])
+def test_what_yaml_does_not_read_as_a_date_is_refused(value: str, file: Path) -> None:
+    text = yaml.safe_dump({"root": "var", "surfaces": [SURFACE]})
+
+    with pytest.raises(ConfigError, match="surface demo/home: start_date: "):
+        load_text(file, text.replace("2026-01-01", value))
+
+
+@pytest.mark.parametrize("value", ["2026-02-30", "2026-13-01", "2026-00-10"])
+def test_a_date_that_does_not_exist_is_refused(value: str, file: Path) -> None:
+    text = yaml.safe_dump({"root": "var", "surfaces": [SURFACE]})
+
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(file))}:"):
+        load_text(file, text.replace("2026-01-01", value))
+
+
+@pytest.mark.parametrize("store", ["s3://", "gs://", "az://"])
+def test_an_object_store_is_refused_plainly(store: str, file: Path) -> None:
+    surface = {
+        **SURFACE,
+        "source": {"path": f"{store}bucket/raw"},
+        "catalog": {"path": f"{store}bucket/c.csv"},
+    }
+
+    refusal = "object stores are not supported yet: use a directory or a file"
+    assert problems(file, surface, root=f"{store}bucket/var") == [
+        f"root: {refusal}",
+        f"surface demo/home: source.path: {refusal}",
+        f"surface demo/home: catalog.path: {refusal}",
+    ]
+
+
+def test_an_object_store_in_the_environment_is_refused_plainly(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_ROOT", "s3://bucket/x")
+
+    with pytest.raises(ConfigError, match=r"^\$RECSYS_ROOT: object stores are not supported yet"):
+        load(file, SURFACE)
+
+
+@pytest.mark.parametrize("where", ["root", "source"])
+def test_an_empty_path_is_refused(where: str, file: Path) -> None:
+    if where == "root":
+        assert problems(file, SURFACE, root="") == ["root: must not be empty"]
+    else:
+        assert problems(file, {**SURFACE, "source": {"path": ""}}) == [
+            "surface demo/home: source.path: must not be empty"
+        ]
+
+
+def test_relative_paths_are_relative_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "conf", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    config = load(
+        folder / "surfaces.yaml",
+        {**SURFACE, "source": {"path": "../raw"}, "catalog": {"path": "./c.csv"}},
+        root="../var",
+    )
+
+    assert config.root == str(tmp_path / "var")
+    assert config.surfaces[0].source.path == str(tmp_path / "raw")
+    assert config.surfaces[0].catalog is not None
+    assert config.surfaces[0].catalog.path == str(folder / "c.csv")
+
+
+def test_absolute_paths_stay(file: Path) -> None:
+    config = load(file, {**SURFACE, "source": {"path": "/data/raw"}}, root="/data/var")
+
+    assert (config.root, config.surfaces[0].source.path) == ("/data/var", "/data/raw")
+
+
+def test_the_environment_names_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(file, {**SURFACE, "tenant": "mine"})
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setenv("RECSYS_CONFIG", file.name)
+
+    config = load_config()
+
+    assert config.surfaces[0].tenant == "mine"
+    assert config.root == str(file.parent / "var")
+
+
+def test_a_given_file_wins_over_the_environment(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "absent.yaml"))
+
+    assert load(file, SURFACE).surfaces[0].tenant == "demo"
+
+
+def test_the_root_of_the_environment_wins_and_is_relative_to_the_working_directory(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    monkeypatch.setenv("RECSYS_ROOT", "out")
+    assert load(file, SURFACE).root == str(elsewhere / "out")
+
+    monkeypatch.setenv("RECSYS_ROOT", "/data/out")
+    assert load(file, SURFACE).root == "/data/out"
+
+    monkeypatch.setenv("RECSYS_ROOT", "")
+    assert load(file, SURFACE).root == str(tmp_path / "var")
+
+
+def test_a_missing_file_says_how_to_name_another(tmp_path: Path) -> None:
+    absent = tmp_path / "absent.yaml"
+
+    with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read .*\$RECSYS_CONFIG"):
+        load_config(absent)
+
+
+def test_a_file_that_is_not_utf8_is_refused(file: Path) -> None:
+    file.write_bytes(b"root: \xff\n")
+
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["root: [1", "root: var\n\tsurfaces: []", "root: !!python/object:os.system x", "a: *b"]
+)
+def test_a_file_that_is_not_yaml_is_refused(text: str, file: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(file))}: is not valid YAML: "):
+        load_text(file, text)
+
+
+@pytest.mark.parametrize("text", ["", "7", "[]", "root: var\nsurfaces: {}", "surfaces: [7]"])
+def test_yaml_of_another_shape_is_refused(text: str, file: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(file))}:\n"):
+        load_text(file, text)
+
+
+def test_a_repeated_key_is_refused_with_its_line(file: Path) -> None:
+    with pytest.raises(ConfigError, match=r"repeated key 'root'(.|\n)*line 2"):
+        load_text(file, "root: a\nroot: b\n")
+
+
+def test_a_repeated_key_further_down_is_refused(file: Path) -> None:
+    text = yaml.safe_dump({"root": "var", "surfaces": [SURFACE]})
+
+    with pytest.raises(ConfigError, match="repeated key 'popularity'"):
+        load_text(
+            file, text.replace("popularity: {}", "popularity: {}\n    popularity: {top_n: 1}")
+        )
+
+
+@pytest.mark.parametrize("key", ["? [a]\n: 1", "? {a: 1}\n: 1"])
+def test_a_key_that_is_no_text_is_refused(key: str, file: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(file))}:"):
+        load_text(file, key)
+
+
+def test_the_packaged_configuration_loads() -> None:
+    config = load_config()
+
+    assert PACKAGED_CONFIG.is_file()
+    assert [surface.name for surface in config.surfaces] == ["grocer/store"]
+    assert config.surfaces[0].artifacts.kinds == (
+        "popularity",
+        "cooc",
+        "implicit",
+        "session_seq",
+        "content_sim",
+    )
+    assert Path(config.root).is_absolute()
+
+
+def test_a_configuration_cannot_be_changed_once_it_is_loaded(file: Path) -> None:
+    config = load(file, SURFACE)
+
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(config, "root", "elsewhere")  # noqa: B010 (mypy refuses the plain assignment)

@@ -1,0 +1,537 @@
+"""The assets of a surface, materialized: write-audit-publish, windows, isolation, idempotence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from recsys_assets import surface as surface_module
+from recsys_assets.definitions import build_definitions
+from recsys_assets.errors import CorruptBlobError
+from recsys_assets.storage import layout
+from recsys_assets.storage.publications import history
+from recsys_assets_tests.project import Project, day, event
+
+
+def failed(report: Any) -> set[tuple[int, str, str | None]]:
+    return {((f.day - day(0)).days, f.asset, f.check) for f in report.failures}
+
+
+def land(project: Project, *days: int) -> None:
+    for number in days:
+        of = day(number)
+        project.land(of, [event("a", of=of), event("b", of=of), event("a", of=of)])
+
+
+def test_a_day_is_published_with_every_kind(project: Project) -> None:
+    config = project.configure()
+    land(project, 0)
+
+    report = project.materialize(config, [day(0)])
+
+    assert report.succeeded
+    live = project.live(config)
+    assert live is not None
+    assert set(live.current) == {"popularity", "cooc", "implicit", "session_seq", "content_sim"}
+    popularity = json.loads(Path(live.current["popularity"].removeprefix("file://")).read_text())
+    assert popularity["items"] == [{"item_id": "a", "count": 2}, {"item_id": "b", "count": 1}]
+
+
+def test_the_data_version_of_an_artifact_is_its_version(project: Project) -> None:
+    config = project.configure()
+    land(project, 0)
+
+    report = project.materialize(config, [day(0)])
+
+    (record,) = project.instance.fetch_materializations(
+        dg.AssetKey(["demo", "home", "cooc"]), limit=1
+    ).records
+    assert record.asset_materialization is not None
+    tags = record.asset_materialization.tags or {}
+    assert tags["dagster/data_version"] == report.metadata[day(0)]["cooc"]["version"]
+
+
+def test_one_bad_day_of_a_range_blocks_itself_and_nothing_else(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 1, 3, 4)  # nothing lands on day 2
+
+    report = project.materialize(config, [day(n) for n in range(5)])
+
+    assert failed(report) == {(2, "canonical_events", "min_events")}
+    assert report.published == [day(0), day(1), day(3), day(4)]
+    live = project.live(config)
+    assert live is not None
+    assert live.window is not None
+    assert live.window.start == day(4)
+    assert [found.window.start for found in history(project.store, live)] == [
+        day(4), day(3), day(1), day(0),
+    ]  # fmt: skip
+    for name in ("canonical_events", "cooc", "manifest"):
+        partitions = project.instance.get_materialized_partitions(
+            dg.AssetKey(["demo", "home", name])
+        )
+        assert partitions == {str(day(n)) for n in (0, 1, 3, 4)}
+
+
+def test_repairing_the_bad_day_alone_completes_it_and_moves_nothing_back(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 2)
+    project.materialize(config, [day(0), day(1), day(2)])
+    land(project, 1)
+
+    report = project.materialize(config, [day(1)])
+
+    assert report.succeeded
+    live = project.live(config)
+    assert live is not None
+    assert live.window is not None
+    assert live.window.start == day(2)
+
+
+def test_a_bad_artifact_blocks_the_manifest_of_its_day_only(project: Project) -> None:
+    config = project.configure({"guardrails": {"max_artifact_bytes": 500}})
+    land(project, 0, 2)
+    many = [event(f"item-{n:04}", of=day(1), session_id=f"s{n}") for n in range(20)]
+    project.land(day(1), many)
+
+    report = project.materialize(config, [day(0), day(1), day(2)])
+
+    assert {number for number, _, _ in failed(report)} == {1}
+    assert {check for _, _, check in failed(report)} == {"max_artifact_bytes"}
+    assert report.published == [day(0), day(2)]
+    assert "canonical_events" in report.metadata[day(1)]
+    assert "content_sim" in report.metadata[day(1)]
+    text = next(f.description for f in report.failures if f.asset == "popularity")
+    assert "guardrails.max_artifact_bytes is 500, found" in text
+
+
+@pytest.mark.parametrize(
+    ("guardrail", "asset"),
+    [
+        ({"max_events": 2}, "canonical_events"),
+        ({"max_sessions": 1}, "canonical_events"),
+        ({"max_distinct_items": 1}, "canonical_events"),
+        ({"max_users": 1}, "canonical_events"),
+        ({"max_rejected_share": 0.1}, "canonical_events"),
+        ({"min_events": 5}, "canonical_events"),
+        ({"max_items_per_session": 1, "max_oversized_session_share": 0.1}, "cooc"),
+        ({"max_artifact_bytes": 10}, "popularity"),
+    ],
+)
+def test_each_guardrail_blocks_the_day_and_names_itself(
+    project: Project, guardrail: dict[str, Any], asset: str
+) -> None:
+    config = project.configure({"guardrails": guardrail})
+    project.land(
+        day(0),
+        [event("a"), event("b"), event("c", session_id="s2", user_id="u2"), "{not json"]
+        if "max_rejected_share" in guardrail
+        else [event("a"), event("b"), event("c", session_id="s2", user_id="u2")],
+    )
+
+    report = project.materialize(config, [day(0)])
+
+    name = list(guardrail)[-1]
+    assert (0, asset, name) in failed(report)
+    (failure,) = [f for f in report.failures if (f.asset, f.check) == (asset, name)]
+    assert f"guardrails.{name} is " in failure.description
+    assert report.published == []
+    assert project.live(config) is None
+
+
+def test_a_frame_that_breaks_its_contract_is_never_stored(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = project.configure()
+    land(project, 0)
+    zero = pl.LazyFrame({"item_id": ["a"], "count": [0]})
+    monkeypatch.setattr(surface_module, "count_exposures", lambda *_, **__: zero)
+
+    report = project.materialize(config, [day(0)])
+
+    assert failed(report) == {(0, "popularity", "contract")}
+    (failure,) = report.failures
+    assert "greater_than_or_equal_to(1) (1)" in failure.description
+    assert project.live(config) is None
+    assert not any("popularity" in name for name in project.blobs())
+
+
+def test_the_failed_check_shows_rule_number_and_rows(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = project.configure()
+    land(project, 0)
+    zero = pl.LazyFrame({"item_id": ["a"], "count": [0]})
+    monkeypatch.setattr(surface_module, "count_exposures", lambda *_, **__: zero)
+    job = build_definitions(config).resolve_implicit_global_asset_job_def()
+
+    result = job.execute_in_process(
+        instance=project.instance, partition_key=str(day(0)), raise_on_error=False
+    )
+
+    (evaluation,) = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert evaluation.check_name == "contract"
+    assert evaluation.metadata["failures"].value == 1
+    sample = evaluation.metadata["sample"]
+    assert isinstance(sample, dg.TableMetadataValue)
+    assert sample.records[0].data["failure_case"] == "0"
+    assert sample.records[0].data["day"] == str(day(0))
+
+
+def test_refused_lines_are_kept_even_when_the_day_is_blocked(project: Project) -> None:
+    config = project.configure()
+    project.land(day(0), ["{not json", '{"v": 1}'])
+
+    report = project.materialize(config, [day(0)])
+
+    assert {check for _, _, check in failed(report)} == {"min_events", "max_rejected_share"}
+    path = project.store.path(layout.rejected("demo", "home", day(0)))
+    assert path is not None
+    lines = pl.read_ndjson(path)
+    assert lines["reason"].to_list() == ["invalid_json", "wrong_version"]
+    assert lines["raw"].to_list() == ["{not json", '{"v": 1}']
+
+
+def test_refused_lines_of_an_earlier_delivery_do_not_stay(project: Project) -> None:
+    config = project.configure()
+    project.land(day(0), ["{not json"])
+    project.materialize(config, [day(0)])
+    land(project, 0)
+
+    project.materialize(config, [day(0)])
+
+    assert project.store.path(layout.rejected("demo", "home", day(0))) is None
+
+
+def test_a_blocked_rerun_leaves_what_was_published(project: Project) -> None:
+    config = project.configure()
+    land(project, 0)
+    project.materialize(config, [day(0)])
+    before, live = project.blobs(), project.live(config)
+    project.land(day(0), ["{not json"])
+
+    report = project.materialize(config, [day(0)])
+
+    assert not report.succeeded
+    assert project.blobs() == before
+    assert project.live(config) == live
+
+
+def test_a_rerun_changes_no_byte(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 1)
+    project.materialize(config, [day(0), day(1)])
+    before, live = project.blobs(), project.live(config)
+
+    report = project.materialize(config, [day(0), day(1)])
+
+    assert report.succeeded
+    assert project.blobs() == before
+    assert project.live(config) == live
+
+
+def test_late_events_of_the_live_day_are_published(project: Project) -> None:
+    config = project.configure()
+    land(project, 0)
+    project.materialize(config, [day(0)])
+    project.land(day(0), [event("late")], part=".2")
+
+    project.materialize(config, [day(0)])
+
+    live = project.live(config)
+    assert live is not None
+    assert live.publication is not None
+    assert live.publication.generation == 2
+    assert "late" in Path(live.current["popularity"].removeprefix("file://")).read_text()
+
+
+def test_backfilling_an_old_day_stages_it_and_leaves_the_live_one(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 1)
+    project.materialize(config, [day(1)])
+    live = project.live(config)
+
+    report = project.materialize(config, [day(0)])
+
+    assert report.succeeded
+    assert report.metadata[day(0)]["manifest"]["outcome"] == "superseded"
+    assert project.live(config) == live
+
+
+def test_the_order_of_days_and_surfaces_changes_no_version(project: Project) -> None:
+    config = project.configure({}, {"surface": "checkout"})
+    for number in range(3):
+        events = [event(item, of=day(number)) for item in "abcab"]
+        project.land(day(number), events)
+        folder = project.folder / "raw/demo/checkout"
+        folder.mkdir(exist_ok=True)
+        (folder / f"exposure.{day(number)}.jsonl").write_text(
+            "".join(json.dumps(e | {"surface": "checkout"}) + "\n" for e in events)
+        )
+    forward = {
+        (s, n): project.materialize(config, [day(n)], surface=s) for s in (0, 1) for n in range(3)
+    }
+
+    backward = {
+        (s, n): project.materialize(config, [day(n)], surface=s) for s in (1, 0) for n in (2, 0, 1)
+    }
+
+    def versions(reports: dict[tuple[int, int], Any]) -> dict[tuple[int, int, str], str]:
+        return {
+            (s, n, kind): report.metadata[day(n)][kind]["version"]
+            for (s, n), report in reports.items()
+            for kind in config.surfaces[s].artifacts.kinds
+        }
+
+    assert versions(forward) == versions(backward)
+
+
+def test_a_failing_surface_does_not_hold_back_another(project: Project) -> None:
+    config = project.configure({"surface": "empty"}, {})
+    land(project, 0)
+    job = build_definitions(config).resolve_implicit_global_asset_job_def()
+
+    result = job.execute_in_process(
+        instance=project.instance, partition_key=str(day(0)), raise_on_error=False
+    )
+
+    assert not result.success
+    assert project.live(config, surface=0) is None
+    assert project.live(config, surface=1) is not None
+
+
+class TestWindows:
+    """Artifacts over three trailing days."""
+
+    @pytest.fixture
+    def config(self, project: Project) -> Any:
+        return project.configure({"window_days": 3, "artifacts": {"popularity": {}}})
+
+    def counts(self, report: Any, number: int) -> dict[str, int]:
+        uri = report.metadata[day(number)]["popularity"]["dagster/uri"]
+        document = json.loads(Path(uri.removeprefix("file://")).read_text())
+        return {entry["item_id"]: entry["count"] for entry in document["items"]}
+
+    def test_a_window_counts_its_days_and_no_other(self, project: Project, config: Any) -> None:
+        for number in range(4):
+            project.land(day(number), [event(f"d{number}", of=day(number))])
+
+        report = project.materialize(config, [day(n) for n in range(4)])
+
+        assert report.succeeded
+        assert self.counts(report, 0) == {"d0": 1}
+        assert self.counts(report, 1) == {"d0": 1, "d1": 1}
+        assert self.counts(report, 3) == {"d1": 1, "d2": 1, "d3": 1}
+
+    def test_one_day_at_a_time_gives_the_same_versions(self, project: Project, config: Any) -> None:
+        for number in range(4):
+            project.land(day(number), [event(f"d{number}", of=day(number))])
+        together = project.materialize(config, [day(n) for n in range(4)])
+
+        alone = project.materialize(config, [day(3)])
+
+        version = alone.metadata[day(3)]["popularity"]["version"]
+        assert version == together.metadata[day(3)]["popularity"]["version"]
+
+    def test_a_missing_older_day_is_named_and_only_warns(
+        self, project: Project, config: Any
+    ) -> None:
+        land(project, 0, 2)
+        report = project.materialize(config, [day(0), day(1), day(2)])
+
+        assert failed(report) == {(1, "canonical_events", "min_events")}
+        assert report.published == [day(0), day(2)]
+        assert report.metadata[day(2)]["popularity"]["missing_days"] == str(day(1))
+        assert self.counts(report, 2) == {"a": 4, "b": 2}
+
+    def test_the_warning_is_a_check_that_does_not_block(
+        self, project: Project, config: Any
+    ) -> None:
+        land(project, 2)
+        job = build_definitions(config).resolve_implicit_global_asset_job_def()
+
+        result = job.execute_in_process(instance=project.instance, partition_key=str(day(2)))
+
+        (warning,) = [e for e in result.get_asset_check_evaluations() if not e.passed]
+        assert warning.check_name == "window_is_complete"
+        assert warning.severity == dg.AssetCheckSeverity.WARN
+        assert f"{day(0)}, {day(1)}" in (warning.description or "")
+        assert result.success
+
+    def test_the_day_itself_is_never_missing(self, project: Project, config: Any) -> None:
+        land(project, 0, 1)
+        project.materialize(config, [day(0), day(1)])
+        job = build_definitions(config).resolve_implicit_global_asset_job_def()
+
+        result = job.execute_in_process(
+            instance=project.instance,
+            partition_key=str(day(2)),
+            asset_selection=[dg.AssetKey(["demo", "home", n]) for n in ("popularity", "manifest")],
+            raise_on_error=False,
+        )
+
+        (failure,) = [e for e in result.get_asset_check_evaluations() if not e.passed]
+        assert (failure.check_name, failure.asset_key.path[-1]) == ("inputs", "popularity")
+        assert "materialize canonical_events" in (failure.description or "")
+
+
+class TestManifestRefuses:
+    """What `manifest` launched alone must not publish."""
+
+    def launch(self, project: Project, config: Any, number: int) -> Any:
+        job = build_definitions(config).resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(
+            instance=project.instance,
+            partition_key=str(day(number)),
+            asset_selection=[dg.AssetKey(["demo", "home", "manifest"])],
+            raise_on_error=False,
+        )
+        (evaluation,) = result.get_asset_check_evaluations()
+        assert evaluation.check_name == "publishable"
+        return evaluation
+
+    def test_a_kind_that_is_not_staged(self, project: Project) -> None:
+        config = project.configure()
+
+        evaluation = self.launch(project, config, 0)
+
+        assert not evaluation.passed
+        assert "cooc: no version is staged: materialize cooc" in evaluation.description
+        assert project.live(config) is None
+
+    def test_artifacts_of_other_events_than_are_accepted_now(self, project: Project) -> None:
+        config = project.configure()
+        land(project, 0)
+        project.materialize(config, [day(0)])
+        live = project.live(config)
+        project.land(day(0), [event("new")], part=".2")
+        job = build_definitions(config).resolve_implicit_global_asset_job_def()
+        job.execute_in_process(
+            instance=project.instance,
+            partition_key=str(day(0)),
+            asset_selection=[dg.AssetKey(["demo", "home", "canonical_events"])],
+        )
+
+        evaluation = self.launch(project, config, 0)
+
+        assert not evaluation.passed
+        assert "popularity: made of other events than are accepted now" in evaluation.description
+        assert "content_sim" not in evaluation.description
+        assert project.live(config) == live
+
+    def test_a_blob_that_was_altered_or_removed(self, project: Project) -> None:
+        config = project.configure()
+        land(project, 0, 1)
+        project.materialize(config, [day(0)])
+        first = project.live(config)
+        assert first is not None
+        project.materialize(config, [day(1)])
+        live = project.live(config)
+        altered = Path(first.current["cooc"].removeprefix("file://"))
+        altered.write_text(altered.read_text().replace('"count":1', '"count":9'))
+        Path(first.current["implicit"].removeprefix("file://")).unlink()
+
+        evaluation = self.launch(project, config, 0)
+
+        assert not evaluation.passed
+        assert evaluation.metadata["failures"].value == 2
+        assert "implicit: file://" in evaluation.description
+        assert "is missing" in evaluation.description
+        assert "was altered" in evaluation.description
+        assert project.live(config) == live
+
+
+def test_a_blob_altered_before_its_day_is_done_again_stops_the_day(project: Project) -> None:
+    config = project.configure()
+    land(project, 0)
+    project.materialize(config, [day(0)])
+    live = project.live(config)
+    assert live is not None
+    altered = Path(live.current["cooc"].removeprefix("file://"))
+    altered.write_text(altered.read_text().replace('"count":1', '"count":9'))
+
+    report = project.materialize(config, [day(0)])
+
+    assert (0, "cooc", None) in failed(report)
+    assert any("was altered after it was written" in f.description for f in report.failures)
+    assert CorruptBlobError.__doc__
+    assert project.live(config) == live
+
+
+@pytest.mark.parametrize(
+    ("catalog", "message"),
+    [
+        ("sku,tags\na,red\n", "no column for item_id; expected one of item_id, itemid, id"),
+        ('item_id,tags\n"a,red\n', "line 2: unexpected end of data"),
+    ],
+)
+def test_a_broken_catalog_blocks_content_sim_and_the_manifest(
+    project: Project, catalog: str, message: str
+) -> None:
+    config = project.configure()
+    land(project, 0)
+    (project.folder / "catalog.csv").write_text(catalog)
+
+    report = project.materialize(config, [day(0)])
+
+    assert failed(report) == {(0, "content_sim", "inputs")}
+    assert message in report.failures[0].description
+    assert "popularity" in report.metadata[day(0)]
+    assert project.live(config) is None
+
+
+def test_a_corrupt_raw_file_blocks_its_day_and_names_the_file(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 1)
+    damaged = project.folder / f"raw/demo/home/exposure.{day(0)}.part.jsonl.gz"
+    damaged.write_bytes(b"\x1f\x8b\x08\x00 this is not a gzip stream")
+
+    report = project.materialize(config, [day(0), day(1)])
+
+    assert failed(report) == {(0, "canonical_events", "inputs")}
+    assert str(damaged) in report.failures[0].description
+    assert report.published == [day(1)]
+
+
+def test_ids_may_hold_anything_that_json_can(project: Project) -> None:
+    config = project.configure()
+    odd = ['"quoted"', "../../etc/passwd", "tab\there", "🛒", "<script>", "\u2028", "a/b", "nul\x00"]
+    project.land(day(0), [event(item, session_id="../s", user_id="u/../u") for item in odd])
+
+    report = project.materialize(config, [day(0)])
+
+    assert report.succeeded
+    live = project.live(config)
+    assert live is not None
+    text = Path(live.current["popularity"].removeprefix("file://")).read_text()
+    stored = {entry["item_id"] for entry in json.loads(text)["items"]}
+    assert stored == {item.strip() for item in odd if item.strip()}
+    assert not list(project.folder.parent.glob("etc*"))
+
+
+def test_an_empty_day_is_published_only_when_the_configuration_says_so(project: Project) -> None:
+    config = project.configure({"guardrails": {"min_events": 0}})
+
+    report = project.materialize(config, [day(0)])
+
+    assert report.succeeded
+    live = project.live(config)
+    assert live is not None
+    document = json.loads(Path(live.current["cooc"].removeprefix("file://")).read_text())
+    assert document["neighbors"] == []
+
+
+def test_an_enormous_session_is_left_out_of_cooc_and_reported(project: Project) -> None:
+    config = project.configure({"artifacts": {"cooc": {"min_support": 1}}, "catalog": None})
+    bot = [event(f"i{n}", session_id="bot") for n in range(100_000)]
+    project.land(day(0), [*bot, event("a"), event("b")])
+
+    report = project.materialize(config, [day(0)])
+
+    assert failed(report) == {(0, "cooc", "max_oversized_session_share")}
+    assert "found 0.5" in report.failures[0].description
