@@ -236,8 +236,9 @@ def _quoted(column: str) -> pl.Expr:
 def _number_text(numbers: pl.Series) -> pl.Series:
     """Write numbers as Go does: the shortest text that reads back, 3 and not 3.0."""
     whole = numbers.cast(pl.Int64, strict=False)
-    exact = (whole == numbers).fill_null(value=False) | numbers.is_null()
-    if numbers.dtype == pl.Int64 or exact.all():
+    # From 2^53 on, the shortest digits of a float are no longer those of the integer it holds.
+    exact = ((whole == numbers) & (whole.abs() < 2**53)).fill_null(value=False)
+    if numbers.dtype == pl.Int64 or (exact | numbers.is_null()).all():
         return whole.cast(pl.String)
     return pl.Series([None if n is None else _float_text(n) for n in numbers], dtype=pl.String)
 

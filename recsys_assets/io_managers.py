@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -23,7 +24,8 @@ from recsys_assets.storage.publications import Live, Outcome, publish
 from recsys_assets.storage.registry import StagedRef, accept, read_staged
 from recsys_assets.storage.store import Store
 
-SEGMENT = "segment"  # asset metadata that the artifact IO manager reads
+# Asset metadata that the IO managers read: an asset key cannot hold every name.
+TENANT, SURFACE, SEGMENT = "tenant", "surface", "segment"
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,13 @@ class CanonicalIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Mapping[date, StagedPartition]) -> None:
         """Replace each day's file atomically."""
-        tenant, surface, _ = context.asset_key.path
+        tenant, surface = _names(context)
         for staged in obj.values():
             accept_partition(open_store(self.root), tenant, surface, staged)
 
     def load_input(self, context: dg.InputContext) -> Mapping[date, CanonicalPartition]:
         """Return the accepted days among those asked for; one that is not there is left out."""
-        tenant, surface, _ = context.asset_key.path
+        tenant, surface = _names(context.upstream_output)
         store = open_store(self.root)
         days = map(date.fromisoformat, context.asset_partition_keys)
         found = {day: store.path(layout.canonical(tenant, surface, day)) for day in days}
@@ -96,10 +98,8 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Mapping[date, StagedRef]:
         """Return the staged references of the days asked for; a missing one is left out."""
-        tenant, surface, kind = context.asset_key.path
-        upstream = context.upstream_output
-        assert upstream is not None, "an artifact is only ever read as an asset"  # noqa: S101
-        segment = str((upstream.definition_metadata or {})[SEGMENT])
+        tenant, surface = _names(context.upstream_output)
+        segment, kind = _metadata(context.upstream_output)[SEGMENT], context.asset_key.path[-1]
         store, refs = open_store(self.root), {}
         for day in map(date.fromisoformat, context.asset_partition_keys):
             try:
@@ -116,7 +116,7 @@ class ManifestIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Mapping[date, Release]) -> None:
         """Publish the days in order, so that the history names each; never an older window."""
-        tenant, surface, _ = context.asset_key.path
+        tenant, surface = _names(context)
         outcomes = {
             day: publish_release(self.root, tenant, surface, obj[day], run_id=_run_id(context))
             for day in sorted(obj)
@@ -147,6 +147,17 @@ def publish_release(
         current=release.current,
         run_id=run_id,
     )
+
+
+def _metadata(context: dg.OutputContext | None) -> Mapping[str, Any]:
+    assert context is not None, "an asset is only ever read as an asset"  # noqa: S101
+    return context.definition_metadata or {}
+
+
+def _names(context: dg.OutputContext | None) -> tuple[str, str]:
+    """Return tenant and surface of the asset."""
+    metadata = _metadata(context)
+    return str(metadata[TENANT]), str(metadata[SURFACE])
 
 
 def _run_id(context: dg.OutputContext) -> str:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -33,6 +34,8 @@ from recsys_assets.events.catalog import read_catalog
 from recsys_assets.events.partition import CANONICAL_FORMAT, StagedPartition, stage_partition
 from recsys_assets.io_managers import (
     SEGMENT,
+    SURFACE,
+    TENANT,
     CanonicalPartition,
     Release,
     accept_partition,
@@ -108,6 +111,12 @@ def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
     return dg.Definitions(assets=assets)
 
 
+def asset_key(surface: Surface, name: str) -> dg.AssetKey:
+    """Return `[tenant, surface, name]`; Dagster allows fewer characters in it than a folder has."""
+    parts = (re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in (surface.tenant, surface.surface))
+    return dg.AssetKey([*parts, name])
+
+
 def event_kinds(surface: Surface) -> tuple[str, ...]:
     """Return the enabled kinds that are computed from events."""
     return tuple(kind for kind in surface.artifacts.kinds if kind != "content_sim")
@@ -132,7 +141,12 @@ class _Graph:
         self._partitions = partitions
 
     def _key(self, name: str) -> dg.AssetKey:
-        return dg.AssetKey([self._surface.tenant, self._surface.surface, name])
+        return asset_key(self._surface, name)
+
+    def _names(self) -> dict[str, str]:
+        """Return the metadata that the IO managers read."""
+        surface = self._surface
+        return {TENANT: surface.tenant, SURFACE: surface.surface, SEGMENT: surface.segment}
 
     def _shared(self, *, kinds: set[str]) -> dict[str, Any]:
         """Return what every asset of the surface has in common."""
@@ -205,7 +219,10 @@ class _Graph:
                 "A UTC day of exposure events: parsed, trimmed, redeliveries dropped, in source "
                 "order. Refused lines are kept beside it with their reason."
             ),
-            metadata={"dagster/column_schema": _column_schema(contracts.canonical_event(date.min))},
+            metadata={
+                **self._names(),
+                "dagster/column_schema": _column_schema(contracts.canonical_event(date.min)),
+            },
         )
         def canonical_events(context: dg.AssetExecutionContext) -> Iterator[Any]:
             store = open_store(root)
@@ -243,8 +260,8 @@ class _Graph:
             code_version=CODE_VERSION,
             description=_DESCRIPTIONS[kind],
             metadata={
+                **self._names(),
                 "dagster/column_schema": _column_schema(contract),
-                SEGMENT: surface.segment,
                 "options": dg.MetadataValue.json(getattr(surface.artifacts, kind).model_dump()),
             },
         )
@@ -275,6 +292,7 @@ class _Graph:
             [checks.PUBLISHABLE],
             ins=ins,
             io_manager_key="manifest_io",
+            metadata=self._names(),
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
             kinds={"json"},
             code_version=CODE_VERSION,
@@ -453,14 +471,18 @@ def _from_events(surface: Surface, kind: str, inputs: Mapping[str, Days]) -> _Co
 def _from_catalog(surface: Surface) -> _Compute:
     assert surface.catalog is not None  # noqa: S101 (the configuration's rule)
     assert surface.artifacts.content_sim is not None  # noqa: S101
-    snapshot = read_catalog(Path(surface.catalog.path))
-    frame = normalise_tags(
-        snapshot.frame.lazy(),
-        surface=surface.surface,
-        max_items=surface.artifacts.content_sim.max_items,
-    )
-    computed = Computed(frame, metadata={"catalog_rows": snapshot.frame.height})
-    return lambda _: (snapshot.fingerprint, computed)
+    path, max_items = Path(surface.catalog.path), surface.artifacts.content_sim.max_items
+
+    @cache  # the catalog does not belong to a day: it is read once a run
+    def read() -> tuple[str, Computed]:
+        snapshot = read_catalog(path)
+        frame = normalise_tags(
+            snapshot.frame.lazy(), surface=surface.surface, max_items=max_items
+        ).collect()
+        computed = Computed(frame.lazy(), metadata={"catalog_rows": snapshot.frame.height})
+        return snapshot.fingerprint, computed
+
+    return lambda _: read()
 
 
 def _window_days(surface: Surface, day: date) -> list[date]:

@@ -164,8 +164,10 @@ def test_a_wrong_configuration_is_one_plain_message_in_dagster(tmp_path: Path) -
 def test_partitions_start_where_the_surface_says(project: Project, start: date) -> None:
     config = project.configure({"start_date": start, "end_date": None})
 
-    node = build_definitions(config).resolve_asset_graph().get(
-        key("manifest", tenant="demo", surface="home")
+    node = (
+        build_definitions(config)
+        .resolve_asset_graph()
+        .get(key("manifest", tenant="demo", surface="home"))
     )
 
     assert node.partitions_def is not None

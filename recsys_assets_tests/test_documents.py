@@ -442,7 +442,8 @@ def test_any_score_survives_the_round_trip_through_json(scores: list[float]) -> 
     with tempfile.TemporaryDirectory() as folder:
         _, text = render_in(Path(folder), frame_of("implicit", rows), head("implicit"))
 
-    assert [entry["score"] for entry in json.loads(text)["users"][0]["items"]] == scores
+    stored = json.loads(text, parse_int=float)["users"][0]["items"]
+    assert [entry["score"] for entry in stored] == scores
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def read_chunks(file: RawFile) -> Iterator[Chunk]:
             codec = _CODECS.get(file.path.suffix)
             if codec is None:
                 yield from _whole_lines(hashing)
-            elif hashing.peek():  # pyarrow refuses an empty stream, which is an empty file here
+            else:
                 with pa.CompressedInputStream(pa.PythonFile(hashing, mode="r"), codec) as plain:
                     yield from _whole_lines(plain)
             file.size_bytes, file.sha256 = hashing.size_bytes, hashing.sha256
@@ -126,9 +126,6 @@ class _HashingReader:
         self._raw = raw
         self._digest = hashlib.sha256()
         self.size_bytes = 0
-
-    def peek(self) -> bytes:
-        return self._raw.peek(1)
 
     @property
     def sha256(self) -> str:

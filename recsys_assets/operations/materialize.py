@@ -16,7 +16,7 @@ import dagster as dg
 
 from recsys_assets.checks import FAILED_PARTITIONS, WINDOW_IS_COMPLETE
 from recsys_assets.config import Surface
-from recsys_assets.surface import event_kinds
+from recsys_assets.surface import asset_key, event_kinds
 
 _EVENTS: Final = "canonical_events"
 _MANIFEST: Final = "manifest"
@@ -80,7 +80,7 @@ def materialize(
         for assets, first, last in planned:
             result = job.execute_in_process(
                 instance=instance,
-                asset_selection=[dg.AssetKey([surface.tenant, surface.surface, a]) for a in assets],
+                asset_selection=[asset_key(surface, asset) for asset in assets],
                 raise_on_error=False,
                 run_config=_QUIET,
                 **_partitions(first, last),

@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -70,6 +71,10 @@ class LocalStore:
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already; of two that race, one writes."""
         path = self._path(key)
+        if path.is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR, "a directory is where a file should be", str(path)
+            )
         if path.exists():
             # Another writer may not have synced it yet, and we are about to rely on it.
             self._sync_directory(path.parent)
