@@ -1,12 +1,13 @@
 """`recsys-assets`: materialize days, see what is live, look into a live artifact.
 
-Exit codes: 0 done; 1 something was blocked or failed, and the output says which day, asset and
-check; 2 the command line or the configuration is wrong. Results go to standard output, progress and
-errors to standard error.
+Exit codes: 0 done; 1 something was blocked, failed or is not there, and the output says which day,
+asset and check; 2 the command line, the configuration or the environment is wrong. Results go to
+standard output, progress and errors to standard error.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -19,14 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
-    import dagster as dg
+    from dagster import DagsterInstance
 
     from recsys_assets.operations.inspect import SurfaceStatus, Table
     from recsys_assets.operations.materialize import Report
@@ -35,15 +38,27 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 _PROGRESS_EVERY_S = 1.0
 
 
-class _Cli(click.Group):
-    """Turn our own errors into one line and an exit code; a bug keeps its stack."""
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn errors that a user can do something about into text and an exit code; a bug keeps its
+    stack.
+    """
+    try:
+        yield
+    except RecsysAssetsError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # `| head`: click knows what to do
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
 
+
+class _Cli(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with plain_errors():
             return super().invoke(ctx)
-        except RecsysAssetsError as error:
-            click.echo(f"Error: {error}", err=True)
-            ctx.exit(2 if isinstance(error, ConfigError) else 1)
 
 
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,12 +68,17 @@ class _Cli(click.Group):
     type=click.Path(dir_okay=False),
     help=f"The surfaces.yaml to use.  [default: ${CONFIG_VARIABLE}, else the packaged demo]",
 )
-@click.version_option(package_name="recsys-assets")
+@click.version_option(package_name="recsys-assets", prog_name="recsys-assets")
 def main(config_path: str | None) -> None:
     """Raw exposure events to published recommender artifacts.
 
     Everything is written below `root` of surfaces.yaml; $RECSYS_ROOT wins over it. Runs are
     recorded on the Dagster instance at $DAGSTER_HOME, the one the UI shows.
+
+    Results go to standard output; progress and errors go to standard error.
+
+    Exit codes: 0 done; 1 something was blocked, failed or is not there; 2 the command line, the
+    configuration or the environment is wrong.
     """
     if config_path:
         os.environ[CONFIG_VARIABLE] = str(Path(config_path).absolute())
@@ -74,6 +94,10 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
 
     A day that fails a check blocks itself and nothing else. Doing a day again replaces it; the same
     input changes nothing. The live manifest never moves to an older window.
+
+    Exit codes: 0 every day was published; 1 something was blocked or failed, and standard error
+    names day, asset and check; 2 the command line, the configuration or $DAGSTER_HOME is wrong,
+    and nothing was started.
     """
     config = load_config()
     surfaces = [config.surface(name)] if name else config.surfaces
@@ -94,7 +118,11 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
 @click.option("--surface", "name", help="tenant/surface.  [default: every surface]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def status_command(name: str | None, as_json: bool) -> None:
-    """Show what is live: window, age, kinds and sizes per surface."""
+    """Show what is live: window, age, kinds and sizes per surface.
+
+    Exit codes: 0, also when nothing is live; 1 a manifest is damaged; 2 the command line or the
+    configuration is wrong.
+    """
     from recsys_assets.io_managers import open_store
     from recsys_assets.operations.inspect import surface_status
 
@@ -114,7 +142,14 @@ def status_command(name: str | None, as_json: bool) -> None:
 @click.argument("id", required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Rows shown.")
 def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
-    """Show a live artifact, or the list of one item or user (ID) in it."""
+    """Show a live artifact, or the list of one item or user (ID) in it.
+
+    KIND is popularity, cooc, implicit, session_seq or content_sim. Items of the catalog are shown
+    with their title.
+
+    Exit codes: 0 shown; 1 it is not live, not in the artifact, or damaged; 2 the command line or
+    the configuration is wrong.
+    """
     from recsys_assets.io_managers import open_store
     from recsys_assets.operations.inspect import artifact_table, item_titles, live_document
 
@@ -133,15 +168,14 @@ def run_days(config: Config, surfaces: Sequence[Surface], days: Sequence[date]) 
     Raises:
         ConfigError: $DAGSTER_HOME is unusable, or a day is not a partition of a surface.
     """
-    import dagster as dg
-
     from recsys_assets.definitions import build_definitions
     from recsys_assets.operations.materialize import materialize
 
     for surface in surfaces:
         _refuse_unknown_days(surface, days)
+    home = _dagster_home()
     definitions = build_definitions(config)
-    with _instance(dg) as instance:
+    with _instance(home) as instance:
         reports = []
         for surface in surfaces:
             with _progress(surface):
@@ -152,25 +186,46 @@ def run_days(config: Config, surfaces: Sequence[Surface], days: Sequence[date]) 
 def _refuse_unknown_days(surface: Surface, days: Sequence[date]) -> None:
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     last = min(surface.end_date - timedelta(days=1), yesterday) if surface.end_date else yesterday
-    wrong = [day for day in days if not surface.start_date <= day <= last]
-    if wrong:
+    if last < surface.start_date:
         raise ConfigError(
-            f"{surface.name} has days {surface.start_date} to {last}, not {wrong[0]}"
-            + (f" to {wrong[-1]}" if len(wrong) > 1 else "")
+            f"{surface.name} has no day yet: its start_date is {surface.start_date}, and a day can "
+            "be materialized once it is over, UTC"
+        )
+    if not surface.start_date <= days[0] <= days[-1] <= last:
+        asked = str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
+        hint = "; a day can be materialized once it is over, UTC" if days[-1] > yesterday else ""
+        raise ConfigError(
+            f"{surface.name} has the days {surface.start_date} to {last}, not {asked}{hint}"
         )
 
 
-@contextmanager
-def _instance(dagster: Any) -> Iterator[dg.DagsterInstance]:
+def _dagster_home() -> Path:
     home = os.environ.get("DAGSTER_HOME")
     if not home:
         raise ConfigError(
             "DAGSTER_HOME is not set: set it to the absolute path of the directory that keeps "
             "Dagster's runs and events; the Makefile uses .dagster/ of the project"
         )
-    if not Path(home).is_absolute() or not Path(home).is_dir():
-        raise ConfigError(f"DAGSTER_HOME is {home!r}: it must be an existing, absolute directory")
-    with dagster.DagsterInstance.get() as instance:
+    if not Path(home).is_absolute():
+        raise ConfigError(
+            f"DAGSTER_HOME is {home!r}, a relative path: set it to {str(Path(home).absolute())!r}, "
+            "or wherever Dagster's runs and events are to be kept"
+        )
+    if not Path(home).is_dir():
+        raise ConfigError(f"DAGSTER_HOME is {home!r}, not a directory: create it with `mkdir -p`")
+    return Path(home)
+
+
+@contextmanager
+def _instance(home: Path) -> Iterator[DagsterInstance]:
+    import dagster as dg
+
+    try:
+        opened = dg.DagsterInstance.get()
+    except (dg.DagsterError, yaml.YAMLError, OSError) as error:
+        problem = str(error).partition(" Expected:")[0]  # the whole of Dagster's schema follows
+        raise ConfigError(f"Dagster cannot use {home}/dagster.yaml: {problem}") from None
+    with opened as instance:
         yield instance
 
 
@@ -179,6 +234,7 @@ def _progress(surface: Surface) -> Iterator[None]:
     """Show what the assets log, at most once a second; on a terminal in place."""
     started = time.monotonic()
     on_terminal = sys.stderr.isatty()
+    clear = "\r\x1b[2K" if on_terminal else ""
 
     class Show(logging.Handler):
         last = 0.0
@@ -188,7 +244,7 @@ def _progress(surface: Surface) -> Iterator[None]:
                 return
             self.last = time.monotonic()
             text = f"{self.last - started:6.1f} s  {record.getMessage()}"
-            click.echo(f"\r\x1b[2K{text}" if on_terminal else text, nl=not on_terminal, err=True)
+            click.echo(f"{clear}{text}", nl=not on_terminal, err=True)
 
     handler, logger = Show(), logging.getLogger("recsys_assets")
     level, propagate = logger.level, logger.propagate
@@ -201,14 +257,16 @@ def _progress(surface: Surface) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-        done = f"{surface.name} done in {time.monotonic() - started:.1f} s"
-        click.echo(f"\r\x1b[2K{done}" if on_terminal else done, err=True)
+        click.echo(clear, nl=False, err=True)
+    click.echo(f"{surface.name} done in {time.monotonic() - started:.1f} s", err=True)
 
 
 def print_report(report: Report) -> None:
     """Print a surface's days: events, refused lines, sizes and versions; then what failed."""
     kinds = report.surface.artifacts.kinds
-    table = RichTable(title=report.surface.name, title_justify="left", header_style="bold")
+    table = RichTable(
+        title=_printable(report.surface.name), title_justify="left", header_style="bold"
+    )
     table.add_column("day", no_wrap=True)
     for column in ("events", "refused", "bytes"):
         table.add_column(column, justify="right")
@@ -225,14 +283,15 @@ def print_report(report: Report) -> None:
             f"{events['refused']:,}" if events else "",
             f"{sum(sizes):,}" if sizes else "",
             *(found[kind]["version"][:8] if kind in found else "" for kind in kinds),
-            "published" if "manifest" in found else "[red]blocked[/red]",
+            "published" if "manifest" in found else Text("blocked", "red"),
         )
-    Console(width=_width()).print(table)
+    _console().print(table)
     for failure in report.failures:
         where = f"{report.surface.name}/{failure.asset}"
         check = f"check {failure.check}" if failure.check else "step failed"
-        click.echo(f"{failure.day} {where}: {check}: {failure.description}", err=True)
-    if report.failures:
+        text = " ".join(failure.description.split())
+        click.echo(_printable(f"{failure.day} {where}: {check}: {text}"), err=True)
+    if not report.succeeded:
         runs = ", ".join(report.run_ids)
         click.echo(
             f"{len(report.published)} of {len(report.days)} days published; the others keep what "
@@ -280,37 +339,36 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
     for status in statuses:
         live = status.live
         if live is None:
-            table.add_row(status.surface.name, "nothing is live yet")
+            table.add_row(_printable(status.surface.name), "nothing is live yet")
             continue
         publication = live.publication
         first = [
-            status.surface.name,
+            _printable(status.surface.name),
             _window_text(live.window.to_json()) if live.window else "unknown",
             f"{status.days_behind} d" if status.days_behind is not None else "",
             _age_text(status.age) if status.age is not None else "",
             str(publication.generation) if publication else "",
         ]
         for kind, of in status.kinds.items():
-            size = f"{of.size_bytes:,}" if of.size_bytes is not None else "[red]missing[/red]"
-            table.add_row(*first, kind, of.version[:12], size)
+            size = Text("missing", "red") if of.size_bytes is None else f"{of.size_bytes:,}"
+            table.add_row(*first, _printable(kind), _printable(of.version[:12]), size)
             first = [""] * 5
-    Console(width=_width()).print(table)
+    _console().print(table)
 
 
 def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
     """Print an artifact table; items that the catalog has a title for get one."""
-    rich = RichTable(title=title, title_justify="left", header_style="bold")
+    rich = RichTable(title=_printable(title), title_justify="left", header_style="bold")
     for column in table.columns:
         rich.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
-    named = bool(titles) and any(str(cell) in titles for row in table.rows for cell in row)
-    if named:
+    at = table.columns.index(table.item_column)
+    names = [titles.get(row[at], "") for row in table.rows]
+    if any(names):
         rich.add_column("title", overflow="fold")
-    for row in table.rows:
-        name = next((titles[str(cell)] for cell in row if str(cell) in titles), "")
-        # Not markup: an id may hold square brackets.
-        cells = [_cell(cell) for cell in row] + ([_cell(name)] if named else [])
-        rich.add_row(*cells)
-    Console(width=_width(), markup=False).print(rich)
+    for row, name in zip(table.rows, names, strict=True):
+        cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
+        rich.add_row(*map(_printable, [*cells, name] if any(names) else cells))
+    _console().print(rich)
     if table.total > len(table.rows):
         click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")
 
@@ -318,9 +376,8 @@ def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
 _NUMBERS = {"count", "score", "entries"}
 
 
-def _cell(value: object) -> str:
+def _printable(text: str) -> str:
     """Return text for a terminal: control characters in an id must not reach it."""
-    text = f"{value:,}" if isinstance(value, int) else str(value)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -337,10 +394,12 @@ def _age_text(age: timedelta) -> str:
     return f"{hours:.1f} h ago" if hours < 48 else f"{age.days} d ago"
 
 
-def _width() -> int | None:
+def _console() -> Console:
+    # Ids and names are shown as they are: `[b]` is no markup, `:apple:` no emoji.
     # A pipe has no width; 80 columns would wrap what somebody wants to grep.
-    return None if sys.stdout.isatty() else 200
+    width = None if sys.stdout.isatty() else 200
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="recsys-assets")

@@ -11,7 +11,7 @@ from recsys_assets.compute.codes import code_table, count_keys, decoded, pair_ke
 
 # Pairs that are counted at a time. Bounds memory at about 40 bytes each; larger blocks gain
 # nothing.
-_BLOCK_PAIRS: Final = 16_000_000
+_BLOCK_PAIRS: Final = 4_000_000
 
 
 @dataclass(frozen=True)

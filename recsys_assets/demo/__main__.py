@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from recsys_assets import cli
-from recsys_assets.config import load_config
+from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
-from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.errors import ConfigError
 
 _FIRST_DAY = date(2017, 1, 1)
 
@@ -22,13 +22,18 @@ _FIRST_DAY = date(2017, 1, 1)
 )
 def demo(days: int) -> None:
     """Write raw days of the demo data, materialize them through Dagster, and show the result."""
+    with cli.plain_errors():
+        run(days)
+
+
+def run(days: int) -> None:
+    """Do what the command does."""
     config = load_config()
-    surface = config.surface(f"{TENANT}/{SURFACE}")
-    assert surface.catalog is not None, "the demo configuration has a catalog"  # noqa: S101
+    surface, catalog = _demo_surface(config)
     wanted = [_FIRST_DAY + timedelta(days=number) for number in range(days)]
     click.echo(f"1/3  Writing {days} days of raw events to {surface.source.path} ...", err=True)
     events = write_raw_events(Path(surface.source.path), wanted)
-    products = write_catalog(Path(surface.catalog.path))
+    products = write_catalog(catalog)
     click.echo(f"     {events:,} events, {products:,} products", err=True)
     click.echo("2/3  Materializing every asset of every day through Dagster ...", err=True)
     (report,) = cli.run_days(config, [surface], wanted)
@@ -38,6 +43,16 @@ def demo(days: int) -> None:
         show_what_is_live(config.root, surface.name)
     if not report.succeeded:
         sys.exit(1)
+
+
+def _demo_surface(config: Config) -> tuple[Surface, Path]:
+    for surface in config.surfaces:
+        if (surface.tenant, surface.surface) == (TENANT, SURFACE) and surface.catalog:
+            return surface, Path(surface.catalog.path)
+    raise ConfigError(
+        f"the demo needs surface {TENANT}/{SURFACE} with a catalog, as in the packaged "
+        f"surfaces.yaml: unset ${CONFIG_VARIABLE}"
+    )
 
 
 def show_what_is_live(root: str, name: str) -> None:
@@ -68,7 +83,4 @@ def show_what_is_live(root: str, name: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        demo()
-    except RecsysAssetsError as problem:
-        sys.exit(f"Error: {problem}")
+    demo(prog_name="python -m recsys_assets.demo")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from recsys_assets.config import Surface
+from recsys_assets.documents import Window
 from recsys_assets.errors import CatalogError, InputError, StorageError
 from recsys_assets.events.catalog import read_catalog
 from recsys_assets.storage.publications import Live, read_live
@@ -33,7 +34,7 @@ class SurfaceStatus:
     live: Live | None
     kinds: Mapping[str, LiveKind]
     days_behind: int | None  # whole UTC days between the live window's last day and yesterday
-    age: timedelta | None  # since the flip
+    age: timedelta | None  # since the flip; None when another producer wrote no usable time
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as it is printed for machines."""
@@ -46,7 +47,7 @@ class SurfaceStatus:
             "window": live.window.to_json() if live and live.window else None,
             "generation": publication.generation if publication else None,
             "updated_at": live.updated_at if live else None,
-            "age_seconds": round(self.age.total_seconds()) if self.age else None,
+            "age_seconds": (None if self.age is None else round(self.age.total_seconds())),
             "days_behind": self.days_behind,
             "kinds": {
                 kind: {"version": of.version, "uri": of.uri, "size_bytes": of.size_bytes}
@@ -66,8 +67,14 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
         return SurfaceStatus(surface, None, {}, None, None)
     kinds = {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
     behind = (now.astimezone(UTC).date() - live.window.end).days if live.window else None
-    age = now - datetime.fromisoformat(live.updated_at)
-    return SurfaceStatus(surface, live, kinds, behind, age)
+    return SurfaceStatus(surface, live, kinds, behind, _age(live.updated_at, now))
+
+
+def _age(updated_at: str, now: datetime) -> timedelta | None:
+    try:
+        return now - datetime.fromisoformat(updated_at)
+    except (ValueError, TypeError):  # no time, or one without an offset
+        return None
 
 
 def _live_kind(store: Store, uri: str) -> LiveKind:
@@ -85,31 +92,38 @@ def live_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
 
     Raises:
         InputError: nothing is live, or not this kind.
-        StorageError: the blob is missing or is no JSON document.
+        StorageError: the blob is missing or is no artifact document.
     """
     live = read_live(store, surface.tenant, surface.surface)
     if live is None:
         raise InputError(f"nothing is live for {surface.name} yet: materialize a day first")
     if kind not in live.current:
         known = ", ".join(sorted(live.current))
-        raise InputError(f"{surface.name} publishes no {kind!r}; it publishes: {known}")
+        raise InputError(f"no {kind!r} is live for {surface.name}; there are: {known}")
     found = store.read(store.key(live.current[kind]))
     if found is None:
-        raise StorageError(f"{live.current[kind]} is missing, though the manifest names it")
+        raise StorageError(
+            f"{live.current[kind]} is missing, though the manifest names it: materialize the day "
+            "again"
+        )
     try:
         document: dict[str, Any] = json.loads(found.data)
-    except ValueError as error:
-        raise StorageError(f"{live.current[kind]} is damaged: {error}") from None
+        Window.from_json(document["window"])
+        if document["artifact_type"] != kind:
+            raise ValueError(f"it holds {document['artifact_type']!r}, not {kind!r}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{live.current[kind]} is no artifact document: {error!r}") from None
     return document
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table to print. `ids` are the columns that name catalog items."""
+    """A table to print: at most `limit` of `total` rows. `item_column` names catalog items."""
 
     columns: list[str]
     rows: list[list[Any]]
     total: int
+    item_column: str
 
 
 def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int) -> Table:
@@ -117,8 +131,17 @@ def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int
 
     Raises:
         InputError: there is no list for `owner`.
+        StorageError: the document is not laid out as documents of its kind are.
     """
     kind = document["artifact_type"]
+    try:
+        return _lay_out(document, kind, owner=owner, limit=limit)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StorageError(f"the live {kind} document cannot be shown: {error!r}") from None
+
+
+def _lay_out(document: Mapping[str, Any], kind: str, *, owner: str | None, limit: int) -> Table:
+    item_column = "item_id"
     owners = {"cooc": ("neighbors", "item_id"), "implicit": ("users", "user_id")}
     owners["session_seq"] = owners["implicit"]
     if kind not in owners:
@@ -132,6 +155,7 @@ def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int
         value = "count" if kind == "cooc" else "score"
         if owner is None:
             columns = [name, "entries", "strongest"]
+            item_column = "item_id" if kind == "cooc" else "strongest"
             rows = [
                 [entry[name], len(entry["items"]), (entry["items"] or [{}])[0].get("item_id", "")]
                 for entry in document[key]
@@ -141,7 +165,7 @@ def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int
             columns = ["item_id", value]
             rows = [[entry[column] for column in columns] for entry in found["items"]]
     rows = [[", ".join(v) if isinstance(v, list) else v for v in row] for row in rows]
-    return Table(columns, rows[:limit], len(rows))
+    return Table(columns, rows[:limit], len(rows), item_column)
 
 
 def _of_owner(
@@ -149,7 +173,7 @@ def _of_owner(
 ) -> list[dict[str, Any]]:
     found = [entry for entry in entries if entry[name] == owner]
     if not found:
-        raise InputError(f"{kind} has no list for {name} {owner!r}")
+        raise InputError(f"no {name} {owner!r} in the live {kind}; without an ID, all are listed")
     return found
 
 
@@ -162,8 +186,3 @@ def item_titles(surface: Surface) -> dict[str, str]:
     except CatalogError:  # titles are a courtesy; content_sim's own check reports the catalog
         return {}
     return {item: title for item, title in frame.select("item_id", "title").iter_rows() if title}
-
-
-def parse_day(text: str) -> date:
-    """Read YYYY-MM-DD."""
-    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()

@@ -2,7 +2,8 @@
 
 All days go into one run, so that starting Dagster is paid once. When some day fails an asset,
 Dagster skips everything downstream in that run, also for the days that passed; follow-up runs
-finish those.
+finish those. A step that breaks takes all days of its run with it; follow-up runs over halves of
+the range find the days that break it, and finish the others.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ _EVENTS: Final = "canonical_events"
 _MANIFEST: Final = "manifest"
 _RANGE_START: Final = "dagster/asset_partition_range_start"
 _RANGE_END: Final = "dagster/asset_partition_range_end"
+# A full disk breaks every day: a range is halved only so often before what is left is given up.
+_MOST_CUTS: Final = 16
+_INTERRUPTIONS: Final = {"DagsterExecutionInterruptedError", "KeyboardInterrupt"}
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -72,11 +76,16 @@ def materialize(
         surface: whose assets.
         days: consecutive days, ascending, each a partition of the surface.
         instance: where runs, events and checks are recorded.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; days that were published stay published.
     """
     report = Report(surface, days)
     job = definitions.resolve_implicit_global_asset_job_def()
     missing = {day: {_EVENTS, *surface.artifacts.kinds, _MANIFEST} for day in days}
-    while planned := list(_ranges(missing)):
+    cuts: set[date] = set()
+    # Ends: a run settles something, or a cut is added, or its days are given up.
+    while planned := list(_ranges(missing, cuts)):
         for assets, first, last in planned:
             result = job.execute_in_process(
                 instance=instance,
@@ -86,15 +95,23 @@ def materialize(
                 **_partitions(first, last),
             )
             report.run_ids.append(result.run_id)
+            if _was_interrupted(result):  # Dagster takes it for a failure like any other
+                raise KeyboardInterrupt
             settled = _record(report, result)
+            before = sum(map(len, missing.values()))
             for day in _days(first, last):
                 for asset in assets & missing[day]:
                     if (asset, day) in settled:
                         missing[day] -= {asset, *_blocked_by(surface, asset, settled[asset, day])}
-            if not settled:
+            if sum(map(len, missing.values())) < before:
+                continue
+            if first < last and len(cuts) < _MOST_CUTS:
+                cuts.add(first + timedelta(days=(last - first).days // 2 + 1))
+            else:
                 _record_breakdown(report, result, first, last)
                 for day in _days(first, last):
                     missing[day].clear()
+    report.failures.sort(key=lambda failure: failure.day)
     return report
 
 
@@ -109,8 +126,13 @@ def _days(first: date, last: date) -> Iterator[date]:
         yield first + timedelta(days=number)
 
 
-def _ranges(missing: Mapping[date, set[str]]) -> Iterator[tuple[set[str], date, date]]:
-    """Group consecutive days that miss the same assets into (assets, first, last)."""
+def _ranges(
+    missing: Mapping[date, set[str]], cuts: Collection[date] = ()
+) -> Iterator[tuple[set[str], date, date]]:
+    """Group consecutive days that miss the same assets into (assets, first, last).
+
+    No group reaches across a day of `cuts`, which starts another one.
+    """
     days = [day for day in sorted(missing) if missing[day]]
     start = 0
     for end in range(1, len(days) + 1):
@@ -118,10 +140,20 @@ def _ranges(missing: Mapping[date, set[str]]) -> Iterator[tuple[set[str], date, 
             end < len(days)
             and missing[days[end]] == missing[days[start]]
             and days[end] - days[end - 1] == timedelta(days=1)
+            and days[end] not in cuts
         )
         if not joined:
             yield set(missing[days[start]]), days[start], days[end - 1]
             start = end
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    return any(
+        error is not None and error.cls_name in _INTERRUPTIONS
+        for event in result.all_events
+        if event.is_step_failure
+        for error in [event.step_failure_data.error]
+    )
 
 
 def _record(report: Report, result: dg.ExecuteInProcessResult) -> dict[tuple[str, date], bool]:

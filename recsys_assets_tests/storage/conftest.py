@@ -4,7 +4,6 @@ Functions that other processes run are here at the top level, because a spawned 
 them by name.
 """
 
-# ruff: noqa: D102 (the Store protocol says what these methods do)
 from __future__ import annotations
 
 import multiprocessing

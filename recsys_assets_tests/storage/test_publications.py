@@ -1,6 +1,5 @@
 """The live pointer: it moves once per publish, forward only, and no crash or race breaks it."""
 
-# ruff: noqa: D102 (the Store protocol says what these methods do)
 from __future__ import annotations
 
 import contextlib

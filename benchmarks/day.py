@@ -1,0 +1,176 @@
+"""Time one day of generated events, from raw lines to a published manifest, and stage by stage.
+
+The first line is what a user waits for: `recsys-assets materialize` as a process of its own,
+Dagster, checks and publishing included. The stages are processes of their own too, so that each has
+its own peak of memory; they include about half a second of imports and do not add up to the first
+line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from datetime import UTC, date, datetime
+from multiprocessing import get_context
+from pathlib import Path
+
+import measure
+import yaml
+from generate import generate
+
+DAY = date(2026, 1, 1)
+KINDS = ("popularity", "cooc", "implicit", "session_seq")
+
+
+def configuration(folder: Path, window_days: int = 1) -> Path:
+    """Write a surfaces.yaml without limits that cut anything."""
+    unlimited = 1_000_000_000
+    path = folder / "surfaces.yaml"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "root": "var",
+                "surfaces": [
+                    {
+                        "tenant": "demo",
+                        "surface": "home",
+                        "start_date": DAY,
+                        "window_days": window_days,
+                        "source": {"path": "raw"},
+                        "artifacts": {
+                            "popularity": {"top_n": unlimited},
+                            "cooc": {"max_items": unlimited},
+                            "implicit": {"top_n": unlimited},
+                            "session_seq": {"top_n": unlimited},
+                        },
+                        "guardrails": {
+                            "max_events": unlimited,
+                            "max_sessions": unlimited,
+                            "max_users": unlimited,
+                            "max_artifact_bytes": 100 * unlimited,
+                        },
+                    }
+                ],
+            }
+        )
+    )
+    return path
+
+
+def stage(name: str, folder: Path) -> None:
+    """Run one stage in this process: canonical events, or an artifact of the staged ones."""
+    import polars as pl
+
+    from recsys_assets.config import load_config
+    from recsys_assets.contracts import ARTIFACTS, canonical_event
+    from recsys_assets.documents import DocumentHead, Window, render
+    from recsys_assets.events.partition import stage_partition
+    from recsys_assets.surface import _COMPUTE
+
+    surface = load_config(folder / "surfaces.yaml").surfaces[0]
+    if name == "canonical_events":
+        staged = stage_partition(surface, DAY, scratch=folder)
+        for group in staged.groups():
+            canonical_event(DAY).validate(group, lazy=True)
+        staged.count_distinct()
+        return
+    computed = _COMPUTE[name](surface, pl.scan_parquet(folder / f"{DAY}.parquet"))
+    frame = computed.frame.collect(engine="streaming")
+    ARTIFACTS[name].validate(frame, lazy=True)
+    head = DocumentHead(name, "demo", "home", "default", Window.ending_with(DAY, days=1))
+    path = folder / f"{name}.json"
+    path.unlink(missing_ok=True)
+    document = render(frame, head, path, source_hash="", built_at=datetime.now(UTC))
+    print(json.dumps({"rows": frame.height, "version": document.version}))
+
+
+def main() -> None:
+    """Read the command line, generate, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, help="default: a tenth of the events")
+    parser.add_argument(
+        "--items", type=int, help="default: a twentieth of the events, 200,000 at most"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--file", type=Path, help="use this raw file of demo/home 2026-01-01 instead"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=3, help="runs of the whole, the median is shown"
+    )
+    parser.add_argument("--no-stages", action="store_true")
+    parser.add_argument("--stage", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--folder", type=Path, help="where to write; default: a temporary directory"
+    )
+    options = parser.parse_args()
+    if options.stage:
+        stage(options.stage, options.folder)
+        return
+    users = options.users or options.events // 10
+    items = options.items or min(200_000, max(1000, options.events // 20))
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        folder = Path(name)
+        raw = folder / f"raw/demo/home/exposure.{DAY}.jsonl"
+        if options.file:
+            raw.parent.mkdir(parents=True)
+            raw.symlink_to(options.file.absolute())
+            what = str(options.file.name)
+        else:
+            # In a process of its own: a child's peak of memory starts at its parent's.
+            arguments = {"events": options.events, "users": users, "items": items}
+            process = get_context("spawn").Process(
+                target=generate, args=(raw,), kwargs={**arguments, "seed": options.seed}
+            )
+            process.start()
+            process.join()
+            what = (
+                f"{options.events:,} events, {users:,} users, {items:,} items, seed {options.seed}"
+            )
+        print(f"input: {what}; {raw.stat().st_size:,} bytes of raw lines")
+        print(f"machine: {measure.environment()}\n")
+        whole(folder, options.runs)
+        if not options.no_stages:
+            stages(folder)
+
+
+def whole(folder: Path, runs: int) -> None:
+    """Print the median of `recsys-assets materialize` over fresh roots."""
+    config = configuration(folder)
+    costs = []
+    for number in range(runs):
+        home = folder / f"dagster{number}"
+        home.mkdir()
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        environment = {
+            "DAGSTER_HOME": str(home),
+            "RECSYS_CONFIG": str(config),
+            "RECSYS_ROOT": str(folder / f"var{number}"),
+        }
+        days = ["--from", str(DAY), "--to", str(DAY), "--json"]
+        command = [sys.executable, "-m", "recsys_assets.cli", "materialize", *days]
+        costs.append(measure.run(command, env=environment, log=folder / "log"))
+    median = {
+        name: statistics.median(getattr(cost, name) for cost in costs)
+        for name in ("wall_s", "cpu_s", "peak_mb")
+    }
+    print(f"{'materialize, whole process':28}{measure.Cost(**median, output='')}")
+    wall = sorted(cost.wall_s for cost in costs)
+    print(f"{'':28}median of {runs} runs, {wall[0]:.2f} to {wall[-1]:.2f} s wall\n")
+
+
+def stages(folder: Path) -> None:
+    """Print what each stage costs in a process of its own."""
+    for name in ("canonical_events", *KINDS):
+        command = [sys.executable, __file__, "--stage", name, "--folder", str(folder)]
+        cost = measure.run(command, env={}, log=folder / "log")
+        rows = json.loads(cost.output)["rows"] if cost.output.strip() else ""
+        print(f"{name:28}{cost}  {f'{rows:,} rows' if rows else ''}")
+
+
+if __name__ == "__main__":
+    main()
