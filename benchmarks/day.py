@@ -66,7 +66,7 @@ def stage(name: str, folder: Path) -> None:
 
     from recsys_assets.config import load_config
     from recsys_assets.contracts import ARTIFACTS, canonical_event
-    from recsys_assets.documents import DocumentHead, Window, render
+    from recsys_assets.documents import DocumentHead, Window, list_text, render
     from recsys_assets.events.partition import stage_partition
     from recsys_assets.surface import _COMPUTE
 
@@ -83,7 +83,8 @@ def stage(name: str, folder: Path) -> None:
     head = DocumentHead(name, "demo", "home", "default", Window.ending_with(DAY, days=1))
     path = folder / f"{name}.json"
     path.unlink(missing_ok=True)
-    document = render(frame, head, path, source_hash="", built_at=datetime.now(UTC))
+    text = list_text(frame, name)
+    document = render(text, head, path, source_hash="", built_at=datetime.now(UTC))
     print(json.dumps({"rows": frame.height, "version": document.version}))
 
 

@@ -40,9 +40,7 @@ _PROGRESS_EVERY_S = 1.0
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn errors that a user can do something about into text and an exit code; a bug keeps its
-    stack.
-    """
+    """Turn an error that a user can act on into text and an exit code; a bug keeps its stack."""
     try:
         yield
     except RecsysAssetsError as error:

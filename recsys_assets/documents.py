@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -100,12 +101,12 @@ class RenderedDocument:
 
 
 def render(
-    frame: pl.DataFrame, head: DocumentHead, path: Path, *, source_hash: str, built_at: datetime
+    text: Iterable[bytes], head: DocumentHead, path: Path, *, source_hash: str, built_at: datetime
 ) -> RenderedDocument:
-    """Write the document of an artifact frame to `path` and return its version.
+    """Write a document to `path` and return its version.
 
     Args:
-        frame: contract of `head.kind`, in published order.
+        text: what `list_text` gives for an artifact of `head.kind`.
         head: the document's first members.
         path: a file to create.
         source_hash: fingerprint of what the frame was computed from; not part of the version.
@@ -114,7 +115,7 @@ def render(
     digest = hashlib.sha256()
     size = 0
     with path.open("xb") as file:
-        for piece in _pieces(frame, head):
+        for piece in chain((head.to_bytes(),), text, (b"," + _BUILD_KEY,)):
             digest.update(piece)
             size += file.write(piece)
         digest.update(_UNBUILT)
@@ -154,16 +155,22 @@ def stored_version(file: BinaryIO, size_bytes: int) -> str:
     return digest.hexdigest()
 
 
-def _pieces(frame: pl.DataFrame, head: DocumentHead) -> Iterator[bytes]:
-    key, rows = _LISTS[head.kind]
-    yield head.to_bytes() + f'"{key}":['.encode()
+def list_text(frame: pl.DataFrame, kind: str) -> Iterator[bytes]:
+    """Yield the list of a document, key included, in pieces of bounded size.
+
+    Args:
+        frame: contract of `kind`, in published order.
+        kind: the artifact kind.
+    """
+    key, rows = _LISTS[kind]
+    yield f'"{key}":['.encode()
     for start in range(0, frame.height, _SLICE_ROWS):
         # One row more on each side shows where an owner's list begins and ends.
         before = 1 if start else 0
         context = frame.slice(start - before, _SLICE_ROWS + before + 1)
         text = rows(context).slice(before, _SLICE_ROWS).str.join("").item()
         yield text.encode().removeprefix(b"," if not start else b"")
-    yield b"]," + _BUILD_KEY
+    yield b"]"
 
 
 def _member(column: str, key: str | None = None) -> list[pl.Expr]:

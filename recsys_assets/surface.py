@@ -11,8 +11,8 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from recsys_assets.compute.implicit import count_user_exposures
 from recsys_assets.compute.popularity import count_exposures
 from recsys_assets.compute.session_seq import count_next_items
 from recsys_assets.config import Surface
-from recsys_assets.documents import DocumentHead, RenderedDocument, Window, render
+from recsys_assets.documents import DocumentHead, RenderedDocument, Window, list_text, render
 from recsys_assets.errors import InputError, MissingPartitionError, RecsysAssetsError
 from recsys_assets.events.catalog import read_catalog
 from recsys_assets.events.partition import CANONICAL_FORMAT, StagedPartition, stage_partition
@@ -84,6 +84,16 @@ class Computed:
     frame: pl.LazyFrame
     verdicts: Sequence[checks.Verdict] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An artifact that was held to its contract; `text` is its list, nothing when it failed."""
+
+    source_hash: str
+    verdicts: Sequence[checks.Verdict]
+    text: Iterable[bytes]
+    metadata: Mapping[str, Any]
 
 
 def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
@@ -433,13 +443,25 @@ def _audit_events(
     )
 
 
-# What an artifact of a day is computed from: the source hash, the frame, and verdicts about the
-# inputs.
-_Compute = Callable[[date], tuple[str, Computed]]
+_Compute = Callable[[date], Judged]
+
+
+def _judge(kind: str, source: str, computed: Computed) -> Judged:
+    """Collect an artifact and hold it to its contract."""
+    frame = computed.frame.collect(engine="streaming")
+    verdict = checks.hold_to_contract(contracts.ARTIFACTS[kind], frame)
+    metadata = {
+        "dagster/row_count": frame.height,
+        frame.columns[0].replace("_id", "s"): frame.to_series(0).n_unique(),
+        **computed.metadata,
+    }
+    # A document of a broken frame would be meaningless, or impossible.
+    text = list_text(frame, kind) if verdict.passed else ()
+    return Judged(source, [verdict, *computed.verdicts], text, metadata)
 
 
 def _from_events(surface: Surface, kind: str, inputs: Mapping[str, Days]) -> _Compute:
-    def compute(day: date) -> tuple[str, Computed]:
+    def compute(day: date) -> Judged:
         wanted = _window_days(surface, day)
         window = {
             day: inputs["canonical_events"][day]
@@ -459,11 +481,12 @@ def _from_events(surface: Surface, kind: str, inputs: Mapping[str, Days]) -> _Co
             description=f"the window lacks {', '.join(missing)}" if missing else "",
             failures=len(missing),
         )
-        return source_hash(window), Computed(
+        with_gap = Computed(
             computed.frame,
             [*computed.verdicts, *([gap] if surface.window_days > 1 else [])],
             {**computed.metadata, **({"missing_days": ", ".join(missing)} if missing else {})},
         )
+        return _judge(kind, source_hash(window), with_gap)
 
     return compute
 
@@ -473,14 +496,13 @@ def _from_catalog(surface: Surface) -> _Compute:
     assert surface.artifacts.content_sim is not None  # noqa: S101
     path, max_items = Path(surface.catalog.path), surface.artifacts.content_sim.max_items
 
-    @cache  # the catalog does not belong to a day: it is read once a run
-    def read() -> tuple[str, Computed]:
+    @cache  # only the head of the document belongs to a day: the rest is made once a run
+    def read() -> Judged:
         snapshot = read_catalog(path)
-        frame = normalise_tags(
-            snapshot.frame.lazy(), surface=surface.surface, max_items=max_items
-        ).collect()
-        computed = Computed(frame.lazy(), metadata={"catalog_rows": snapshot.frame.height})
-        return snapshot.fingerprint, computed
+        tags = normalise_tags(snapshot.frame.lazy(), surface=surface.surface, max_items=max_items)
+        computed = Computed(tags, metadata={"catalog_rows": snapshot.frame.height})
+        judged = _judge("content_sim", snapshot.fingerprint, computed)
+        return replace(judged, text=list(judged.text))
 
     return lambda _: read()
 
@@ -539,12 +561,10 @@ def _audit_artifact(
     surface: Surface, root: str, kind: str, day: date, scratch: Path, compute: _Compute
 ) -> Audited[RenderedDocument]:
     started = time.monotonic()
-    source, computed = compute(day)
-    frame = computed.frame.collect(engine="streaming")
-    verdict = checks.hold_to_contract(contracts.ARTIFACTS[kind], frame)
-    inputs = checks.Verdict(checks.INPUTS, passed=True)
-    if not verdict.passed:  # a document of it would be meaningless, or impossible
-        return Audited([inputs, verdict, *computed.verdicts])
+    judged = compute(day)
+    verdicts = [checks.Verdict(checks.INPUTS, passed=True), *judged.verdicts]
+    if not judged.text:
+        return Audited(verdicts)
     head = DocumentHead(
         kind,
         surface.tenant,
@@ -553,27 +573,25 @@ def _audit_artifact(
         Window.ending_with(day, days=surface.window_days),
     )
     document = render(
-        frame,
+        judged.text,
         head,
         scratch / f"{kind}.{day}.json",
-        source_hash=source,
+        source_hash=judged.source_hash,
         built_at=datetime.now(UTC),
     )
     size = checks.at_most(surface.guardrails, checks.MAX_ARTIFACT_BYTES, document.size_bytes)
     uri = open_store(root).uri(layout.blob(surface.tenant, surface.surface, kind, document.version))
     return Audited(
-        [inputs, verdict, size, *computed.verdicts],
+        [*verdicts, size],
         document,
         document.version,
         {
-            "dagster/row_count": frame.height,
+            **judged.metadata,
             "dagster/uri": uri,
-            frame.columns[0].replace("_id", "s"): frame.to_series(0).n_unique(),
             "version": document.version,
-            "source_hash": source,
+            "source_hash": judged.source_hash,
             "size_bytes": document.size_bytes,
             "seconds": round(time.monotonic() - started, 3),
-            **computed.metadata,
         },
     )
 

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from recsys_assets import documents
 from recsys_assets.contracts import ARTIFACTS, dtypes
-from recsys_assets.documents import DocumentHead, RenderedDocument, Window, render, stored_version
+from recsys_assets.documents import (
+    DocumentHead,
+    RenderedDocument,
+    Window,
+    list_text,
+    render,
+    stored_version,
+)
 from recsys_assets.errors import StorageError
 from recsys_assets_tests import strategies
 
@@ -105,7 +112,8 @@ def render_in(
     built_at: datetime = BUILT_AT,
 ) -> tuple[RenderedDocument, str]:
     path = folder / f"{len(list(folder.iterdir()))}.json"
-    document = render(frame, about, path, source_hash=source_hash, built_at=built_at)
+    text = list_text(frame, about.kind)
+    document = render(text, about, path, source_hash=source_hash, built_at=built_at)
     return document, path.read_bytes().decode()
 
 
@@ -218,7 +226,11 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError):
         render(
-            frame_of("popularity", []), head("popularity"), path, source_hash="", built_at=BUILT_AT
+            list_text(frame_of("popularity", []), "popularity"),
+            head("popularity"),
+            path,
+            source_hash="",
+            built_at=BUILT_AT,
         )
 
     assert path.read_text() == "precious"

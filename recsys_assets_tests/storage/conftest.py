@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, TypedDict
 import polars as pl
 import pytest
 
-from recsys_assets.documents import DocumentHead, RenderedDocument, Window, render
+from recsys_assets.documents import DocumentHead, RenderedDocument, Window, list_text, render
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Live, history, read_live
@@ -210,7 +210,7 @@ def rendered(
     head = DocumentHead("popularity", TENANT, SURFACE, SEGMENT, Window.ending_with(day, days=1))
     frame = pl.DataFrame({"item_id": ["a"], "count": [count]})
     path = scratch / f"{day}.json"
-    return render(frame, head, path, source_hash="f" * 64, built_at=built_at)
+    return render(list_text(frame, head.kind), head, path, source_hash="f" * 64, built_at=built_at)
 
 
 def accept_rendered(
