@@ -13,7 +13,8 @@ help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=31)
-	@$(BIN)/python -m recsys_assets.demo --days $(DAYS)
+	@# The demo's own configuration, whatever the shell uses otherwise.
+	@RECSYS_CONFIG= $(BIN)/python -m recsys_assets.demo --days $(DAYS)
 
 test: $(VENV)/.dev ## Run the whole test suite
 	$(BIN)/pytest -q $(ARGS)

@@ -121,7 +121,7 @@ def at_most(
     return Verdict(
         name,
         passed=value <= limit,
-        description=f"guardrails.{name} is {limit:,}, found {value:,}",
+        description=f"guardrails.{name} is {limit:,}, found {_figure(value)}",
         failures=int(value > limit),
         rows=rows if value > limit else (),
         numbers={"value": value, "limit": limit},
@@ -162,6 +162,10 @@ def judge_events(
         at_most(limits, "max_users", distinct["user_id"]),
         at_most(limits, "max_rejected_share", staged.rejected_share, rows=staged.first_refused),
     ]
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def check_results(verdicts: Mapping[date, Iterable[Verdict]]) -> list[dg.AssetCheckResult]:

@@ -262,9 +262,7 @@ def _progress(surface: Surface) -> Iterator[None]:
 def print_report(report: Report) -> None:
     """Print a surface's days: events, refused lines, sizes and versions; then what failed."""
     kinds = report.surface.artifacts.kinds
-    table = RichTable(
-        title=_printable(report.surface.name), title_justify="left", header_style="bold"
-    )
+    table = RichTable(header_style="bold")
     table.add_column("day", no_wrap=True)
     for column in ("events", "refused", "bytes"):
         table.add_column(column, justify="right")
@@ -283,7 +281,7 @@ def print_report(report: Report) -> None:
             *(found[kind]["version"][:8] if kind in found else "" for kind in kinds),
             "published" if "manifest" in found else Text("blocked", "red"),
         )
-    _console().print(table)
+    _print_titled(table, report.surface.name)
     for failure in report.failures:
         where = f"{report.surface.name}/{failure.asset}"
         check = f"check {failure.check}" if failure.check else "step failed"
@@ -356,7 +354,7 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
 
 def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
     """Print an artifact table; items that the catalog has a title for get one."""
-    rich = RichTable(title=_printable(title), title_justify="left", header_style="bold")
+    rich = RichTable(header_style="bold")
     for column in table.columns:
         rich.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
     at = table.columns.index(table.item_column)
@@ -366,12 +364,18 @@ def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
     for row, name in zip(table.rows, names, strict=True):
         cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
         rich.add_row(*map(_printable, [*cells, name] if any(names) else cells))
-    _console().print(rich)
+    _print_titled(rich, title)
     if table.total > len(table.rows):
         click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")
 
 
 _NUMBERS = {"count", "score", "entries"}
+
+
+def _print_titled(table: RichTable, title: str) -> None:
+    # Not the table's own title: that is folded to the width of the table.
+    click.secho(_printable(title), bold=True)
+    _console().print(table)
 
 
 def _printable(text: str) -> str:

@@ -121,18 +121,23 @@ class ManifestIOManager(dg.ConfigurableIOManager):
             day: publish_release(self.root, tenant, surface, obj[day], run_id=_run_id(context))
             for day in sorted(obj)
         }
-        outcome, live = outcomes[max(outcomes)]
-        context.add_output_metadata(
-            {
-                "outcome": outcome,
-                "live_window_end": str(live.window.end) if live.window else "unknown",
-                "generation": live.publication.generation if live.publication else 0,
-            }
-        )
+        metadata = outcome_metadata(*outcomes[max(outcomes)])
+        if len(outcomes) > 1:  # an output has one set of metadata, whatever the number of its days
+            metadata["outcomes"] = {str(day): outcome for day, (outcome, _) in outcomes.items()}
+        context.add_output_metadata(metadata)
 
     def load_input(self, context: dg.InputContext) -> None:
         """Refuse: readers of the manifest read the file."""
         raise NotImplementedError(f"{context.asset_key.to_user_string()} is read as manifest.json")
+
+
+def outcome_metadata(outcome: Outcome, live: Live) -> dict[str, Any]:
+    """Return what the asset page of a manifest shows of a publish."""
+    return {
+        "outcome": outcome,
+        "live_window_end": str(live.window.end) if live.window else "unknown",
+        "generation": live.publication.generation if live.publication else 0,
+    }
 
 
 def publish_release(

@@ -40,6 +40,7 @@ from recsys_assets.io_managers import (
     Release,
     accept_partition,
     open_store,
+    outcome_metadata,
     publish_release,
 )
 from recsys_assets.storage import layout
@@ -236,14 +237,17 @@ class _Graph:
         )
         def canonical_events(context: dg.AssetExecutionContext) -> Iterator[Any]:
             store = open_store(root)
+
+            def accept_one(_: date, staged: StagedPartition) -> dict[str, Any]:
+                accept_partition(store, surface.tenant, surface.surface, staged)
+                return {}
+
             with store.scratch() as scratch:
                 yield from _write_audit_publish(
                     context,
                     key,
                     audit=lambda day: _audit_events(surface, root, day, scratch),
-                    accept_one=lambda _, staged: accept_partition(
-                        store, surface.tenant, surface.surface, staged
-                    ),
+                    accept_one=accept_one,
                 )
 
         return canonical_events  # type: ignore[no-any-return]
@@ -278,14 +282,17 @@ class _Graph:
         def artifact(context: dg.AssetExecutionContext, **inputs: Days) -> Iterator[Any]:
             store = open_store(root)
             compute = _from_events(surface, kind, inputs) if of_events else _from_catalog(surface)
+
+            def accept_one(day: date, document: RenderedDocument) -> dict[str, Any]:
+                accept(store, document, day=day, run_id=context.run.run_id, now=datetime.now(UTC))
+                return {}
+
             with store.scratch() as scratch:
                 yield from _write_audit_publish(
                     context,
                     key,
                     audit=lambda day: _audit_artifact(surface, root, kind, day, scratch, compute),
-                    accept_one=lambda day, document: accept(
-                        store, document, day=day, run_id=context.run.run_id, now=datetime.now(UTC)
-                    ),
+                    accept_one=accept_one,
                 )
 
         return artifact  # type: ignore[no-any-return]
@@ -314,13 +321,18 @@ class _Graph:
         )
         def manifest(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
             events: Days = inputs.pop("canonical_events", {})
+
+            def accept_one(_: date, release: Release) -> dict[str, Any]:
+                run_id = context.run.run_id
+                return outcome_metadata(
+                    *publish_release(root, surface.tenant, surface.surface, release, run_id=run_id)
+                )
+
             yield from _write_audit_publish(
                 context,
                 key,
                 audit=lambda day: _audit_release(surface, root, day, inputs, events),
-                accept_one=lambda _, release: publish_release(
-                    root, surface.tenant, surface.surface, release, run_id=context.run.run_id
-                ),
+                accept_one=accept_one,
             )
 
         return manifest  # type: ignore[no-any-return]
@@ -350,7 +362,7 @@ def _write_audit_publish(
     key: dg.AssetKey,
     *,
     audit: Callable[[date], Audited[T]],
-    accept_one: Callable[[date, T], object],
+    accept_one: Callable[[date, T], Mapping[str, Any]],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
     """Audit every day of the run, then materialize exactly those that passed.
 
@@ -379,12 +391,12 @@ def _write_audit_publish(
         return
     for day, found in audited.items():
         if found.accepted:
-            accept_one(day, values[day])
+            accepted = accept_one(day, values[day])
             context.log_event(
                 dg.AssetMaterialization(
                     key,
                     partition=day.isoformat(),
-                    metadata=found.metadata,
+                    metadata={**found.metadata, **accepted},
                     tags={"dagster/data_version": found.data_version},
                 )
             )

@@ -64,6 +64,7 @@ def test_one_bad_day_of_a_range_blocks_itself_and_nothing_else(project: Project)
 
     assert failed(report) == {(2, "canonical_events", "min_events")}
     assert report.published == [day(0), day(1), day(3), day(4)]
+    assert report.metadata[day(1)]["manifest"]["outcome"] == "published"
     live = project.live(config)
     assert live is not None
     assert live.window is not None
