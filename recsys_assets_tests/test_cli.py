@@ -17,6 +17,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from recsys_assets import cli
+from recsys_assets.operations.inspect import surface_status
+from recsys_assets.operations.materialize import Failure, Report
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.project import Project, day, event
@@ -56,8 +58,8 @@ class TestMaterialize:
     """`recsys-assets materialize`."""
 
     def test_a_whole_range_of_every_surface_is_published(self, project: Project, run: Run) -> None:
-        empty = {**SMALL, "surface": "void", "guardrails": {"min_events": 0}}
-        config = project.configure(SMALL, empty)
+        lean = {"artifacts": {"popularity": {}}, "guardrails": {"min_events": 0}}
+        config = project.configure(lean, {**lean, "surface": "void"})
         land(project, 0, 1)
 
         result = run("materialize", *days(0, 1))
@@ -76,13 +78,14 @@ class TestMaterialize:
     def test_a_bad_day_is_named_with_asset_and_check_and_the_others_are_published(
         self, project: Project, run: Run
     ) -> None:
-        config = project.configure(SMALL)
+        lean = {"artifacts": {"popularity": {}}, "guardrails": {"min_events": 0}}
+        config = project.configure(SMALL, {**lean, "surface": "void"})
         land(project, 0, 2)
 
-        result = run("materialize", "--surface", "demo/home", *days(0, 2))
+        result = run("materialize", *days(0, 2))
 
         assert result.exit_code == 1
-        assert result.stdout.count("published") == 2
+        assert result.stdout.count("published") == 2 + 3
         assert result.stdout.count("blocked") == 1
         (line,) = [line for line in result.stderr.splitlines() if line.startswith(str(day(1)))]
         assert line.startswith(
@@ -200,30 +203,26 @@ class TestMaterialize:
         assert "done in" not in result.stderr
 
     def test_a_failure_is_told_in_one_line_without_control_characters(
-        self, project: Project, run: Run, monkeypatch: pytest.MonkeyPatch
+        self, project: Project, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        project.configure(SMALL)
-        land(project, 0)
+        report = Report(project.configure().surfaces[0], [day(0)], run_ids=["r1"])
+        report.failures.append(Failure(day(0), "cooc", None, "first\n  second \x1b[31mred"))
 
-        def fail(*_: Any) -> None:
-            raise RuntimeError("first\nsecond \x1b[31mred")
+        cli.print_report(report)
 
-        monkeypatch.setattr(LocalStore, "put_new", fail)
-
-        result = run("materialize", *days(0, 0))
-
-        assert "step failed: RuntimeError: first second \\x1b[31mred\n" in result.stderr
+        assert capsys.readouterr().err.splitlines()[0] == (
+            "2026-01-01 demo/home/cooc: step failed: first second \\x1b[31mred"
+        )
 
     def test_brackets_and_colons_in_a_name_are_printed_as_they_are(
-        self, project: Project, run: Run
+        self, project: Project, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        project.configure({**SMALL, "tenant": "[red]:apple:", "guardrails": {"min_events": 0}})
+        surface = project.configure({"tenant": "[red]:apple:"}).surfaces[0]
 
-        done, status = run("materialize", *days(0, 0)), run("status")
+        cli.print_report(Report(surface, [day(0)]))
+        cli.print_status([surface_status(project.store, surface, now=datetime.now(UTC))])
 
-        assert done.exit_code == 0
-        assert "[red]:apple:/home" in done.stdout
-        assert "[red]:apple:/home" in status.stdout
+        assert capsys.readouterr().out.count("[red]:apple:/home") == 2
 
 
 class TestRefused:

@@ -226,7 +226,7 @@ def disk_is_full(*parts: str) -> Raises:
 class TestBrokenSteps:
     """Steps that raise what no check knows."""
 
-    @pytest.mark.parametrize("bad", [[0], [2], [1, 3]])
+    @pytest.mark.parametrize("bad", [[0], [1, 3]])
     def test_days_that_break_a_step_do_not_hold_back_the_others(
         self, project: Project, monkeypatch: pytest.MonkeyPatch, bad: Sequence[int]
     ) -> None:
@@ -298,6 +298,23 @@ class TestBrokenSteps:
         assert not errors
         assert report.succeeded
         assert len(report.run_ids) == 2
+
+    def test_content_sim_is_tried_again_also_on_a_day_without_good_events(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = project.configure({"artifacts": {"popularity": {}, "content_sim": {}}})
+        errors: list[BaseException] = [OSError(errno.EIO, "Input/output error")]
+        break_store(
+            monkeypatch,
+            "put_new",
+            lambda key: errors.pop() if "/content_sim/" in key and errors else None,
+        )
+
+        report = project.materialize(config, days(0))
+
+        assert not errors
+        assert failed(report) == [(0, "canonical_events", "min_events")]
+        assert set(report.metadata[day(0)]) == {"content_sim"}
 
     def test_a_broken_step_and_a_failed_check_are_both_reported(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
