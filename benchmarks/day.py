@@ -19,7 +19,6 @@ from pathlib import Path
 
 import measure
 import yaml
-from generate import generate
 
 DAY = date(2026, 1, 1)
 KINDS = ("popularity", "cooc", "implicit", "session_seq")
@@ -62,12 +61,11 @@ def configuration(folder: Path, window_days: int = 1) -> Path:
 
 def stage(name: str, folder: Path) -> None:
     """Run one stage in this process: canonical events, or an artifact of the staged ones."""
-    import polars as pl
-
-    from recsys_assets.config import load_config
+    from recsys_assets.config import load_config  # before Polars: it sets the allocator
     from recsys_assets.contracts import ARTIFACTS, canonical_event
     from recsys_assets.documents import DocumentHead, Window, list_text, render
     from recsys_assets.events.partition import stage_partition
+    from recsys_assets.io_managers import CanonicalPartition
     from recsys_assets.surface import _COMPUTE
 
     surface = load_config(folder / "surfaces.yaml").surfaces[0]
@@ -77,7 +75,8 @@ def stage(name: str, folder: Path) -> None:
             canonical_event(DAY).validate(group, lazy=True)
         staged.count_distinct()
         return
-    computed = _COMPUTE[name](surface, pl.scan_parquet(folder / f"{DAY}.parquet"))
+    partition = CanonicalPartition(folder / f"{DAY}.parquet", fingerprint="")
+    computed = _COMPUTE[name](surface, partition.frame)
     frame = computed.frame.collect(engine="streaming")
     ARTIFACTS[name].validate(frame, lazy=True)
     head = DocumentHead(name, "demo", "home", "default", Window.ending_with(DAY, days=1))
@@ -123,6 +122,8 @@ def main() -> None:
             what = str(options.file.name)
         else:
             # In a process of its own: a child's peak of memory starts at its parent's.
+            from generate import generate
+
             arguments = {"events": options.events, "users": users, "items": items}
             process = get_context("spawn").Process(
                 target=generate, args=(raw,), kwargs={**arguments, "seed": options.seed}

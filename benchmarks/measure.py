@@ -44,11 +44,13 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Pa
     Raises:
         RuntimeError: it failed; its output is shown.
     """
+    # Polars writes its allocator's settings into the environment, where our child would find them.
+    inherited = {name: v for name, v in os.environ.items() if name != "_RJEM_MALLOC_CONF"}
     started = time.perf_counter()
     with log.open("wb") as out:
         actions = [(os.POSIX_SPAWN_DUP2, out.fileno(), 1), (os.POSIX_SPAWN_DUP2, out.fileno(), 2)]
         pid = os.posix_spawnp(
-            command[0], list(command), {**os.environ, **(env or {})}, file_actions=actions
+            command[0], list(command), {**inherited, **(env or {})}, file_actions=actions
         )
         _, status, usage = os.wait4(pid, 0)
     wall = time.perf_counter() - started

@@ -121,8 +121,8 @@ def status_command(name: str | None, as_json: bool) -> None:
     Exit codes: 0, also when nothing is live; 1 a manifest is damaged; 2 the command line or the
     configuration is wrong.
     """
-    from recsys_assets.io_managers import open_store
     from recsys_assets.operations.inspect import surface_status
+    from recsys_assets.storage import open_store
 
     config = load_config()
     surfaces = [config.surface(name)] if name else config.surfaces
@@ -148,8 +148,8 @@ def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
     Exit codes: 0 shown; 1 it is not live, not in the artifact, or damaged; 2 the command line or
     the configuration is wrong.
     """
-    from recsys_assets.io_managers import open_store
     from recsys_assets.operations.inspect import artifact_table, item_titles, live_document
+    from recsys_assets.storage import open_store
 
     config = load_config()
     of = config.surface(surface)

@@ -18,8 +18,7 @@ import polars as pl
 from recsys_assets.documents import RenderedDocument, Window
 from recsys_assets.errors import MissingPartitionError
 from recsys_assets.events.partition import StagedPartition, read_fingerprint
-from recsys_assets.storage import layout
-from recsys_assets.storage.local import LocalStore
+from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.publications import Live, Outcome, publish
 from recsys_assets.storage.registry import StagedRef, accept, read_staged
 from recsys_assets.storage.store import Store
@@ -52,11 +51,6 @@ class Release:
 def accept_partition(store: Store, tenant: str, surface: str, staged: StagedPartition) -> None:
     """Put an audited day of canonical events in place of what was there."""
     store.replace(layout.canonical(tenant, surface, staged.day), staged.path)
-
-
-def open_store(root: str) -> Store:
-    """Return the store that a root stands for."""
-    return LocalStore(root)
 
 
 class CanonicalIOManager(dg.ConfigurableIOManager):

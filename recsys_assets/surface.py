@@ -39,11 +39,10 @@ from recsys_assets.io_managers import (
     CanonicalPartition,
     Release,
     accept_partition,
-    open_store,
     outcome_metadata,
     publish_release,
 )
-from recsys_assets.storage import layout
+from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.registry import StagedRef, accept, verify_blob
 
 T = TypeVar("T")

@@ -57,13 +57,13 @@ def _demo_surface(config: Config) -> tuple[Surface, Path]:
 
 def show_what_is_live(root: str, name: str) -> None:
     """Print the live manifest, the most popular products and the neighbours of one."""
-    from recsys_assets.io_managers import open_store
     from recsys_assets.operations.inspect import (
         artifact_table,
         item_titles,
         live_document,
         surface_status,
     )
+    from recsys_assets.storage import open_store
 
     surface = load_config().surface(name)
     store, titles = open_store(root), item_titles(surface)
