@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/.dagster
 DAYS ?= 31
 PORT ?= 3000
+# VARIABLE="its path, absolute" for a shell that goes elsewhere; nothing when it is not set.
+from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint dev bench install clean
@@ -13,8 +15,8 @@ help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=31)
-	@# The demo's own configuration, whatever the shell uses otherwise.
-	@RECSYS_CONFIG= $(BIN)/python -m recsys_assets.demo --days $(DAYS)
+	@# The demo's own configuration and root, whatever the shell uses otherwise.
+	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo --days $(DAYS)
 
 test: $(VENV)/.dev ## Run the whole test suite
 	$(BIN)/pytest -q $(ARGS)
@@ -26,7 +28,7 @@ lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
 
 dev: $(VENV)/.installed $(DAGSTER_HOME)/dagster.yaml ## Open the UI on http://127.0.0.1:3000 (PORT=3000)
 	@# Started in its home: beside the other dagster.yaml it would warn that it ignores that one.
-	@cd $(DAGSTER_HOME) && exec $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml \
+	@cd $(DAGSTER_HOME) && $(call from_here,RECSYS_CONFIG) $(call from_here,RECSYS_ROOT) exec $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml \
 	  --host 127.0.0.1 --port $(PORT)
 
 bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stage
@@ -42,7 +44,8 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@echo "Making the virtual environment $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "No virtual environment: $(PYTHON) needs its venv module (Debian: python3-venv)" >&2; exit 1; }
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing recsys_assets (a minute or two) ..."

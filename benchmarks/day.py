@@ -61,12 +61,12 @@ def configuration(folder: Path, window_days: int = 1) -> Path:
 
 def stage(name: str, folder: Path) -> None:
     """Run one stage in this process: canonical events, or an artifact of the staged ones."""
+    from recsys_assets.audits import document_head, judge_from_events
     from recsys_assets.config import load_config  # before Polars: it sets the allocator
-    from recsys_assets.contracts import ARTIFACTS, canonical_event
-    from recsys_assets.documents import DocumentHead, Window, list_text, render
+    from recsys_assets.contracts import canonical_event
+    from recsys_assets.documents import render
     from recsys_assets.events.partition import stage_partition
     from recsys_assets.io_managers import CanonicalPartition
-    from recsys_assets.surface import _COMPUTE
 
     surface = load_config(folder / "surfaces.yaml").surfaces[0]
     if name == "canonical_events":
@@ -76,15 +76,15 @@ def stage(name: str, folder: Path) -> None:
         staged.count_distinct()
         return
     partition = CanonicalPartition(folder / f"{DAY}.parquet", fingerprint="")
-    computed = _COMPUTE[name](surface, partition.frame)
-    frame = computed.frame.collect(engine="streaming")
-    ARTIFACTS[name].validate(frame, lazy=True)
-    head = DocumentHead(name, "demo", "home", "default", Window.ending_with(DAY, days=1))
+    judged = judge_from_events(surface, name, getattr(surface.artifacts, name), {DAY: partition})(
+        DAY
+    )
+    assert judged.text is not None
     path = folder / f"{name}.json"
     path.unlink(missing_ok=True)
-    text = list_text(frame, name)
-    document = render(text, head, path, source_hash="", built_at=datetime.now(UTC))
-    print(json.dumps({"rows": frame.height, "version": document.version}))
+    head = document_head(surface, name, DAY)
+    document = render(judged.text, head, path, source_hash="", built_at=datetime.now(UTC))
+    print(json.dumps({"rows": judged.metadata["dagster/row_count"], "version": document.version}))
 
 
 def main() -> None:

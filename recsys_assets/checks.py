@@ -121,7 +121,7 @@ def at_most(
     return Verdict(
         name,
         passed=value <= limit,
-        description=f"guardrails.{name} is {limit:,}, found {_figure(value)}",
+        description=f"guardrails.{name} is {limit:,}, found {_figure(value, limit)}",
         failures=int(value > limit),
         rows=rows if value > limit else (),
         numbers={"value": value, "limit": limit},
@@ -164,8 +164,12 @@ def judge_events(
     ]
 
 
-def _figure(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+def _figure(value: float, limit: float) -> str:
+    """Write a value short, but never so short that it looks like a limit it exceeds."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    short = f"{value:.4g}"
+    return short if float(short) != limit or value == limit else repr(value)
 
 
 def check_results(verdicts: Mapping[date, Iterable[Verdict]]) -> list[dg.AssetCheckResult]:

@@ -118,8 +118,8 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
 def status_command(name: str | None, as_json: bool) -> None:
     """Show what is live: window, age, kinds and sizes per surface.
 
-    Exit codes: 0, also when nothing is live; 1 a manifest is damaged; 2 the command line or the
-    configuration is wrong.
+    Exit codes: 0, also when nothing is live; 1 a manifest is damaged, and the other surfaces are
+    shown all the same; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.operations.inspect import surface_status
     from recsys_assets.storage import open_store
@@ -132,6 +132,11 @@ def status_command(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1))
     else:
         print_status(statuses)
+    damaged = [status for status in statuses if status.error]
+    for status in damaged:
+        click.echo(_printable(f"Error: {status.surface.name}: {status.error}"), err=True)
+    if damaged:
+        sys.exit(1)
 
 
 @main.command("show")
@@ -158,6 +163,8 @@ def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
     window = document["window"]
     title = f"{surface} {kind}{f' of {id}' if id else ''}, {_window_text(window)}"
     print_table(table, title=title, titles=item_titles(of))
+    if table.total > len(table.rows):
+        click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")
 
 
 def run_days(config: Config, surfaces: Sequence[Surface], days: Sequence[date]) -> list[Report]:
@@ -270,7 +277,7 @@ def print_report(report: Report) -> None:
         table.add_column(kind, no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for day in report.days:
-        found = report.metadata.get(day, {})
+        found, outcome = report.metadata.get(day, {}), report.outcome(day)
         events = found.get("canonical_events", {})
         sizes = [found[kind]["size_bytes"] for kind in kinds if kind in found]
         table.add_row(
@@ -279,7 +286,7 @@ def print_report(report: Report) -> None:
             f"{events['refused']:,}" if events else "",
             f"{sum(sizes):,}" if sizes else "",
             *(found[kind]["version"][:8] if kind in found else "" for kind in kinds),
-            "published" if "manifest" in found else Text("blocked", "red"),
+            outcome if outcome != "blocked" else Text(outcome, "red"),
         )
     _print_titled(table, report.surface.name)
     for failure in report.failures:
@@ -305,7 +312,7 @@ def _report_json(report: Report) -> dict[str, Any]:
         "days": [
             {
                 "day": str(day),
-                "published": day in report.published,
+                "outcome": report.outcome(day),
                 "events": found.get("canonical_events", {}).get("dagster/row_count"),
                 "refused": found.get("canonical_events", {}).get("refused"),
                 "versions": {kind: found[kind]["version"] for kind in kinds if kind in found},
@@ -334,6 +341,10 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
     table.add_column("bytes", justify="right", no_wrap=True)
     for status in statuses:
         live = status.live
+        if status.error:
+            # In full on standard error: a column as wide as a URI would squeeze the others.
+            table.add_row(_printable(status.surface.name), Text("cannot be read", "red"))
+            continue
         if live is None:
             table.add_row(_printable(status.surface.name), "nothing is live yet")
             continue
@@ -365,8 +376,6 @@ def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
         cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
         rich.add_row(*map(_printable, [*cells, name] if any(names) else cells))
     _print_titled(rich, title)
-    if table.total > len(table.rows):
-        click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")
 
 
 _NUMBERS = {"count", "score", "entries"}

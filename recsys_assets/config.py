@@ -92,6 +92,10 @@ class ContentSim(_Model):
     max_items: AtLeastOne = Field(100_000, description="Catalog items kept, by id ascending.")
 
 
+EventOptions = Popularity | Cooc | Implicit | SessionSeq
+Options = EventOptions | ContentSim
+
+
 class Artifacts(_Model):
     """The artifact kinds to build; a kind left out is not built, `{}` means its defaults."""
 
@@ -111,6 +115,11 @@ class Artifacts(_Model):
     def kinds(self) -> tuple[str, ...]:
         """The enabled kinds, in the order of this model."""
         return tuple(kind for kind in type(self).model_fields if getattr(self, kind) is not None)
+
+    def options(self, kind: str) -> Options:
+        """Return the options of an enabled kind."""
+        options: Options = getattr(self, kind)
+        return options
 
 
 class Source(_Model):
@@ -204,6 +213,13 @@ class Surface(_Model):
         if self.end_date and self.end_date <= self.start_date:
             raise ValueError(f"end_date {self.end_date} must come after {self.start_date}")
         return self
+
+    @property
+    def catalog_path(self) -> Path:
+        """The catalog's file; ConfigError when there is none."""
+        if self.catalog is None:
+            raise ConfigError(f"surface {self.name} has no catalog")
+        return Path(self.catalog.path)
 
     @property
     def name(self) -> str:

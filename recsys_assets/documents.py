@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import polars as pl
 
@@ -24,6 +24,7 @@ from recsys_assets.errors import StorageError
 DOCUMENT_FORMAT: Final = 1
 _SLICE_ROWS: Final = 100_000
 _BLOCK_BYTES: Final = 2**20
+_HEAD_BYTES: Final = 2**16
 # `build` is the last member; the version is that of the document with this in its place.
 _BUILD_KEY: Final = b'"build":'
 _UNBUILT: Final = b'{"built_at":"","version":""}}'
@@ -133,7 +134,8 @@ def stored_version(file: BinaryIO, size_bytes: int) -> str:
     """Recompute the version of a stored document from its bytes, in bounded memory.
 
     Raises:
-        StorageError: there is no `build` member at the end, so this is no artifact document.
+        StorageError: there is no `build` member at the end, so this is no artifact document; or it
+            names another version than the bytes have.
     """
     file.seek(max(0, size_bytes - 4096))
     tail = file.read()
@@ -142,7 +144,9 @@ def stored_version(file: BinaryIO, size_bytes: int) -> str:
         raise StorageError("no build member at the end: not an artifact document, or cut short")
     remaining = size_bytes - len(tail) + found + len(_BUILD_KEY)
     try:
-        json.loads(b"{" + tail[found:])
+        named = json.loads(b"{" + tail[found:])["build"]["version"]
+    except (KeyError, TypeError):
+        raise StorageError("the build member names no version") from None
     except ValueError:
         raise StorageError("the build member is damaged, or the document is cut short") from None
     digest = hashlib.sha256()
@@ -152,7 +156,28 @@ def stored_version(file: BinaryIO, size_bytes: int) -> str:
         digest.update(block)
         remaining -= len(block)
     digest.update(_UNBUILT)
-    return digest.hexdigest()
+    version = digest.hexdigest()
+    if named != version:
+        raise StorageError(
+            f"the build member names version {named}, the document hashes to {version}"
+        )
+    return version
+
+
+def read_window(file: BinaryIO) -> Window | None:
+    """Return the window that an artifact document names before its list, None if it cannot be read.
+
+    Other producers' documents are read too: whitespace is passed over, a window that is not whole
+    days is widened to them, a time without zone is UTC. Only the first 64 KiB are looked at.
+    """
+    text = file.read(_HEAD_BYTES).decode(errors="replace")
+    try:
+        for key, value in _first_members(text):
+            if key == "window":
+                return _whole_days(value)
+    except (ValueError, RecursionError):  # no JSON object, or cut at the bound
+        return None
+    return None
 
 
 def list_text(frame: pl.DataFrame, kind: str) -> Iterator[bytes]:
@@ -171,6 +196,40 @@ def list_text(frame: pl.DataFrame, kind: str) -> Iterator[bytes]:
         text = rows(context).slice(before, _SLICE_ROWS).str.join("").item()
         yield text.encode().removeprefix(b"," if not start else b"")
     yield b"]"
+
+
+def _first_members(text: str) -> Iterator[tuple[object, Any]]:
+    """Yield the members of a JSON object one by one; raise ValueError where the text ends."""
+    decode = json.JSONDecoder().raw_decode
+    separator, at = "{", 0
+    while True:
+        at = _after(separator, text, at)
+        key, at = decode(text, at)
+        at = _after(":", text, at)
+        value, at = decode(text, at)
+        yield key, value
+        separator = ","
+
+
+def _after(separator: str, text: str, at: int) -> int:
+    found = re.compile(rf"[ \t\r\n]*{re.escape(separator)}[ \t\r\n]*").match(text, at)
+    if found is None:
+        raise ValueError(f"no {separator} at {at}")
+    return found.end()
+
+
+def _whole_days(window: Any) -> Window | None:
+    try:
+        start, end = (_utc(datetime.fromisoformat(window[name])) for name in ("start", "end"))
+        last = end - timedelta(microseconds=1)
+        days = Window(start.date(), last.date() + timedelta(days=1))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return days if start < end else None
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _member(column: str, key: str | None = None) -> list[pl.Expr]:

@@ -8,6 +8,7 @@ RecsysAssetsError
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
+|   +-- StaleReleaseError         what was audited is staged no more; materialize manifest again
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
 """
@@ -47,13 +48,19 @@ class CorruptBlobError(StorageError):
     """A stored blob does not hash to the version in its name."""
 
     def __init__(self, uri: str, *, expected: str, found: str) -> None:
+        # `found` is the other version, or says why the bytes have none.
+        but = found if " " in found else f"hashes to {found}"
         super().__init__(
-            f"{uri} should hash to {expected} but hashes to {found}: it was altered after it was "
+            f"{uri} should hash to {expected} but {but}: it was altered after it was "
             "written. Move it away and materialize the day again; it was not published."
         )
         self.uri = uri
         self.expected = expected
         self.found = found
+
+
+class StaleReleaseError(StorageError):
+    """The staged versions changed since the release was audited; nothing was changed."""
 
 
 class ManifestConflictError(RecsysAssetsError):

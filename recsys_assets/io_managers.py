@@ -1,14 +1,15 @@
 """Where an accepted value goes, and what its readers get: events, artifacts, manifest.
 
-A value is a mapping from day to what was staged for that day, because one run may cover many days.
-By the time it gets here it has passed its checks.
+By the time a value gets here it has passed its checks. An IO manager stores the value of one day; a
+run of several days calls the same functions day by day (`surface._write_audit_publish`).
+`publish_release` is the only code that flips.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import dagster as dg
 import polars as pl
 
 from recsys_assets.documents import RenderedDocument, Window
-from recsys_assets.errors import MissingPartitionError
+from recsys_assets.errors import MissingPartitionError, StaleReleaseError
 from recsys_assets.events.partition import StagedPartition, read_fingerprint
 from recsys_assets.storage import layout, open_store
-from recsys_assets.storage.publications import Live, Outcome, publish
+from recsys_assets.storage.publications import publish
 from recsys_assets.storage.registry import StagedRef, accept, read_staged
 from recsys_assets.storage.store import Store
 
@@ -42,15 +43,67 @@ class CanonicalPartition:
 
 @dataclass(frozen=True)
 class Release:
-    """What is to be live for one day: every enabled kind with its verified URI."""
+    """What is to be live for a day: the staged and verified version of every enabled kind."""
 
+    day: date
     window: Window
-    current: Mapping[str, str]
+    segment: str
+    refs: Mapping[str, StagedRef]
+
+    @property
+    def current(self) -> dict[str, str]:
+        """The URI of each kind."""
+        return {kind: ref.uri for kind, ref in self.refs.items()}
 
 
-def accept_partition(store: Store, tenant: str, surface: str, staged: StagedPartition) -> None:
+def accept_partition(
+    store: Store, tenant: str, surface: str, staged: StagedPartition
+) -> dict[str, Any]:
     """Put an audited day of canonical events in place of what was there."""
     store.replace(layout.canonical(tenant, surface, staged.day), staged.path)
+    return {}
+
+
+def accept_document(store: Store, document: RenderedDocument, *, run_id: str) -> dict[str, Any]:
+    """Store and verify an audited document, and make it the version of its day."""
+    day = document.head.window.end - timedelta(days=1)
+    accept(store, document, day=day, run_id=run_id, now=datetime.now(UTC))
+    return {}
+
+
+def publish_release(
+    store: Store, tenant: str, surface: str, release: Release, *, run_id: str
+) -> dict[str, Any]:
+    """Publish a day, and return what the asset page of the manifest shows of it.
+
+    Raises:
+        StaleReleaseError: other versions were staged since the release was audited.
+    """
+
+    def confirm() -> None:
+        for kind, ref in release.refs.items():
+            staged = read_staged(store, tenant, surface, release.segment, kind, release.day)
+            if staged.version != ref.version:
+                raise StaleReleaseError(
+                    f"{tenant}/{surface} {release.day}: another run staged {kind} "
+                    f"{staged.version[:12]} while {ref.version[:12]} was being published. Nothing "
+                    "was changed; materialize manifest of the day again."
+                )
+
+    outcome, live = publish(
+        store,
+        tenant=tenant,
+        surface=surface,
+        window=release.window,
+        current=release.current,
+        run_id=run_id,
+        confirm=confirm,
+    )
+    return {
+        "outcome": outcome,
+        "live_window_end": str(live.window.end) if live.window else "unknown",
+        "generation": live.publication.generation if live.publication else 0,
+    }
 
 
 class CanonicalIOManager(dg.ConfigurableIOManager):
@@ -58,11 +111,9 @@ class CanonicalIOManager(dg.ConfigurableIOManager):
 
     root: str
 
-    def handle_output(self, context: dg.OutputContext, obj: Mapping[date, StagedPartition]) -> None:
-        """Replace each day's file atomically."""
-        tenant, surface = _names(context)
-        for staged in obj.values():
-            accept_partition(open_store(self.root), tenant, surface, staged)
+    def handle_output(self, context: dg.OutputContext, obj: StagedPartition) -> None:
+        """Replace the day's file atomically."""
+        accept_partition(open_store(self.root), *_names(context), obj)
 
     def load_input(self, context: dg.InputContext) -> Mapping[date, CanonicalPartition]:
         """Return the accepted days among those asked for; one that is not there is left out."""
@@ -82,13 +133,9 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
 
     root: str
 
-    def handle_output(
-        self, context: dg.OutputContext, obj: Mapping[date, RenderedDocument]
-    ) -> None:
-        """Store and verify each day's document, then make it the day's version."""
-        store = open_store(self.root)
-        for day, document in obj.items():
-            accept(store, document, day=day, run_id=_run_id(context), now=datetime.now(UTC))
+    def handle_output(self, context: dg.OutputContext, obj: RenderedDocument) -> None:
+        """Store and verify the document, then make it the day's version."""
+        accept_document(open_store(self.root), obj, run_id=_run_id(context))
 
     def load_input(self, context: dg.InputContext) -> Mapping[date, StagedRef]:
         """Return the staged references of the days asked for; a missing one is left out."""
@@ -108,44 +155,16 @@ class ManifestIOManager(dg.ConfigurableIOManager):
 
     root: str
 
-    def handle_output(self, context: dg.OutputContext, obj: Mapping[date, Release]) -> None:
-        """Publish the days in order, so that the history names each; never an older window."""
-        tenant, surface = _names(context)
-        outcomes = {
-            day: publish_release(self.root, tenant, surface, obj[day], run_id=_run_id(context))
-            for day in sorted(obj)
-        }
-        metadata = outcome_metadata(*outcomes[max(outcomes)])
-        if len(outcomes) > 1:  # an output has one set of metadata, whatever the number of its days
-            metadata["outcomes"] = {str(day): outcome for day, (outcome, _) in outcomes.items()}
-        context.add_output_metadata(metadata)
+    def handle_output(self, context: dg.OutputContext, obj: Release) -> None:
+        """Publish the day, unless a later window is live."""
+        outcome = publish_release(
+            open_store(self.root), *_names(context), obj, run_id=_run_id(context)
+        )
+        context.add_output_metadata(outcome)
 
     def load_input(self, context: dg.InputContext) -> None:
         """Refuse: readers of the manifest read the file."""
         raise NotImplementedError(f"{context.asset_key.to_user_string()} is read as manifest.json")
-
-
-def outcome_metadata(outcome: Outcome, live: Live) -> dict[str, Any]:
-    """Return what the asset page of a manifest shows of a publish."""
-    return {
-        "outcome": outcome,
-        "live_window_end": str(live.window.end) if live.window else "unknown",
-        "generation": live.publication.generation if live.publication else 0,
-    }
-
-
-def publish_release(
-    root: str, tenant: str, surface: str, release: Release, *, run_id: str
-) -> tuple[Outcome, Live]:
-    """Publish one day."""
-    return publish(
-        open_store(root),
-        tenant=tenant,
-        surface=surface,
-        window=release.window,
-        current=release.current,
-        run_id=run_id,
-    )
 
 
 def _metadata(context: dg.OutputContext | None) -> Mapping[str, Any]:

@@ -69,6 +69,7 @@ class Project:
         merged = [{**default, **surface} for surface in surfaces or ({},)]
         self.config_file.write_text(yaml.safe_dump({"root": "var", "surfaces": merged}))
         (self.folder / "catalog.csv").write_text(CATALOG)
+        (self.folder / "raw").mkdir(exist_ok=True)
         return load_config(self.config_file)
 
     @property

@@ -124,7 +124,7 @@ class TestMaterialize:
             "days": [
                 {
                     "day": "2026-01-01",
-                    "published": True,
+                    "outcome": "published",
                     "events": 203,
                     "refused": 1,
                     "versions": {
@@ -134,7 +134,7 @@ class TestMaterialize:
                 },
                 {
                     "day": "2026-01-02",
-                    "published": False,
+                    "outcome": "blocked",
                     "events": None,
                     "refused": None,
                     "versions": {},
@@ -416,20 +416,45 @@ class TestStatus:
         assert status["window"]["end"] == "2026-01-04T00:00:00Z"
         assert status["kinds"]["cooc"]["size_bytes"] is None
 
-    def test_a_damaged_manifest_is_one_line_and_exit_code_1(
+    def test_a_damaged_manifest_hides_no_other_surface(self, project: Project, run: Run) -> None:
+        config = project.configure({**SMALL, "surface": "broken"}, SMALL)
+        land(project, 0)
+        project.materialize(config, [day(0)], surface=1)
+        key = layout.manifest("demo", "broken")
+        project.store.replace(key, b"{")
+
+        table, machine = run("status"), run("status", "--json")
+
+        assert table.exit_code == machine.exit_code == 1
+        for result in (table, machine):
+            (line,) = result.stderr.splitlines()
+            where = project.store.uri(key)
+            assert line.startswith(f"Error: demo/broken: {where} is not a manifest: ")
+        rows = [line.split("│") for line in table.stdout.splitlines() if "│" in line]
+        assert [[cell.strip() for cell in row[1:3]] for row in rows] == [
+            ["demo/broken", "cannot be read"],
+            ["demo/home", "2026-01-01"],
+            ["", ""],
+        ]
+        broken, home = json.loads(machine.stdout)["surfaces"]
+        assert (broken["live"], broken["kinds"]) == (None, {})
+        assert f"Error: demo/broken: {broken['error']}\n" == machine.stderr
+        assert (home["live"], home["error"], len(home["kinds"])) == (True, None, 2)
+        assert run("status", "--surface", "demo/home").exit_code == 0
+
+    def test_show_of_a_damaged_manifest_is_one_line_and_exit_code_1(
         self, project: Project, run: Run
     ) -> None:
         project.configure(SMALL)
         project.store.replace(layout.manifest("demo", "home"), b"{")
 
-        for command in (["status"], ["status", "--json"], ["show", "demo/home", "cooc"]):
-            result = run(*command)
-            assert result.exit_code == 1
-            assert result.stdout == ""
-            assert result.stderr.count("\n") == 1
-            assert "manifest.json is not a manifest" in result.stderr
+        result = run("show", "demo/home", "cooc")
 
-    def test_what_the_system_refuses_is_one_line_and_exit_code_1(
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.count("\n") == 1
+        assert "manifest.json is not a manifest" in result.stderr
+
+    def test_what_the_system_refuses_is_told_of_its_surface(
         self, project: Project, run: Run
     ) -> None:
         project.configure(SMALL)
@@ -439,7 +464,8 @@ class TestStatus:
         result = run("status")
 
         assert result.exit_code == 1
-        assert result.stderr == f"Error: [Errno 21] Is a directory: '{manifest}'\n"
+        assert "cannot be read" in result.stdout
+        assert result.stderr == f"Error: demo/home: [Errno 21] Is a directory: '{manifest}'\n"
 
     @pytest.mark.parametrize(
         ("age", "text"),

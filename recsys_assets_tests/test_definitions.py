@@ -8,8 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from recsys_assets.audits import event_kinds
 from recsys_assets.definitions import build_definitions, defs
-from recsys_assets.surface import event_kinds
 from recsys_assets_tests.project import Project
 
 ASSETS = [

@@ -20,6 +20,7 @@ from recsys_assets.documents import (
     RenderedDocument,
     Window,
     list_text,
+    read_window,
     render,
     stored_version,
 )
@@ -379,7 +380,8 @@ def test_every_altered_byte_before_the_build_member_is_detected(tmp_path: Path) 
 
     for at in range(data.index(b'"build":')):
         altered = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-        assert recomputed(altered) != document.version, at
+        with pytest.raises(StorageError, match=f"names version {document.version}"):
+            recomputed(altered)
 
 
 def test_every_removed_byte_before_the_build_member_is_detected(tmp_path: Path) -> None:
@@ -387,7 +389,8 @@ def test_every_removed_byte_before_the_build_member_is_detected(tmp_path: Path) 
     data = text.encode()
 
     for at in range(data.index(b'"build":')):
-        assert recomputed(data[:at] + data[at + 1 :]) != document.version, at
+        with pytest.raises(StorageError, match=f"names version {document.version}"):
+            recomputed(data[:at] + data[at + 1 :])
 
 
 def test_a_document_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
@@ -411,6 +414,102 @@ def test_bytes_after_the_document_are_refused(rest: bytes, tmp_path: Path) -> No
 def test_what_is_no_artifact_document_is_refused(data: bytes) -> None:
     with pytest.raises(StorageError, match="not an artifact document"):
         recomputed(data)
+
+
+@pytest.mark.parametrize("build", ['{"built_at":""}', "[]", "null", '"text"', "3"])
+def test_a_build_member_without_version_is_refused(build: str) -> None:
+    with pytest.raises(StorageError, match="names no version"):
+        recomputed(f'{{"v":1,"items":[],"build":{build}}}'.encode())
+
+
+def window_of(text: str) -> Window | None:
+    return read_window(io.BytesIO(text.encode()))
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_the_window_is_read_from_the_head_of_a_document(kind: str, tmp_path: Path) -> None:
+    _, text = render_in(tmp_path, frame_of(kind, FRAMES[kind]), head(kind))
+
+    assert window_of(text) == WINDOW
+    assert window_of(json.dumps(json.loads(text), indent=2)) == WINDOW
+
+
+def test_a_name_that_looks_like_the_window_does_not_confuse_it(tmp_path: Path) -> None:
+    name = '"window":{"start":"2030-01-01T00:00:00Z","end":"2030-01-02T00:00:00Z"},'
+    other = DocumentHead("popularity", name, name, name, WINDOW)
+
+    _, text = render_in(tmp_path, frame_of("popularity", []), other)
+
+    assert window_of(text) == WINDOW
+
+
+def test_the_window_of_a_long_document_is_read_from_64_kib(tmp_path: Path) -> None:
+    rows = [(f"日本-{number:06}", 1) for number in range(9000)]
+    _, text = render_in(tmp_path, frame_of("popularity", rows), head("popularity"))
+    file = io.BytesIO(text.encode())
+
+    assert read_window(file) == WINDOW
+    assert file.tell() == 65_536 < len(text)
+
+
+def test_a_window_behind_64_kib_is_not_looked_for() -> None:
+    window = json.dumps(WINDOW.to_json())
+
+    assert window_of(f'{{"items":["{"x" * 60_000}"],"window":{window}}}') == WINDOW
+    assert window_of(f'{{"items":["{"x" * 66_000}"],"window":{window}}}') is None
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        ("2026-01-05T06:00:00Z", "2026-01-06T06:00:00Z", (date(2026, 1, 5), date(2026, 1, 7))),
+        ("2026-01-05T00:00:00Z", "2026-01-05T23:59:59Z", (date(2026, 1, 5), date(2026, 1, 6))),
+        (
+            "2026-01-05T00:00:00+02:00",
+            "2026-01-06T00:00:00+02:00",
+            (date(2026, 1, 4), date(2026, 1, 6)),
+        ),
+        ("2026-01-05", "2026-01-06", (date(2026, 1, 5), date(2026, 1, 6))),
+    ],
+)
+def test_a_window_that_is_not_whole_days_is_widened_to_them(
+    start: str, end: str, expected: tuple[date, date]
+) -> None:
+    window = json.dumps({"start": start, "end": end})
+
+    assert window_of(f'{{"v":1,"window":{window},"items":[]}}') == Window(*expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"v":1',
+        '{"v":1}',
+        '{"v":1,"items":[],"build":{}}',
+        '{"window"',
+        '{"window":{"start":"2026-01-05T00:00:00Z"',
+        '{"window":3}',
+        '{"window":null}',
+        '{"window":{}}',
+        '{"window":{"start":3,"end":4}}',
+        '{"window":{"start":"soon","end":"later"}}',
+        '{"window":{"start":"0001-01-01T00:00:00Z","end":"0001-01-01T00:00:00Z"}}',
+        '{"window":{"start":"0001-01-01T00:00:00+02:00","end":"2026-01-01T00:00:00Z"}}',
+        '{"window":{"start":"2026-01-01T00:00:00Z","end":"9999-12-31T12:00:00Z"}}',
+        '{"window":' + "[" * 60_000,
+        "\x00",
+    ],
+)
+def test_no_window_is_read_from_what_names_none(text: str) -> None:
+    assert window_of(text) is None
+
+
+def test_no_window_is_read_from_bytes_that_are_no_text() -> None:
+    assert read_window(io.BytesIO(b"\xff" * 70_000)) is None
 
 
 ids = strategies.texts

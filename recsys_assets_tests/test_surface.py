@@ -10,11 +10,14 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from recsys_assets import surface as surface_module
+from recsys_assets import audits
 from recsys_assets.definitions import build_definitions
-from recsys_assets.errors import CorruptBlobError
+from recsys_assets.errors import CorruptBlobError, StaleReleaseError
+from recsys_assets.events.partition import read_fingerprint
+from recsys_assets.io_managers import CanonicalPartition, Release, publish_release
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import history
+from recsys_assets.storage.registry import read_staged
 from recsys_assets_tests.project import Project, day, event
 
 
@@ -54,6 +57,26 @@ def test_the_data_version_of_an_artifact_is_its_version(project: Project) -> Non
     assert record.asset_materialization is not None
     tags = record.asset_materialization.tags or {}
     assert tags["dagster/data_version"] == report.metadata[day(0)]["cooc"]["version"]
+
+
+def test_each_day_of_a_longer_run_has_its_own_data_version(project: Project) -> None:
+    config = project.configure()
+    project.land(day(0), [event("a")])
+    project.land(day(1), [event("b", of=day(1))])
+
+    report = project.materialize(config, [day(0), day(1)])
+
+    key = dg.AssetKey(["demo", "home", "popularity"])
+    records = project.instance.fetch_materializations(key, limit=10).records
+    found = {
+        record.asset_materialization.partition: (record.asset_materialization.tags or {})[
+            "dagster/data_version"
+        ]
+        for record in records
+        if record.asset_materialization
+    }
+    assert found == {str(day(n)): report.metadata[day(n)]["popularity"]["version"] for n in (0, 1)}
+    assert len(set(found.values())) == 2
 
 
 def test_one_bad_day_of_a_range_blocks_itself_and_nothing_else(project: Project) -> None:
@@ -151,7 +174,7 @@ def test_a_frame_that_breaks_its_contract_is_never_stored(
     config = project.configure()
     land(project, 0)
     zero = pl.LazyFrame({"item_id": ["a"], "count": [0]})
-    monkeypatch.setattr(surface_module, "count_exposures", lambda *_, **__: zero)
+    monkeypatch.setattr(audits, "count_exposures", lambda *_, **__: zero)
 
     report = project.materialize(config, [day(0)])
 
@@ -168,7 +191,7 @@ def test_the_failed_check_shows_rule_number_and_rows(
     config = project.configure()
     land(project, 0)
     zero = pl.LazyFrame({"item_id": ["a"], "count": [0]})
-    monkeypatch.setattr(surface_module, "count_exposures", lambda *_, **__: zero)
+    monkeypatch.setattr(audits, "count_exposures", lambda *_, **__: zero)
     job = build_definitions(config).resolve_implicit_global_asset_job_def()
 
     result = job.execute_in_process(
@@ -260,8 +283,49 @@ def test_backfilling_an_old_day_stages_it_and_leaves_the_live_one(project: Proje
     report = project.materialize(config, [day(0)])
 
     assert report.succeeded
-    assert report.metadata[day(0)]["manifest"]["outcome"] == "superseded"
+    assert report.outcome(day(0)) == "superseded"
     assert project.live(config) == live
+
+
+def test_the_outcome_of_each_day_of_a_range_is_its_own(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 1, 2)
+    project.materialize(config, [day(1)])
+
+    report = project.materialize(config, [day(0), day(1), day(2), day(3)])
+
+    outcomes = [report.outcome(day(n)) for n in range(4)]
+    assert outcomes == ["superseded", "unchanged", "published", "blocked"]
+
+
+def test_a_release_audited_before_a_newer_publish_of_its_day_is_not_flipped(
+    project: Project,
+) -> None:
+    config = project.configure({"artifacts": {"popularity": {}}, "catalog": None})
+    surface = config.surfaces[0]
+    land(project, 0)
+    project.materialize(config, [day(0)])
+    old = audited_release(project, surface)
+    project.land(day(0), [event("late")], part=".2")
+    project.materialize(config, [day(0)])
+    live = project.live(config)
+
+    with pytest.raises(StaleReleaseError, match="another run staged popularity"):
+        publish_release(project.store, "demo", "home", old, run_id="slow run")
+
+    assert project.live(config) == live
+
+
+def audited_release(project: Project, surface: Any) -> Release:
+    path = project.store.path(layout.canonical("demo", "home", day(0)))
+    assert path is not None
+    events = {day(0): CanonicalPartition(path, read_fingerprint(path))}
+    ref = read_staged(project.store, "demo", "home", "default", "popularity", day(0))
+    audited = audits.audit_release(
+        project.store, surface, day(0), {"popularity": {day(0): ref}}, events
+    )
+    assert audited.value is not None
+    return audited.value
 
 
 def test_the_order_of_days_and_surfaces_changes_no_version(project: Project) -> None:
@@ -364,6 +428,26 @@ class TestWindows:
         assert f"{day(0)}, {day(1)}" in (warning.description or "")
         assert result.success
 
+    def test_late_events_reach_every_materialized_day_whose_window_holds_them(
+        self, project: Project, config: Any
+    ) -> None:
+        land(project, 0, 1, 2, 4)
+        project.materialize(config, [day(n) for n in range(3)])
+        project.materialize(config, [day(4)])
+        project.land(day(1), [event("late", of=day(1))], part=".2")
+
+        report = project.materialize(config, [day(1)])
+
+        assert report.succeeded
+        assert report.days == [day(1), day(2)]
+        assert self.counts(report, 1)["late"] == 1
+        assert self.counts(report, 2)["late"] == 1
+        project.land(day(2), [event("later", of=day(2))], part=".2")
+        assert project.materialize(config, [day(2)]).days == [day(2), day(4)]
+        live = project.live(config)
+        assert live is not None
+        assert "later" in Path(live.current["popularity"].removeprefix("file://")).read_text()
+
     def test_the_day_itself_is_never_missing(self, project: Project, config: Any) -> None:
         land(project, 0, 1)
         project.materialize(config, [day(0), day(1)])
@@ -423,6 +507,34 @@ class TestManifestRefuses:
         assert not evaluation.passed
         assert "popularity: made of other events than are accepted now" in evaluation.description
         assert "content_sim" not in evaluation.description
+        assert project.live(config) == live
+
+    @pytest.mark.parametrize(
+        ("changed", "problem"),
+        [
+            (
+                {"window_days": 2},
+                "popularity: made with another segment or window than is configured",
+            ),
+            ({"segment": "B"}, "popularity: no version is staged"),
+            (
+                {"guardrails": {"max_artifact_bytes": 10}},
+                "guardrails.max_artifact_bytes is 10, found",
+            ),
+        ],
+    )
+    def test_what_no_longer_fits_the_configuration(
+        self, project: Project, changed: dict[str, Any], problem: str
+    ) -> None:
+        config = project.configure()
+        land(project, 0)
+        project.materialize(config, [day(0)])
+        live = project.live(config)
+
+        evaluation = self.launch(project, project.configure(changed), 0)
+
+        assert not evaluation.passed
+        assert problem in evaluation.description
         assert project.live(config) == live
 
     def test_a_blob_that_was_altered_or_removed(self, project: Project) -> None:

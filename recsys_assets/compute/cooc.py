@@ -9,8 +9,8 @@ import polars as pl
 
 from recsys_assets.compute.codes import code_table, count_keys, decoded, pair_key, with_codes
 
-# Pairs that are counted at a time. Bounds memory at about 40 bytes each; larger blocks gain
-# nothing.
+# Pairs that are counted at a time, about 40 bytes each; larger blocks gain nothing. All pairs of
+# one item are counted together, so an item in very many sessions makes its block larger.
 _BLOCK_PAIRS: Final = 4_000_000
 
 

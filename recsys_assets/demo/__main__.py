@@ -56,29 +56,36 @@ def _demo_surface(config: Config) -> tuple[Surface, Path]:
 
 
 def show_what_is_live(root: str, name: str) -> None:
-    """Print the live manifest, the most popular products and the neighbours of one."""
+    """Print the live manifest, the most popular products and the neighbours of the first.
+
+    The first that has neighbours: on a thin day the most popular ones may have none.
+    """
     from recsys_assets.operations.inspect import (
         artifact_table,
         item_titles,
         live_document,
         surface_status,
     )
-    from recsys_assets.storage import open_store
+    from recsys_assets.storage import layout, open_store
 
     surface = load_config().surface(name)
     store, titles = open_store(root), item_titles(surface)
     cli.print_status([surface_status(store, surface, now=datetime.now(UTC))])
-    popular = artifact_table(live_document(store, surface, "popularity"), owner=None, limit=10)
-    cli.print_table(popular, title="Ten most popular products", titles=titles)
-    neighbours = live_document(store, surface, "cooc")
-    for item, _ in popular.rows:
-        table = artifact_table(neighbours, owner=item, limit=5)
-        if table.rows:
-            cli.print_table(table, title=f"Bought with {titles.get(item, item)}", titles=titles)
-            break
+    manifest = store.uri(layout.manifest(surface.tenant, surface.surface)).removeprefix("file://")
+    click.echo(f"The live manifest: {manifest}\n")
+    popularity, cooc = (live_document(store, surface, kind) for kind in ("popularity", "cooc"))
+    ten = artifact_table(popularity, owner=None, limit=10)
+    cli.print_table(ten, title="Ten most popular products", titles=titles)
+    listed = artifact_table(cooc, owner=None, limit=sys.maxsize)
+    have_neighbours = {item for item, entries, _ in listed.rows if entries}
+    popular = [item for item, _ in artifact_table(popularity, owner=None, limit=sys.maxsize).rows]
+    first = next((item for item in popular if item in have_neighbours), None)
+    if first is not None:
+        table = artifact_table(cooc, owner=first, limit=5)
+        cli.print_table(table, title=f"Bought with {titles.get(first, first)}", titles=titles)
     click.echo(
         "\nOpen the UI on these runs:  make dev, then http://127.0.0.1:3000"
-        f"\nLook at more:               .venv/bin/recsys-assets show {name} cooc ITEM_ID"
+        f"\nLook at more:               .venv/bin/recsys-assets show {name} cooc {first or ''}"
     )
 
 

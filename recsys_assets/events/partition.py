@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from recsys_assets.config import Surface
 from recsys_assets.contracts import CANONICAL_DTYPES
+from recsys_assets.errors import StorageError
 from recsys_assets.events.parse import ParsedChunk, RefusedLine, parse_chunk
 from recsys_assets.events.sources import RawFile, raw_files, read_chunks
 
@@ -100,7 +101,6 @@ class _Tally:
     outside_window: int = 0
     other_surface: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    first_refused: list[dict[str, Any]] = field(default_factory=list)
 
 
 def stage_partition(surface: Surface, day: date, *, scratch: Path) -> StagedPartition:
@@ -157,9 +157,22 @@ def stage_partition(surface: Surface, day: date, *, scratch: Path) -> StagedPart
 
 
 def read_fingerprint(path: Path) -> str:
-    """Return the fingerprint of an accepted partition from its footer."""
-    footer: dict[str, Any] = json.loads(pq.read_metadata(path).metadata[FOOTER_KEY])
-    return str(footer["fingerprint"])
+    """Return the fingerprint of an accepted partition from its footer.
+
+    Raises:
+        FileNotFoundError: the file is absent.
+        StorageError: it is damaged, or not a canonical partition.
+    """
+    try:
+        footer: dict[str, Any] = json.loads(pq.read_metadata(path).metadata[FOOTER_KEY])
+        return str(footer["fingerprint"])
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{path} is not a readable canonical partition: {error!r}. Materialize "
+            f"canonical_events of {path.stem} again; it replaces it."
+        ) from None
 
 
 def _fingerprint(surface: Surface, day: date, files: list[RawFile]) -> str:

@@ -70,22 +70,36 @@ class RawFile:
 def raw_files(surface: Surface, day: date) -> list[RawFile]:
     """List the finished raw files of a day, by the UTF-8 bytes of their name below `source.path`.
 
-    Hidden files, and files that are still being written by their name, are left out.
+    Hidden files, files that are still being written by their name, and directories are left out.
+
+    Raises:
+        RawEventsError: `source.path` is no directory, or a file of the day is a link to nothing.
+            Neither is an empty day: a mount or a landing job is broken.
     """
     base = Path(surface.source.path)
+    if not base.is_dir():
+        raise RawEventsError(
+            f"source.path {base} is not a directory: is it mounted? nothing was read"
+        )
     pattern = surface.source.pattern.format(
         tenant=glob.escape(surface.tenant),
         surface=glob.escape(surface.surface),
         day=day.isoformat(),
     )
-    names = (
+    names = [
         name
         for name in glob.glob(pattern, root_dir=base)  # noqa: PTH207 (Path.glob cannot escape)
         if not name.endswith(_UNFINISHED)
         and not any(part.startswith((".", "_")) for part in Path(name).parts[-1:])
-        and (base / name).is_file()
-    )
-    return [RawFile(name, base / name) for name in sorted(names, key=os.fsencode)]
+    ]
+    files = [RawFile(name, base / name) for name in sorted(names, key=os.fsencode)]
+    for file in files:
+        if file.path.is_symlink() and not file.path.exists():
+            raise RawEventsError(
+                f"{file.path} is a link to {file.path.readlink()}, which is not there: is it "
+                "mounted? nothing was read"
+            )
+    return [file for file in files if file.path.is_file()]
 
 
 def read_chunks(file: RawFile) -> Iterator[Chunk]:
@@ -94,7 +108,8 @@ def read_chunks(file: RawFile) -> Iterator[Chunk]:
     A leading byte order mark is dropped; a last line without a newline is a line.
 
     Raises:
-        RawEventsError: the file cannot be opened, or its compressed stream is damaged.
+        RawEventsError: the file cannot be opened, or its compressed stream is damaged or of no
+            bytes at all: even of nothing, a compressor writes a header.
     """
     try:
         with file.path.open("rb") as raw:
@@ -105,6 +120,8 @@ def read_chunks(file: RawFile) -> Iterator[Chunk]:
             else:
                 with pa.CompressedInputStream(pa.PythonFile(hashing, mode="r"), codec) as plain:
                     yield from _whole_lines(plain)
+                if not hashing.size_bytes:
+                    raise EOFError("0 bytes, as an aborted upload leaves it")
             file.size_bytes, file.sha256 = hashing.size_bytes, hashing.sha256
     except (OSError, EOFError, pa.ArrowException) as error:
         raise RawEventsError(

@@ -35,6 +35,7 @@ class SurfaceStatus:
     kinds: Mapping[str, LiveKind]
     days_behind: int | None  # whole UTC days between the live window's last day and yesterday
     age: timedelta | None  # since the flip; None when another producer wrote no usable time
+    error: str | None = None  # why what is live cannot be told; nothing else is known then
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as it is printed for machines."""
@@ -43,7 +44,7 @@ class SurfaceStatus:
         return {
             "tenant": self.surface.tenant,
             "surface": self.surface.surface,
-            "live": live is not None,
+            "live": None if self.error else live is not None,
             "window": live.window.to_json() if live and live.window else None,
             "generation": publication.generation if publication else None,
             "updated_at": live.updated_at if live else None,
@@ -53,19 +54,19 @@ class SurfaceStatus:
                 kind: {"version": of.version, "uri": of.uri, "size_bytes": of.size_bytes}
                 for kind, of in self.kinds.items()
             },
+            "error": self.error,
         }
 
 
 def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceStatus:
-    """Return what is live for a surface.
-
-    Raises:
-        StorageError: the manifest is damaged.
-    """
-    live = read_live(store, surface.tenant, surface.surface)
-    if live is None:
-        return SurfaceStatus(surface, None, {}, None, None)
-    kinds = {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
+    """Return what is live for a surface; a damaged manifest is its `error`."""
+    try:
+        live = read_live(store, surface.tenant, surface.surface)
+        if live is None:
+            return SurfaceStatus(surface, None, {}, None, None)
+        kinds = {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
+    except (StorageError, OSError) as error:
+        return SurfaceStatus(surface, None, {}, None, None, error=str(error))
     behind = (now.astimezone(UTC).date() - live.window.end).days if live.window else None
     return SurfaceStatus(surface, live, kinds, behind, _age(live.updated_at, now))
 

@@ -1,9 +1,9 @@
 """Materialize a range of days through Dagster, from a process that is not the UI.
 
-All days go into one run, so that starting Dagster is paid once. When some day fails an asset,
-Dagster skips everything downstream in that run, also for the days that passed; follow-up runs
-finish those. A step that breaks takes all days of its run with it; follow-up runs over halves of
-the range find the days that break it, and finish the others.
+The days go through the graph layer by layer, all days of a layer in one run, so that starting one
+is paid once and a day that fails a layer keeps only itself from the next. A step that breaks takes
+all days of its run with it; follow-up runs over halves of the range find those that break it, and
+finish the others.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import dagster as dg
 
+from recsys_assets.audits import event_kinds
 from recsys_assets.checks import FAILED_PARTITIONS, WINDOW_IS_COMPLETE
 from recsys_assets.config import Surface
-from recsys_assets.surface import asset_key, event_kinds
+from recsys_assets.surface import asset_key
 
 _EVENTS: Final = "canonical_events"
 _MANIFEST: Final = "manifest"
@@ -51,8 +52,12 @@ class Report:
 
     @property
     def published(self) -> list[date]:
-        """Days whose manifest was materialized, in order."""
+        """Days whose manifest was materialized, in order; not each is live, see `outcome`."""
         return [day for day in self.days if _MANIFEST in self.metadata.get(day, {})]
+
+    def outcome(self, day: date) -> str:
+        """Return `published`, `unchanged`, `superseded` by a later live window, or `blocked`."""
+        return str(self.metadata.get(day, {}).get(_MANIFEST, {}).get("outcome", "blocked"))
 
     @property
     def succeeded(self) -> bool:
@@ -69,7 +74,9 @@ def materialize(
 ) -> Report:
     """Materialize every asset of a surface for consecutive days, and publish them.
 
-    A day that fails a check blocks itself and nothing else.
+    A day that fails a check blocks itself and nothing else. With a trailing window, the days after
+    the last one whose window holds a day of the range are made again from it, where they were
+    materialized before; they are in the report too.
 
     Args:
         definitions: what `build_definitions` returned for a configuration with this surface.
@@ -80,13 +87,17 @@ def materialize(
     Raises:
         KeyboardInterrupt: the user stopped it; days that were published stay published.
     """
-    report = Report(surface, days)
+    following = _following_days(surface, days[-1], instance)
+    report = Report(surface, [*days, *following])
     job = definitions.resolve_implicit_global_asset_job_def()
     missing = {day: {_EVENTS, *surface.artifacts.kinds, _MANIFEST} for day in days}
+    missing |= {day: {*event_kinds(surface), _MANIFEST} for day in following}
     cuts: set[date] = set()
     # Ends: a run settles something, or a cut is added, or its days are given up.
-    while planned := list(_ranges(missing, cuts)):
-        for assets, first, last in planned:
+    while planned := list(_ranges(_ready(surface, missing), cuts)):
+        for layer, first, last in planned:
+            # A single day goes through the whole graph at once: what fails blocks only that day.
+            assets = set(missing[first]) if first == last else layer
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=[asset_key(surface, asset) for asset in assets],
@@ -126,10 +137,30 @@ def _days(first: date, last: date) -> Iterator[date]:
         yield first + timedelta(days=number)
 
 
+def _following_days(surface: Surface, last: date, instance: dg.DagsterInstance) -> list[date]:
+    """Return the days after `last` that were materialized and whose window holds it."""
+    if not event_kinds(surface):
+        return []
+    known = instance.get_materialized_partitions(asset_key(surface, _EVENTS))
+    days = (last + timedelta(days=number) for number in range(1, surface.window_days))
+    return [day for day in days if day.isoformat() in known]
+
+
+def _ready(surface: Surface, missing: Mapping[date, set[str]]) -> dict[date, set[str]]:
+    """Leave of what is missing the assets whose upstream is not: the next layer of each day."""
+    ready: dict[date, set[str]] = {}
+    for day, assets in missing.items():
+        waiting = {_MANIFEST} if assets - {_MANIFEST} else set()
+        if _EVENTS in assets:
+            waiting |= {*event_kinds(surface)}
+        ready[day] = assets - waiting
+    return ready
+
+
 def _ranges(
     missing: Mapping[date, set[str]], cuts: Collection[date] = ()
 ) -> Iterator[tuple[set[str], date, date]]:
-    """Group consecutive days that miss the same assets into (assets, first, last).
+    """Group consecutive days with the same assets to do into (assets, first, last).
 
     No group reaches across a day of `cuts`, which starts another one.
     """

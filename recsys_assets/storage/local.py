@@ -116,13 +116,15 @@ class LocalStore:
                 if found != expected:
                     raise ManifestConflictError(self.uri(key), expected=expected, found=found)
                 ready.replace(path)
-                try:
+                with _outcome_unknown(path):
                     self._sync_directory(path.parent)
-                except OSError as error:
-                    raise PublishOutcomeUnknownError(
-                        f"{path} was flipped but may not survive a power cut ({error}). Publish "
-                        "the same day again: it settles which of the two is live."
-                    ) from error
+
+    def settle(self, key: str) -> None:
+        """Make what readers see of an object durable; cheap when it is."""
+        path = self._path(key)
+        with _outcome_unknown(path):
+            _sync(path)
+            self._sync_directory(path.parent)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -173,15 +175,31 @@ class LocalStore:
         """Create a directory whose name survives a power cut, each parent's included."""
         if directory in self._durable:
             return
-        # Above the root only what is missing: the rest is not ours, and may not be readable.
-        if self._root in directory.parents or not directory.parent.exists():
+        ours = self._root in directory.parents
+        if ours or not directory.parent.exists():
             self._make_directory(directory.parent)
-        directory.mkdir(exist_ok=True)
-        _sync(directory.parent)
+        created = _mkdir(directory)
+        if ours or created:
+            _sync(directory.parent)
+        elif directory == self._root:
+            # Its maker may not have synced it; but its parent is not ours, nor always readable.
+            with contextlib.suppress(PermissionError):
+                _sync(directory.parent)
         self._durable.add(directory)
 
     def _sync_directory(self, directory: Path) -> None:
         _sync(directory)
+
+
+def _mkdir(directory: Path) -> bool:
+    """Make a directory unless it is there; return whether it was made."""
+    try:
+        directory.mkdir()
+    except OSError:  # not FileExistsError only: a system may say first that the parent is read-only
+        if not directory.is_dir():
+            raise
+        return False
+    return True
 
 
 def _remove(path: Path) -> None:
@@ -201,6 +219,18 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _outcome_unknown(path: Path) -> Iterator[None]:
+    """Say of a failure to sync that readers see `path` all the same."""
+    try:
+        yield
+    except OSError as error:
+        raise PublishOutcomeUnknownError(
+            f"{path} was flipped but may not survive a power cut ({error}). Publish the same day "
+            "again: it settles which of the two is live."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ either exists. What a crash leaves at each step is in docs/publishing.md.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -17,16 +18,21 @@ from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any, Final, Literal
 
-from recsys_assets.documents import Window
+from recsys_assets.documents import Window, read_window
 from recsys_assets.errors import ManifestConflictError, StorageError
 from recsys_assets.storage import layout
-from recsys_assets.storage.registry import record_window, to_bytes, utc_text
+from recsys_assets.storage.registry import to_bytes, utc_text
 from recsys_assets.storage.store import Store
 
 MANIFEST_FORMAT: Final = 1
 PUBLICATION: Final = "publication"
 _ATTEMPTS: Final = 100
 _LONGEST_PAUSE_S: Final = 0.2
+_UNKNOWN_WINDOW: Final = (
+    "the manifest {uri} was written by another producer, and the window of what it names cannot be "
+    "read, so it is unknown whether this would move it back. Nothing was changed. To adopt this "
+    "surface, move that manifest away first."
+)
 
 Outcome = Literal["published", "unchanged", "superseded"]
 
@@ -74,7 +80,10 @@ class Publication:
 
 @dataclass(frozen=True)
 class Live:
-    """What readers of a surface see now; no `publication` when another producer published it."""
+    """What readers of a surface see now; no `publication` when another producer published it.
+
+    Then `window` is the one its blobs name that ends last, None when none of them can be read.
+    """
 
     tag: str
     current: Mapping[str, str]
@@ -117,10 +126,25 @@ def publish(
     run_id: str,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     publish_id: str | None = None,
+    confirm: Callable[[], None] = lambda: None,
 ) -> tuple[Outcome, Live]:
     """Make `current` live, unless a later window is.
 
     Every URI in `current` must have been verified: from here on nothing is looked at again.
+
+    Args:
+        store: where the blobs are, and the manifest.
+        tenant: whose surface.
+        surface: which manifest.
+        window: what `current` was computed from.
+        current: kind to URI.
+        run_id: for the record.
+        clock: gives the time of each flip.
+        publish_id: the name of this publish, unique; one is made up when it is not given.
+        confirm: raises when `current` is not wanted any more, and nothing is flipped. It is called
+            before each flip, after the manifest was read. So whoever makes `confirm` raise before
+            publishing something newer is not overwritten: done before the call, it raises; done
+            after it, the newer manifest makes this flip a conflict.
 
     Returns:
         What happened, and what is live afterwards: `published`; `unchanged`, it was live already
@@ -131,17 +155,24 @@ def publish(
         ManifestConflictError: others kept publishing first; the old or their manifest is live.
             Retry.
         PublishOutcomeUnknownError: it may be live. Publishing again settles it.
+        StorageError: the live manifest is damaged, or another producer's whose window is unknown.
+            Nothing was changed.
     """
     publish_id = publish_id or uuid.uuid4().hex
-    conflict: ManifestConflictError | None = None
-    first_generation = 0
-    for attempt in range(_ATTEMPTS):
+    manifest = layout.manifest(tenant, surface)
+    attempt = first_generation = 0
+    while True:
         live = read_live(store, tenant, surface)
-        if live and conflict and _is_in_history(store, live, publish_id, since=first_generation):
+        if live and attempt and _is_in_history(store, live, publish_id, since=first_generation):
+            store.settle(manifest)
             return "published", live
+        if live and not live.window:
+            raise StorageError(_UNKNOWN_WINDOW.format(uri=store.uri(manifest)))
         if live and live.window and live.window.end > window.end:
             return "superseded", live
         if live and live.publication and live.window == window and live.current == current:
+            # Who flipped it may have been killed, or refused by the disk, before it was durable.
+            store.settle(manifest)
             return "unchanged", live
         generation = live.publication.generation + 1 if live and live.publication else 1
         first_generation = first_generation or generation
@@ -157,13 +188,15 @@ def publish(
             run_id=run_id,
             published_at=utc_text(clock()),
         )
+        confirm()
+        attempt += 1
         try:
             return "published", _flip(store, live, publication)
-        except ManifestConflictError as error:
-            conflict = error
+        except ManifestConflictError:
+            if attempt >= _ATTEMPTS:
+                raise
             # The jitter keeps publishers that met once from meeting again at each attempt.
-            time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.002 * 2**attempt)))  # noqa: S311
-    raise conflict or AssertionError("unreachable: no attempt was made")
+            time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.001 * 2**attempt)))  # noqa: S311
 
 
 def history(store: Store, live: Live) -> Iterator[Publication]:
@@ -221,12 +254,13 @@ def _text(uri: object) -> str:
 
 
 def _window_of_blobs(store: Store, current: Mapping[str, str]) -> Window | None:
-    """Find the window of another producer's manifest, where its blobs have our records."""
+    """Find the window of another producer's manifest in the blobs that can be opened here."""
     windows = []
     for uri in current.values():
-        try:
-            windows.append(record_window(store, uri))
-        except (StorageError, ValueError, KeyError):  # not ours, or not laid out as ours
-            continue
+        # Another root's, missing, not readable, or no path at all (ValueError: a zero byte).
+        with contextlib.suppress(StorageError, OSError, ValueError):
+            file, _ = store.open(store.key(uri))
+            with file:
+                windows.append(read_window(file))
     known = [window for window in windows if window]
-    return max(known, key=lambda window: window.end) if known else None
+    return max(known, key=lambda window: window.end, default=None)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from recsys_assets.documents import RenderedDocument, Window, stored_version
+from recsys_assets.documents import RenderedDocument, stored_version
 from recsys_assets.errors import CorruptBlobError, MissingPartitionError, StorageError
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
@@ -41,22 +41,30 @@ class StagedRef:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StagedRef:
-        """Read the stored form."""
-        members = json.loads(data)
-        members.pop("v")
-        return cls(**(members | {"day": date.fromisoformat(members["day"])}))
+        """Read the stored form.
+
+        Raises:
+            StorageError: it is not one.
+        """
+        try:
+            members: dict[str, Any] = json.loads(data)
+            members.pop("v")
+            ref = cls(**(members | {"day": date.fromisoformat(members["day"])}))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"not a staged reference: {error!r}") from None
+        texts = (ref.kind, ref.version, ref.uri, ref.source_hash, ref.staged_at)
+        if not all(isinstance(text, str) for text in texts) or type(ref.size_bytes) is not int:
+            raise StorageError(f"not a staged reference: a member has another type in {ref!r}")
+        return ref
 
 
 def accept(
     store: Store, document: RenderedDocument, *, day: date, run_id: str, now: datetime
-) -> tuple[StagedRef, bool]:
+) -> StagedRef:
     """Store a document that was held to its contract, and make it the day's version.
 
     In this order, each step durable before the next: blob (put if absent), read back and hashed;
     record (write-once); staged reference. After a crash anywhere, doing it again finishes it.
-
-    Returns:
-        The reference, and whether the blob is new.
 
     Raises:
         CorruptBlobError: a blob is there under this version but hashes to another; nothing refers
@@ -65,7 +73,7 @@ def accept(
     head = document.head
     where = (head.tenant, head.surface, head.kind, document.version)
     key = layout.blob(*where)
-    new = store.put_new(key, document.path)
+    store.put_new(key, document.path)
     verify_blob(store, key, document.version)
     store.put_new(
         layout.record(*where),
@@ -98,7 +106,7 @@ def accept(
     store.replace(
         layout.staged(head.tenant, head.surface, head.segment, head.kind, day), ref.to_bytes()
     )
-    return ref, new
+    return ref
 
 
 def read_staged(
@@ -108,13 +116,20 @@ def read_staged(
 
     Raises:
         MissingPartitionError: none was accepted yet.
+        StorageError: the reference is damaged.
     """
-    found = store.read(layout.staged(tenant, surface, segment, kind, day))
+    key = layout.staged(tenant, surface, segment, kind, day)
+    found = store.read(key)
     if found is None:
         raise MissingPartitionError(
             f"no {kind} was accepted for {tenant}/{surface} {day}: materialize it first"
         )
-    return StagedRef.from_bytes(found.data)
+    try:
+        return StagedRef.from_bytes(found.data)
+    except StorageError as error:
+        raise StorageError(
+            f"{store.uri(key)} is {error}. Materialize {kind} of {day} again; it replaces it."
+        ) from None
 
 
 def verify_blob(store: Store, key: str, version: str) -> None:
@@ -137,10 +152,3 @@ def verify_blob(store: Store, key: str, version: str) -> None:
             raise CorruptBlobError(store.uri(key), expected=version, found=str(error)) from None
     if found != version:
         raise CorruptBlobError(store.uri(key), expected=version, found=found)
-
-
-def record_window(store: Store, uri: str) -> Window | None:
-    """Return the window of a published blob, from its record; None when it has none."""
-    tenant, surface, kind, name = store.key(uri).split("/")[1:]
-    found = store.read(layout.record(tenant, surface, kind, name.removesuffix(".json")))
-    return Window.from_json(json.loads(found.data)["window"]) if found else None

@@ -54,5 +54,12 @@ class Store(Protocol):
             PublishOutcomeUnknownError: the new bytes may be visible, now or after a restart.
         """
 
+    def settle(self, key: str) -> None:
+        """Make what readers see of an object durable; cheap when it is.
+
+        Raises:
+            PublishOutcomeUnknownError: it could not be; what is visible may not survive a restart.
+        """
+
     def scratch(self) -> AbstractContextManager[Path]:
         """Give a private directory for files to hand over; removed afterwards."""

@@ -16,6 +16,7 @@ from recsys_assets.demo.__main__ import demo, show_what_is_live
 from recsys_assets.demo.complete_journey import data_directory, write_catalog, write_raw_events
 from recsys_assets.errors import InputError
 from recsys_assets.events.catalog import read_catalog
+from recsys_assets.storage import layout
 from recsys_assets_tests.project import Project, day, event
 
 JANUARY = [date(2017, 1, 1) + timedelta(days=n) for n in range(31)]
@@ -214,3 +215,43 @@ class TestCommand:
         assert shown.index("2026-01-01") < popular < bought
         assert "Banana" in shown[bought:]
         assert "make dev" in shown[bought:]
+        assert "show demo/home cooc a\n" in shown[bought:]
+        manifest = project.folder / "var" / layout.manifest("demo", "home")
+        assert f"The live manifest: {manifest}\n" in shown[:popular]
+        assert manifest.is_file()
+
+    def test_the_neighbours_are_those_of_the_most_popular_product_that_has_some(
+        self,
+        project: Project,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Twelve products that are bought alone are ahead of it, two more than are shown."""
+        config = project.configure({"artifacts": {"popularity": {}, "cooc": {"min_support": 1}}})
+        alone = [event(f"x{n}", session_id=f"{n} {time}") for n in range(12) for time in range(2)]
+        project.land(day(0), [*alone, event("a"), event("b")])
+        assert project.materialize(config, [day(0)]).succeeded
+        monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
+
+        show_what_is_live(config.root, "demo/home")
+
+        shown = capsys.readouterr().out
+        assert "Bought with Apple" in shown
+        assert "--limit" not in shown
+
+    def test_a_day_without_any_neighbours_is_shown_without_them(
+        self,
+        project: Project,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        config = project.configure({"artifacts": {"popularity": {}, "cooc": {}}})
+        project.land(day(0), [event("a")])
+        assert project.materialize(config, [day(0)]).succeeded
+        monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
+
+        show_what_is_live(config.root, "demo/home")
+
+        shown = capsys.readouterr().out
+        assert "Ten most popular products" in shown
+        assert "Bought with" not in shown

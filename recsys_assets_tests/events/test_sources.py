@@ -202,15 +202,38 @@ def test_hidden_files_are_left_out(tmp_path: Path) -> None:
     assert names_of(surface_of(tmp_path, pattern="_{day}.jsonl")) == []
 
 
-def test_directories_and_dangling_links_are_left_out(tmp_path: Path) -> None:
-    make(tmp_path, "dt=2026-01-02/a.jsonl", "dt=2026-01-02/b.jsonl/inside", "elsewhere")
-    (tmp_path / "dt=2026-01-02" / "c.jsonl").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "dt=2026-01-02" / "d.jsonl").symlink_to(tmp_path / "elsewhere")
+def test_directories_are_left_out_and_links_to_files_are_not(tmp_path: Path) -> None:
+    make(tmp_path, "dt=2026-01-02/a.jsonl", "dt=2026-01-02/b.jsonl/inside", "elsewhere/file")
+    (tmp_path / "dt=2026-01-02" / "c.jsonl").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "dt=2026-01-02" / "d.jsonl").symlink_to(tmp_path / "elsewhere" / "file")
 
     assert names_of(surface_of(tmp_path, pattern="dt={day}/*")) == [
         "dt=2026-01-02/a.jsonl",
         "dt=2026-01-02/d.jsonl",
     ]
+
+
+@pytest.mark.parametrize("target", ["nowhere", "exposure.2026-01-02.jsonl"], ids=["gone", "loop"])
+@pytest.mark.parametrize("pattern", ["exposure.{day}*.jsonl", "exposure.{day}.jsonl"])
+def test_a_link_to_nothing_is_an_error_that_names_it(
+    tmp_path: Path, pattern: str, target: str
+) -> None:
+    """The file was landed and cannot be read: the day must not be published without it."""
+    make(tmp_path, "exposure.2026-01-02-part.jsonl")
+    link = tmp_path / "exposure.2026-01-02.jsonl"
+    link.symlink_to(tmp_path / target)
+
+    with pytest.raises(RawEventsError, match="is not there: is it mounted") as raised:
+        raw_files(surface_of(tmp_path, pattern=pattern), DAY)
+
+    assert str(raised.value).startswith(f"{link} is a link to {tmp_path / target}, which")
+
+
+def test_a_link_to_nothing_that_is_no_file_of_the_day_is_left_out(tmp_path: Path) -> None:
+    for name in ["2026-01-03", "2026-01-02.tmp"]:
+        (tmp_path / name).symlink_to(tmp_path / "nowhere")
+
+    assert names_of(surface_of(tmp_path, pattern="{day}*")) == []
 
 
 def test_parts_may_lie_in_folders_of_the_day_and_are_ordered_over_all_of_them(
@@ -227,9 +250,20 @@ def test_parts_may_lie_in_folders_of_the_day_and_are_ordered_over_all_of_them(
     ]
 
 
-def test_no_file_and_no_directory_are_an_empty_day(tmp_path: Path) -> None:
+def test_a_directory_without_files_is_an_empty_day(tmp_path: Path) -> None:
     assert names_of(surface_of(tmp_path)) == []
-    assert names_of(surface_of(tmp_path / "absent")) == []
+
+
+def test_a_source_that_is_no_directory_is_an_error_and_no_empty_day(tmp_path: Path) -> None:
+    make(tmp_path, "file")
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
+    for name in ["absent", "file", "link"]:
+        with pytest.raises(RawEventsError) as raised:
+            raw_files(surface_of(tmp_path / name), DAY)
+
+        assert str(raised.value) == (
+            f"source.path {tmp_path / name} is not a directory: is it mounted? nothing was read"
+        )
 
 
 # Their bytes
@@ -262,7 +296,7 @@ def test_the_suffix_says_how_a_file_is_read(tmp_path: Path, name: str, stored: b
         ("a.jsonl", b""),
         ("a.jsonl", b"\xef\xbb\xbfone\n"),
         ("a.jsonl.gz", gzip.compress(b"one\n" * 5000) + gzip.compress(b"two\n")),
-        ("a.jsonl.gz", b""),
+        ("a.jsonl.gz", gzip.compress(b"")),
         ("a.jsonl.zst", zstd(b"one\n" * 5000)),
     ],
 )
@@ -281,8 +315,6 @@ def test_size_and_hash_are_those_of_the_bytes_on_disk(
     ("name", "stored"),
     [
         ("a.jsonl", b""),
-        ("a.jsonl.gz", b""),
-        ("a.jsonl.zst", b""),
         ("a.jsonl.gz", gzip.compress(b"")),
         ("a.jsonl.zst", zstd(b"")),
         ("a.jsonl", b"\xef\xbb\xbf"),
@@ -435,6 +467,8 @@ def _flipped(data: bytes, at: int) -> bytes:
         ("wrong byte.gz", _flipped(_GZ, len(_GZ) // 2)),
         ("trailing garbage.gz", _GZ + b"garbage"),
         ("not compressed.gz", _CONTENT),
+        ("no bytes.gz", b""),
+        ("no bytes.zst", b""),
         ("cut.zst", _ZST[:-1]),
         ("cut in the header.zst", _ZST[:3]),
         ("second frame cut.zst", _ZST + _ZST[:-1]),

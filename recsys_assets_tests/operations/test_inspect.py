@@ -97,6 +97,7 @@ class TestStatus:
             "age_seconds": None,
             "days_behind": None,
             "kinds": {},
+            "error": None,
         }
         assert not (project.folder / "var").exists()
 
@@ -124,6 +125,7 @@ class TestStatus:
                     "size_bytes": len(json.dumps(POPULARITY)),
                 }
             },
+            "error": None,
         }
 
     @pytest.mark.parametrize(
@@ -182,6 +184,7 @@ class TestStatus:
             "age_seconds": 60,
             "days_behind": None,
             "kinds": None,
+            "error": None,
         }
         assert status.kinds["popularity"].version == "v1"
         assert status.kinds["popularity"].size_bytes is None
@@ -198,13 +201,27 @@ class TestStatus:
         assert status.to_json()["age_seconds"] is None
 
     @pytest.mark.parametrize("manifest", [[], {}, {"current": 3, "updated_at": ""}, "text"])
-    def test_a_damaged_manifest_is_refused_by_name(
+    def test_a_damaged_manifest_is_an_error_that_names_it_and_nothing_else_is_known(
         self, project: Project, surface: Surface, manifest: object
     ) -> None:
         put_manifest(project.store, manifest)
 
-        with pytest.raises(StorageError, match=r"manifest\.json is not a manifest"):
-            surface_status(project.store, surface, now=FLIPPED)
+        status = surface_status(project.store, surface, now=FLIPPED)
+
+        where = project.store.uri(layout.manifest("demo", "home"))
+        assert str(status.error).startswith(f"{where} is not a manifest: ")
+        assert status.to_json() == {
+            "tenant": "demo",
+            "surface": "home",
+            "live": None,
+            "window": None,
+            "generation": None,
+            "updated_at": None,
+            "age_seconds": None,
+            "days_behind": None,
+            "kinds": {},
+            "error": status.error,
+        }
 
 
 class TestLiveDocument:

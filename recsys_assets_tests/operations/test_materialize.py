@@ -108,7 +108,7 @@ class TestRanges:
 class TestBadDays:
     """Days that fail a check."""
 
-    def test_a_range_without_a_bad_day_is_one_run(self, project: Project) -> None:
+    def test_a_range_without_a_bad_day_is_one_run_a_layer(self, project: Project) -> None:
         config = project.configure(SMALL)
         land(project, 0, 1, 2)
 
@@ -116,12 +116,22 @@ class TestBadDays:
 
         assert report.succeeded
         assert report.published == days(0, 1, 2)
-        (run_id,) = report.run_ids
-        run = project.instance.get_run_by_id(run_id)
-        assert run is not None
-        assert run.status == dg.DagsterRunStatus.SUCCESS
-        assert run.tags["dagster/asset_partition_range_start"] == str(day(0))
-        assert run.tags["dagster/asset_partition_range_end"] == str(day(2))
+        assert len(report.run_ids) == 3  # events, artifacts, manifest
+        for run_id in report.run_ids:
+            run = project.instance.get_run_by_id(run_id)
+            assert run is not None
+            assert run.status == dg.DagsterRunStatus.SUCCESS
+            assert run.tags["dagster/asset_partition_range_start"] == str(day(0))
+            assert run.tags["dagster/asset_partition_range_end"] == str(day(2))
+
+    def test_a_single_day_is_one_run(self, project: Project) -> None:
+        config = project.configure(SMALL)
+        land(project, 0)
+
+        report = project.materialize(config, days(0))
+
+        assert report.succeeded
+        assert len(report.run_ids) == 1
 
     def test_scattered_bad_days_cost_a_run_for_each_gap_and_nothing_is_done_twice(
         self, project: Project
@@ -133,8 +143,8 @@ class TestBadDays:
 
         assert failed(report) == [(n, "canonical_events", "min_events") for n in (1, 2, 5)]
         assert report.published == days(0, 3, 4, 6)
-        # The events of all days; then the artifacts of days 0, 3 to 4, and 6.
-        assert len(report.run_ids) == 4
+        # The events of all days; the rest of day 0, of day 6; artifacts, then manifest of 3 to 4.
+        assert len(report.run_ids) == 5
         for name in ("canonical_events", "popularity", "cooc", "manifest"):
             key = dg.AssetKey(["demo", "home", name])
             records = project.instance.fetch_materializations(key, limit=100).records
@@ -297,7 +307,7 @@ class TestBrokenSteps:
 
         assert not errors
         assert report.succeeded
-        assert len(report.run_ids) == 2
+        assert len(report.run_ids) == 4  # events; artifacts; popularity once more; manifest
 
     def test_content_sim_is_tried_again_also_on_a_day_without_good_events(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
@@ -372,7 +382,7 @@ class TestBrokenSteps:
         with pytest.raises(KeyboardInterrupt):
             project.materialize(config, days(0, 1))
 
-        assert len(project.instance.get_runs()) == 1
+        assert len(project.instance.get_runs()) == 2  # events, and the artifacts it came in
         assert project.live(config) is None
 
 

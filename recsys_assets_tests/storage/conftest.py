@@ -77,6 +77,7 @@ class Passing:
     def __init__(self, inner: Store) -> None:
         self.inner = inner
         self.writes: list[tuple[str, str]] = []
+        self.settled: list[str] = []
 
     def uri(self, key: str) -> str:
         return self.inner.uri(key)
@@ -108,6 +109,10 @@ class Passing:
     def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:
         self.writes.append(("compare_and_swap", key))
         self.inner.compare_and_swap(key, data, expected=expected)
+
+    def settle(self, key: str) -> None:
+        self.settled.append(key)
+        self.inner.settle(key)
 
     def scratch(self) -> AbstractContextManager[Path]:
         return self.inner.scratch()
@@ -219,7 +224,7 @@ def accept_rendered(
     count: int = 1,
     day: date = DAY,
     built_at: datetime = datetime(2026, 1, 6, 1, tzinfo=UTC),
-) -> tuple[StagedRef, bool]:
+) -> StagedRef:
     """Render and accept a day, as its asset does."""
     with store.scratch() as scratch:
         document = rendered(scratch, count=count, day=day, built_at=built_at)

@@ -21,7 +21,8 @@ import pytest
 
 from recsys_assets.errors import ManifestConflictError, PublishOutcomeUnknownError
 from recsys_assets.storage.local import LocalStore
-from recsys_assets_tests.storage.conftest import files_below
+from recsys_assets.storage.publications import publish
+from recsys_assets_tests.storage.conftest import files_below, publish_arguments
 
 KEY = "registry/current/demo/home/manifest.json"
 DIRECTORY = "registry/current/demo/home"
@@ -201,6 +202,50 @@ def test_a_directory_that_another_process_made_is_synced_too(
         assert ("fsync", str(Path(parent))) in calls
 
 
+def test_a_root_below_a_directory_that_cannot_be_read_is_used(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody made it for this user below a directory of their own, which may be 0711."""
+    root.mkdir()
+    unreadable(monkeypatch, root.parent)
+
+    LocalStore(root).put_new(KEY, b"one")
+
+    assert (root / KEY).read_bytes() == b"one"
+
+
+def test_a_root_that_is_made_below_existing_directories_reads_only_its_parent(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable(monkeypatch, root.parent.parent)
+
+    LocalStore(root).put_new(KEY, b"one")
+
+    assert (root / KEY).read_bytes() == b"one"
+
+
+def test_a_directory_below_the_root_that_cannot_be_synced_is_an_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / DIRECTORY).mkdir(parents=True)
+    unreadable(monkeypatch, root)
+
+    with pytest.raises(PermissionError):
+        LocalStore(root).put_new(KEY, b"one")
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Refuse to open a directory, as for a user without the right; tests may run as root."""
+    real = os.open
+
+    def call(path: Any, *arguments: Any, **options: Any) -> int:
+        if Path(path) == directory:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", call)
+
+
 def test_a_root_spelled_with_dots_is_the_same_root(root: Path) -> None:
     plain, dotted = LocalStore(root), LocalStore(root / ".." / root.name)
 
@@ -275,6 +320,42 @@ def test_a_fault_at_any_call_of_a_write_leaves_all_of_it_or_nothing_and_can_be_r
 
     assert error is None
     assert steps > 5, "no call was made to fail"
+
+
+def test_publishing_again_after_an_unknown_outcome_syncs_the_manifest_and_its_directory(
+    root: Path, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, str]]
+) -> None:
+    store = LocalStore(root)
+    publish(store, **publish_arguments(store, version=1))
+    arguments = publish_arguments(store, version=2)
+    # The record's file and directory, the manifest's file, then its directory.
+    with (
+        failing(monkeypatch, errno.EIO, at=3, calls=[(os, "fsync")]),
+        pytest.raises(PublishOutcomeUnknownError),
+    ):
+        publish(store, **arguments)
+    calls.clear()
+
+    outcome, _ = publish(LocalStore(root), **arguments)
+
+    assert outcome == "unchanged"
+    assert calls == [("fsync", f"root/{KEY}"), ("fsync", f"root/{DIRECTORY}")]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_object_that_cannot_be_settled_is_of_unknown_outcome(
+    root: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    store = LocalStore(root)
+    store.compare_and_swap(KEY, b"old", expected=None)
+
+    with (
+        failing(monkeypatch, errno.EIO, at=number, calls=[(os, "fsync")]),
+        pytest.raises(PublishOutcomeUnknownError, match="power cut"),
+    ):
+        store.settle(KEY)
+
+    assert (root / KEY).read_bytes() == b"old"
 
 
 @pytest.mark.parametrize(("number", "unknown"), [(0, False), (1, True)])

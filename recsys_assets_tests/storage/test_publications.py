@@ -14,7 +14,12 @@ from typing import Any
 import pytest
 
 from recsys_assets.documents import Window
-from recsys_assets.errors import ManifestConflictError, PublishOutcomeUnknownError, StorageError
+from recsys_assets.errors import (
+    ManifestConflictError,
+    PublishOutcomeUnknownError,
+    StaleReleaseError,
+    StorageError,
+)
 from recsys_assets.storage import layout, publications
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Publication, history, publish, read_live
@@ -140,6 +145,7 @@ def test_publishing_what_is_live_changes_nothing(backend: Backend, store: Store)
     assert outcome == "unchanged"
     assert live == live_now(store)
     assert watched.writes == []
+    assert watched.settled == [MANIFEST]
     assert backend.contents() == before
 
 
@@ -343,6 +349,79 @@ def test_a_publisher_that_loses_to_its_own_content_has_nothing_to_do(store: Stor
     assert lineage(store) == [(1, "other", None)]
 
 
+@pytest.mark.usefixtures("no_pause")
+def test_each_attempt_is_confirmed_after_the_read_and_before_its_writes(store: Store) -> None:
+    """Then what is newer is seen by `confirm`, or makes the swap a conflict."""
+    losing = Losing(store, *(another_publishes(store, number) for number in range(2)))
+    seen: list[tuple[str | None, int]] = []
+
+    def confirm() -> None:
+        live = read_live(store, TENANT, SURFACE)
+        parent = live.publication.publish_id if live and live.publication else None
+        seen.append((parent, len(losing.writes)))
+
+    outcome, _ = publish(losing, **publish_arguments(store, version=50), confirm=confirm)
+
+    assert outcome == "published"
+    assert seen == [(None, 0), ("other-0", 2), ("other-1", 4)]
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_what_is_stale_after_a_lost_race_leaves_the_winner_live(store: Store) -> None:
+    losing = Losing(store, another_publishes(store, 0))
+    attempts = iter([None, StaleReleaseError("the staged versions changed")])
+
+    def confirm() -> None:
+        if stale := next(attempts):
+            raise stale
+
+    with pytest.raises(StaleReleaseError):
+        publish(losing, **publish_arguments(store, version=50), confirm=confirm)
+
+    assert lineage(store) == [(1, "other-0", None)]
+    assert [call for call, _ in losing.writes].count("compare_and_swap") == 1
+
+
+def test_what_is_published_between_the_confirmation_and_the_flip_stays_live(store: Store) -> None:
+    """It was not staged yet when it was asked for, and it is live before the swap."""
+    staged = {"version": 1}
+
+    def newer() -> None:
+        staged["version"] = 2
+        publish(store, **publish_arguments(store, version=2), publish_id="newer")
+
+    def confirm() -> None:
+        if staged["version"] != 1:
+            raise StaleReleaseError("the staged versions changed")
+
+    with pytest.raises(StaleReleaseError):
+        publish(Losing(store, newer), **publish_arguments(store, version=1), confirm=confirm)
+
+    assert lineage(store) == [(1, "newer", None)]
+
+
+def test_what_is_not_wanted_any_more_writes_nothing(backend: Backend, store: Store) -> None:
+    publish(store, **publish_arguments(store, version=1))
+    before = backend.contents()
+
+    with pytest.raises(StaleReleaseError):
+        publish(store, **publish_arguments(store, version=2), confirm=refuse)
+
+    assert backend.contents() == before
+
+
+def test_what_is_live_or_superseded_needs_no_confirmation(store: Store) -> None:
+    publish(store, **publish_arguments(store, version=1))
+    older = publish_arguments(store, day=DAY - timedelta(days=1), version=2)
+
+    assert publish(store, **publish_arguments(store), confirm=refuse)[0] == "unchanged"
+    assert publish(store, **older, confirm=refuse)[0] == "superseded"
+
+
+def refuse() -> None:
+    raise StaleReleaseError("the staged versions changed")
+
+
 class Deaf(Passing):
     """Flips, but its answer is lost: the repeated request meets its own success as a conflict."""
 
@@ -377,6 +456,7 @@ def test_a_lost_answer_is_recognised_as_success_also_below_later_publications(
     order = [*([] if first else ["start"]), "mine", *(f"other-{n}" for n in range(on_top))]
     assert outcome == "published"
     assert live == live_now(store)
+    assert deaf.settled == [MANIFEST]
     assert [call for call, _ in deaf.writes].count("compare_and_swap") == 1
     assert [publish_id for _, publish_id, _ in lineage(store)] == order[::-1]
     assert [generation for generation, _, _ in lineage(store)] == [*range(len(order), 0, -1)]
@@ -424,11 +504,14 @@ def test_a_conflict_without_end_is_given_up_with_the_old_manifest_live(
 
 
 def test_another_producer_s_manifest_is_replaced_by_generation_one(store: Store) -> None:
-    """The ancestor system knows no publications; its blobs are not recorded here."""
-    put_manifest(store, {"popularity": "file:///elsewhere/popularity.json", "cooc": store.uri("x")})
+    """The ancestor system knows no publications; its documents name their window as ours do."""
+    key = "objectstore/theirs.json"
+    window = Window.ending_with(DAY, days=1).to_json()
+    store.put_new(key, json.dumps({"v": 1, "window": window, "items": []}).encode())
+    put_manifest(store, {"popularity": "file:///elsewhere/popularity.json", "cooc": store.uri(key)})
     live = live_now(store)
     assert live.publication is None
-    assert live.window is None
+    assert live.window == Window.ending_with(DAY, days=1)
     assert list(history(store, live)) == []
 
     outcome, _ = publish(store, **publish_arguments(store), publish_id="p1")
@@ -440,6 +523,7 @@ def test_another_producer_s_manifest_is_replaced_by_generation_one(store: Store)
 def test_another_producer_s_manifest_is_replaced_even_by_what_it_names(store: Store) -> None:
     """The same blobs, but no record says who published them when."""
     arguments = publish_arguments(store)
+    arguments["current"] = {"popularity": accept_rendered(store).uri}
     put_manifest(store, arguments["current"])
 
     outcome, _ = publish(store, **arguments, publish_id="p1")
@@ -448,13 +532,50 @@ def test_another_producer_s_manifest_is_replaced_even_by_what_it_names(store: St
     assert lineage(store) == [(1, "p1", None)]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        None,
+        "file:///elsewhere/popularity.json",
+        "s3://bucket/popularity.json",
+        "objectstore/absent.json",
+        "objectstore",
+        "objectstore/../../outside.json",
+        "objectstore/a\x00b.json",
+        "objectstore/junk.json",
+    ],
+)
+def test_another_producer_s_manifest_of_unknown_window_is_not_replaced(
+    backend: Backend, store: Store, name: str | None
+) -> None:
+    """It may be of a later window, so only a person can say that it may go."""
+    store.put_new("objectstore/junk.json", b'{"v":1,"items":[{"item_id":')
+    uri = name if name is None or ":" in name else f"{store.uri('')}/{name}".replace("//o", "/o")
+    put_manifest(store, {} if uri is None else {"popularity": uri})
+    before = backend.contents()
+    live = live_now(store)
+    assert live.window is None
+
+    with pytest.raises(StorageError, match="written by another producer") as error:
+        publish(store, **publish_arguments(store))
+
+    assert store.uri(MANIFEST) in str(error.value)
+    assert "move that manifest away first" in str(error.value)
+    assert backend.contents() == before
+    store.delete(MANIFEST)
+    assert publish(store, **publish_arguments(store))[0] == "published"
+
+
 def test_another_producer_s_manifest_of_a_later_window_is_not_moved_back(
     backend: Backend, store: Store
 ) -> None:
     """Somebody wrote the manifest by hand, as in a rollback without this project's help."""
-    ref, _ = accept_rendered(store, day=TOMORROW)
-    old, _ = accept_rendered(store, day=DAY)
-    put_manifest(store, {"popularity": old.uri, "cooc": ref.uri})
+    ref = accept_rendered(store, day=TOMORROW)
+    old = accept_rendered(store, day=DAY)
+    absent = store.uri("objectstore/absent.json")
+    put_manifest(
+        store, {"popularity": old.uri, "cooc": ref.uri, "implicit": old.uri, "content_sim": absent}
+    )
     before = backend.contents()
 
     outcome, live = publish(store, **publish_arguments(store, day=DAY))

@@ -7,13 +7,11 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from recsys_assets.documents import Window
 from recsys_assets.errors import CorruptBlobError, MissingPartitionError, StorageError
 from recsys_assets.storage import layout
 from recsys_assets.storage.registry import (
     StagedRef,
     read_staged,
-    record_window,
     utc_text,
     verify_blob,
 )
@@ -41,16 +39,15 @@ def test_an_accepted_document_is_stored_byte_for_byte_under_its_version(store: S
         document = rendered(scratch)
         written = document.path.read_bytes()
 
-    ref, new = accept_rendered(store)
+    ref = accept_rendered(store)
 
-    assert new
     assert ref.version == document.version
     assert ref.uri == store.uri(blob_key(document.version))
     assert read(store, blob_key(document.version)) == written
 
 
 def test_the_record_says_where_a_version_came_from(store: Store) -> None:
-    ref, _ = accept_rendered(store, built_at=EVENING)
+    ref = accept_rendered(store, built_at=EVENING)
 
     assert json.loads(read(store, record_key(ref.version))) == {
         "v": 1,
@@ -69,7 +66,7 @@ def test_the_record_says_where_a_version_came_from(store: Store) -> None:
 
 
 def test_the_staged_reference_names_the_day_s_version(store: Store) -> None:
-    ref, _ = accept_rendered(store, built_at=EVENING)
+    ref = accept_rendered(store, built_at=EVENING)
 
     assert staged(store) == ref
     assert ref == StagedRef(
@@ -87,7 +84,7 @@ def test_blob_then_record_then_reference(store: Store) -> None:
     """A reference must never name what is not there yet."""
     watched = Passing(store)
 
-    ref, _ = accept_rendered(watched)
+    ref = accept_rendered(watched)
 
     assert watched.writes == [
         ("put_new", blob_key(ref.version)),
@@ -99,13 +96,12 @@ def test_blob_then_record_then_reference(store: Store) -> None:
 def test_accepting_again_keeps_blob_and_record_and_renews_the_reference(
     backend: Backend, store: Store
 ) -> None:
-    first, _ = accept_rendered(store, built_at=MORNING)
+    first = accept_rendered(store, built_at=MORNING)
     before = backend.contents()
 
-    second, new = accept_rendered(store, built_at=EVENING)
+    second = accept_rendered(store, built_at=EVENING)
 
     after = backend.contents()
-    assert not new
     assert second.version == first.version
     assert staged(store).staged_at == utc_text(EVENING)
     assert before.pop(STAGED) != after.pop(STAGED)
@@ -115,10 +111,9 @@ def test_accepting_again_keeps_blob_and_record_and_renews_the_reference(
 def test_another_version_of_a_day_moves_the_reference_and_keeps_the_old_blob(
     store: Store,
 ) -> None:
-    first, _ = accept_rendered(store, count=1)
-    second, new = accept_rendered(store, count=2)
+    first = accept_rendered(store, count=1)
+    second = accept_rendered(store, count=2)
 
-    assert new
     assert staged(store).version == second.version != first.version
     verify_blob(store, blob_key(first.version), first.version)
     verify_blob(store, blob_key(second.version), second.version)
@@ -135,9 +130,8 @@ def test_a_crash_at_any_step_is_finished_by_doing_it_again(
         with pytest.raises(MissingPartitionError):
             staged(store)
 
-    ref, new = accept_rendered(store, built_at=EVENING)
+    ref = accept_rendered(store, built_at=EVENING)
 
-    assert new == ((write, after) == (0, False))
     assert staged(store) == ref
     assert set(backend.contents()) == {blob_key(ref.version), record_key(ref.version), STAGED}
     verify_blob(store, blob_key(ref.version), ref.version)
@@ -148,7 +142,7 @@ def test_a_crash_at_any_step_is_finished_by_doing_it_again(
 def test_a_crash_while_accepting_another_version_leaves_the_old_one_or_the_new(
     store: Store, write: int, *, after: bool
 ) -> None:
-    old, _ = accept_rendered(store, count=1)
+    old = accept_rendered(store, count=1)
 
     with pytest.raises(CrashError):
         accept_rendered(Crashing(store, write=write, after=after), count=2)
@@ -181,8 +175,8 @@ def test_an_altered_blob_is_refused_with_both_hashes_and_not_staged(store: Store
 
 
 def test_an_altered_blob_keeps_the_reference_to_the_day_s_former_version(store: Store) -> None:
-    old, _ = accept_rendered(store, count=1)
-    altered, _ = accept_rendered(store, count=2)
+    old = accept_rendered(store, count=1)
+    altered = accept_rendered(store, count=2)
     accept_rendered(store, count=1)
     store.replace(blob_key(altered.version), b"altered")
 
@@ -194,7 +188,7 @@ def test_an_altered_blob_keeps_the_reference_to_the_day_s_former_version(store: 
 
 @pytest.mark.parametrize("kept", [0, 20, -1])
 def test_a_blob_that_was_cut_short_is_corrupt(store: Store, kept: int) -> None:
-    ref, _ = accept_rendered(store)
+    ref = accept_rendered(store)
     key = blob_key(ref.version)
     store.replace(key, read(store, key)[:kept])
 
@@ -221,14 +215,65 @@ def test_a_day_without_accepted_artifact_is_named(store: Store) -> None:
         read_staged(store, TENANT, SURFACE, SEGMENT, "popularity", date(2026, 1, 6))
 
 
-def test_the_record_gives_the_window_of_a_blob(store: Store) -> None:
-    ref, _ = accept_rendered(store, day=date(2026, 2, 28))
+@pytest.mark.parametrize("edited", [b"{", b"", b"\xff", b"null", b"[]", b"3", b'"x"', b"{}"])
+def test_a_staged_reference_that_is_none_is_named_with_what_to_do(
+    store: Store, edited: bytes
+) -> None:
+    store.replace(STAGED, edited)
 
-    assert record_window(store, ref.uri) == Window(date(2026, 2, 28), date(2026, 3, 1))
+    with pytest.raises(StorageError, match="is not a staged reference") as error:
+        staged(store)
+
+    assert store.uri(STAGED) in str(error.value)
+    assert f"Materialize popularity of {DAY} again" in str(error.value)
 
 
-def test_a_blob_without_record_has_no_window(store: Store) -> None:
-    assert record_window(store, store.uri(blob_key("0" * 64))) is None
+def test_a_staged_reference_cut_short_anywhere_is_refused(store: Store) -> None:
+    accept_rendered(store)
+    whole = read(store, STAGED)
+
+    for length in range(len(whole.rstrip())):
+        store.replace(STAGED, whole[:length])
+        with pytest.raises(StorageError, match="is not a staged reference"):
+            staged(store)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"uri": None},
+        {"version": 3},
+        {"source_hash": []},
+        {"kind": None},
+        {"staged_at": 0},
+        {"size_bytes": "3"},
+        {"day": None},
+        {"day": "yesterday"},
+        {"unknown": 1},
+    ],
+)
+def test_a_staged_reference_with_a_wrong_member_is_refused(
+    store: Store, wrong: dict[str, object]
+) -> None:
+    accept_rendered(store)
+    members = json.loads(read(store, STAGED))
+    store.replace(STAGED, json.dumps(members | wrong).encode())
+
+    with pytest.raises(StorageError, match="is not a staged reference"):
+        staged(store)
+
+
+def test_a_blob_whose_build_member_names_another_version_is_corrupt(store: Store) -> None:
+    """The online service checks a document against the version that is written in it."""
+    ref = accept_rendered(store)
+    key = blob_key(ref.version)
+    edited = read(store, key).replace(ref.version.encode(), b"0" * 64)
+    store.replace(key, edited)
+
+    with pytest.raises(CorruptBlobError, match=f"names version {'0' * 64}") as corrupt:
+        verify_blob(store, key, ref.version)
+
+    assert f"the document hashes to {ref.version}" in str(corrupt.value)
 
 
 def test_moments_are_written_in_utc_whatever_their_zone() -> None:

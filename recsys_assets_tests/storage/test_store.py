@@ -205,6 +205,15 @@ def count_up(open_store: Callable[[], Store], times: int) -> None:
             break
 
 
+def test_settling_changes_nothing_that_is_seen(backend: Backend, store: Store) -> None:
+    store.compare_and_swap(KEY, b"one", expected=None)
+    before = backend.contents()
+
+    store.settle(KEY)
+
+    assert backend.contents() == before
+
+
 @pytest.mark.parametrize("key", ["a/b.json", "with space/50%.json", "Zürich/żółć/日本.json"])
 def test_a_uri_is_literal_and_leads_back_to_its_key(store: Store, key: str) -> None:
     """The online service cuts the prefix off and decodes no %20."""
@@ -217,7 +226,9 @@ def test_a_uri_is_literal_and_leads_back_to_its_key(store: Store, key: str) -> N
 
 
 @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a/../b", "/etc/passwd"])
-@pytest.mark.parametrize("method", ["uri", "read", "open", "path", "put", "replace", "delete"])
+@pytest.mark.parametrize(
+    "method", ["uri", "read", "open", "path", "put", "replace", "delete", "settle"]
+)
 def test_a_key_that_leaves_the_root_is_refused(
     backend: Backend, store: Store, key: str, method: str
 ) -> None:
@@ -229,6 +240,7 @@ def test_a_key_that_leaves_the_root_is_refused(
         "put": lambda: store.put_new(key, b"one"),
         "replace": lambda: store.replace(key, b"one"),
         "delete": lambda: store.delete(key),
+        "settle": lambda: store.settle(key),
     }
 
     with pytest.raises(StorageError, match="leaves"):

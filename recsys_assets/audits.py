@@ -1,0 +1,354 @@
+"""One day of one asset: compute or gather it, and find out whether it may be accepted.
+
+Nothing is accepted here. What comes back is staged in a scratch directory, with the verdicts of
+every check; `surface.py` turns them into Dagster's results and hands over what passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import dagster as dg
+import polars as pl
+
+from recsys_assets import checks, contracts
+from recsys_assets.compute.content_sim import normalise_tags
+from recsys_assets.compute.cooc import count_cooccurrence
+from recsys_assets.compute.implicit import count_user_exposures
+from recsys_assets.compute.popularity import count_exposures
+from recsys_assets.compute.session_seq import count_next_items
+from recsys_assets.config import (
+    ContentSim,
+    EventOptions,
+    Guardrails,
+    Implicit,
+    Popularity,
+    SessionSeq,
+    Surface,
+)
+from recsys_assets.documents import DocumentHead, RenderedDocument, Window, list_text, render
+from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
+from recsys_assets.events.catalog import read_catalog
+from recsys_assets.events.partition import StagedPartition, stage_partition
+from recsys_assets.io_managers import CanonicalPartition, Release
+from recsys_assets.storage import layout
+from recsys_assets.storage.registry import StagedRef, verify_blob
+from recsys_assets.storage.store import Store
+
+T = TypeVar("T")
+Days = Mapping[date, CanonicalPartition]
+
+
+@dataclass(frozen=True)
+class Audited(Generic[T]):
+    """One day of one asset: what was staged, if anything, and what its checks found."""
+
+    verdicts: Sequence[checks.Verdict]
+    value: T | None = None
+    data_version: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every check that blocks has passed."""
+        return self.value is not None and all(
+            verdict.passed or verdict.check == checks.WINDOW_IS_COMPLETE
+            for verdict in self.verdicts
+        )
+
+
+@dataclass(frozen=True)
+class Computed:
+    """An artifact frame before its contract, other verdicts found, and numbers to show."""
+
+    frame: pl.LazyFrame
+    verdicts: Sequence[checks.Verdict] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An artifact that was held to its contract; `text` is its list, None when it failed."""
+
+    source_hash: str
+    verdicts: Sequence[checks.Verdict]
+    text: Iterable[bytes] | None
+    metadata: Mapping[str, Any]
+
+
+# Judges the artifact of a day.
+Judge = Callable[[date], Judged]
+
+
+def audit_events(
+    store: Store, surface: Surface, day: date, scratch: Path
+) -> Audited[StagedPartition]:
+    """Stage a day of canonical events; its refused lines are kept whatever the verdicts.
+
+    Raises:
+        RawEventsError: a raw file cannot be read.
+    """
+    staged = stage_partition(surface, day, scratch=scratch)
+    rejected = layout.rejected(surface.tenant, surface.surface, day)
+    if staged.rejected_path:
+        # Kept whether or not the day passes: it is what one needs to see when it does not.
+        store.replace(rejected, staged.rejected_path)
+    else:
+        store.delete(rejected)
+    distinct = staged.count_distinct()
+    metadata: dict[str, Any] = {
+        "dagster/row_count": staged.events,
+        "dagster/uri": store.uri(layout.canonical(surface.tenant, surface.surface, day)),
+        "sessions": distinct["session_id"],
+        "users": distinct["user_id"],
+        "items": distinct["item_id"],
+        "refused": staged.refused.total(),
+        "refused_by_reason": dg.MetadataValue.json(dict(sorted(staged.refused.items()))),
+        "redelivered": staged.redelivered,
+        "outside_window": staged.outside_window,
+        "other_surface": staged.other_surface,
+        "raw_files": dg.MetadataValue.json([file.name for file in staged.files]),
+        "raw_bytes": sum(file.size_bytes for file in staged.files),
+        "size_bytes": staged.path.stat().st_size,
+        "seconds": round(staged.seconds, 3),
+        "fingerprint": staged.fingerprint,
+    }
+    if staged.rejected_path:
+        metadata["rejected"] = dg.MetadataValue.url(store.uri(rejected))
+    return Audited(
+        [
+            checks.Verdict(checks.INPUTS, passed=True, numbers={"raw_files": len(staged.files)}),
+            checks.hold_groups_to_contract(contracts.canonical_event(day), staged.groups()),
+            *checks.judge_events(surface, staged, distinct),
+        ],
+        staged,
+        staged.fingerprint,
+        metadata,
+    )
+
+
+def judge_from_events(surface: Surface, kind: str, options: EventOptions, accepted: Days) -> Judge:
+    """Return how an event-based artifact of a day is computed and judged.
+
+    Args:
+        surface: whose options and limits apply.
+        kind: an event-based kind.
+        options: its options.
+        accepted: the accepted days of canonical events, those of the window at least.
+    """
+
+    def judge(day: date) -> Judged:
+        wanted = window_days(surface, day)
+        window = {day: accepted[day] for day in wanted if day in accepted}
+        if day not in window:
+            raise MissingPartitionError(
+                f"{surface.name} {day} has no accepted canonical events: materialize "
+                "canonical_events of that day first, and look at its failed checks if it fails"
+            )
+        events = pl.concat([partition.frame for partition in window.values()])
+        judged = _judge(kind, source_hash(window), _compute(options, surface.guardrails, events))
+        missing = [str(day) for day in wanted if day not in window]
+        if surface.window_days == 1:
+            return judged
+        gap = checks.Verdict(
+            checks.WINDOW_IS_COMPLETE,
+            passed=not missing,
+            description=f"the window lacks {', '.join(missing)}" if missing else "",
+            failures=len(missing),
+        )
+        metadata = {**judged.metadata, **({"missing_days": ", ".join(missing)} if missing else {})}
+        return replace(judged, verdicts=[*judged.verdicts, gap], metadata=metadata)
+
+    return judge
+
+
+def judge_from_catalog(surface: Surface, options: ContentSim) -> Judge:
+    """Return how content_sim is computed and judged: once a run, whatever its number of days."""
+
+    @cache  # only the head of the document belongs to a day
+    def judge() -> Judged:
+        snapshot = read_catalog(surface.catalog_path)
+        tags = normalise_tags(
+            snapshot.frame.lazy(), surface=surface.surface, max_items=options.max_items
+        )
+        computed = Computed(tags, metadata={"catalog_rows": snapshot.frame.height})
+        judged = _judge("content_sim", snapshot.fingerprint, computed)
+        return replace(judged, text=list(judged.text) if judged.text is not None else None)
+
+    return lambda _: judge()
+
+
+def audit_artifact(
+    store: Store, surface: Surface, kind: str, day: date, scratch: Path, judge: Judge
+) -> Audited[RenderedDocument]:
+    """Compute and render the artifact of a day.
+
+    Raises:
+        InputError: what it is computed from is missing or cannot be read.
+    """
+    started = time.monotonic()
+    judged = judge(day)
+    verdicts = [checks.Verdict(checks.INPUTS, passed=True), *judged.verdicts]
+    if judged.text is None:
+        return Audited(verdicts)
+    document = render(
+        judged.text,
+        document_head(surface, kind, day),
+        scratch / f"{kind}.{day}.json",
+        source_hash=judged.source_hash,
+        built_at=datetime.now(UTC),
+    )
+    size = checks.at_most(surface.guardrails, checks.MAX_ARTIFACT_BYTES, document.size_bytes)
+    key = layout.blob(surface.tenant, surface.surface, kind, document.version)
+    metadata = {
+        **judged.metadata,
+        "dagster/uri": store.uri(key),
+        "version": document.version,
+        "source_hash": judged.source_hash,
+        "size_bytes": document.size_bytes,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    return Audited([*verdicts, size], document, document.version, metadata)
+
+
+def audit_release(
+    store: Store,
+    surface: Surface,
+    day: date,
+    staged: Mapping[str, Mapping[date, StagedRef]],
+    accepted: Days,
+) -> Audited[Release]:
+    """Gather the day's staged versions and find out whether they may be published."""
+    window = {each: accepted[each] for each in window_days(surface, day) if each in accepted}
+    events = source_hash(window) if day in window else None
+    refs = {kind: staged[kind].get(day) for kind in surface.artifacts.kinds}
+    problems = [
+        {"kind": kind, "problem": problem}
+        for kind, ref in refs.items()
+        if (problem := _problem(store, surface, kind, day, ref, events))
+    ]
+    if problems:
+        text = "; ".join(f"{found['kind']}: {found['problem']}" for found in problems)
+        verdict = checks.Verdict(
+            checks.PUBLISHABLE,
+            passed=False,
+            description=text,
+            failures=len(problems),
+            rows=problems,
+        )
+        return Audited([verdict])
+    release = Release(
+        day,
+        document_head(surface, "", day).window,
+        surface.segment,
+        {kind: ref for kind, ref in refs.items() if ref is not None},
+    )
+    versions = "\n".join(sorted(release.current.values()))
+    uri = store.uri(layout.manifest(surface.tenant, surface.surface))
+    return Audited(
+        [checks.Verdict(checks.PUBLISHABLE, passed=True, numbers={"kinds": len(refs)})],
+        release,
+        hashlib.sha256(versions.encode()).hexdigest(),
+        {"dagster/uri": uri, "current": dg.MetadataValue.json(dict(release.current))},
+    )
+
+
+def _problem(
+    store: Store,
+    surface: Surface,
+    kind: str,
+    day: date,
+    ref: StagedRef | None,
+    events: str | None,
+) -> str | None:
+    """Return why a staged version may not be published, or None."""
+    if ref is None:
+        return f"no version is staged: materialize {kind} of the day"
+    if kind in event_kinds(surface) and ref.source_hash != events:
+        return f"made of other events than are accepted now: materialize {kind} of the day"
+    size = checks.at_most(surface.guardrails, checks.MAX_ARTIFACT_BYTES, ref.size_bytes)
+    if not size.passed:
+        return size.description
+    try:
+        key = store.key(ref.uri)
+        verify_blob(store, key, ref.version)
+        expected = document_head(surface, kind, day).to_bytes()
+        file, _ = store.open(key)
+        with file:
+            if file.read(len(expected)) != expected:
+                return (
+                    "made with another segment or window than is configured now: materialize "
+                    f"{kind} of the day"
+                )
+    except RecsysAssetsError as error:
+        return str(error)
+    return None
+
+
+def document_head(surface: Surface, kind: str, day: date) -> DocumentHead:
+    """Return what the document of a day says of itself."""
+    window = Window.ending_with(day, days=surface.window_days)
+    return DocumentHead(kind, surface.tenant, surface.surface, surface.segment, window)
+
+
+def event_kinds(surface: Surface) -> tuple[str, ...]:
+    """Return the enabled kinds that are computed from events."""
+    return tuple(kind for kind in surface.artifacts.kinds if kind != "content_sim")
+
+
+def source_hash(window: Days) -> str:
+    """Fingerprint the accepted days that an artifact is computed from."""
+    if len(window) == 1:
+        return next(iter(window.values())).fingerprint
+    lines = "\n".join(f"{day} {window[day].fingerprint}" for day in sorted(window))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def window_days(surface: Surface, day: date) -> list[date]:
+    """Return the days of the trailing window, oldest first, from the start of history on."""
+    days = [day - timedelta(days=back) for back in reversed(range(surface.window_days))]
+    return [each for each in days if each >= surface.start_date]
+
+
+def _judge(kind: str, source: str, computed: Computed) -> Judged:
+    """Collect an artifact and hold it to its contract."""
+    frame = computed.frame.collect(engine="streaming")
+    verdict = checks.hold_to_contract(contracts.ARTIFACTS[kind], frame)
+    metadata = {
+        "dagster/row_count": frame.height,
+        frame.columns[0].replace("_id", "s"): frame.to_series(0).n_unique(),
+        **computed.metadata,
+    }
+    # A document of a broken frame would be meaningless, or impossible.
+    text = list_text(frame, kind) if verdict.passed else None
+    return Judged(source, [verdict, *computed.verdicts], text, metadata)
+
+
+def _compute(options: EventOptions, limits: Guardrails, events: pl.LazyFrame) -> Computed:
+    """Compute the event-based artifact that the options belong to."""
+    if isinstance(options, Popularity):
+        return Computed(count_exposures(events, top_n=options.top_n))
+    if isinstance(options, Implicit):
+        return Computed(count_user_exposures(events, top_n=options.top_n))
+    if isinstance(options, SessionSeq):
+        return Computed(count_next_items(events, top_n=options.top_n))
+    found = count_cooccurrence(
+        events,
+        max_neighbours=options.max_neighbours,
+        min_support=options.min_support,
+        max_items=options.max_items,
+        max_items_per_session=limits.max_items_per_session,
+    )
+    share = found.oversized_sessions / found.sessions if found.sessions else 0.0
+    return Computed(
+        found.neighbours,
+        [checks.at_most(limits, checks.MAX_OVERSIZED_SESSION_SHARE, share)],
+        {"oversized_sessions": found.oversized_sessions},
+    )
