@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import tempfile
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -480,6 +481,19 @@ def test_a_window_that_is_not_whole_days_is_widened_to_them(
     assert window_of(f'{{"v":1,"window":{window},"items":[]}}') == Window(*expected)
 
 
+def test_a_window_without_zone_is_utc_wherever_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = {"start": "2026-01-05T00:00:00", "end": "2026-01-06T00:00:00"}
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", "Asia/Tokyo")
+            time.tzset()
+            found = window_of(json.dumps({"window": window}))
+    finally:
+        time.tzset()
+
+    assert found == Window(date(2026, 1, 5), date(2026, 1, 6))
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -499,6 +513,7 @@ def test_a_window_that_is_not_whole_days_is_widened_to_them(
         '{"window":{"start":"soon","end":"later"}}',
         '{"window":{"start":"0001-01-01T00:00:00Z","end":"0001-01-01T00:00:00Z"}}',
         '{"window":{"start":"0001-01-01T00:00:00+02:00","end":"2026-01-01T00:00:00Z"}}',
+        '{"window":{"start":"1970-01-01T00:00:00Z","end":"1970-01-01T00:00:00Z"}}',
         '{"window":{"start":"2026-01-01T00:00:00Z","end":"9999-12-31T12:00:00Z"}}',
         '{"window":' + "[" * 60_000,
         "\x00",
