@@ -140,7 +140,7 @@ def judge_events(
     """
     limits = surface.guardrails
     nothing_landed = (
-        f"; no raw file matches {surface.source.pattern!r} below {surface.source.path}"
+        f"; no raw file matches {surface.raw_pattern(staged.day)!r} below {surface.source.path}"
         if not staged.files
         else f"; {staged.lines:,} raw lines: {staged.refused.total():,} refused, "
         f"{staged.outside_window:,} outside the day, {staged.other_surface:,} of other surfaces, "

@@ -214,6 +214,10 @@ class Surface(_Model):
             raise ValueError(f"end_date {self.end_date} must come after {self.start_date}")
         return self
 
+    def raw_pattern(self, day: date) -> str:
+        """Return the pattern of a day's raw files as people read it, its placeholders filled in."""
+        return self.source.pattern.format(tenant=self.tenant, surface=self.surface, day=day)
+
     @property
     def catalog_path(self) -> Path:
         """The catalog's file; ConfigError when there is none."""

@@ -270,7 +270,7 @@ def test_too_few_events_without_a_file_say_where_files_were_looked_for() -> None
 
     assert verdict.description == (
         "guardrails.min_events is 10, found 0; no raw file matches "
-        "'{tenant}/{surface}/exposure.{day}*.jsonl*' below /data/raw"
+        "'demo/home/exposure.2026-01-01*.jsonl*' below /data/raw"
     )
 
 
