@@ -246,7 +246,7 @@ def audit_release(
         return Audited([verdict])
     release = Release(
         day,
-        document_head(surface, "", day).window,
+        Window.ending_with(day, days=surface.window_days),
         surface.segment,
         {kind: ref for kind, ref in refs.items() if ref is not None},
     )
