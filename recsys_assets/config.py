@@ -30,6 +30,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _OBJECT_STORES = ("s3://", "gs://", "az://")
 
 
+def is_object_url(text: str) -> bool:
+    """Tell a URL of an object store from a path."""
+    return text.startswith(_OBJECT_STORES)
+
+
 def _one_path_segment(value: str) -> str:
     """Refuse what would leave its folder, or break a URI, as a path segment."""
     if value.strip() != value or not value:
@@ -39,16 +44,30 @@ def _one_path_segment(value: str) -> str:
     return value
 
 
-def _local_path(value: str) -> str:
-    if value.startswith(_OBJECT_STORES):
-        raise ValueError("object stores are not supported yet: use a directory or a file")
+def _location(value: str) -> str:
+    """Refuse what is neither a path nor a plain URL of an object store."""
     if not value:
         raise ValueError("must not be empty")
-    return value
+    scheme, separator, rest = value.partition("://")
+    if not separator:
+        return value
+    # Never quoted back: what stands before an @ or behind a ? is a secret more often than not.
+    if not is_object_url(value):
+        raise ValueError(f"is a URL that is not supported: use a path, {', '.join(_OBJECT_STORES)}")
+    bucket, _, prefix = rest.removesuffix("/").partition("/")
+    if not bucket or re.search(r"[@:]", bucket) or "?" in rest or _CONTROL.search(rest):
+        raise ValueError(
+            f"must be {scheme}://bucket/prefix, with nothing else in it: credentials and options "
+            "come from the environment"
+        )
+    parts = prefix.split("/") if prefix else []
+    if rest.endswith("//") or any(part in {"", ".", ".."} for part in parts):
+        raise ValueError("must not hold an empty part, '.' or '..' between its slashes")
+    return value.rstrip("/")
 
 
 Segment = Annotated[str, AfterValidator(_one_path_segment)]
-LocalPath = Annotated[str, AfterValidator(_local_path)]
+Location = Annotated[str, AfterValidator(_location)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -128,7 +147,9 @@ class Source(_Model):
     type: Literal["jsonl"] = Field(
         "jsonl", description="Raw exposure events v1, one object a line."
     )
-    path: LocalPath = Field(description="The directory that `pattern` starts from.")
+    path: Location = Field(
+        description="The directory, or s3://, gs:// or az:// URL, that `pattern` starts from."
+    )
     pattern: str = Field(
         "{tenant}/{surface}/exposure.{day}*.jsonl*",
         description=(
@@ -149,18 +170,22 @@ class Source(_Model):
             raise ValueError("pattern: needs {day}, otherwise every day would read every file")
         if self.pattern.startswith("/") or ".." in Path(self.pattern).parts:
             raise ValueError("pattern: must stay below `path`")
+        if self.pattern.endswith("/"):
+            raise ValueError("pattern: must name files, not a directory")
         return self
 
 
 class Catalog(_Model):
     """The item catalog that content_sim reads."""
 
-    path: LocalPath = Field(description="A .csv or .jsonl file, told apart by the suffix.")
+    path: Location = Field(description="A .csv or .jsonl file or object, told apart by the suffix.")
 
     @model_validator(mode="after")
     def _known_suffix(self) -> Self:
         if Path(self.path).suffix.lower() not in {".csv", ".jsonl"}:
             raise ValueError("path: must end in .csv or .jsonl")
+        if is_object_url(self.path) and "/" not in self.path.partition("://")[2]:
+            raise ValueError("path: must name an object in the bucket, not the bucket")
         return self
 
 
@@ -185,6 +210,21 @@ class Guardrails(_Model):
     )
     max_artifact_bytes: AtLeastOne = Field(
         10_000_000, description="Largest artifact document, the online service's default limit."
+    )
+
+
+class Retention(_Model):
+    """What retention keeps; everything else is deleted once it is old enough."""
+
+    publications: AtLeastOne = Field(30, description="Newest publications whose blobs are kept.")
+    days: int = Field(
+        30,
+        ge=1,
+        le=36_500,
+        description="Days back from now; what was live, staged or refused since is kept.",
+    )
+    grace_hours: int = Field(
+        24, ge=1, le=876_000, description="Hours that must have passed since an object was written."
     )
 
 
@@ -219,11 +259,11 @@ class Surface(_Model):
         return self.source.pattern.format(tenant=self.tenant, surface=self.surface, day=day)
 
     @property
-    def catalog_path(self) -> Path:
-        """The catalog's file; ConfigError when there is none."""
+    def catalog_path(self) -> str:
+        """The catalog's file or URL; ConfigError when there is none."""
         if self.catalog is None:
             raise ConfigError(f"surface {self.name} has no catalog")
-        return Path(self.catalog.path)
+        return self.catalog.path
 
     @property
     def name(self) -> str:
@@ -239,7 +279,15 @@ class Surface(_Model):
 class Config(_Model):
     """The whole of surfaces.yaml."""
 
-    root: LocalPath = Field(description="Where everything is written; $RECSYS_ROOT wins.")
+    root: Location = Field(
+        description=(
+            "Where everything is written, a directory or an s3://, gs:// or az:// URL; "
+            "$RECSYS_ROOT wins."
+        )
+    )
+    retention: Retention = Field(
+        default_factory=lambda: Retention.model_validate({}), description="What retention keeps."
+    )
     surfaces: list[Surface] = Field(min_length=1, description="What is built, for whom.")
 
     @model_validator(mode="after")
@@ -264,6 +312,10 @@ class Config(_Model):
         known = ", ".join(surface.name for surface in self.surfaces)
         raise ConfigError(f"no surface {name!r} in the configuration; there are: {known}")
 
+    def selected(self, name: str | None) -> list[Surface]:
+        """Return the surface called `tenant/surface`, or all of them; ConfigError when unknown."""
+        return self.surfaces if name is None else [self.surface(name)]
+
 
 def load_config(path: str | Path | None = None) -> Config:
     """Read and check the configuration; every path in the result is absolute.
@@ -282,12 +334,14 @@ def load_config(path: str | Path | None = None) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
-        raise ConfigError(f"{file}:\n{problems}") from None
+        raise ConfigError(f"{file}:\n{_without_secrets(problems)}") from None
     return _with_absolute_paths(config, file.parent)
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
     def absolute(path: str) -> str:
+        if is_object_url(path):
+            return path
         # normpath, not resolve: a symlinked data directory keeps the name people gave it.
         return os.path.normpath(folder / path)
 
@@ -302,10 +356,16 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         for surface in config.surfaces
     ]
     from_environment = os.environ.get(ROOT_VARIABLE)
-    if from_environment and from_environment.startswith(_OBJECT_STORES):
-        raise ConfigError(f"${ROOT_VARIABLE}: object stores are not supported yet: use a directory")
-    root = str(Path(from_environment).absolute()) if from_environment else absolute(config.root)
+    root = _root_from(from_environment) if from_environment else absolute(config.root)
     return config.model_copy(update={"root": root, "surfaces": surfaces})
+
+
+def _root_from(environment: str) -> str:
+    try:
+        root = _location(environment)
+    except ValueError as error:
+        raise ConfigError(f"${ROOT_VARIABLE}: {error}") from None
+    return root if is_object_url(root) else str(Path(root).absolute())
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -334,7 +394,22 @@ def _read_yaml(file: Path) -> Any:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     # PyYAML lets Python's own errors through: 2026-02-30 as a date, a list as a key.
     except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise ConfigError(f"{file}: is not valid YAML: {error}") from None
+        problem = _without_secrets(_yaml_problem(error))
+        raise ConfigError(f"{file}: is not valid YAML: {problem}") from None
+
+
+def _yaml_problem(error: Exception) -> str:
+    """Return what is wrong and where, without PyYAML's quote of the line: it may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+
+
+def _without_secrets(text: str) -> str:
+    """Blank what stands before an @ or behind a ? of a URL, wherever somebody has put one."""
+    text = re.sub(r"[^\s'\"]*@", "***@", text)
+    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
 
 
 def _explain(raw: Any, problem: ErrorDetails) -> str:
@@ -359,8 +434,8 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
 
 def _suggest(where: list[Any]) -> str:
     models: tuple[type[_Model], ...] = (
-        Config, Surface, Source, Catalog, Guardrails, Artifacts, Popularity, Cooc, Implicit,
-        SessionSeq, ContentSim,
+        Config, Retention, Surface, Source, Catalog, Guardrails, Artifacts, Popularity, Cooc,
+        Implicit, SessionSeq, ContentSim,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields}
     close = difflib.get_close_matches(str(where[-1]), names, n=1)

@@ -1,4 +1,6 @@
-"""The map: what Dagster loads. One set of assets per surface, one IO manager per layer.
+"""The map: what Dagster loads.
+
+One set of assets per surface, one IO manager per layer, and the operations on what is published.
 
     raw_events ──► canonical_events ──► popularity  ─┐
     (external)          │          ├──► cooc         │
@@ -17,6 +19,7 @@ import dagster as dg
 from recsys_assets.config import Config, load_config
 from recsys_assets.errors import ConfigError
 from recsys_assets.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
+from recsys_assets.operations.jobs import build_operations
 from recsys_assets.surface import build_surface
 
 
@@ -33,7 +36,7 @@ def build_definitions(config: Config) -> dg.Definitions:
         executor=dg.in_process_executor,
     )
     surfaces = [build_surface(surface, root=config.root) for surface in config.surfaces]
-    return dg.Definitions.merge(shared, *surfaces)
+    return dg.Definitions.merge(shared, build_operations(config), *surfaces)
 
 
 def _load() -> dg.Definitions:

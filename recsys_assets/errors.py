@@ -8,7 +8,8 @@ RecsysAssetsError
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
-|   +-- StaleReleaseError         what was audited is staged no more; materialize manifest again
+|   +-- StaleReleaseError         flipped since the audit; materialize manifest again
+|   +-- StoreUnavailableError     the object store denies, fails or stays silent; nothing changed
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
 """
@@ -60,7 +61,15 @@ class CorruptBlobError(StorageError):
 
 
 class StaleReleaseError(StorageError):
-    """The staged versions changed since the release was audited; nothing was changed."""
+    """What is live, or retention, moved since the release was audited; nothing was changed."""
+
+
+class StoreUnavailableError(StorageError):
+    """An object store denies access, answers with errors, stays silent or has no such bucket."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused  # the store said no: what was asked for was not done
 
 
 class ManifestConflictError(RecsysAssetsError):

@@ -7,38 +7,37 @@ run of several days calls the same functions day by day (`surface._write_audit_p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from recsys_assets.documents import RenderedDocument, Window
-from recsys_assets.errors import MissingPartitionError, StaleReleaseError
-from recsys_assets.events.partition import StagedPartition, read_fingerprint
+from recsys_assets.events.partition import StagedPartition, read_provenance
 from recsys_assets.storage import layout, open_store
-from recsys_assets.storage.publications import publish
-from recsys_assets.storage.registry import StagedRef, accept, read_staged
+from recsys_assets.storage.publications import Why, actor, generation_of, publish
+from recsys_assets.storage.registry import accept
 from recsys_assets.storage.store import Store
 
 # Asset metadata that the IO managers read: an asset key cannot hold every name.
-TENANT, SURFACE, SEGMENT = "tenant", "surface", "segment"
+TENANT, SURFACE = "tenant", "surface"
 
 
 @dataclass(frozen=True)
 class CanonicalPartition:
     """An accepted day of canonical events."""
 
-    path: Path
+    location: str
     fingerprint: str
 
     @property
     def frame(self) -> pl.LazyFrame:
         """The events, contract `canonical_event`."""
-        return pl.scan_parquet(self.path, glob=False)
+        return pl.scan_parquet(self.location, glob=False)
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,8 @@ class Release:
 
     day: date
     window: Window
-    segment: str
-    refs: Mapping[str, StagedRef]
-
-    @property
-    def current(self) -> dict[str, str]:
-        """The URI of each kind."""
-        return {kind: ref.uri for kind, ref in self.refs.items()}
+    current: Mapping[str, str]  # kind: URI
+    seen: int  # the generation that was live before the versions were gathered
 
 
 def accept_partition(
@@ -71,38 +65,45 @@ def accept_document(store: Store, document: RenderedDocument, *, run_id: str) ->
     return {}
 
 
+def read_partitions(
+    store: Store, tenant: str, surface: str, days: Iterable[date]
+) -> dict[date, CanonicalPartition]:
+    """Return the accepted days of canonical events; one that is not there is left out."""
+    found = {}
+    for day in days:
+        key = layout.canonical(tenant, surface, day)
+        with suppress(FileNotFoundError):
+            fingerprint = read_provenance(store, key).fingerprint
+            found[day] = CanonicalPartition(store.location(key), fingerprint)
+    return found
+
+
+def materialized(release: Release, *, run_id: str) -> Why:
+    """Return who publishes a day, and why, when its manifest is materialized."""
+    return Why(run_id, actor(), f"manifest of {release.day} was materialized")
+
+
 def publish_release(
-    store: Store, tenant: str, surface: str, release: Release, *, run_id: str
+    store: Store, tenant: str, surface: str, release: Release, why: Why
 ) -> dict[str, Any]:
     """Publish a day, and return what the asset page of the manifest shows of it.
 
     Raises:
-        StaleReleaseError: other versions were staged since the release was audited.
+        StaleReleaseError: the surface was flipped since the release was audited.
     """
-
-    def confirm() -> None:
-        for kind, ref in release.refs.items():
-            staged = read_staged(store, tenant, surface, release.segment, kind, release.day)
-            if staged.version != ref.version:
-                raise StaleReleaseError(
-                    f"{tenant}/{surface} {release.day}: another run staged {kind} "
-                    f"{staged.version[:12]} while {ref.version[:12]} was being published. Nothing "
-                    "was changed; materialize manifest of the day again."
-                )
-
     outcome, live = publish(
         store,
         tenant=tenant,
         surface=surface,
         window=release.window,
         current=release.current,
-        run_id=run_id,
-        confirm=confirm,
+        why=why,
+        seen=release.seen,
     )
     return {
         "outcome": outcome,
         "live_window_end": str(live.window.end) if live.window else "unknown",
-        "generation": live.publication.generation if live.publication else 0,
+        "generation": generation_of(live),
     }
 
 
@@ -117,19 +118,12 @@ class CanonicalIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Mapping[date, CanonicalPartition]:
         """Return the accepted days among those asked for; one that is not there is left out."""
-        tenant, surface = _names(context.upstream_output)
-        store = open_store(self.root)
         days = map(date.fromisoformat, context.asset_partition_keys)
-        found = {day: store.path(layout.canonical(tenant, surface, day)) for day in days}
-        return {
-            day: CanonicalPartition(path, read_fingerprint(path))
-            for day, path in found.items()
-            if path
-        }
+        return read_partitions(open_store(self.root), *_names(context.upstream_output), days)
 
 
 class ArtifactIOManager(dg.ConfigurableIOManager):
-    """Keeps artifact documents as immutable blobs; readers get `{day: StagedRef}`."""
+    """Keeps artifact documents as immutable blobs."""
 
     root: str
 
@@ -137,17 +131,9 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         """Store and verify the document, then make it the day's version."""
         accept_document(open_store(self.root), obj, run_id=_run_id(context))
 
-    def load_input(self, context: dg.InputContext) -> Mapping[date, StagedRef]:
-        """Return the staged references of the days asked for; a missing one is left out."""
-        tenant, surface = _names(context.upstream_output)
-        segment, kind = _metadata(context.upstream_output)[SEGMENT], context.asset_key.path[-1]
-        store, refs = open_store(self.root), {}
-        for day in map(date.fromisoformat, context.asset_partition_keys):
-            try:
-                refs[day] = read_staged(store, tenant, surface, segment, kind, day)
-            except MissingPartitionError:
-                continue
-        return refs
+    def load_input(self, context: dg.InputContext) -> None:
+        """Refuse: manifest gathers what is staged itself, after it looked at what is live."""
+        raise NotImplementedError(f"{context.asset_key.to_user_string()} is read as a document")
 
 
 class ManifestIOManager(dg.ConfigurableIOManager):
@@ -157,9 +143,8 @@ class ManifestIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Release) -> None:
         """Publish the day, unless a later window is live."""
-        outcome = publish_release(
-            open_store(self.root), *_names(context), obj, run_id=_run_id(context)
-        )
+        why = materialized(obj, run_id=_run_id(context))
+        outcome = publish_release(open_store(self.root), *_names(context), obj, why)
         context.add_output_metadata(outcome)
 
     def load_input(self, context: dg.InputContext) -> None:

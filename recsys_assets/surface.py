@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -31,11 +32,11 @@ from recsys_assets.config import ContentSim, Surface
 from recsys_assets.errors import InputError
 from recsys_assets.events.partition import CANONICAL_FORMAT
 from recsys_assets.io_managers import (
-    SEGMENT,
     SURFACE,
     TENANT,
     accept_document,
     accept_partition,
+    materialized,
     publish_release,
 )
 from recsys_assets.storage import open_store
@@ -98,7 +99,7 @@ class _Graph:
     def _names(self) -> dict[str, str]:
         """Return the metadata that the IO managers read."""
         surface = self._surface
-        return {TENANT: surface.tenant, SURFACE: surface.surface, SEGMENT: surface.segment}
+        return {TENANT: surface.tenant, SURFACE: surface.surface}
 
     def _shared(self, *, kinds: set[str]) -> dict[str, Any]:
         """Return what every asset of the surface has in common."""
@@ -151,7 +152,7 @@ class _Graph:
             self._key("catalog"),
             description=f"The item catalog `{path}`: id, tags and, optionally, namespace.",
             metadata={"path": dg.MetadataValue.path(path)},
-            **self._shared(kinds={path.suffix.lstrip(".").lower()}),
+            **self._shared(kinds={PurePosixPath(path).suffix.lstrip(".").lower()}),
         )
 
     def canonical_events(self) -> dg.AssetsDefinition:
@@ -203,7 +204,7 @@ class _Graph:
         @self._asset(
             kind,
             names,
-            ins={"canonical_events": self._events_in()} if of_events else {},
+            ins=self._events_in() if of_events else {},
             deps=[] if of_events else [self._key("catalog")],
             io_manager_key="artifact_io",
             max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
@@ -237,14 +238,12 @@ class _Graph:
     def manifest(self) -> dg.AssetsDefinition:
         """Build the asset that publishes a day: it flips what the online service reads."""
         surface, store, key = self._surface, self._store, self._key("manifest")
-        ins = {kind: dg.AssetIn(key=self._key(kind)) for kind in surface.artifacts.kinds}
-        if event_kinds(surface):
-            ins["canonical_events"] = self._events_in()
 
         @self._asset(
             "manifest",
             [checks.PUBLISHABLE],
-            ins=ins,
+            ins=self._events_in() if event_kinds(surface) else {},
+            deps=[self._key(kind) for kind in surface.artifacts.kinds],
             io_manager_key="manifest_io",
             metadata=self._names(),
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
@@ -256,29 +255,30 @@ class _Graph:
                 "older window."
             ),
         )
-        def manifest(context: dg.AssetExecutionContext, **inputs: Any) -> Iterator[Any]:
-            events: Days = inputs.pop("canonical_events", {})
-
+        def manifest(context: dg.AssetExecutionContext, **inputs: Days) -> Iterator[Any]:
+            events = inputs.get("canonical_events", {})
             yield from _write_audit_publish(
                 context,
                 key,
-                audit=lambda day: audit_release(store, surface, day, inputs, events),
+                audit=lambda day: audit_release(store, surface, day, events),
                 accept=lambda release: publish_release(
-                    store, surface.tenant, surface.surface, release, run_id=context.run.run_id
+                    store,
+                    surface.tenant,
+                    surface.surface,
+                    release,
+                    materialized(release, run_id=context.run.run_id),
                 ),
             )
 
         return manifest  # type: ignore[no-any-return]
 
-    def _events_in(self) -> dg.AssetIn:
+    def _events_in(self) -> dict[str, dg.AssetIn]:
         """Return the trailing window of canonical events; at the start of history it is shorter."""
         days = self._surface.window_days
-        return dg.AssetIn(
-            key=self._key("canonical_events"),
-            partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-(days - 1))
-            if days > 1
-            else None,
-        )
+        mapping = dg.TimeWindowPartitionMapping(start_offset=-(days - 1)) if days > 1 else None
+        return {
+            "canonical_events": dg.AssetIn(self._key("canonical_events"), partition_mapping=mapping)
+        }
 
 
 _DESCRIPTIONS = {

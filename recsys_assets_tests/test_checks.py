@@ -23,6 +23,7 @@ from recsys_assets.config import Guardrails, Surface
 from recsys_assets.contracts import COOC, POPULARITY, canonical_event, dtypes
 from recsys_assets.events.partition import StagedPartition
 from recsys_assets.events.sources import RawFile
+from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.frames import DAY, shown
 
 DAYS = [date(2026, 1, number) for number in range(1, 5)]
@@ -62,7 +63,7 @@ def staged(
         path=Path("/staged.parquet"),
         rejected_path=None,
         fingerprint="f",
-        files=[RawFile(f"{number}.jsonl", Path(f"/{number}.jsonl")) for number in range(files)],
+        files=[RawFile(f"{number}.jsonl", LocalStore("/")) for number in range(files)],
         lines=lines,
         events=events,
         refused=Counter({"bad JSON": refused}),

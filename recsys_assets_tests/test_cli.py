@@ -16,9 +16,10 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
-from recsys_assets import cli
+from recsys_assets import cli, printing
 from recsys_assets.operations.inspect import surface_status
 from recsys_assets.operations.materialize import Failure, Report
+from recsys_assets.printing import age_text, print_report, print_status, window_text
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.project import Project, day, event
@@ -145,7 +146,7 @@ class TestMaterialize:
     def test_progress_goes_to_standard_error_only(
         self, project: Project, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cli, "_PROGRESS_EVERY_S", 0.0)
+        monkeypatch.setattr(printing, "_PROGRESS_EVERY_S", 0.0)
         project.configure(SMALL)
         land(project, 0, 1)
 
@@ -208,7 +209,7 @@ class TestMaterialize:
         report = Report(project.configure().surfaces[0], [day(0)], run_ids=["r1"])
         report.failures.append(Failure(day(0), "cooc", None, "first\n  second \x1b[31mred"))
 
-        cli.print_report(report)
+        print_report(report)
 
         assert capsys.readouterr().err.splitlines()[0] == (
             "2026-01-01 demo/home/cooc: step failed: first second \\x1b[31mred"
@@ -219,8 +220,8 @@ class TestMaterialize:
     ) -> None:
         surface = project.configure({"tenant": "[red]:apple:"}).surfaces[0]
 
-        cli.print_report(Report(surface, [day(0)]))
-        cli.print_status([surface_status(project.store, surface, now=datetime.now(UTC))])
+        print_report(Report(surface, [day(0)]))
+        print_status([surface_status(project.store, surface, now=datetime.now(UTC))])
 
         assert capsys.readouterr().out.count("[red]:apple:/home") == 2
 
@@ -479,7 +480,7 @@ class TestStatus:
         ],
     )
     def test_an_age_is_told_in_the_unit_that_fits(self, age: timedelta, text: str) -> None:
-        assert cli._age_text(age) == text
+        assert age_text(age) == text
 
     @pytest.mark.parametrize(
         ("end", "text"), [("2026-01-02", "2026-01-01"), ("2026-01-08", "2026-01-01 to 2026-01-07")]
@@ -487,7 +488,7 @@ class TestStatus:
     def test_a_window_is_told_by_its_days(self, end: str, text: str) -> None:
         window = {"start": "2026-01-01T00:00:00Z", "end": f"{end}T00:00:00Z"}
 
-        assert cli._window_text(window) == text
+        assert window_text(window) == text
 
 
 @pytest.fixture(scope="module")

@@ -5,24 +5,38 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 import types
-from collections.abc import Iterator, Mapping
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import annotated_types
+import dagster as dg
 import pytest
+import yaml
+from click.testing import CliRunner, Result
+from obstore.exceptions import BaseError, UnknownConfigurationKeyError
+from obstore.store import AzureStore, GCSStore, S3Store
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from recsys_assets import config, contracts
+from recsys_assets import cli, config, contracts
 from recsys_assets.config import Guardrails, load_config
 from recsys_assets.definitions import build_definitions
-from recsys_assets_tests.project import DAY, Project
+from recsys_assets.documents import Window
+from recsys_assets.operations import retention
+from recsys_assets.storage import objects, publications
+from recsys_assets.storage.publications import Publication
+from recsys_assets_tests.project import DAY, Project, day, event
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
@@ -139,9 +153,14 @@ def between_markers(text: str, marker: str) -> re.Match[str]:
 
 def example(name: str, marker: str) -> str:
     """Return the fenced block below `<!-- marker -->`."""
-    found = re.search(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", page(name), re.DOTALL)
+    found = examples(name, marker)
     assert found, f"no example {marker} in {name}"
-    return found[1]
+    return found[0]
+
+
+def examples(name: str, marker: str) -> list[str]:
+    """Return every fenced block below `<!-- marker -->`."""
+    return re.findall(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", page(name), re.DOTALL)
 
 
 def anchor(heading: str) -> str:
@@ -277,6 +296,374 @@ def test_the_documented_documents_hash_to_their_version(tmp_path: Path) -> None:
         blob.write_text(document, encoding="utf-8")
 
         assert run_snippets(tmp_path, blob)["python"] == f"{version} ok\n"
+
+
+COMMANDS: Final = {
+    name: {option for parameter in command.params for option in parameter.opts}
+    for name, command in cli.main.commands.items()
+}
+CODE: Final = re.compile(r"`([^`\n]+)`")
+
+
+def command_lines(text: str) -> Iterator[list[str]]:
+    """Yield the words after `recsys-assets`, wherever a page shows it as code."""
+    shown = [line[2:] for line in text.split("\n") if line.startswith("$ ")]
+    shown += CODE.findall(without_code(text))
+    for line in shown:
+        if re.match(r"\S*recsys-assets( |$)", line):
+            yield shlex.split(line)[1:]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_and_option_that_is_named_exists(path: Path) -> None:
+    ours = {option for parameter in cli.main.params for option in parameter.opts}
+    for words in command_lines(path.read_text(encoding="utf-8")):
+        before = [word for word in words if word.startswith("--")]
+        named = [word for word in words if word in COMMANDS]
+        assert named or set(before) <= ours, f"{path.name}: {words}"
+        for option in before:
+            assert option in COMMANDS[named[0]] | ours if named else ours, f"{path.name}: {words}"
+
+
+@pytest.mark.parametrize("name", ["roll-back.md", "retention.md"])
+def test_every_option_that_is_named_alone_exists(name: str) -> None:
+    known = {option for options in COMMANDS.values() for option in options}
+    named = re.findall(r"`(--[\w-]+)`", page(name))
+    assert named, "no option is named: this test would pass by default"
+    assert set(named) <= known
+
+
+def test_every_command_is_documented() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in PAGES)
+    assert {words[0] for words in command_lines(text) if words} >= set(COMMANDS)
+
+
+LAUNCHPAD: Final = {
+    "rollback": "roll-back.md",
+    "pin": "roll-back.md",
+    "release": "roll-back.md",
+    "verify": "roll-back.md",
+    "retention": "retention.md",
+}
+
+
+def test_every_job_has_an_example_for_the_launchpad(project: Project) -> None:
+    jobs = {job.name for job in build_definitions(project.configure()).jobs or ()}
+    assert jobs == set(LAUNCHPAD)
+
+
+@pytest.mark.parametrize("job", LAUNCHPAD)
+def test_an_example_for_the_launchpad_is_valid(project: Project, job: str) -> None:
+    definition = build_definitions(project.configure()).resolve_job_def(job)
+    for text in examples(LAUNCHPAD[job], f"launchpad: {job}") or [""]:
+        assert dg.validate_run_config(definition, yaml.safe_load(text))
+
+
+def test_the_schedule_is_as_documented(project: Project) -> None:
+    (schedule,) = build_definitions(project.configure()).schedules or ()
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert f"`{schedule.name}` (03:30 UTC" in page("retention.md")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "UTC")
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+
+
+KEYS: Final = re.findall(
+    r"`([A-Z]+_[A-Z_]+)`",
+    "".join(re.findall(r"^\| (?:S3|GCS|Azure) \| `.*$", page("object-stores.md"), re.MULTILINE)),
+)
+
+
+def test_every_variable_that_an_error_advises_is_documented() -> None:
+    advised = re.findall(r"[A-Z]+_[A-Z_]+", " ".join(objects._CREDENTIALS.values()))
+    assert set(advised) <= set(KEYS)
+
+
+@pytest.mark.parametrize("variable", KEYS)
+def test_a_documented_variable_is_one_that_obstore_takes(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses a key that it does not know, and others only for their value."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "GOOGLE_"))]:
+        monkeypatch.delenv(name)
+    kind: Callable[..., object] = {"AWS": S3Store, "AZURE": AzureStore, "GOOGLE": GCSStore}[
+        variable.partition("_")[0]
+    ]
+    with pytest.raises(UnknownConfigurationKeyError):
+        kind("bucket", config={f"{variable}_UNKNOWN": "x"})
+    try:
+        kind("bucket", config={variable: "x"})
+    except UnknownConfigurationKeyError:
+        raise
+    except BaseError:
+        return
+
+
+MIB: Final = 2**20
+RETRY: Final = objects._RETRY
+BACKOFF: Final = RETRY["backoff"]
+LIMITS: Final = [
+    ("object-stores.md", f"up to {RETRY['max_retries']} times within 60 s"),
+    ("object-stores.md", f"blocks of {objects._BLOCK_BYTES // MIB} MiB"),
+    ("publishing.md", f"multipart upload, {objects._PARTS_AT_ONCE} parts at a time"),
+    ("publishing.md", f"over {objects._ONE_PUT_BYTES // MIB} MiB"),
+    ("publishing.md", f"`{objects._PROBE}`"),
+    ("output-layout.md", f"`{objects._PROBE}`"),
+    ("publishing.md", f"up to {publications._ATTEMPTS} times"),
+    ("publishing.md", f"at most {publications._LONGEST_PAUSE_S} s"),
+    ("retention.md", f"up to {retention._ATTEMPTS} times"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), LIMITS)
+def test_a_limit_is_the_one_in_the_code(name: str, text: str) -> None:
+    assert text in " ".join(page(name).split())
+
+
+def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
+    assert RETRY["retry_timeout"].total_seconds() == 60
+    assert BACKOFF["init_backoff"].total_seconds() == 0.1
+    assert BACKOFF["max_backoff"].total_seconds() == 4
+    said = "random pauses that grow from 0.1 s to 4 s"
+    assert said in " ".join(page("object-stores.md").split())
+    assert publications._UNKNOWN_OUTCOMES == 3
+    assert "after three unknown outcomes" in " ".join(page("publishing.md").split())
+    assert retention._LONGEST.total_seconds() == 3600
+    assert retention._ABANDONED_AFTER.total_seconds() == 2 * 3600
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "access was denied (",
+        "no credentials are set, and this machine has no role",
+        "the store answered ",
+        "no answer came in time",
+        " without an answer",
+        " is no URL",
+        " does not exist: create it, or correct ",
+        "ignores conditional writes",
+        "was replaced while it was read; run again",
+        "another root wrote it",
+    ],
+)
+def test_a_documented_error_of_an_object_store_is_one_it_says(said: str) -> None:
+    source = (ROOT / "recsys_assets/storage/objects.py").read_text(encoding="utf-8")
+    assert said in source
+    assert said in section("object-stores.md", "Errors")
+
+
+def test_the_configuration_of_an_object_store_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECSYS_ROOT", raising=False)
+    (text,) = re.findall(r"```yaml\n(root:.*?)```", page("object-stores.md"), re.DOTALL)
+    (kept,) = re.findall(r"```yaml\n(retention:.*?)```", page("retention.md"), re.DOTALL)
+    file = tmp_path / "surfaces.yaml"
+    file.write_text(text + kept, encoding="utf-8")
+
+    loaded = load_config(file)
+
+    assert config.is_object_url(loaded.root)
+    assert loaded.retention == config.Retention.model_validate({})
+
+
+def test_the_policy_grants_what_the_store_asks_for() -> None:
+    policy = json.loads(example("object-stores.md", "example: policy"))
+    granted: set[str] = set()
+    for statement in policy["Statement"]:
+        actions = statement["Action"]
+        granted |= {actions} if isinstance(actions, str) else set(actions)
+    assert granted == {"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:ListBucket"}
+
+
+def test_the_publication_record_is_as_documented() -> None:
+    record = Publication("publish", Window.ending_with(DAY, days=1), {}).to_json()
+    shown = json.loads(example("output-layout.md", "example: publication record"))
+    assert list(shown) == list(record)
+    text = section("output-layout.md", "Publication record")
+    for member in set(record) - {"v", "tenant", "surface", "published_at"}:
+        assert re.search(rf"^\| [^|]*`{member}`", text, re.MULTILINE), member
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for requirement in wanted:
+        name = re.split(r"[<>=\[]", requirement)[0]
+        assert name in section("decisions.md", "Dependencies"), name
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of a page, and the lines that it is said to print."""
+
+    command: str
+    shown: Sequence[str]
+
+
+def steps(name: str, marker: str) -> list[Step]:
+    """Return the commands of every marked block of a page, in order."""
+    found: list[Step] = []
+    for line in "".join(examples(name, marker)).splitlines():
+        if line.startswith("$ "):
+            found.append(Step(line[2:], []))
+        else:
+            found[-1] = Step(found[-1].command, [*found[-1].shown, line])
+    assert found, f"no commands in {name}: this test would pass by default"
+    return found
+
+
+# What differs from run to run.
+_VARIES: Final = [
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|[0-9a-f]{4,}…"), "<id>"),
+    (re.compile(r"\S+@\S+"), "<who>"),
+    (re.compile(r"\d+ d$"), "<days>"),
+    (re.compile(r"\d+ min ago"), "<age>"),
+]
+
+
+def cells(line: str) -> list[str]:
+    """Return the cells of a line of a table, or the line, without what varies."""
+    if line[:1] in {"┏", "┡", "└"}:
+        return ["border"]
+    found = [cell.strip() for cell in re.split("[│┃]", line)]
+    for pattern, name in _VARIES:
+        found = [pattern.sub(name, cell) for cell in found]
+    return found
+
+
+def assert_printed(step: Step, printed: str) -> None:
+    """Hold what a command printed to what a page shows; `...` stands for any lines."""
+    lines = [cells(line) for line in printed.splitlines()]
+    may_skip = False
+    for line in step.shown:
+        if line == "...":
+            may_skip = True
+            continue
+        wanted = cells(line)
+        if may_skip:
+            assert wanted in lines, f"{step.command}: {line}\n{printed}"
+            del lines[: lines.index(wanted)]
+        assert lines, f"{step.command} printed no more: {line}"
+        assert lines.pop(0) == wanted, f"{step.command}: {line}\n{printed}"
+        may_skip = False
+    assert not step.shown or may_skip or not lines, f"{step.command} printed more: {lines}"
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The project of the pages: `shop/home`, with its folder instead of /tmp/shop."""
+
+    folder: Path
+
+    def land(self, of: date, items: Sequence[str], *, below: str = "raw/shop/home") -> None:
+        """Write a raw file: one session of one user."""
+        path = self.folder / below / f"exposure.{of}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        events = (
+            event(item, of=of, tenant="shop", ts=f"{of}T09:00:0{second}Z")
+            for second, item in enumerate(items)
+        )
+        path.write_text("".join(json.dumps(each) + "\n" for each in events), encoding="utf-8")
+
+    def run(self, *arguments: str) -> Result:
+        """Run `recsys-assets`."""
+        return CliRunner().invoke(cli.main, arguments)
+
+    def do(self, *arguments: str) -> None:
+        """Run `recsys-assets` before the page begins."""
+        assert self.run(*arguments).exit_code == 0, arguments
+
+    def popularity(self, of: date) -> Path:
+        """Return the popularity blob of a day."""
+        blobs = (self.folder / "var/objectstore/shop/home/popularity").iterdir()
+        (found,) = (path for path in blobs if f'"start":"{of}' in path.read_text())
+        return found
+
+    def follow(self, step: Step) -> None:
+        """Run a command of a page and hold it to what the page shows."""
+        name, *arguments = shlex.split(step.command.replace("/tmp/shop", str(self.folder)))  # noqa: S108
+        if name != "recsys-assets":
+            subprocess.run([name, *arguments], check=True)
+            return
+        result = self.run(*arguments)
+        assert result.exit_code == 0, f"{step.command}: {result.output}"
+        assert_printed(step, result.stdout.replace(str(self.folder), "/tmp/shop"))  # noqa: S108
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """Give the example project of the pages with three days published."""
+    home = tmp_path / "dagster_home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    for file in ("surfaces.yaml", "catalog.csv"):
+        text = example("run-locally.md", f"example: {file}")
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "surfaces.yaml"))
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.delenv("RECSYS_ROOT", raising=False)
+    shop = Shop(tmp_path)
+    shop.land(day(0), ["tea", "cup"])
+    shop.land(day(1), ["tea", "cup", "pot"])
+    shop.land(day(2), ["test-1", "test-2", "cup"])
+    shop.do("materialize", "--from", str(day(0)), "--to", str(day(2)))
+    return shop
+
+
+def test_the_page_on_rolling_back_can_be_followed(shop: Shop) -> None:
+    shop.land(day(2), ["tea", "cup", "jar"], below="landed_again")
+
+    for step in steps("roll-back.md", "run: roll-back"):
+        shop.follow(step)
+
+
+def test_the_page_on_retention_can_be_followed(shop: Shop) -> None:
+    shop.do("pin", "shop/home", "--reason", "so that a version is staged and never published")
+    for items in (["tea", "cup", "pan"], ["tea", "cup", "jar"]):
+        shop.land(day(2), items)
+        shop.do("materialize", "--from", str(day(2)), "--to", str(day(2)))
+    shop.do("release", "shop/home", "--reason", "the last one is good")
+    written = datetime(2026, 1, 10, tzinfo=UTC).timestamp()
+    for path in (shop.folder / "var/objectstore").rglob("*.json"):
+        os.utime(path, (written, written))
+
+    for step in steps("retention.md", "run: retention"):
+        shop.follow(step)
+
+
+def test_what_cannot_be_rolled_back_to_is_said_with_exit_code_1(shop: Shop) -> None:
+    manifest = shop.folder / "var/registry/current/shop/home/manifest.json"
+    before = manifest.read_bytes()
+    shop.popularity(day(0)).write_bytes(b"{}")
+    shop.popularity(day(1)).unlink()
+    table = section("roll-back.md", "What cannot be rolled back to")
+
+    for arguments, said in (
+        (["--to", "9", "--reason", "x"], "has no generation 9; there are 1 to "),
+        (["--to", "2025-12-31", "--reason", "x"], "2025-12-31 was never live for shop/home; "),
+        (["--to", "2", "--reason", "x"], "is missing"),
+        (["--to", "1", "--reason", "x"], "should hash to "),
+        (["--to", "3", "--reason", " "], "a reason is required"),
+    ):
+        result = shop.run("rollback", "shop/home", *arguments)
+
+        assert result.exit_code == 1, arguments
+        assert said in result.stderr
+        assert said in table
+        assert manifest.read_bytes() == before
+
+
+def test_a_missing_day_can_be_rolled_back_to_once_it_is_materialized_again(shop: Shop) -> None:
+    shop.do("pin", "shop/home", "--reason", "a rollback is being prepared")
+    shop.popularity(day(0)).unlink()
+    rollback = ["rollback", "shop/home", "--to", "1", "--reason", "INC-9"]
+    assert shop.run(*rollback).exit_code == 1
+
+    shop.do("materialize", "--from", str(day(0)), "--to", str(day(0)))
+
+    assert shop.run(*rollback).exit_code == 0
 
 
 def main() -> None:

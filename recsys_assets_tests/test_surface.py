@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,31 @@ import polars as pl
 import pytest
 
 from recsys_assets import audits
+from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.errors import CorruptBlobError, StaleReleaseError
-from recsys_assets.events.partition import read_fingerprint
-from recsys_assets.io_managers import CanonicalPartition, Release, publish_release
+from recsys_assets.errors import CorruptBlobError, StaleReleaseError, StorageError
+from recsys_assets.io_managers import (
+    ArtifactIOManager,
+    ManifestIOManager,
+    Release,
+    publish_release,
+    read_partitions,
+)
 from recsys_assets.storage import layout
-from recsys_assets.storage.publications import history
-from recsys_assets.storage.registry import read_staged
+from recsys_assets.storage.publications import (
+    Action,
+    Change,
+    Live,
+    Why,
+    actor,
+    flip,
+    history,
+)
+from recsys_assets.storage.registry import StagedRef, read_staged
+from recsys_assets.storage.store import Store
 from recsys_assets_tests.project import Project, day, event
+
+WHY = Why("slow run", "somebody", "a test")
 
 
 def failed(report: Any) -> set[tuple[int, str, str | None]]:
@@ -214,9 +232,7 @@ def test_refused_lines_are_kept_even_when_the_day_is_blocked(project: Project) -
     report = project.materialize(config, [day(0)])
 
     assert {check for _, _, check in failed(report)} == {"min_events", "max_rejected_share"}
-    path = project.store.path(layout.rejected("demo", "home", day(0)))
-    assert path is not None
-    lines = pl.read_ndjson(path)
+    lines = pl.read_ndjson(project.store.location(layout.rejected("demo", "home", day(0))))
     assert lines["reason"].to_list() == ["invalid_json", "missing_id"]
     assert lines["raw"].to_list() == ["{not json", '{"v": 1}']
 
@@ -229,7 +245,7 @@ def test_refused_lines_of_an_earlier_delivery_do_not_stay(project: Project) -> N
 
     project.materialize(config, [day(0)])
 
-    assert project.store.path(layout.rejected("demo", "home", day(0))) is None
+    assert project.store.read(layout.rejected("demo", "home", day(0))) is None
 
 
 def test_a_blocked_rerun_leaves_what_was_published(project: Project) -> None:
@@ -310,20 +326,163 @@ def test_a_release_audited_before_a_newer_publish_of_its_day_is_not_flipped(
     project.materialize(config, [day(0)])
     live = project.live(config)
 
-    with pytest.raises(StaleReleaseError, match="another run staged popularity"):
-        publish_release(project.store, "demo", "home", old, run_id="slow run")
+    with pytest.raises(StaleReleaseError, match=r"generation 2 \(publish, .*came in while"):
+        publish_release(project.store, "demo", "home", old, WHY)
 
     assert project.live(config) == live
 
 
-def audited_release(project: Project, surface: Any) -> Release:
-    path = project.store.path(layout.canonical("demo", "home", day(0)))
-    assert path is not None
-    events = {day(0): CanonicalPartition(path, read_fingerprint(path))}
-    ref = read_staged(project.store, "demo", "home", "default", "popularity", day(0))
-    audited = audits.audit_release(
-        project.store, surface, day(0), {"popularity": {day(0): ref}}, events
+@pytest.mark.parametrize("when", ["while it is gathered", "after it was gathered"])
+@pytest.mark.parametrize("action", ["rollback", "retention"])
+def test_a_release_is_not_flipped_over_a_flip_that_it_did_not_see(
+    project: Project, monkeypatch: pytest.MonkeyPatch, when: str, action: Action
+) -> None:
+    """What is live is looked at before the first version is: only then nothing is missed."""
+    config = project.configure({"artifacts": {"popularity": {}}, "catalog": None})
+    land(project, 0)
+    project.materialize(config, [day(0)])
+    project.land(day(0), [event("late")], part=".2")
+    for asset in ("canonical_events", "popularity"):
+        launch(project, config, asset)
+    staged = read_staged(project.store, "demo", "home", "default", "popularity", day(0))
+    interrupt = partial(act, project.store, action, retiring=(staged.uri,))
+
+    def read_interrupted(*arguments: Any) -> StagedRef:
+        interrupt()
+        return read_staged(*arguments)
+
+    if when == "while it is gathered":
+        monkeypatch.setattr(audits, "read_staged", read_interrupted)
+    release = audited_release(project, config.surfaces[0])
+    if when == "after it was gathered":
+        interrupt()
+    live = project.live(config)
+
+    assert release.seen == 1
+    with pytest.raises(StaleReleaseError, match=rf"generation 2 \({action}, "):
+        publish_release(project.store, "demo", "home", release, WHY)
+
+    assert project.live(config) == live
+
+
+def test_a_release_is_flipped_after_other_days_were_published_meanwhile(project: Project) -> None:
+    config = project.configure({"artifacts": {"popularity": {}}, "catalog": None})
+    land(project, 0, 1)
+    project.materialize(config, [day(0)])
+    project.land(day(0), [event("late")], part=".2")
+    for asset in ("canonical_events", "popularity"):
+        launch(project, config, asset)
+    release = audited_release(project, config.surfaces[0])
+    act(project.store, "release")
+
+    answer = publish_release(project.store, "demo", "home", release, WHY)
+
+    assert answer == {"outcome": "published", "live_window_end": str(day(1)), "generation": 3}
+
+
+def test_the_record_of_a_publish_names_its_run_its_user_and_its_day(project: Project) -> None:
+    config = project.configure()
+    land(project, 0)
+
+    project.materialize(config, [day(0)])
+
+    live = project.live(config)
+    assert live is not None
+    assert live.publication is not None
+    key = dg.AssetKey(["demo", "home", "manifest"])
+    (record,) = project.instance.fetch_materializations(key, limit=10).records
+    assert live.publication.run_id == record.event_log_entry.run_id
+    assert live.publication.who == actor()
+    assert live.publication.reason == f"manifest of {day(0)} was materialized"
+    assert live.publication.action == "publish"
+
+
+def test_a_pinned_surface_is_built_and_staged_and_what_is_live_stays(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 1, 2)
+    project.materialize(config, [day(1)])
+    act(project.store, "pin", pinned=True)
+    live = project.live(config)
+    project.land(day(1), [event("late", of=day(1))], part=".2")
+
+    report = project.materialize(config, [day(0), day(1), day(2)])
+
+    assert report.succeeded
+    outcomes = [report.outcome(day(n)) for n in range(3)]
+    assert outcomes == ["superseded", "pinned", "pinned"]
+    assert report.metadata[day(2)]["manifest"]["generation"] == 2
+    assert report.metadata[day(2)]["manifest"]["live_window_end"] == str(day(2))
+    assert project.live(config) == live
+    act(project.store, "release")
+    launch(project, config, "manifest", number=2)
+    released = project.live(config)
+    assert released is not None
+    assert released.window is not None
+    assert released.window.start == day(2)
+
+
+def test_accepted_days_are_read_and_the_others_are_left_out(project: Project) -> None:
+    config = project.configure()
+    land(project, 0, 2)
+    project.materialize(config, [day(0), day(2)])
+
+    found = read_partitions(project.store, "demo", "home", [day(n) for n in range(4)])
+
+    assert list(found) == [day(0), day(2)]
+    assert found[day(2)].location == str(
+        project.folder / "var" / layout.canonical("demo", "home", day(2))
     )
+    assert found[day(2)].frame.select("item_id").collect().rows() == [("a",), ("b",), ("a",)]
+    assert found[day(0)].fingerprint != found[day(2)].fingerprint
+
+
+def test_a_damaged_accepted_day_is_an_error_and_not_left_out(project: Project) -> None:
+    """A window without it would be published as if the day had never been."""
+    config = project.configure()
+    land(project, 0)
+    project.materialize(config, [day(0)])
+    project.store.replace(layout.canonical("demo", "home", day(0)), b"damaged")
+
+    with pytest.raises(StorageError, match=f"Materialize canonical_events of {day(0)} again"):
+        read_partitions(project.store, "demo", "home", [day(0)])
+
+
+@pytest.mark.parametrize("manager", [ArtifactIOManager, ManifestIOManager])
+def test_documents_and_manifest_are_no_inputs_of_an_asset(
+    project: Project, manager: type[ArtifactIOManager | ManifestIOManager]
+) -> None:
+    """What is staged may change after Dagster has loaded it, and before it is published."""
+    context = dg.build_input_context(asset_key=dg.AssetKey(["demo", "home", "cooc"]))
+
+    with pytest.raises(NotImplementedError, match="demo/home/cooc is read as"):
+        manager(root=str(project.folder / "var")).load_input(context)
+
+
+def launch(project: Project, config: Config, asset: str, *, number: int = 0) -> None:
+    """Materialize one asset of a day alone, as from its page."""
+    job = build_definitions(config).resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey(["demo", "home", asset])]
+    job.execute_in_process(
+        instance=project.instance, partition_key=str(day(number)), asset_selection=selection
+    )
+
+
+def act(
+    store: Store, action: Action, *, pinned: bool = False, retiring: tuple[str, ...] = ()
+) -> None:
+    """Flip to what is live, in another action's name."""
+
+    def decide(live: Live | None) -> Change:
+        assert live
+        assert live.window
+        return Change(action, live.window, live.current, pinned=pinned, retiring=retiring)
+
+    flip(store, tenant="demo", surface="home", decide=decide, why=WHY)
+
+
+def audited_release(project: Project, surface: Any) -> Release:
+    events = read_partitions(project.store, "demo", "home", [day(0)])
+    audited = audits.audit_release(project.store, surface, day(0), events)
     assert audited.value is not None
     return audited.value
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from recsys_assets import cli
+from recsys_assets import cli, printing
 from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
 from recsys_assets.errors import ConfigError
@@ -38,7 +38,7 @@ def run(days: int) -> None:
     click.echo("2/3  Materializing every asset of every day through Dagster ...", err=True)
     (report,) = cli.run_days(config, [surface], wanted)
     click.echo("3/3  Reading back what is live ...\n", err=True)
-    cli.print_report(report)
+    printing.print_report(report)
     if report.published:
         show_what_is_live(config.root, surface.name)
     if not report.succeeded:
@@ -70,19 +70,19 @@ def show_what_is_live(root: str, name: str) -> None:
 
     surface = load_config().surface(name)
     store, titles = open_store(root), item_titles(surface)
-    cli.print_status([surface_status(store, surface, now=datetime.now(UTC))])
+    printing.print_status([surface_status(store, surface, now=datetime.now(UTC))])
     manifest = store.uri(layout.manifest(surface.tenant, surface.surface)).removeprefix("file://")
     click.echo(f"The live manifest: {manifest}\n")
     popularity, cooc = (live_document(store, surface, kind) for kind in ("popularity", "cooc"))
     ten = artifact_table(popularity, owner=None, limit=10)
-    cli.print_table(ten, title="Ten most popular products", titles=titles)
+    printing.print_table(ten, title="Ten most popular products", titles=titles)
     listed = artifact_table(cooc, owner=None, limit=sys.maxsize)
     have_neighbours = {item for item, entries, _ in listed.rows if entries}
     popular = [item for item, _ in artifact_table(popularity, owner=None, limit=sys.maxsize).rows]
     first = next((item for item in popular if item in have_neighbours), None)
     if first is not None:
         table = artifact_table(cooc, owner=first, limit=5)
-        cli.print_table(table, title=f"Bought with {titles.get(first, first)}", titles=titles)
+        printing.print_table(table, title=f"Bought with {titles.get(first, first)}", titles=titles)
     click.echo(
         "\nOpen the UI on these runs:  make dev, then http://127.0.0.1:3000"
         f"\nLook at more:               .venv/bin/recsys-assets show {name} cooc {first or ''}"

@@ -8,12 +8,13 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import polars as pl
 
 from recsys_assets.errors import CatalogError
+from recsys_assets.storage import open_store
 
 CATALOG_DTYPES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
     "item_id": pl.String,
@@ -37,31 +38,42 @@ class CatalogSnapshot:
 
     frame: pl.DataFrame
     fingerprint: str
-    path: Path
 
 
-def read_catalog(path: Path) -> CatalogSnapshot:
+def read_catalog(path: str) -> CatalogSnapshot:
     """Read a catalog; the title, for people only, is optional, as is the namespace.
+
+    Args:
+        path: a file, or the URL of an object; .csv or .jsonl.
 
     Raises:
         CatalogError: the file cannot be read, is not UTF-8 or is broken as CSV or JSON, or has no
             column for item_id or tags; says the line.
+        StoreUnavailableError: the object store does not answer.
     """
+    folder, slash, name = path.rpartition("/")
     try:
-        data = path.read_bytes()
+        found = open_store(folder or slash or ".").read(name)
     except OSError as error:
         raise CatalogError(f"catalog {path} cannot be read: {error.strerror}") from error
+    if found is None:
+        raise CatalogError(f"catalog {path} cannot be read: it is not there")
+    data = found.data
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CatalogError(f"catalog {path}, line {line}: is not UTF-8 ({error.reason})") from None
-    rows = _csv_rows(text, path) if path.suffix.lower() == ".csv" else _json_rows(text, path)
+    rows = (
+        _csv_rows(text, path)
+        if PurePosixPath(path).suffix.lower() == ".csv"
+        else _json_rows(text, path)
+    )
     frame = pl.DataFrame(list(rows), schema=CATALOG_DTYPES, orient="row")
-    return CatalogSnapshot(frame, hashlib.sha256(data).hexdigest(), path)
+    return CatalogSnapshot(frame, hashlib.sha256(data).hexdigest())
 
 
-def _csv_rows(text: str, path: Path) -> Iterator[tuple[str, list[str], str, str]]:
+def _csv_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]]:
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -91,7 +103,7 @@ def _find(names: tuple[str, ...], header: list[str]) -> int | None:
     return next((header.index(name) for name in names if name in header), None)
 
 
-def _json_rows(text: str, path: Path) -> Iterator[tuple[str, list[str], str, str]]:
+def _json_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue

@@ -16,10 +16,10 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import polars as pl
@@ -31,6 +31,7 @@ from recsys_assets.contracts import CANONICAL_DTYPES
 from recsys_assets.errors import StorageError
 from recsys_assets.events.parse import ParsedChunk, RefusedLine, parse_chunk
 from recsys_assets.events.sources import RawFile, raw_files, read_chunks
+from recsys_assets.storage.store import Store
 
 # Part of the fingerprint and of the assets' code version: raise it when the same raw lines would
 # give other canonical events.
@@ -156,22 +157,45 @@ def stage_partition(surface: Surface, day: date, *, scratch: Path) -> StagedPart
     )
 
 
-def read_fingerprint(path: Path) -> str:
-    """Return the fingerprint of an accepted partition from its footer.
+@dataclass(frozen=True)
+class Provenance:
+    """What an accepted partition says of itself: its fingerprint, and the raw files it is made of.
+
+    `files` are in the order that the events' `file` counts in.
+    """
+
+    fingerprint: str
+    files: list[RawFileSeen]
+
+
+@dataclass(frozen=True)
+class RawFileSeen:
+    """A raw file as it was when it was read."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+def read_provenance(store: Store, key: str) -> Provenance:
+    """Return what the footer of an accepted partition says.
 
     Raises:
-        FileNotFoundError: the file is absent.
+        FileNotFoundError: the partition is absent.
         StorageError: it is damaged, or not a canonical partition.
     """
     try:
-        footer: dict[str, Any] = json.loads(pq.read_metadata(path).metadata[FOOTER_KEY])
-        return str(footer["fingerprint"])
+        file, _ = store.open(key)
+        with file:
+            footer: dict[str, Any] = json.loads(pq.read_metadata(file).metadata[FOOTER_KEY])
+        files = [RawFileSeen(**seen) for seen in footer["files"]]
+        return Provenance(str(footer["fingerprint"]), files)
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(
-            f"{path} is not a readable canonical partition: {error!r}. Materialize "
-            f"canonical_events of {path.stem} again; it replaces it."
+            f"{store.location(key)} is not a readable canonical partition: {error!r}. Materialize "
+            f"canonical_events of {PurePosixPath(key).stem} again; it replaces it."
         ) from None
 
 
@@ -196,8 +220,7 @@ def _footer(surface: Surface, day: date, files: list[RawFile], fingerprint: str)
             "day": day.isoformat(),
             "fingerprint": fingerprint,
             "files": [
-                {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
-                for file in files
+                asdict(RawFileSeen(file.name, file.size_bytes, file.sha256)) for file in files
             ],
         }
     ).encode()

@@ -1,4 +1,4 @@
-"""Raw files: which ones belong to a day, and their bytes as chunks of whole lines.
+"""Raw files, or objects: which ones belong to a day, and their bytes as chunks of whole lines.
 
 A chunk keeps memory bounded whatever the size of a file or of a line in it.
 """
@@ -8,17 +8,21 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from io import BufferedReader
-from pathlib import Path
-from typing import Protocol
+from fnmatch import translate
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
-from recsys_assets.config import Surface
-from recsys_assets.errors import RawEventsError
+from recsys_assets.config import Surface, is_object_url
+from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
+from recsys_assets.storage import open_store
+from recsys_assets.storage.store import Store
 
 # 8 MiB measured best on two cores: smaller chunks pay per-call overhead, larger ones only memory.
 CHUNK_BYTES = 8 * 2**20
@@ -59,12 +63,20 @@ class Chunk:
 
 @dataclass
 class RawFile:
-    """One raw file. `size_bytes` and `sha256`, of the bytes on disk, are set once it is read."""
+    """One raw file: `name` is its key in `store`, which is at `source.path`.
+
+    `size_bytes` and `sha256`, of the bytes as they are stored, are set once it is read.
+    """
 
     name: str
-    path: Path
+    store: Store
     size_bytes: int = 0
     sha256: str = ""
+
+    @property
+    def location(self) -> str:
+        """Its path or URL."""
+        return self.store.location(self.name)
 
 
 def raw_files(surface: Surface, day: date) -> list[RawFile]:
@@ -75,31 +87,54 @@ def raw_files(surface: Surface, day: date) -> list[RawFile]:
     Raises:
         RawEventsError: `source.path` is no directory, or a file of the day is a link to nothing.
             Neither is an empty day: a mount or a landing job is broken.
+        StorageError: the object store at `source.path` cannot be listed.
     """
-    base = Path(surface.source.path)
-    if not base.is_dir():
-        raise RawEventsError(
-            f"source.path {base} is not a directory: is it mounted? nothing was read"
-        )
+    store = open_store(surface.source.path)
     pattern = surface.source.pattern.format(
         tenant=glob.escape(surface.tenant),
         surface=glob.escape(surface.surface),
         day=day.isoformat(),
     )
-    names = [
-        name
-        for name in glob.glob(pattern, root_dir=base)  # noqa: PTH207 (Path.glob cannot escape)
-        if not name.endswith(_UNFINISHED)
-        and not any(part.startswith((".", "_")) for part in Path(name).parts[-1:])
-    ]
-    files = [RawFile(name, base / name) for name in sorted(names, key=os.fsencode)]
-    for file in files:
-        if file.path.is_symlink() and not file.path.exists():
+    names = (
+        _matching_objects(store, pattern)
+        if is_object_url(surface.source.path)
+        else _matching_files(Path(surface.source.path), pattern)
+    )
+    return [RawFile(name, store) for name in sorted(names, key=os.fsencode) if _is_finished(name)]
+
+
+def _is_finished(name: str) -> bool:
+    return not name.endswith(_UNFINISHED) and not PurePosixPath(name).name.startswith((".", "_"))
+
+
+def _matching_files(base: Path, pattern: str) -> Iterator[str]:
+    if not base.is_dir():
+        raise RawEventsError(
+            f"source.path {base} is not a directory: is it mounted? nothing was read"
+        )
+    for name in glob.glob(pattern, root_dir=base):  # noqa: PTH207 (Path.glob cannot escape)
+        path = base / name
+        if path.is_symlink() and not path.exists() and _is_finished(name):
             raise RawEventsError(
-                f"{file.path} is a link to {file.path.readlink()}, which is not there: is it "
+                f"{path} is a link to {path.readlink()}, which is not there: is it "
                 "mounted? nothing was read"
             )
-    return [file for file in files if file.path.is_file()]
+        if path.is_file():
+            yield name
+
+
+def _matching_objects(store: Store, pattern: str) -> Iterator[str]:
+    """Match as `glob.glob` does: segment by segment, and `*` finds nothing hidden."""
+    segments = PurePosixPath(pattern).parts
+    folder = takewhile(lambda segment: not glob.has_magic(segment), segments[:-1])
+    expressions = [re.compile(translate(segment)) for segment in segments]
+    for stored in store.list("/".join(folder)):
+        parts = PurePosixPath(stored.key).parts
+        if len(parts) == len(segments) and all(
+            expression.match(part) and not (part.startswith(".") and segment[0] in "*?[")
+            for expression, part, segment in zip(expressions, parts, segments, strict=True)
+        ):
+            yield stored.key
 
 
 def read_chunks(file: RawFile) -> Iterator[Chunk]:
@@ -110,11 +145,12 @@ def read_chunks(file: RawFile) -> Iterator[Chunk]:
     Raises:
         RawEventsError: the file cannot be opened, or its compressed stream is damaged or of no
             bytes at all: even of nothing, a compressor writes a header.
+        StoreUnavailableError: the object store does not answer.
     """
     try:
-        with file.path.open("rb") as raw:
+        with file.store.open(file.name)[0] as raw:
             hashing = _HashingReader(raw)
-            codec = _CODECS.get(file.path.suffix)
+            codec = _CODECS.get(PurePosixPath(file.name).suffix)
             if codec is None:
                 yield from _whole_lines(hashing)
             else:
@@ -123,10 +159,12 @@ def read_chunks(file: RawFile) -> Iterator[Chunk]:
                 if not hashing.size_bytes:
                     raise EOFError("0 bytes, as an aborted upload leaves it")
             file.size_bytes, file.sha256 = hashing.size_bytes, hashing.sha256
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except StoreUnavailableError:  # not the file's fault
+        raise
+    except (OSError, EOFError, pa.ArrowException, StorageError) as error:
         raise RawEventsError(
-            f"{file.path}: cannot be read to its end ({error}). Nothing of the day was kept; land "
-            "the file again and materialize the day."
+            f"{file.location}: cannot be read to its end ({error}). Nothing of the day was kept; "
+            "land the file again and materialize the day."
         ) from error
 
 
@@ -139,7 +177,7 @@ class _HashingReader:
 
     closed = False
 
-    def __init__(self, raw: BufferedReader) -> None:
+    def __init__(self, raw: BinaryIO) -> None:
         self._raw = raw
         self._digest = hashlib.sha256()
         self.size_bytes = 0

@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from recsys_assets.config import Surface
 from recsys_assets.documents import Window
-from recsys_assets.errors import CatalogError, InputError, StorageError
+from recsys_assets.errors import CatalogError, InputError, StorageError, StoreUnavailableError
 from recsys_assets.events.catalog import read_catalog
 from recsys_assets.storage.publications import Live, read_live
+from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
 
 
@@ -47,6 +47,7 @@ class SurfaceStatus:
             "live": None if self.error else live is not None,
             "window": live.window.to_json() if live and live.window else None,
             "generation": publication.generation if publication else None,
+            "pinned": None if self.error else publication is not None and publication.pinned,
             "updated_at": live.updated_at if live else None,
             "age_seconds": (None if self.age is None else round(self.age.total_seconds())),
             "days_behind": self.days_behind,
@@ -79,7 +80,7 @@ def _age(updated_at: str, now: datetime) -> timedelta | None:
 
 
 def _live_kind(store: Store, uri: str) -> LiveKind:
-    version = uri.rpartition("/")[2].removesuffix(".json")
+    version = version_of(uri)
     try:
         file, size_bytes = store.open(store.key(uri))
     except (FileNotFoundError, StorageError):
@@ -101,11 +102,19 @@ def live_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
     if kind not in live.current:
         known = ", ".join(sorted(live.current))
         raise InputError(f"no {kind!r} is live for {surface.name}; there are: {known}")
-    found = store.read(store.key(live.current[kind]))
+    return read_document(store, live.current[kind], kind)
+
+
+def read_document(store: Store, uri: str, kind: str) -> dict[str, Any]:
+    """Return an artifact document of a kind.
+
+    Raises:
+        StorageError: the blob is missing or is no such document.
+    """
+    found = store.read(store.key(uri))
     if found is None:
         raise StorageError(
-            f"{live.current[kind]} is missing, though the manifest names it: materialize the day "
-            "again"
+            f"{uri} is missing, though a manifest names it: materialize the day again"
         )
     try:
         document: dict[str, Any] = json.loads(found.data)
@@ -113,7 +122,7 @@ def live_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
         if document["artifact_type"] != kind:
             raise ValueError(f"it holds {document['artifact_type']!r}, not {kind!r}")
     except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{live.current[kind]} is no artifact document: {error!r}") from None
+        raise StorageError(f"{uri} is no artifact document: {error!r}") from None
     return document
 
 
@@ -183,7 +192,10 @@ def item_titles(surface: Surface) -> dict[str, str]:
     if surface.catalog is None:
         return {}
     try:
-        frame = read_catalog(Path(surface.catalog.path)).frame
-    except CatalogError:  # titles are a courtesy; content_sim's own check reports the catalog
+        frame = read_catalog(surface.catalog.path).frame
+    except (
+        CatalogError,
+        StoreUnavailableError,
+    ):  # titles are a courtesy; content_sim's own check reports the catalog
         return {}
     return {item: title for item, title in frame.select("item_id", "title").iter_rows() if title}

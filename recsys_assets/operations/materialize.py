@@ -228,7 +228,8 @@ def _record_breakdown(
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error and error.cause:
+            # Dagster wraps ours; what ours was raised from says less.
+            while error and error.cause and (error.cls_name or "").startswith("Dagster"):
                 error = error.cause
             text = error.message.strip() if error else "the step failed"
             asset = (event.step_key or "").rpartition("__")[2]

@@ -8,6 +8,11 @@ from __future__ import annotations
 from datetime import date
 
 
+def of_surface(layer: str, tenant: str, surface: str) -> str:
+    """Return the prefix of a surface's objects in `staged`, `objectstore` or `rejected`."""
+    return f"{layer}/{tenant}/{surface}"
+
+
 def canonical(tenant: str, surface: str, day: date) -> str:
     """Return the key of a day's canonical events; replaced whole."""
     return f"canonical/{tenant}/{surface}/exposures/{day}.parquet"

@@ -16,6 +16,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,9 +25,10 @@ from recsys_assets.errors import (
     PublishOutcomeUnknownError,
     StorageError,
 )
-from recsys_assets.storage.store import Versioned
+from recsys_assets.storage.store import Stored, Versioned
 
 _SCRATCH = ".scratch"
+_LOCK = ".lock"
 # What a killed process left in the scratch directory is removed after this; no day takes that long.
 _ABANDONED_AFTER_S = 86_400
 
@@ -63,10 +65,19 @@ class LocalStore:
         file = self._path(key).open("rb")
         return file, os.fstat(file.fileno()).st_size
 
-    def path(self, key: str) -> Path | None:
-        """Return the object's file, or None when it is absent."""
-        path = self._path(key)
-        return path if path.is_file() else None
+    def location(self, key: str) -> str:
+        """Return the object's file, whether or not it is there."""
+        return str(self._path(key))
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects below a prefix; links to directories are not followed."""
+        for directory, folders, names in os.walk(self._path(prefix), onerror=_refuse_unreadable):
+            if Path(directory) == self._root and _SCRATCH in folders:
+                folders.remove(_SCRATCH)
+            for name in names:
+                path = Path(directory, name)
+                if path.suffix != _LOCK:
+                    yield from self._stored(path)
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already; of two that race, one writes."""
@@ -110,7 +121,7 @@ class LocalStore:
         path = self._path(key)
         with self._ready(data) as ready:
             self._make_directory(path.parent)
-            with _exclusive(path.with_suffix(".lock")):
+            with _exclusive(path.with_suffix(_LOCK)):
                 live = self.read(key)
                 found = live.tag if live else None
                 if found != expected:
@@ -126,6 +137,14 @@ class LocalStore:
             _sync(path)
             self._sync_directory(path.parent)
 
+    def left_behind(self, *, before: datetime) -> Iterator[Stored]:
+        """Yield the files in the scratch directory that nobody has touched since `before`."""
+        for directory, _, names in os.walk(self._root / _SCRATCH, onerror=_refuse_unreadable):
+            for name in names:
+                for stored in self._stored(Path(directory, name)):
+                    if stored.modified < before:
+                        yield stored
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a private directory on the root's filesystem, so that a file can be linked away."""
@@ -139,6 +158,12 @@ class LocalStore:
             yield directory
         finally:
             shutil.rmtree(directory, ignore_errors=True)
+
+    def _stored(self, path: Path) -> Iterator[Stored]:
+        with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+            found = path.lstat()
+            modified = datetime.fromtimestamp(found.st_mtime, UTC)
+            yield Stored(str(path.relative_to(self._root)), found.st_size, modified)
 
     def _path(self, key: str) -> Path:
         path = self._root / key
@@ -189,6 +214,12 @@ class LocalStore:
 
     def _sync_directory(self, directory: Path) -> None:
         _sync(directory)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    """Raise what os.walk would pass over, unless there is no directory, or none any more."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _mkdir(directory: Path) -> bool:

@@ -1,25 +1,37 @@
-"""The live pointer of a surface: read it, and flip it exactly once per publish.
+"""The live pointer of a surface: read it, and flip it exactly once per decision.
 
 A flip is two writes: the publication record, write-once, then `manifest.json` by compare-and-swap
 against the manifest that was read. A reader sees the old manifest or the new one, and every URI in
 either exists. What a crash leaves at each step is in docs/publishing.md.
+
+Whether publishes are held back (`pinned`) and what retention is about to delete (`retiring`) is
+said in the record of what is live, so it changes in the same atomic step as the pointer.
 """
 
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
+import os
 import random
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import takewhile
 from typing import Any, Final, Literal
 
 from recsys_assets.documents import Window, read_window
-from recsys_assets.errors import ManifestConflictError, StorageError
+from recsys_assets.errors import (
+    ManifestConflictError,
+    PublishOutcomeUnknownError,
+    StaleReleaseError,
+    StorageError,
+    StoreUnavailableError,
+)
 from recsys_assets.storage import layout
 from recsys_assets.storage.registry import to_bytes, utc_text
 from recsys_assets.storage.store import Store
@@ -27,6 +39,7 @@ from recsys_assets.storage.store import Store
 MANIFEST_FORMAT: Final = 1
 PUBLICATION: Final = "publication"
 _ATTEMPTS: Final = 100
+_UNKNOWN_OUTCOMES: Final = 3  # each after the store's own retries
 _LONGEST_PAUSE_S: Final = 0.2
 _UNKNOWN_WINDOW: Final = (
     "the manifest {uri} was written by another producer, and the window of what it names cannot be "
@@ -34,48 +47,75 @@ _UNKNOWN_WINDOW: Final = (
     "surface, move that manifest away first."
 )
 
-Outcome = Literal["published", "unchanged", "superseded"]
+Action = Literal["publish", "rollback", "pin", "release", "retention"]
+Outcome = Literal["published", "unchanged", "superseded", "pinned"]
 
 
 @dataclass(frozen=True)
-class Publication:
-    """One flip of a surface's manifest, as it is recorded. `generation` grows by one at each."""
+class Why:
+    """Who flips, in which run, and the reason: for the record."""
 
-    generation: int
-    publish_id: str
-    parent: str | None  # publish_id of the publication that was live before
-    action: str
-    tenant: str
-    surface: str
+    run_id: str
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a flip makes live, and what holds from then on."""
+
+    action: Action
     window: Window
     current: Mapping[str, str]  # kind: URI
-    run_id: str
-    published_at: str
+    pinned: bool = False  # publishes are held back until a release
+    retiring: tuple[str, ...] = ()  # URIs that retention is deleting; none may become live
+    # What a rollback made live again, and from which generation.
+    restored: Mapping[str, int] = field(default_factory=dict)
 
-    def to_bytes(self) -> bytes:
-        """Return the stored form."""
-        return to_bytes(
-            {
-                "v": 1,
-                "generation": self.generation,
-                "publish_id": self.publish_id,
-                "parent": self.parent,
-                "action": self.action,
-                "tenant": self.tenant,
-                "surface": self.surface,
-                "window": self.window.to_json(),
-                "current": dict(self.current),
-                "run_id": self.run_id,
-                "published_at": self.published_at,
-            }
-        )
+
+@dataclass(frozen=True)
+class Publication(Change):
+    """One flip of a surface's manifest, as it is recorded. `generation` grows by one at each."""
+
+    generation: int = 0
+    publish_id: str = ""
+    parent: str | None = None  # publish_id of the publication that was live before
+    tenant: str = ""
+    surface: str = ""
+    run_id: str = ""
+    who: str = ""
+    reason: str = ""
+    published_at: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members of the stored form."""
+        return {
+            "v": 1,
+            "generation": self.generation,
+            "publish_id": self.publish_id,
+            "parent": self.parent,
+            "action": self.action,
+            "tenant": self.tenant,
+            "surface": self.surface,
+            "window": self.window.to_json(),
+            "current": dict(self.current),
+            "pinned": self.pinned,
+            "retiring": list(self.retiring),
+            "restored": dict(self.restored),
+            "run_id": self.run_id,
+            "who": self.who,
+            "reason": self.reason,
+            "published_at": self.published_at,
+        }
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Publication:
         """Read the stored form."""
         members: dict[str, Any] = json.loads(data)
         members.pop("v")
-        return cls(**(members | {"window": Window.from_json(members["window"])}))
+        window = Window.from_json(members["window"])
+        retiring = tuple(members.get("retiring", ()))
+        return cls(**(members | {"window": window, "retiring": retiring}))
 
 
 @dataclass(frozen=True)
@@ -116,6 +156,24 @@ def read_live(store: Store, tenant: str, surface: str) -> Live | None:
     return Live(found.tag, current, updated_at, publication, publication.window)
 
 
+# Says, of what is live, what to make of it: a change to flip to, or why nothing is to be done.
+Decide = Callable[[Live | None], Change | Outcome]
+
+
+def actor() -> str:
+    """Return who this process runs as, `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def generation_of(live: Live | None) -> int:
+    """Return the generation of what is live; 0 before the first flip of ours."""
+    return live.publication.generation if live and live.publication else 0
+
+
 def publish(
     store: Store,
     *,
@@ -123,12 +181,12 @@ def publish(
     surface: str,
     window: Window,
     current: Mapping[str, str],
-    run_id: str,
+    why: Why,
+    seen: int | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     publish_id: str | None = None,
-    confirm: Callable[[], None] = lambda: None,
 ) -> tuple[Outcome, Live]:
-    """Make `current` live, unless a later window is.
+    """Make `current` live, unless a later window is, or the surface is pinned.
 
     Every URI in `current` must have been verified: from here on nothing is looked at again.
 
@@ -138,65 +196,177 @@ def publish(
         surface: which manifest.
         window: what `current` was computed from.
         current: kind to URI.
-        run_id: for the record.
+        why: for the record.
+        seen: the generation that was live before `current` was gathered and verified. When
+            somebody has published the same window since, or rolled back, or retention has been
+            deleting what is in `current`, it is not known to be right any more. None leaves that
+            out.
         clock: gives the time of each flip.
         publish_id: the name of this publish, unique; one is made up when it is not given.
-        confirm: raises when `current` is not wanted any more, and nothing is flipped. It is called
-            before each flip, after the manifest was read. So whoever makes `confirm` raise before
-            publishing something newer is not overwritten: done before the call, it raises; done
-            after it, the newer manifest makes this flip a conflict.
 
     Returns:
-        What happened, and what is live afterwards: `published`; `unchanged`, it was live already
-        and nothing was written; `superseded`, the live window ends later, so it stays and nothing
-        was written.
+        What happened, and what is live afterwards: `published`; `unchanged`, it was live already;
+        `superseded`, the live window ends later, so it stays; `pinned`, what is live stays until
+        a release. Nothing was written but for `published`.
 
     Raises:
-        ManifestConflictError: others kept publishing first; the old or their manifest is live.
-            Retry.
-        PublishOutcomeUnknownError: it may be live. Publishing again settles it.
+        StaleReleaseError: what `seen` is about. Nothing was changed.
         StorageError: the live manifest is damaged, or another producer's whose window is unknown.
             Nothing was changed.
+        ManifestConflictError, PublishOutcomeUnknownError: as `flip` does.
+    """
+
+    def decide(live: Live | None) -> Change | Outcome:
+        if live and not live.window:
+            uri = store.uri(layout.manifest(tenant, surface))
+            raise StorageError(_UNKNOWN_WINDOW.format(uri=uri))
+        if live and live.window and live.window.end > window.end:
+            return "superseded"
+        if live and live.publication and live.window == window and live.current == current:
+            return "unchanged"
+        if live and live.publication and live.publication.pinned:
+            return "pinned"
+        retiring = live.publication.retiring if live and live.publication else ()
+        change = Change("publish", window, current, retiring=retiring)
+        if live and seen is not None:
+            _refuse_stale(store, live, change, seen)
+        return change
+
+    return flip(
+        store,
+        tenant=tenant,
+        surface=surface,
+        decide=decide,
+        why=why,
+        clock=clock,
+        publish_id=publish_id,
+    )
+
+
+def flip(
+    store: Store,
+    *,
+    tenant: str,
+    surface: str,
+    decide: Decide,
+    why: Why,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    publish_id: str | None = None,
+) -> tuple[Outcome, Live]:
+    """Flip a manifest to what `decide` makes of it, exactly once.
+
+    A lost race starts over from a fresh read. A lost answer is told from a lost race by looking for
+    our own publish_id along the history.
+
+    Args:
+        store: where the manifest is.
+        tenant: whose surface.
+        surface: which manifest.
+        decide: called with what is live before each attempt; what it raises ends the flip, and
+            nothing was changed.
+        why: for the record.
+        clock: gives the time of each attempt.
+        publish_id: the name of this flip, unique; one is made up when it is not given.
+
+    Returns:
+        `published`, or the outcome that `decide` gave, and what is live afterwards.
+
+    Raises:
+        StaleReleaseError: retention is deleting what is to become live. Nothing was changed.
+        ManifestConflictError: others kept flipping first; the old or their manifest is live.
+            Retry.
+        PublishOutcomeUnknownError: it may be live. Doing it again settles it.
     """
     publish_id = publish_id or uuid.uuid4().hex
-    manifest = layout.manifest(tenant, surface)
-    attempt = first_generation = 0
+    attempt = first_generation = unknown = 0
+    publication: Publication | None = None
     while True:
-        live = read_live(store, tenant, surface)
-        if live and attempt and _is_in_history(store, live, publish_id, since=first_generation):
-            store.settle(manifest)
-            return "published", live
-        if live and not live.window:
-            raise StorageError(_UNKNOWN_WINDOW.format(uri=store.uri(manifest)))
-        if live and live.window and live.window.end > window.end:
-            return "superseded", live
-        if live and live.publication and live.window == window and live.current == current:
-            # Who flipped it may have been killed, or refused by the disk, before it was durable.
-            store.settle(manifest)
-            return "unchanged", live
-        generation = live.publication.generation + 1 if live and live.publication else 1
+        try:
+            live = read_live(store, tenant, surface)
+            done = attempt and _is_in_history(store, live, publish_id, since=first_generation)
+            change = "published" if done else decide(live)
+        except StoreUnavailableError as error:
+            if not attempt:
+                raise
+            raise _unsettled(error, tenant, surface, first_generation) from None
+        if not isinstance(change, Change):
+            # Nothing is live only before the first flip, when nothing speaks against it.
+            assert live is not None  # noqa: S101
+            if change in {"published", "unchanged"}:
+                # Who flipped it may have been killed, or refused by the disk, before it was
+                # durable.
+                store.settle(layout.manifest(tenant, surface))
+            return change, live
+        _refuse_retiring(live, change)
+        generation = generation_of(live) + 1
         first_generation = first_generation or generation
-        publication = Publication(
-            generation=generation,
-            publish_id=publish_id,
-            parent=live.publication.publish_id if live and live.publication else None,
-            action="publish",
-            tenant=tenant,
-            surface=surface,
-            window=window,
-            current=current,
-            run_id=run_id,
-            published_at=utc_text(clock()),
-        )
-        confirm()
+        # The record is write-once: going on from the same manifest, it is the one written before.
+        if publication is None or publication.generation != generation:
+            publication = Publication(
+                **vars(change),
+                **asdict(why),
+                generation=generation,
+                publish_id=publish_id,
+                parent=live.publication.publish_id if live and live.publication else None,
+                tenant=tenant,
+                surface=surface,
+                published_at=utc_text(clock()),
+            )
         attempt += 1
         try:
             return "published", _flip(store, live, publication)
         except ManifestConflictError:
             if attempt >= _ATTEMPTS:
                 raise
-            # The jitter keeps publishers that met once from meeting again at each attempt.
-            time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.001 * 2**attempt)))  # noqa: S311
+        except PublishOutcomeUnknownError:
+            unknown += 1
+            if unknown >= _UNKNOWN_OUTCOMES:
+                raise
+        except StoreUnavailableError as error:
+            if attempt == 1:
+                raise
+            raise _unsettled(error, tenant, surface, first_generation) from None
+        # The jitter keeps publishers that met once from meeting again at each attempt.
+        time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.001 * 2**attempt)))  # noqa: S311
+
+
+def _unsettled(
+    error: StoreUnavailableError, tenant: str, surface: str, generation: int
+) -> PublishOutcomeUnknownError:
+    """Say of a store that fails after an attempt whose outcome was not seen."""
+    return PublishOutcomeUnknownError(
+        f"{error} Whether generation {generation} or a later one of {tenant}/{surface} is ours is "
+        "unknown; doing it again settles it."
+    )
+
+
+def _refuse_stale(store: Store, live: Live, change: Change, seen: int) -> None:
+    """Refuse a release that was gathered at generation `seen` and may be out of date by now."""
+    wanted = set(change.current.values())
+    for publication in history(store, live):
+        newer = publication.generation > seen and (
+            publication.action == "rollback"
+            or (publication.action == "publish" and publication.window == change.window)
+        )
+        # What retention was deleting when we looked, or since, may have been gone under our eyes.
+        if newer or wanted & set(publication.retiring):
+            raise StaleReleaseError(
+                f"{publication.tenant}/{publication.surface}: generation {publication.generation} "
+                f"({publication.action}, {publication.who}) came in while this release was being "
+                "verified. Nothing was changed; materialize manifest of the day again."
+            )
+        if publication.generation <= seen:  # not `<`: what came before need not be read
+            return
+
+
+def _refuse_retiring(live: Live | None, change: Change) -> None:
+    retiring = live.publication.retiring if live and live.publication else ()
+    for uri in set(retiring) & set(change.current.values()):
+        raise StaleReleaseError(
+            f"retention is deleting {uri}, which is to become live again. Nothing was changed; "
+            "wait until retention is done (if it was killed, run it again), then materialize the "
+            "day again."
+        )
 
 
 def history(store: Store, live: Live) -> Iterator[Publication]:
@@ -215,16 +385,17 @@ def history(store: Store, live: Live) -> Iterator[Publication]:
         publication = _read_publication(store, key)
 
 
-def _is_in_history(store: Store, live: Live, publish_id: str, *, since: int) -> bool:
+def _is_in_history(store: Store, live: Live | None, publish_id: str, *, since: int) -> bool:
     """Tell whether a publication, of generation `since` at the earliest, led to what is live."""
-    recent = takewhile(lambda publication: publication.generation >= since, history(store, live))
+    past = history(store, live) if live else iter(())
+    recent = takewhile(lambda publication: publication.generation >= since, past)
     return any(publication.publish_id == publish_id for publication in recent)
 
 
 def _flip(store: Store, live: Live | None, publication: Publication) -> Live:
     where = (publication.tenant, publication.surface)
     key = layout.publication(*where, publication.generation, publication.publish_id)
-    store.put_new(key, publication.to_bytes())
+    store.put_new(key, to_bytes(publication.to_json()))
     manifest = {
         "v": MANIFEST_FORMAT,
         "tenant": publication.tenant,

@@ -8,9 +8,16 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from recsys_assets.documents import RenderedDocument, stored_version
-from recsys_assets.errors import CorruptBlobError, MissingPartitionError, StorageError
+from recsys_assets.errors import (
+    CorruptBlobError,
+    MissingPartitionError,
+    StorageError,
+    StoreUnavailableError,
+)
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
+
+_HEAD_BYTES = 2**16  # holds whatever stands before the list of a document
 
 
 def utc_text(moment: datetime) -> str:
@@ -132,8 +139,13 @@ def read_staged(
         ) from None
 
 
-def verify_blob(store: Store, key: str, version: str) -> None:
-    """Re-read a blob and check that it hashes to its version.
+def version_of(uri: str) -> str:
+    """Return the version that a blob's URI, or key, names."""
+    return uri.rpartition("/")[2].removesuffix(".json")
+
+
+def verify_blob(store: Store, key: str, version: str) -> bytes:
+    """Re-read a blob and check that it hashes to its version; return its first bytes, up to 64 KiB.
 
     Raises:
         CorruptBlobError: it does not.
@@ -148,7 +160,11 @@ def verify_blob(store: Store, key: str, version: str) -> None:
     with file:
         try:
             found = stored_version(file, size_bytes)
+        except StoreUnavailableError:
+            raise
         except StorageError as error:
             raise CorruptBlobError(store.uri(key), expected=version, found=str(error)) from None
-    if found != version:
-        raise CorruptBlobError(store.uri(key), expected=version, found=found)
+        if found != version:
+            raise CorruptBlobError(store.uri(key), expected=version, found=found)
+        file.seek(0)
+        return file.read(_HEAD_BYTES)

@@ -1,9 +1,14 @@
-"""What the project asks of a place to keep objects in; `local.LocalStore` is one."""
+"""What the project asks of a place to keep objects in.
+
+`local.LocalStore` is one, `objects.ObjectStore` the other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -14,6 +19,15 @@ class Versioned:
 
     data: bytes
     tag: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object in a listing."""
+
+    key: str
+    size_bytes: int
+    modified: datetime  # UTC, by the clock of the store
 
 
 class Store(Protocol):
@@ -31,8 +45,11 @@ class Store(Protocol):
     def open(self, key: str) -> tuple[BinaryIO, int]:
         """Return an object for reading and its size in bytes, or raise FileNotFoundError."""
 
-    def path(self, key: str) -> Path | None:
-        """Return where Polars finds the object, or None when it is absent."""
+    def location(self, key: str) -> str:
+        """Return what Polars scans for the object, with `glob=False`; it may be absent."""
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects below a prefix, which ends where a path segment does, in any order."""
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already; return whether it was written.
@@ -60,6 +77,9 @@ class Store(Protocol):
         Raises:
             PublishOutcomeUnknownError: it could not be; what is visible may not survive a restart.
         """
+
+    def left_behind(self, *, before: datetime) -> Iterator[Stored]:
+        """Yield what killed processes left of unfinished writes; `delete` removes it."""
 
     def scratch(self) -> AbstractContextManager[Path]:
         """Give a private directory for files to hand over; removed afterwards."""

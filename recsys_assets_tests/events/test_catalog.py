@@ -14,8 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.errors import CatalogError
+from recsys_assets.errors import CatalogError, StoreUnavailableError
+from recsys_assets.events import catalog
 from recsys_assets.events.catalog import read_catalog
+from recsys_assets.storage.local import LocalStore
+from recsys_assets.storage.store import Versioned
 
 Row = tuple[str, list[str], str, str]
 
@@ -28,7 +31,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 
 def rows(folder: Path, name: str, content: str | bytes) -> list[Row]:
     """Return item_id, tags, namespace and title of each row."""
-    frame = read_catalog(write(folder, name, content)).frame
+    frame = read_catalog(str(write(folder, name, content))).frame
     return [(row[0], row[1], row[2], row[3]) for row in frame.rows()]
 
 
@@ -36,7 +39,7 @@ def refusal(folder: Path, name: str, content: str | bytes) -> str:
     """Return what the error says after the name of the file, which every error must have."""
     path = write(folder, name, content)
     with pytest.raises(CatalogError) as raised:
-        read_catalog(path)
+        read_catalog(str(path))
     return str(raised.value).removeprefix(f"catalog {path}")
 
 
@@ -63,7 +66,7 @@ def module_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_are_in_file_order_and_nothing_is_normalised(
     tmp_path: Path, name: str, content: str
 ) -> None:
-    snapshot = read_catalog(write(tmp_path, name, content))
+    snapshot = read_catalog(str(write(tmp_path, name, content)))
 
     assert snapshot.frame.schema == {
         "item_id": pl.String,
@@ -76,7 +79,6 @@ def test_rows_are_in_file_order_and_nothing_is_normalised(
         ("a", [""], "", ""),
         ("b", ["z"], "cart", ""),
     ]
-    assert snapshot.path == tmp_path / name
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_rows_are_in_file_order_and_nothing_is_normalised(
 def test_the_fingerprint_is_the_hash_of_the_bytes(
     tmp_path: Path, name: str, content: bytes
 ) -> None:
-    snapshot = read_catalog(write(tmp_path, name, content))
+    snapshot = read_catalog(str(write(tmp_path, name, content)))
 
     assert snapshot.fingerprint == hashlib.sha256(content).hexdigest()
 
@@ -106,13 +108,13 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path, name: str, content: str) -
 
 @pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])
 def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
-    with pytest.raises(CatalogError, match="No such file") as raised:
-        read_catalog(tmp_path / name)
+    with pytest.raises(CatalogError, match="cannot be read: it is not there") as raised:
+        read_catalog(str(tmp_path / name))
     assert str(tmp_path / name) in str(raised.value)
 
     (tmp_path / name).mkdir()
     with pytest.raises(CatalogError, match="Is a directory"):
-        read_catalog(tmp_path / name)
+        read_catalog(str(tmp_path / name))
 
 
 @pytest.mark.parametrize("name", ["c.csv", "c.jsonl"])
@@ -124,6 +126,46 @@ def test_text_that_is_not_utf_8_is_refused_with_its_line(
     tmp_path: Path, name: str, content: bytes, line: int
 ) -> None:
     assert refusal(tmp_path, name, content).startswith(f", line {line}: is not UTF-8")
+
+
+def test_a_catalog_named_alone_is_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "c.csv", "item_id,tags\na,x\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert read_catalog("c.csv").frame["item_id"].to_list() == ["a"]
+
+
+def test_a_catalog_in_an_object_store_is_read_from_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "C.CSV", "item_id,tags\na,x\n")
+    stores = {"s3://bucket/some/folder": LocalStore(tmp_path)}
+    monkeypatch.setattr(catalog, "open_store", stores.__getitem__)
+
+    snapshot = read_catalog("s3://bucket/some/folder/C.CSV")
+
+    assert snapshot.frame["item_id"].to_list() == ["a"]
+    with pytest.raises(
+        CatalogError, match=r"catalog s3://bucket/some/folder/d\.csv cannot be read"
+    ):
+        read_catalog("s3://bucket/some/folder/d.csv")
+
+
+def test_a_store_that_does_not_answer_is_no_mistake_of_the_catalog(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Editing the catalog would not help."""
+
+    class Silent(LocalStore):
+        def read(self, key: str) -> Versioned | None:
+            raise StoreUnavailableError(f"cannot read {key}: no answer came in time.")
+
+    monkeypatch.setattr(catalog, "open_store", Silent)
+
+    with pytest.raises(StoreUnavailableError, match=r"cannot read c\.jsonl"):
+        read_catalog("s3://bucket/c.jsonl")
 
 
 # CSV
@@ -362,7 +404,7 @@ def test_nesting_of_any_depth_is_read_or_refused_and_does_not_crash(tmp_path: Pa
     for depth in [10, *range(800, 1000), 100_000]:
         path = write(tmp_path, "c.jsonl", f'{{"item_id":"a","x":{"[" * depth}{"]" * depth}}}')
         try:
-            depths[depth] = read_catalog(path).frame.height
+            depths[depth] = read_catalog(str(path)).frame.height
         except CatalogError:
             depths[depth] = 0
 

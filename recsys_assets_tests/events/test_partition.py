@@ -27,10 +27,13 @@ from recsys_assets.errors import RawEventsError
 from recsys_assets.events import partition, sources
 from recsys_assets.events.partition import (
     FOOTER_KEY,
+    Provenance,
+    RawFileSeen,
     StagedPartition,
-    read_fingerprint,
+    read_provenance,
     stage_partition,
 )
+from recsys_assets.storage.local import LocalStore
 
 DAY = date(2026, 1, 2)
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -112,6 +115,10 @@ def rejected(staged: StagedPartition) -> list[dict[str, Any]]:
 def footer(staged: StagedPartition) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(pq.read_metadata(staged.path).metadata[FOOTER_KEY])
     return value
+
+
+def provenance(staged: StagedPartition) -> Provenance:
+    return read_provenance(LocalStore(staged.path.parent), staged.path.name)
 
 
 def mixed_lines(count: int) -> list[str]:
@@ -210,7 +217,8 @@ def test_a_day_without_events_is_an_empty_partition(
     assert (staged.rejected_path is None) == (refused == 0)
     assert staged.count_distinct() == {"session_id": 0, "item_id": 0, "user_id": 0}
     assert len(staged.files) == (0 if content is None else 1)
-    assert read_fingerprint(staged.path) == staged.fingerprint
+    assert len(provenance(staged).files) == len(staged.files)
+    assert provenance(staged).fingerprint == staged.fingerprint
 
 
 def test_nothing_but_the_results_is_left_in_the_scratch_directory(folder: Folder) -> None:
@@ -646,7 +654,17 @@ def test_the_footer_names_the_sources_with_size_and_hash(
             },
         ],
     }
-    assert read_fingerprint(staged.path) == staged.fingerprint
+    assert provenance(staged) == Provenance(
+        staged.fingerprint,
+        [
+            RawFileSeen(
+                "exposure.2026-01-02-a.jsonl", len(plain), hashlib.sha256(plain).hexdigest()
+            ),
+            RawFileSeen(
+                "exposure.2026-01-02-b.jsonl.gz", len(packed), hashlib.sha256(packed).hexdigest()
+            ),
+        ],
+    )
     assert len(staged.fingerprint) == 64
 
 

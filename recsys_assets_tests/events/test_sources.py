@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import gzip
 import hashlib
+import io
 import os
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pytest
@@ -17,9 +21,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import RawEventsError
+from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
 from recsys_assets.events import sources
-from recsys_assets.events.sources import Chunk, OversizedLine, RawFile, raw_files, read_chunks
+from recsys_assets.events.sources import (
+    Chunk,
+    OversizedLine,
+    RawFile,
+    raw_files,
+    read_chunks,
+)
+from recsys_assets.events.sources import _matching_objects as matching_objects
+from recsys_assets.storage.local import LocalStore
+from recsys_assets.storage.store import Stored
 
 DAY = date(2026, 1, 2)
 
@@ -53,7 +66,7 @@ def names_of(surface: Surface) -> list[str]:
 def file_of(folder: Path, name: str, data: bytes) -> RawFile:
     path = folder / name
     path.write_bytes(data)
-    return RawFile(name, path)
+    return RawFile(name, LocalStore(folder))
 
 
 def zstd(data: bytes) -> bytes:
@@ -118,7 +131,7 @@ def test_a_file_name_that_is_not_utf_8_has_its_place_in_the_order(tmp_path: Path
 
     files = raw_files(surface_of(tmp_path, pattern="acme/home/exposure.{day}*"), DAY)
 
-    assert [os.fsencode(file.path.name) for file in files] == [*names, stray]
+    assert [os.fsencode(Path(file.name).name) for file in files] == [*names, stray]
     assert [chunk.data for chunk in read_chunks(files[2])] == [b"{}\n"]
 
 
@@ -177,7 +190,7 @@ def test_glob_characters_in_the_directory_are_only_characters(tmp_path: Path) ->
 
     (file,) = raw_files(surface_of(tmp_path / "raw[1]*", pattern="exposure.{day}.jsonl"), DAY)
 
-    assert file.path == tmp_path / "raw[1]*" / "exposure.2026-01-02.jsonl"
+    assert file.location == str(tmp_path / "raw[1]*" / "exposure.2026-01-02.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -264,6 +277,119 @@ def test_a_source_that_is_no_directory_is_an_error_and_no_empty_day(tmp_path: Pa
         assert str(raised.value) == (
             f"source.path {tmp_path / name} is not a directory: is it mounted? nothing was read"
         )
+
+
+# The same of an object store, whose listing is matched here and not by the filesystem
+
+_NAMES = st.sampled_from(
+    [
+        "a", "b", "ab", "A", ".a", "..a", "_a", "a.jsonl", ".a.jsonl", "[ab]", "a*", "*", "**", "?",
+        "2026-01-02", "dt=2026-01-02", "dt=2026-01-03", "2026-01-02.jsonl", "a b", "ü", "[", "]",
+    ]
+)  # fmt: skip
+_PATTERNS = st.one_of(
+    st.sampled_from(
+        [
+            "*", "**", "?", "a", ".a", "a*", "*a", ".*", "[.]*", "[!.]*", "[ab]", "[!a]", "[a-b]*",
+            "[", "[a", "a]", "[]]", "*.jsonl", ".*.jsonl", "dt=2026-01-02", "2026-01-02*", "**a",
+        ]
+    ),
+    _NAMES.map(glob.escape),
+)  # fmt: skip
+
+
+@given(
+    st.lists(st.lists(_NAMES, min_size=1, max_size=4).map("/".join), max_size=12),
+    st.lists(_PATTERNS, min_size=1, max_size=4).map("/".join),
+)
+@example([".a/b", "_a/b", "a/.b", "a/b"], "*/*")
+@example([".a/b", "a/b"], "[.]*/b")
+@example(["a/b", "a/b/c", "b", "a/a/b"], "**/b")
+@example(["[ab]/2026-01-02", "a/2026-01-02"], f"{glob.escape('[ab]')}/2026-01-02")
+@example(["dt=2026-01-02/a", "dt=2026-01-02/.a", "dt=2026-01-02/a/b"], "dt=2026-01-02/*")
+@example(["a", "ab", "a.jsonl"], "a")
+@settings(max_examples=300)
+def test_a_pattern_selects_of_a_listing_what_the_filesystem_gives_for_it(
+    names: list[str], pattern: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        for name in names:
+            # A file where another name needs a directory, or the reverse, cannot be on a disk.
+            with contextlib.suppress(OSError):
+                make(base, name)
+        matches = glob.glob(pattern, root_dir=base)  # noqa: PTH207 (what it gives is the point)
+        on_disk = [name for name in matches if (base / name).is_file()]
+
+        assert sorted(matching_objects(LocalStore(base), pattern)) == sorted(on_disk)
+
+
+def objects_of(
+    base: Path, monkeypatch: pytest.MonkeyPatch, *, pattern: str | None = None, tenant: str = "acme"
+) -> list[str]:
+    """Return the names of the day's raw objects in a bucket that holds the files of a directory."""
+    stores = {"s3://bucket/raw": LocalStore(base)}
+    monkeypatch.setattr(sources, "open_store", stores.__getitem__)
+    surface = surface_of(Path("unused"), pattern=pattern, tenant=tenant)
+    source = surface.source.model_copy(update={"path": "s3://bucket/raw"})
+    files = raw_files(surface.model_copy(update={"source": source}), DAY)
+    assert all(file.store is stores["s3://bucket/raw"] for file in files)
+    return [file.name for file in files]
+
+
+@pytest.mark.parametrize("tenant", ["acme", "[ab]", "a*", "**", "...", ".acme", "{day}"])
+def test_objects_are_found_whatever_the_tenant_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tenant: str
+) -> None:
+    make(
+        tmp_path,
+        *(
+            f"{owner}/home/exposure.2026-01-02.jsonl"
+            for owner in {tenant, "a", "ab", "2026-01-02", ".other"}
+        ),
+    )
+
+    assert objects_of(tmp_path, monkeypatch, tenant=tenant) == [
+        f"{tenant}/home/exposure.2026-01-02.jsonl"
+    ]
+
+
+def test_unfinished_and_hidden_objects_are_left_out_and_the_others_are_in_byte_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = ["10", "9", "Z", "a.jsonl.gz", "\uff61", "\U0001f600"]
+    left_out = [".a", "_SUCCESS", "a.tmp", "a.part", "a._COPYING_", "a~", "deeper/a"]
+    make(tmp_path, *(f"dt=2026-01-02/{name}" for name in finished + left_out))
+    make(tmp_path, "dt=2026-01-03/a", "dt=2026-01-02.jsonl", "other/dt=2026-01-02/a")
+
+    found = objects_of(tmp_path, monkeypatch, pattern="dt={day}/*")
+
+    assert found == [f"dt=2026-01-02/{name}" for name in finished]
+
+
+def test_only_the_folder_that_the_pattern_spells_out_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bucket may hold years of other days; listing them all would cost a request a thousand."""
+    listed: list[str] = []
+
+    def list_nothing(_: LocalStore, prefix: str) -> Iterator[Stored]:
+        listed.append(prefix)
+        return iter(())
+
+    monkeypatch.setattr(LocalStore, "list", list_nothing)
+
+    for pattern in ["dt={day}/hour=*/*", "{tenant}/{surface}/{day}*", "{day}", "*/{day}/a"]:
+        objects_of(tmp_path, monkeypatch, pattern=pattern)
+
+    assert listed == ["dt=2026-01-02", "acme/home", "", ""]
+
+
+def test_a_bucket_without_objects_of_the_day_is_an_empty_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are no directories in it, so that nothing is missing cannot be told from a mistake."""
+    assert objects_of(tmp_path / "absent", monkeypatch) == []
 
 
 # Their bytes
@@ -433,7 +559,7 @@ def test_a_line_without_end_does_not_fill_the_memory(
         file.truncate(5_000_000)
     tracemalloc.start()
     try:
-        lines, oversized = lines_of(list(read_chunks(RawFile("a.jsonl", path))))
+        lines, oversized = lines_of(list(read_chunks(RawFile("a.jsonl", LocalStore(tmp_path)))))
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -485,7 +611,7 @@ def test_a_damaged_stream_is_an_error_that_names_the_file(
     with pytest.raises(RawEventsError) as raised:
         list(read_chunks(file))
 
-    assert str(file.path) in str(raised.value)
+    assert file.location in str(raised.value)
     assert (file.size_bytes, file.sha256) == (0, "")
 
 
@@ -496,7 +622,64 @@ def test_a_file_that_is_gone_or_cannot_be_opened_is_an_error_that_names_it(
     (tmp_path / f"folder{suffix}").mkdir()
     for name in (f"gone{suffix}", f"folder{suffix}"):
         with pytest.raises(RawEventsError) as raised:
-            list(read_chunks(RawFile(name, tmp_path / name)))
+            list(read_chunks(RawFile(name, LocalStore(tmp_path))))
 
         assert str(tmp_path / name) in str(raised.value)
         assert isinstance(raised.value.__cause__, OSError)
+
+
+class Silent(LocalStore):
+    """A store that fails when it is asked for an object, or while one is read."""
+
+    def __init__(self, root: Path, error: Exception, *, after: int = 0) -> None:
+        super().__init__(root)
+        self._error = error
+        self._after = after
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        if not self._after:
+            raise self._error
+        file, size_bytes = super().open(key)
+        with file:
+            return _Breaking(file.read(self._after), self._error), size_bytes
+
+
+class _Breaking(io.BytesIO):
+    def __init__(self, data: bytes, error: Exception) -> None:
+        super().__init__(data)
+        self._error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise self._error
+        return data
+
+
+@pytest.mark.parametrize("suffix", _WRAPS)
+@pytest.mark.parametrize("after", [0, 10], ids=["at once", "in the middle"])
+def test_a_store_that_does_not_answer_is_no_damage_of_the_file(
+    tmp_path: Path, suffix: str, after: int
+) -> None:
+    """Landing the file again would not help."""
+    name = file_of(tmp_path, f"a.jsonl{suffix}", _WRAPS[suffix](b"one\n" * 1000)).name
+    silent = RawFile(name, Silent(tmp_path, StoreUnavailableError("no answer"), after=after))
+
+    with pytest.raises(StoreUnavailableError, match="no answer"):
+        list(read_chunks(silent))
+
+    assert (silent.size_bytes, silent.sha256) == (0, "")
+
+
+@pytest.mark.parametrize("suffix", _WRAPS)
+def test_an_object_that_is_replaced_while_it_is_read_is_an_error_that_names_it(
+    tmp_path: Path, suffix: str
+) -> None:
+    name = file_of(tmp_path, f"a.jsonl{suffix}", _WRAPS[suffix](b"one\n" * 1000)).name
+    file = RawFile(name, Silent(tmp_path, StorageError("replaced while it was read"), after=10))
+
+    with pytest.raises(RawEventsError, match="replaced while it was read") as raised:
+        list(read_chunks(file))
+
+    assert file.location in str(raised.value)
+    assert (file.size_bytes, file.sha256) == (0, "")

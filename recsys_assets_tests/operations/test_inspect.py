@@ -21,7 +21,7 @@ from recsys_assets.operations.inspect import (
 )
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import publish
+from recsys_assets.storage.publications import Change, Live, Why, flip, publish
 from recsys_assets_tests.project import Project, day
 
 FLIPPED = datetime(2026, 1, 2, 3, tzinfo=UTC)
@@ -69,9 +69,21 @@ def put_live(store: LocalStore, documents: Mapping[str, Any]) -> None:
         surface="home",
         window=Window.ending_with(day(0), days=1),
         current=current,
-        run_id="run",
+        why=Why("run", "somebody", "a test"),
         clock=lambda: FLIPPED,
     )
+
+
+def pin(store: LocalStore) -> None:
+    """Hold publishes back, as `recsys-assets pin` does."""
+
+    def decide(live: Live | None) -> Change:
+        assert live
+        assert live.window
+        return Change("pin", live.window, live.current, pinned=True)
+
+    why = Why("run", "somebody", "a test")
+    flip(store, tenant="demo", surface="home", decide=decide, why=why)
 
 
 def put_manifest(store: LocalStore, manifest: object) -> None:
@@ -93,6 +105,7 @@ class TestStatus:
             "live": False,
             "window": None,
             "generation": None,
+            "pinned": False,
             "updated_at": None,
             "age_seconds": None,
             "days_behind": None,
@@ -115,6 +128,7 @@ class TestStatus:
             "live": True,
             "window": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
             "generation": 1,
+            "pinned": False,
             "updated_at": "2026-01-02T03:00:00.000000Z",
             "age_seconds": 5 * 3600,
             "days_behind": 0,
@@ -127,6 +141,14 @@ class TestStatus:
             },
             "error": None,
         }
+
+    def test_it_says_that_publishes_are_held_back(self, project: Project, surface: Surface) -> None:
+        put_live(project.store, {"popularity": POPULARITY})
+        pin(project.store)
+
+        status = surface_status(project.store, surface, now=FLIPPED).to_json()
+
+        assert (status["generation"], status["pinned"]) == (2, True)
 
     @pytest.mark.parametrize(
         ("now", "behind"),
@@ -180,6 +202,7 @@ class TestStatus:
             "live": True,
             "window": None,
             "generation": None,
+            "pinned": False,
             "updated_at": updated_at,
             "age_seconds": 60,
             "days_behind": None,
@@ -216,6 +239,7 @@ class TestStatus:
             "live": None,
             "window": None,
             "generation": None,
+            "pinned": False,
             "updated_at": None,
             "age_seconds": None,
             "days_behind": None,

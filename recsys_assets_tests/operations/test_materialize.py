@@ -340,9 +340,10 @@ class TestBrokenSteps:
         ]  # fmt: skip
         assert "popularity" in report.metadata[day(0)]
 
-    def test_the_innermost_cause_is_what_is_told(
+    def test_what_ended_the_step_is_told_without_dagsters_wrapping_and_without_its_cause(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """Our errors quote what of their cause may be told."""
         config = project.configure(SMALL)
         land(project, 0)
 
@@ -358,12 +359,7 @@ class TestBrokenSteps:
         report = project.materialize(config, days(0))
 
         assert report.failures == [
-            Failure(
-                day(0),
-                "canonical_events",
-                None,
-                "PermissionError: [Errno 13] Permission denied: '/srv/var'",
-            )
+            Failure(day(0), "canonical_events", None, "RuntimeError: could not write")
         ]
 
     def test_an_interruption_ends_everything_at_once(

@@ -7,7 +7,8 @@ them by name.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,15 +18,20 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
+import obstore
 import polars as pl
 import pytest
+from obstore.store import AzureStore, S3Store
 
 from recsys_assets.documents import DocumentHead, RenderedDocument, Window, list_text, render
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import Live, history, read_live
+from recsys_assets.storage.objects import ObjectStore
+from recsys_assets.storage.publications import Live, Why, history, read_live
 from recsys_assets.storage.registry import StagedRef, accept
-from recsys_assets.storage.store import Store, Versioned
+from recsys_assets.storage.store import Store, Stored, Versioned
+from recsys_assets_tests.storage import servers
+from recsys_assets_tests.storage.servers import Server
 
 TENANT = "demo"
 SURFACE = "home"
@@ -43,10 +49,13 @@ class Backend:
     contents: Callable[[], dict[str, object]]
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "s3", "azure"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    roots = {"local": lambda: local_backend(tmp_path / "root")}
-    return roots[request.param]()
+    if request.param == "local":
+        return local_backend(tmp_path / "root")
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    use(server, request.getfixturevalue("monkeypatch"))
+    return object_backend(server.url(new_prefix()))
 
 
 @pytest.fixture
@@ -56,6 +65,56 @@ def store(backend: Backend) -> Store:
 
 def local_backend(root: Path) -> Backend:
     return Backend(partial(LocalStore, root), partial(files_below, root))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run SeaweedFS for all tests that ask for it."""
+    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run azurite for all tests that ask for it."""
+    program = servers.azurite_program()
+    if program is None:
+        pytest.skip("azurite is not installed (`make test` does, where npm is)")
+    with servers.azurite(program, tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+def use(server: Server, monkeypatch: pytest.MonkeyPatch, endpoint: str | None = None) -> None:
+    """Point this process, and those it starts, to a server or to a proxy before it."""
+    for name in servers.foreign_variables():
+        monkeypatch.delenv(name)
+    for name, value in server.environment(endpoint).items():
+        monkeypatch.setenv(name, value)
+
+
+def new_prefix() -> str:
+    """Make up a prefix that nobody uses, of what URLs like to change."""
+    return f"with space/ü%20+&=/{uuid.uuid4().hex}"
+
+
+def object_backend(url: str) -> Backend:
+    return Backend(partial(ObjectStore, url), partial(objects_below, url))
+
+
+def objects_below(url: str) -> dict[str, object]:
+    """Return every object but the probe: bytes, tag and time, so a rewrite shows too."""
+    scheme, _, path = url.partition("://")
+    bucket, _, prefix = path.partition("/")
+    store = {"s3": S3Store, "az": AzureStore}[scheme](bucket, prefix=prefix)
+    return {
+        found["path"]: (
+            bytes(obstore.get(store, found["path"]).bytes()),
+            found["e_tag"],
+            found["last_modified"],
+        )
+        for found in obstore.list(store).collect()
+        if not found["path"].endswith("/.conditional-writes")
+    }
 
 
 def files_below(root: Path) -> dict[str, object]:
@@ -91,8 +150,14 @@ class Passing:
     def open(self, key: str) -> tuple[BinaryIO, int]:
         return self.inner.open(key)
 
-    def path(self, key: str) -> Path | None:
-        return self.inner.path(key)
+    def location(self, key: str) -> str:
+        return self.inner.location(key)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        return self.inner.list(prefix)
+
+    def left_behind(self, *, before: datetime) -> Iterator[Stored]:
+        return self.inner.left_behind(before=before)
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         self.writes.append(("put_new", key))
@@ -171,7 +236,7 @@ class PublishArguments(TypedDict):
     surface: str
     window: Window
     current: dict[str, str]
-    run_id: str
+    why: Why
 
 
 def version_of(number: int) -> str:
@@ -186,7 +251,11 @@ def publish_arguments(store: Store, *, day: date = DAY, version: int = 1) -> Pub
     }
     window = Window.ending_with(day, days=1)
     return PublishArguments(
-        tenant=TENANT, surface=SURFACE, window=window, current=current, run_id=f"run-{version}"
+        tenant=TENANT,
+        surface=SURFACE,
+        window=window,
+        current=current,
+        why=Why(f"run-{version}", "somebody", "a test"),
     )
 
 

@@ -9,20 +9,28 @@ import io
 import itertools
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from recsys_assets.errors import ManifestConflictError, PublishOutcomeUnknownError
+from recsys_assets.errors import ManifestConflictError, PublishOutcomeUnknownError, StorageError
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import publish
-from recsys_assets_tests.storage.conftest import files_below, publish_arguments
+from recsys_assets_tests.storage.conftest import (
+    files_below,
+    lineage,
+    live_now,
+    publish_arguments,
+)
 
 KEY = "registry/current/demo/home/manifest.json"
 DIRECTORY = "registry/current/demo/home"
@@ -32,6 +40,13 @@ _CALLS = [(os, "open"), (os, "fsync"), (os, "link"), (os, "replace"), (os, "mkdi
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
+
+
+@pytest.fixture(autouse=True)
+def _the_zone_of_the_machine() -> Iterator[None]:
+    """Forget the zone that a test set, once its environment is restored."""
+    yield
+    time.tzset()
 
 
 @pytest.fixture
@@ -263,6 +278,205 @@ def test_a_relative_root_is_below_the_working_directory(
     assert LocalStore("root").uri(KEY) == f"file://{root}/{KEY}"
 
 
+def test_the_tag_of_an_object_is_that_of_its_bytes_alone(root: Path) -> None:
+    """So a manifest that was copied back by hand is the one that was read before."""
+    store = LocalStore(root)
+    tags = []
+    for key, data in [("a", b"one"), ("b", b"one"), ("b", b"two"), ("b", b"one")]:
+        store.replace(key, data)
+        found = store.read(key)
+        assert found is not None
+        tags.append(found.tag)
+
+    assert tags[0] == tags[1] == tags[3] != tags[2]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_refused_swap_says_what_was_found(root: Path, *, there: bool) -> None:
+    store = LocalStore(root)
+    if there:
+        store.put_new(KEY, b"one")
+    found = store.read(KEY)
+
+    with pytest.raises(ManifestConflictError) as conflict:
+        store.compare_and_swap(KEY, b"two", expected="0" * 64)
+
+    assert conflict.value.found == (found.tag if found else None)
+    assert f"found {found.tag if found else 'nothing'}." in str(conflict.value)
+
+
+@pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a/../b", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "method",
+    ["uri", "read", "open", "location", "list", "put", "replace", "delete", "swap", "settle"],
+)
+def test_a_key_that_leaves_the_root_is_refused(root: Path, key: str, method: str) -> None:
+    (root / "a").mkdir(parents=True)
+    (root.parent / "outside").write_bytes(b"theirs")
+    store = LocalStore(root)
+    calls: dict[str, Callable[[], object]] = {
+        "uri": lambda: store.uri(key),
+        "read": lambda: store.read(key),
+        "open": lambda: store.open(key),
+        "location": lambda: store.location(key),
+        "list": lambda: list(store.list(key)),
+        "put": lambda: store.put_new(key, b"one"),
+        "replace": lambda: store.replace(key, b"one"),
+        "delete": lambda: store.delete(key),
+        "swap": lambda: store.compare_and_swap(key, b"one", expected=None),
+        "settle": lambda: store.settle(key),
+    }
+
+    with pytest.raises(StorageError, match="leaves"):
+        calls[method]()
+
+    assert files_below(root) == {}
+    assert (root.parent / "outside").read_bytes() == b"theirs"
+
+
+def test_polars_scans_a_location_whose_name_looks_like_a_pattern(root: Path) -> None:
+    store, key = LocalStore(root), "canonical/a[b]*/{c}/2026-01-05.parquet"
+    with store.scratch() as scratch:
+        pl.DataFrame({"item_id": ["a"]}).write_parquet(scratch / "content")
+        store.put_new(key, scratch / "content")
+    store.put_new("canonical/ab/{c}/2026-01-05.parquet", b"no parquet")
+
+    location = store.location(key)
+
+    assert location == f"{root}/{key}"
+    assert pl.scan_parquet(location, glob=False).collect().to_dicts() == [{"item_id": "a"}]
+
+
+def test_a_location_is_given_whether_or_not_the_object_is_there(root: Path) -> None:
+    """And looking for it makes nothing: a reader may have no right to write."""
+    assert LocalStore(root).location(KEY) == f"{root}/{KEY}"
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+@pytest.mark.parametrize("kind", ["bytes", "file"])
+def test_the_umask_decides_who_reads_an_object(
+    root: Path, umask: int, mode: int, kind: str
+) -> None:
+    """The online service is another user, so a private temporary file must not become it."""
+    store, before = LocalStore(root), os.umask(umask)
+    try:
+        with store.scratch() as scratch:
+            (scratch / "content").write_bytes(b"one")
+            store.put_new(KEY, b"one" if kind == "bytes" else scratch / "content")
+        store.replace("replaced", b"one")
+        store.compare_and_swap("swapped", b"one", expected=None)
+    finally:
+        os.umask(before)
+
+    modes = {key: (root / key).stat().st_mode & 0o777 for key in (KEY, "replaced", "swapped")}
+    assert set(modes.values()) == {mode}, modes
+
+
+def listed(root: Path, prefix: str) -> set[str]:
+    return {stored.key for stored in LocalStore(root).list(prefix)}
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "root/registry", "root"], ids=str)
+def test_a_listing_does_not_follow_a_link_to_a_directory(root: Path, target: str) -> None:
+    """What lies behind it is not the store's to delete, and a loop has no end."""
+    LocalStore(root).put_new(KEY, b"one")
+    (root.parent / "elsewhere").mkdir()
+    (root.parent / "elsewhere" / "theirs").write_bytes(b"theirs")
+    (root / DIRECTORY / "link").symlink_to(root.parent / target, target_is_directory=True)
+
+    assert listed(root, "registry") == {KEY}
+
+
+def test_a_listing_leaves_out_locks_and_what_lies_in_scratch(root: Path) -> None:
+    store = LocalStore(root)
+    store.compare_and_swap(KEY, b"one", expected=None)
+    with store.scratch() as scratch:
+        (scratch / "content").write_bytes(b"half")
+        assert is_locked(root) is False, "there is no lock to leave out"
+
+        for prefix in ("registry", "registry/current", DIRECTORY, DIRECTORY + "/"):
+            assert listed(root, prefix) == {KEY}
+
+
+@pytest.mark.parametrize("name", ["a.locked", "lock", "a.lock.json", ".json"])
+def test_only_a_lock_is_taken_for_one(root: Path, name: str) -> None:
+    LocalStore(root).put_new(f"objectstore/{name}", b"one")
+
+    assert listed(root, "objectstore") == {f"objectstore/{name}"}
+
+
+def test_an_object_that_vanishes_while_it_is_listed_is_left_out(root: Path) -> None:
+    """Retention may run while somebody lists; the rest is listed all the same."""
+    store = LocalStore(root)
+    for number in range(3):
+        store.put_new(f"objectstore/{number}", b"one")
+    listing = store.list("objectstore")
+
+    first = next(listing).key
+    gone, kept = sorted({f"objectstore/{number}" for number in range(3)} - {first})
+    (root / gone).unlink()
+
+    assert [stored.key for stored in listing] == [kept]
+
+
+def test_a_directory_that_vanishes_while_it_is_listed_is_left_out(root: Path) -> None:
+    store = LocalStore(root)
+    store.put_new("objectstore/first", b"one")
+    store.put_new("objectstore/deeper/second", b"one")
+    listing = store.list("objectstore")
+
+    assert next(listing).key == "objectstore/first"
+    shutil.rmtree(root / "objectstore" / "deeper")
+
+    assert list(listing) == []
+
+
+def test_a_listing_before_the_first_write_is_empty_and_makes_no_directory(root: Path) -> None:
+    assert listed(root, "registry") == set()
+    assert list(LocalStore(root).left_behind(before=datetime.now(UTC))) == []
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_what_killed_writers_left_is_named_by_its_age_and_can_be_deleted(
+    root: Path, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    """The clock on the wall does not decide: ages are in UTC wherever the machine is."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    store = LocalStore(root)
+    store.put_new(KEY, b"one")
+    with store.scratch() as scratch:
+        parent = scratch.parent
+    now = datetime(2026, 1, 6, 12, tzinfo=UTC)
+    ages = {"file": 60, "young": 1, "directory/content": 60, "directory/deep/er": 61, "just": 59}
+    for name, age_s in ages.items():
+        (parent / name).parent.mkdir(parents=True, exist_ok=True)
+        (parent / name).write_bytes(b"half")
+        os.utime(parent / name, (now.timestamp() - age_s,) * 2)
+
+    found = list(store.left_behind(before=now - timedelta(seconds=59)))
+
+    assert {stored.key: (stored.size_bytes, stored.modified) for stored in found} == {
+        f".scratch/{name}": (4, now - timedelta(seconds=ages[name]))
+        for name in ("file", "directory/content", "directory/deep/er")
+    }
+    for stored in found:
+        store.delete(stored.key)
+    assert set(files_below(root)) == {KEY, ".scratch/young", ".scratch/just"}
+
+
+def test_what_lies_outside_scratch_is_never_left_behind(root: Path) -> None:
+    """However old it is: a blob is kept by what names it."""
+    store = LocalStore(root)
+    store.compare_and_swap(KEY, b"one", expected=None)
+    for path in root.rglob("*"):
+        os.utime(path, (0, 0))
+
+    assert list(store.left_behind(before=datetime.now(UTC))) == []
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("prepared", [True, False], ids=["in use", "new directories"])
 def test_a_fault_at_any_call_of_a_flip_leaves_the_old_manifest_or_says_unknown(
@@ -323,16 +537,42 @@ def test_a_fault_at_any_call_of_a_write_leaves_all_of_it_or_nothing_and_can_be_r
     assert steps > 5, "no call was made to fail"
 
 
+# The record's file and directory, the manifest's file, then its directory.
+_SYNC_AFTER_THE_FLIP = 3
+
+
+def test_a_sync_that_fails_once_after_the_flip_is_made_up_for_and_nothing_is_flipped_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, str]]
+) -> None:
+    store = LocalStore(root)
+    publish(store, **publish_arguments(store, version=1))
+    calls.clear()
+
+    with failing(monkeypatch, errno.EIO, at=_SYNC_AFTER_THE_FLIP, calls=[(os, "fsync")]) as failed:
+        outcome, live = publish(store, **publish_arguments(store, version=2))
+
+    assert (failed, outcome) == (["fsync"], "published")
+    assert [path for call, path in calls if call == "replace"] == ["temporary", f"root/{KEY}"]
+    assert calls[-2:] == [("fsync", f"root/{KEY}"), ("fsync", f"root/{DIRECTORY}")]
+    assert live == live_now(store)
+    assert [generation for generation, _, _ in lineage(store)] == [2, 1]
+
+
 def test_publishing_again_after_an_unknown_outcome_syncs_the_manifest_and_its_directory(
     root: Path, monkeypatch: pytest.MonkeyPatch, calls: list[tuple[str, str]]
 ) -> None:
     store = LocalStore(root)
     publish(store, **publish_arguments(store, version=1))
     arguments = publish_arguments(store, version=2)
-    # The record's file and directory, the manifest's file, then its directory.
     with (
-        failing(monkeypatch, errno.EIO, at=3, calls=[(os, "fsync")]),
-        pytest.raises(PublishOutcomeUnknownError),
+        failing(
+            monkeypatch,
+            errno.EIO,
+            at=_SYNC_AFTER_THE_FLIP,
+            calls=[(os, "fsync")],
+            from_then_on=True,
+        ),
+        pytest.raises(PublishOutcomeUnknownError, match="power cut"),
     ):
         publish(store, **arguments)
     calls.clear()
@@ -582,8 +822,12 @@ def failing(
     *,
     at: int,
     calls: list[tuple[Any, str]] | None = None,
+    from_then_on: bool = False,
 ) -> Iterator[list[str]]:
-    """Let the n-th system call fail; gives the name of the one that did."""
+    """Let the n-th system call fail; gives the name of the one that did.
+
+    `from_then_on` lets all that follow fail too.
+    """
     count = 0
     failed: list[str] = []
 
@@ -591,7 +835,7 @@ def failing(
         def call(*arguments: Any, **options: Any) -> Any:
             nonlocal count
             count += 1
-            if count == at + 1:
+            if count == at + 1 or (from_then_on and count > at):
                 failed.append(name)
                 raise OSError(code, os.strerror(code))
             return real(*arguments, **options)

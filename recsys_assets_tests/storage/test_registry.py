@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from datetime import UTC, date, datetime
 
+import polars as pl
 import pytest
 
+from recsys_assets.documents import DocumentHead, Window, list_text, render
 from recsys_assets.errors import CorruptBlobError, MissingPartitionError, StorageError
 from recsys_assets.storage import layout
 from recsys_assets.storage.registry import (
     StagedRef,
+    accept,
     read_staged,
     utc_text,
     verify_blob,
+    version_of,
 )
 from recsys_assets.storage.store import Store
 from recsys_assets_tests.storage.conftest import (
@@ -274,6 +278,35 @@ def test_a_blob_whose_build_member_names_another_version_is_corrupt(store: Store
         verify_blob(store, key, ref.version)
 
     assert f"the document hashes to {ref.version}" in str(corrupt.value)
+
+
+@pytest.mark.parametrize("items", [1, 10_000], ids=["small", "large"])
+def test_a_verified_blob_is_returned_by_its_first_64_kib(store: Store, items: int) -> None:
+    """What stands before the list is read again from there, not from the store."""
+    frame = pl.DataFrame({"item_id": [f"{n:05}" for n in range(items)], "count": [1] * items})
+    head = DocumentHead("popularity", TENANT, SURFACE, SEGMENT, Window.ending_with(DAY, days=1))
+    with store.scratch() as scratch:
+        document = render(
+            list_text(frame, head.kind),
+            head,
+            scratch / "document.json",
+            source_hash="f" * 64,
+            built_at=MORNING,
+        )
+        ref = accept(store, document, day=DAY, run_id="run-1", now=MORNING)
+
+    found = verify_blob(store, blob_key(ref.version), ref.version)
+
+    assert found == read(store, blob_key(ref.version))[: 64 * 1024]
+    assert found.startswith(head.to_bytes())
+    assert len(found) == min(ref.size_bytes, 65_536)
+
+
+@pytest.mark.parametrize("named", ["a key", "a URI"])
+def test_a_version_is_read_from_the_name_of_its_blob(store: Store, named: str) -> None:
+    key = blob_key("0" * 64)
+
+    assert version_of(key if named == "a key" else store.uri(key)) == "0" * 64
 
 
 def test_moments_are_written_in_utc_whatever_their_zone() -> None:

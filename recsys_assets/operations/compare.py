@@ -1,0 +1,175 @@
+"""What changed between two publications: items and users that came, went and moved."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from recsys_assets.errors import StorageError
+from recsys_assets.operations.inspect import read_document
+from recsys_assets.storage.store import Store
+
+OVERLAPS: Final = (10, 50)
+_EXAMPLES: Final = 5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How the items, or the users, of one kind differ.
+
+    Attributes:
+        kind: the artifact kind.
+        of: `items` or `users`.
+        before: how many there were.
+        after: how many there are.
+        added: how many came.
+        removed: how many went.
+        moved: of those in both: items of popularity with another rank, others with another list;
+            None for the items in the lists of users, which have no place of their own.
+        overlap: share of the first 10 and 50 entries that both have; for lists, the mean over
+            those in both; None where there is no order.
+        examples: some that came, went and moved.
+    """
+
+    kind: str
+    of: str
+    before: int
+    after: int
+    added: int
+    removed: int
+    moved: int | None
+    overlap: Mapping[int, float | None]
+    examples: Mapping[str, Sequence[str]]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.added or self.removed or self.moved)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the members for machines."""
+        return asdict(self)
+
+
+def compare(store: Store, before: Mapping[str, str], after: Mapping[str, str]) -> list[Difference]:
+    """Compare two `current`, kind by kind; a kind with the same URI in both is left out.
+
+    Raises:
+        StorageError: a blob is missing or is no artifact document.
+    """
+    differences: list[Difference] = []
+    for kind in {**after, **before}:
+        if before.get(kind) == after.get(kind):
+            continue
+        old, new = (
+            read_document(store, uris[kind], kind) if kind in uris else None
+            for uris in (before, after)
+        )
+        try:
+            differences += _compare_kind(kind, old, new)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StorageError(f"the {kind} documents cannot be compared: {error!r}") from None
+    return differences
+
+
+def _compare_kind(
+    kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None
+) -> list[Difference]:
+    if kind == "popularity":
+        old, new = _ranks(before), _ranks(after)
+        return [_difference(kind, "items", old, new, _share_of_first([*old], [*new]))]
+    if kind == "content_sim":
+        return [_difference(kind, "items", _tags(before), _tags(after), dict.fromkeys(OVERLAPS))]
+    lists, others = _lists(kind, before), _lists(kind, after)
+    of = "items" if kind == "cooc" else "users"
+    found = [_difference(kind, of, lists, others, _mean_overlap(lists, others))]
+    if of == "users":
+        no_order: dict[int, float | None] = dict.fromkeys(OVERLAPS)
+        items = _difference(kind, "items", _items_of(lists), _items_of(others), no_order)
+        found.append(replace(items, moved=None))
+    return found
+
+
+def _ranks(document: dict[str, Any] | None) -> dict[str, int]:
+    entries = document["items"] if document else []
+    return {entry["item_id"]: rank for rank, entry in enumerate(entries)}
+
+
+def _tags(document: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    entries = document["items"] if document else []
+    return {entry["item_id"]: tuple(entry["tags"]) for entry in entries}
+
+
+def _lists(kind: str, document: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    key, owner = ("neighbors", "item_id") if kind == "cooc" else ("users", "user_id")
+    entries = document[key] if document else []
+    return {entry[owner]: tuple(item["item_id"] for item in entry["items"]) for entry in entries}
+
+
+def _items_of(lists: Mapping[str, Sequence[str]]) -> dict[str, None]:
+    return dict.fromkeys(item for items in lists.values() for item in items)
+
+
+def _difference(
+    kind: str,
+    of: str,
+    before: Mapping[str, Hashable],
+    after: Mapping[str, Hashable],
+    overlap: Mapping[int, float | None],
+) -> Difference:
+    added = [name for name in after if name not in before]
+    removed = [name for name in before if name not in after]
+    moved = [name for name in after if name in before and before[name] != after[name]]
+    examples = {"added": added, "removed": removed, "moved": moved}
+    return Difference(
+        kind,
+        of,
+        len(before),
+        len(after),
+        len(added),
+        len(removed),
+        len(moved),
+        overlap,
+        {name: found[:_EXAMPLES] for name, found in examples.items()},
+    )
+
+
+def _share_of_first(before: Sequence[str], after: Sequence[str]) -> dict[int, float | None]:
+    shares: dict[int, float | None] = {}
+    for first in OVERLAPS:
+        longest = max(len(before[:first]), len(after[:first]))
+        both = len({*before[:first]} & {*after[:first]})
+        shares[first] = both / longest if longest else None
+    return shares
+
+
+def _mean_overlap(
+    before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]
+) -> dict[int, float | None]:
+    shares = [_share_of_first(before[name], after[name]) for name in after if name in before]
+    means: dict[int, float | None] = {}
+    for first in OVERLAPS:
+        known = [share for each in shares if (share := each[first]) is not None]
+        means[first] = sum(known) / len(known) if known else None
+    return means
+
+
+def as_rows(differences: Sequence[Difference]) -> list[Mapping[str, str]]:
+    """Lay out differences as rows of text: for a terminal, and for a table in the UI."""
+    return [
+        {
+            "kind": found.kind,
+            "of": found.of,
+            "before": f"{found.before:,}",
+            "after": f"{found.after:,}",
+            "added": f"{found.added:,}",
+            "removed": f"{found.removed:,}",
+            "moved": "" if found.moved is None else f"{found.moved:,}",
+            **{
+                f"overlap at {first}": "" if share is None else f"{share:.0%}"
+                for first, share in found.overlap.items()
+            },
+        }
+        for found in differences
+    ]

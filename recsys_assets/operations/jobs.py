@@ -1,0 +1,325 @@
+"""The operations on what is published as Dagster jobs: typed in the Launchpad, on the record.
+
+Each does what the command of the same name does. What changed is shown on the asset page of the
+surface's manifest.
+"""
+
+# No postponed annotations here: Dagster reads the types of an op's arguments when it is declared.
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from recsys_assets.config import Config, Surface
+from recsys_assets.errors import RecsysAssetsError, StoreUnavailableError
+from recsys_assets.operations import pointer, retention
+from recsys_assets.operations.compare import Difference, as_rows
+from recsys_assets.operations.history import last_day
+from recsys_assets.operations.verify import verify_surface
+from recsys_assets.storage import open_store
+from recsys_assets.storage.publications import Live, Why, actor
+from recsys_assets.surface import asset_key
+
+_SURFACE = Field(description="tenant/surface, as in surfaces.yaml.")
+_SURFACES = Field(default=None, description="tenant/surface; every surface when left out.")
+_REASON = Field(description="Why, for whoever reads the history: an incident, a ticket.")
+_WHO = Field(default="", description="Who asks for it. Left out: who the run runs as.")
+_DRY_RUN = Field(default=False, description="Only show what would change.")
+_SHOWN = 50
+# A run that was killed is not started again by itself: `previous` would be another one by then.
+_TAGS = {"dagster/max_retries": "0"}
+
+
+class RollbackConfig(dg.Config):
+    """Which surface to roll back, to what, and why."""
+
+    surface: str = _SURFACE
+    reason: str = _REASON
+    to: str = Field(
+        default="previous",
+        description=(
+            "`previous`, a generation of the history, or a day that was live (YYYY-MM-DD)."
+        ),
+    )
+    kind: str | None = Field(
+        default=None, description="The only kind to roll back; the whole manifest when left out."
+    )
+    pin: bool = Field(
+        default=False, description="Hold it: later publishes are staged, not live, until release."
+    )
+    dry_run: bool = _DRY_RUN
+    who: str = _WHO
+
+
+class PinConfig(dg.Config):
+    """Which surface to pin, and why."""
+
+    surface: str = _SURFACE
+    reason: str = _REASON
+    who: str = _WHO
+
+
+class ReleaseConfig(PinConfig):
+    """Which surface to release, and why."""
+
+
+class VerifyConfig(dg.Config):
+    """What to verify."""
+
+    surface: str | None = _SURFACES
+    last: int = Field(default=10, ge=1, description="Publications to go back, the live one too.")
+    grace_hours: int = Field(
+        default=24,
+        ge=0,
+        le=876_000,
+        description="Age from which a blob that nothing names is reported.",
+    )
+
+
+class RetentionConfig(dg.Config):
+    """What to delete; what is kept is set in surfaces.yaml."""
+
+    surface: str | None = _SURFACES
+    dry_run: bool = _DRY_RUN
+    who: str = _WHO
+
+
+@dg.op
+def roll_back(
+    context: dg.OpExecutionContext, config: RollbackConfig, settings: dg.ResourceParam[Config]
+) -> None:
+    """Verify the target, show what changes, and make it live."""
+    with _plain_failures():
+        surface, store = settings.surface(config.surface), open_store(settings.root)
+        plan = pointer.plan_rollback(store, surface, to=config.to, kind=config.kind, pin=config.pin)
+        metadata: dict[str, Any] = {
+            "to_generation": plan.target.generation,
+            "to_day": str(last_day(plan.target)),
+            "changes": changes_table(plan.differences),
+        }
+        if config.dry_run:
+            context.add_output_metadata({"outcome": "dry run", **metadata})
+            return
+        outcome, live = pointer.roll_back(store, plan, _why(context, config.who, config.reason))
+        _show(context, surface, live, {"outcome": outcome, **metadata})
+
+
+@dg.op
+def hold(
+    context: dg.OpExecutionContext, config: PinConfig, settings: dg.ResourceParam[Config]
+) -> None:
+    """Pin the surface."""
+    with _plain_failures():
+        surface, store = settings.surface(config.surface), open_store(settings.root)
+        outcome, live = pointer.pin(store, surface, _why(context, config.who, config.reason))
+        _show(context, surface, live, {"outcome": outcome})
+
+
+@dg.op
+def let_go(
+    context: dg.OpExecutionContext, config: ReleaseConfig, settings: dg.ResourceParam[Config]
+) -> None:
+    """Release the surface, and publish the newest day that was held back."""
+    with _plain_failures():
+        surface, store = settings.surface(config.surface), open_store(settings.root)
+        released = pointer.release(store, surface, _why(context, config.who, config.reason))
+        metadata: dict[str, Any] = {"outcome": released.outcome}
+        if released.next_day:
+            metadata |= {
+                "next_day": str(released.next_day),
+                "next_day_outcome": released.next_outcome,
+            }
+        _show(context, surface, released.live, metadata)
+    if not released.succeeded:
+        raise dg.Failure(
+            f"{surface.name} is released, but {released.next_day} is not live: "
+            f"{released.next_outcome}",
+            allow_retries=False,
+        )
+
+
+@dg.op
+def verify_publications(
+    context: dg.OpExecutionContext, config: VerifyConfig, settings: dg.ResourceParam[Config]
+) -> None:
+    """Verify surface by surface; fail at the end when something was found."""
+    with _plain_failures():
+        store, findings, blobs = open_store(settings.root), [], 0
+        for surface in settings.selected(config.surface):
+            verified = verify_surface(
+                store,
+                surface,
+                last=config.last,
+                grace=timedelta(hours=config.grace_hours),
+                now=datetime.now(UTC),
+            )
+            blobs += verified.blobs
+            findings += [
+                {"surface": surface.name, **vars(finding)} for finding in verified.findings
+            ]
+    metadata = {"blobs": blobs, "findings": len(findings)}
+    if findings:
+        shown = _table(findings[:_SHOWN])
+        found = ", ".join(f"{each['problem']} {each['uri']}" for each in findings[:3])
+        raise dg.Failure(
+            f"{len(findings)} findings in {blobs} blobs: {found}",
+            metadata={**metadata, "shown": shown},
+            allow_retries=False,
+        )
+    context.add_output_metadata(metadata)
+
+
+@dg.op
+def delete_old(
+    context: dg.OpExecutionContext, config: RetentionConfig, settings: dg.ResourceParam[Config]
+) -> None:
+    """Plan, and unless it is a dry run delete, surface by surface; then what killed runs left."""
+    with _plain_failures():
+        store, now, keep = open_store(settings.root), datetime.now(UTC), settings.retention
+        why = _why(context, config.who, "retention")
+        plans, problems = [], []
+        for surface in settings.selected(config.surface):
+            try:
+                plans.append(
+                    retention.plan_retention(store, surface, keep, now=now)
+                    if config.dry_run
+                    else retention.retain(store, surface, keep, why)
+                )
+            except StoreUnavailableError:
+                raise
+            except RecsysAssetsError as error:  # of this surface; the others are not affected
+                problems.append(f"{surface.name}: {error}")
+        left_behind = list(retention.left_behind(store, keep, now=now))
+        if not config.dry_run:
+            for stored in left_behind:
+                store.delete(stored.key)
+        context.add_output_metadata(
+            {
+                "outcome": "dry run" if config.dry_run else "deleted",
+                "blobs": sum(len(plan.blobs) for plan in plans),
+                "staged": sum(len(plan.staged) for plan in plans),
+                "rejected": sum(len(plan.rejected) for plan in plans),
+                "left_behind": len(left_behind),
+                "size_bytes": sum(plan.size_bytes for plan in plans),
+                "uris": _table(
+                    [
+                        {"uri": store.uri(stored.key), "modified": str(stored.modified)}
+                        for plan in plans
+                        for stored in (*plan.blobs, *plan.staged, *plan.rejected)
+                    ][:_SHOWN]
+                ),
+            }
+        )
+    if problems:
+        raise dg.Failure("; ".join(problems), allow_retries=False)
+
+
+@dg.job(tags=_TAGS, description="Make an earlier publication of a surface live again.")
+def rollback() -> None:
+    """Roll back."""
+    roll_back()
+
+
+@dg.job(
+    tags=_TAGS,
+    description="Hold what is live: later publishes are staged, not live, until release.",
+)
+def pin() -> None:
+    """Pin."""
+    hold()
+
+
+@dg.job(
+    tags=_TAGS,
+    description="Let publishes through again, and publish the newest day that was held back.",
+)
+def release() -> None:
+    """Release."""
+    let_go()
+
+
+@dg.job(
+    tags=_TAGS, description="Re-read what is published; fails when something is missing or altered."
+)
+def verify() -> None:
+    """Verify."""
+    verify_publications()
+
+
+@dg.job(name="retention", tags=_TAGS, description="Delete what is old and named by nothing.")
+def retention_job() -> None:
+    """Delete."""
+    delete_old()
+
+
+def build_operations(config: Config) -> dg.Definitions:
+    """Build the jobs and the retention schedule; `settings` is what they read surfaces from."""
+    nightly = dg.ScheduleDefinition(
+        name="retention_nightly",
+        job=retention_job,
+        cron_schedule="30 3 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Retention of every surface at 03:30 UTC.",
+    )
+    return dg.Definitions(
+        jobs=[rollback, pin, release, verify, retention_job],
+        schedules=[nightly],
+        resources={"settings": config},
+    )
+
+
+def changes_table(differences: Sequence[Difference]) -> dg.MetadataValue[Any]:
+    """Lay out differences for the UI."""
+    return _table(as_rows(differences))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    if not rows:
+        return dg.MetadataValue.text("none")
+    columns = [dg.TableColumn(name) for name in rows[0]]
+    records = [dg.TableRecord({name: str(cell) for name, cell in row.items()}) for row in rows]
+    return dg.MetadataValue.table(records, dg.TableSchema(columns))
+
+
+def _why(context: dg.OpExecutionContext, who: str, reason: str) -> Why:
+    return Why(context.run_id, who or actor(), reason)
+
+
+def _show(
+    context: dg.OpExecutionContext, surface: Surface, live: Live, metadata: Mapping[str, Any]
+) -> None:
+    """Show an operation in its run, and on the asset page of the manifest."""
+    publication = live.publication
+    assert publication is not None  # noqa: S101 (operations refuse what has no record)
+    shown = {
+        **metadata,
+        "action": publication.action,
+        "generation": publication.generation,
+        "pinned": publication.pinned,
+        "who": publication.who,
+        "reason": publication.reason,
+        "live_day": str(last_day(publication)),
+        "current": dg.MetadataValue.json(dict(live.current)),
+    }
+    context.add_output_metadata(shown)
+    context.log_event(
+        dg.AssetObservation(
+            asset_key(surface, "manifest"),
+            partition=str(last_day(publication)),
+            metadata=shown,
+            description=f"{publication.action} by {publication.who}: {publication.reason}",
+        )
+    )
+
+
+@contextmanager
+def _plain_failures() -> Iterator[None]:
+    """Turn an error that a person can act on into a failure without a stack and a retry."""
+    try:
+        yield
+    except RecsysAssetsError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None

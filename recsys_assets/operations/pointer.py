@@ -1,0 +1,229 @@
+"""Move the live pointer by hand: roll back, pin, release. Each is one more flip, on the record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from recsys_assets.audits import audit_release, window_days
+from recsys_assets.config import Artifacts, Surface
+from recsys_assets.errors import (
+    InputError,
+    ManifestConflictError,
+    MissingPartitionError,
+    StorageError,
+    StoreUnavailableError,
+)
+from recsys_assets.io_managers import publish_release, read_partitions
+from recsys_assets.operations.compare import Difference, compare
+from recsys_assets.operations.history import find, recorded_live
+from recsys_assets.storage import layout
+from recsys_assets.storage.publications import (
+    Change,
+    Live,
+    Outcome,
+    Publication,
+    Why,
+    flip,
+    generation_of,
+)
+from recsys_assets.storage.registry import read_staged, verify_blob, version_of
+from recsys_assets.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What a rollback would do, verified: from what is live to the versions of `target`."""
+
+    surface: Surface
+    live: Live
+    seen: int
+    target: Publication
+    change: Change
+    differences: Sequence[Difference]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is live already, and held as asked for."""
+        pinned = self.live.publication is not None and self.live.publication.pinned
+        return self.change.current == self.live.current and self.change.pinned == pinned
+
+
+@dataclass(frozen=True)
+class Released:
+    """What a release came to; `next_day` is the newest complete day that was held back, if any."""
+
+    outcome: Outcome
+    live: Live
+    next_day: date | None = None
+    next_outcome: str = ""  # as of a publish, or why it could not be published
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether no day is left that was held back."""
+        return self.next_outcome in {"", "published", "unchanged", "superseded"}
+
+
+def plan_rollback(
+    store: Store, surface: Surface, *, to: str, kind: str | None = None, pin: bool = False
+) -> Rollback:
+    """Find what to roll back to, and verify every blob of it. Nothing is changed.
+
+    Args:
+        store: where everything is.
+        surface: whose manifest.
+        to: what `history.find` takes.
+        kind: the only kind to roll back; None means the whole manifest.
+        pin: whether later publishes are to be held back; a surface that is pinned stays pinned.
+
+    Raises:
+        InputError: there is no such publication, or it has no such kind.
+        StorageError: a blob is missing or does not hash to its version; says which.
+    """
+    if kind and kind not in Artifacts.model_fields:
+        raise InputError(f"no kind {kind!r}; there are: {', '.join(Artifacts.model_fields)}")
+    live, newest = recorded_live(store, surface)
+    target = find(store, surface, to, kinds=[kind] if kind else ())
+    if kind and kind not in target.current:
+        known = ", ".join(target.current)
+        raise InputError(f"generation {target.generation} has no {kind!r}; it has {known}")
+    kinds = [kind] if kind else list(target.current)
+    problems = [p for each in kinds if (p := _problem(store, target.current[each]))]
+    if problems:
+        raise StorageError(
+            f"cannot roll {surface.name} back to generation {target.generation}: "
+            f"{'; '.join(problems)}. Nothing was changed; choose another from `recsys-assets "
+            f"history {surface.name}`, or materialize the day again."
+        )
+    chosen = {each: target.current[each] for each in kinds}
+    change = Change(
+        "rollback",
+        newest.window if kind else target.window,
+        {**live.current, **chosen} if kind else chosen,
+        pinned=pin or newest.pinned,
+        retiring=newest.retiring,
+        restored=dict.fromkeys(kinds, target.generation),
+    )
+    # That what is live is damaged is a reason to roll back; it is compared as if it were absent.
+    readable = {
+        kind: uri
+        for kind, uri in live.current.items()
+        if uri == change.current.get(kind) or not _problem(store, uri)
+    }
+    differences = compare(store, readable, change.current)
+    return Rollback(surface, live, newest.generation, target, change, differences)
+
+
+def roll_back(store: Store, plan: Rollback, why: Why) -> tuple[Outcome, Live]:
+    """Make a planned rollback live.
+
+    Raises:
+        InputError: no reason was given.
+        ManifestConflictError: somebody flipped since the plan was made. Nothing was changed; look
+            at a new plan.
+    """
+    _require_reason(why)
+    surface = plan.surface
+
+    def decide(live: Live | None) -> Change | Outcome:
+        if generation_of(live) != plan.seen:
+            raise ManifestConflictError(
+                store.uri(layout.manifest(surface.tenant, surface.surface)),
+                expected=f"generation {plan.seen}",
+                found=f"generation {generation_of(live)}",
+            )
+        return "unchanged" if plan.is_empty else plan.change
+
+    return flip(store, tenant=surface.tenant, surface=surface.surface, decide=decide, why=why)
+
+
+def pin(store: Store, surface: Surface, why: Why) -> tuple[Outcome, Live]:
+    """Hold what is live: later publishes are staged but not made live, until a release.
+
+    Raises:
+        InputError: no reason was given, or nothing is live that was published here.
+    """
+    return _hold(store, surface, why, pinned=True)
+
+
+def release(store: Store, surface: Surface, why: Why) -> Released:
+    """Let publishes through again, and publish the newest complete day that was held back.
+
+    Raises:
+        InputError: no reason was given, or nothing is live that was published here.
+    """
+    outcome, live = _hold(store, surface, why, pinned=False)
+    day = held_back(store, surface, live)
+    if day is None:
+        return Released(outcome, live)
+    accepted = read_partitions(store, surface.tenant, surface.surface, window_days(surface, day))
+    audited = audit_release(store, surface, day, accepted)
+    if audited.value is None:
+        return Released(outcome, live, day, audited.verdicts[0].description)
+    published = publish_release(store, surface.tenant, surface.surface, audited.value, why)
+    return Released(outcome, recorded_live(store, surface)[0], day, published["outcome"])
+
+
+def held_back(store: Store, surface: Surface, live: Live) -> date | None:
+    """Return the newest day with every kind staged, unless just its versions are live."""
+    days: dict[str, dict[date, str]] = {kind: {} for kind in surface.artifacts.kinds}
+    prefix = layout.of_surface("staged", surface.tenant, surface.surface)
+    for stored in store.list(f"{prefix}/{surface.segment}"):
+        *_, kind, name = stored.key.split("/")
+        if kind in days and (found := re.fullmatch(r"(\d{4}-\d\d-\d\d)\.json", name)):
+            days[kind][date.fromisoformat(found[1])] = stored.key
+    complete = set.intersection(*(set(each) for each in days.values()))
+    if not complete:
+        return None
+    newest = max(complete)
+    is_older = live.window is not None and newest < live.window.end - timedelta(days=1)
+    return None if is_older or _is_live(store, surface, newest, live) else newest
+
+
+def _is_live(store: Store, surface: Surface, day: date, live: Live) -> bool:
+    """Tell whether just what is staged for a day is live; what is damaged is not."""
+    where = (surface.tenant, surface.surface, surface.segment)
+    try:
+        kinds = surface.artifacts.kinds
+        staged = {kind: read_staged(store, *where, kind, day).uri for kind in kinds}
+    except StoreUnavailableError:
+        raise
+    except (StorageError, MissingPartitionError):
+        return False
+    return staged == live.current
+
+
+def _hold(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Outcome, Live]:
+    _require_reason(why)
+    recorded_live(store, surface)
+
+    def decide(live: Live | None) -> Change | Outcome:
+        newest = live.publication if live else None
+        if newest is None or newest.pinned == pinned:
+            return "unchanged"
+        return Change(
+            "pin" if pinned else "release",
+            newest.window,
+            newest.current,
+            pinned=pinned,
+            retiring=newest.retiring,
+        )
+
+    return flip(store, tenant=surface.tenant, surface=surface.surface, decide=decide, why=why)
+
+
+def _require_reason(why: Why) -> None:
+    if not why.reason.strip():
+        raise InputError("a reason is required: whoever reads the history at night needs it")
+
+
+def _problem(store: Store, uri: str) -> str | None:
+    try:
+        verify_blob(store, store.key(uri), version_of(uri))
+    except StoreUnavailableError:
+        raise
+    except StorageError as error:
+        return str(error)
+    return None

@@ -1,0 +1,231 @@
+"""Delete what is old and named by nothing, safely against publishes that run at the same time.
+
+What is about to be deleted is written into the publication record by a flip, before the first blob
+goes, and taken out by another after the last. A publish that gathered its versions before either
+flip is refused (`publish(seen=...)`), one that names a blob in between is refused too. So no blob
+goes away under a publish, on any store, without a lock. docs/retention.md has the argument.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+from recsys_assets.config import Retention, Surface
+from recsys_assets.errors import InputError, ManifestConflictError, StorageError
+from recsys_assets.operations.verify import newest_different, staged_refs
+from recsys_assets.storage import layout
+from recsys_assets.storage.publications import (
+    Change,
+    Live,
+    Outcome,
+    Publication,
+    Why,
+    flip,
+    generation_of,
+    history,
+    read_live,
+)
+from recsys_assets.storage.store import Store, Stored
+
+# Another retention that has not ended by then is taken for dead, and a running one gives up well
+# before: two never delete at once.
+_ABANDONED_AFTER: Final = timedelta(hours=2)
+_LONGEST: Final = timedelta(hours=1)
+_ATTEMPTS: Final = 5
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What may go, by layer, and how many blobs stay because something names them."""
+
+    surface: Surface
+    seen: int
+    blobs: Sequence[Stored]
+    staged: Sequence[Stored]
+    rejected: Sequence[Stored]
+    kept_blobs: int
+    unfinished: int = 0  # generation of the flip of a retention that was killed
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that going frees."""
+        return sum(each.size_bytes for each in (*self.blobs, *self.staged, *self.rejected))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing may go."""
+        return not (self.blobs or self.staged or self.rejected)
+
+
+def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: datetime) -> Plan:
+    """Find what may go for a surface. Nothing is changed.
+
+    Kept are: the blobs that the live manifest, the newest `keep.publications` publications, those
+    of the last `keep.days` days and the kept staged references name; staged references and refused
+    lines of the last `keep.days` days, and references whose blob is kept; and whatever was
+    written less than `keep.grace_hours` ago. Canonical events and every record stay for good.
+
+    Raises:
+        InputError: another retention of the surface is running.
+        StorageError: the history or a staged reference is damaged, so what is named is unknown.
+    """
+    live = read_live(store, surface.tenant, surface.surface)
+    chain = list(history(store, live)) if live else []
+    _refuse_running(surface, chain, now)
+    old = now - timedelta(hours=keep.grace_hours)
+    since = now - timedelta(days=keep.days)
+    named = set(live.current.values()) if live else set()
+    for publication in newest_different(chain, keep.publications):
+        named |= set(publication.current.values())
+    for publication in chain:
+        named |= set(publication.current.values())
+        if datetime.fromisoformat(publication.published_at) < since:
+            break  # the last one that was still live then
+    refs, damaged = staged_refs(store, surface)
+    if damaged:
+        raise StorageError(
+            f"{damaged[0].uri} is damaged ({damaged[0].detail}), so what it names is unknown. "
+            "Nothing was deleted"
+        )
+    staged = [
+        stored
+        for stored, ref in refs
+        if ref.day < since.date() and stored.modified < min(old, since) and ref.uri not in named
+    ]
+    going = {stored.key for stored in staged}
+    named |= {ref.uri for stored, ref in refs if stored.key not in going}
+    where = (surface.tenant, surface.surface)
+    listed = list(store.list(layout.of_surface("objectstore", *where)))
+    # Without a publication of ours there is no record to say in what is being deleted.
+    blobs = [b for b in listed if chain and store.uri(b.key) not in named and b.modified < old]
+    rejected = [
+        stored
+        for stored in store.list(layout.of_surface("rejected", *where))
+        if stored.modified < old and _is_before(stored, since.date())
+    ]
+    return Plan(
+        surface,
+        generation_of(live),
+        blobs,
+        staged,
+        rejected,
+        len(listed) - len(blobs),
+        unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
+    )
+
+
+def retain(
+    store: Store,
+    surface: Surface,
+    keep: Retention,
+    why: Why,
+    *,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Plan:
+    """Delete what a plan made now names; return the plan. Doing it again finishes what was begun.
+
+    Raises:
+        InputError: another retention of the surface is running, or this one took over an hour;
+            what is left goes the next time.
+        ManifestConflictError: others kept flipping while it was planned. No blob was deleted.
+        StorageError: the history or a staged reference is damaged.
+    """
+    for attempt in range(_ATTEMPTS):
+        started = clock()
+        plan = plan_retention(store, surface, keep, now=started)
+        try:
+            fence = _raise_fence(store, plan, why, clock) if plan.blobs else plan.unfinished
+            break
+        except ManifestConflictError:
+            if attempt + 1 == _ATTEMPTS:
+                raise
+    for stored in (*plan.rejected, *plan.staged):
+        store.delete(stored.key)
+    for number, stored in enumerate(plan.blobs):
+        if clock() - started > _LONGEST:
+            raise InputError(
+                f"retention of {surface.name} took over an hour; {len(plan.blobs) - number} blobs "
+                f"are left. Run it again in {_ABANDONED_AFTER.seconds // 3600} hours."
+            )
+        store.delete(stored.key)
+        _LOG.info("%s: %d of %d blobs deleted", surface.name, number + 1, len(plan.blobs))
+    if fence:
+        _lift_fence(store, plan, fence, why, clock)
+    return plan
+
+
+def left_behind(store: Store, keep: Retention, *, now: datetime) -> Iterator[Stored]:
+    """Yield what killed processes left of unfinished writes, of all surfaces."""
+    return store.left_behind(before=now - timedelta(hours=keep.grace_hours))
+
+
+def _refuse_running(surface: Surface, chain: Sequence[Publication], now: datetime) -> None:
+    last = _last_retention(chain)
+    if last is None or not last.retiring:
+        return
+    began = datetime.fromisoformat(last.published_at)
+    if now - began < _ABANDONED_AFTER:
+        raise InputError(
+            f"retention of {surface.name} is running since {last.published_at} ({last.who}). If it "
+            f"was killed, run it again after {began + _ABANDONED_AFTER:%H:%M} UTC: it finishes "
+            "what was begun"
+        )
+
+
+def _last_retention(chain: Iterable[Publication]) -> Publication | None:
+    """Return retention's newest flip: whether it has ended, and when it began.
+
+    Whatever came in since carries `retiring` forward.
+    """
+    return next((each for each in chain if each.action == "retention"), None)
+
+
+def _raise_fence(store: Store, plan: Plan, why: Why, clock: Callable[[], datetime]) -> int:
+    """Put on record what is about to go, if nobody has flipped since; return the generation."""
+    where = (plan.surface.tenant, plan.surface.surface)
+    retiring = tuple(store.uri(stored.key) for stored in plan.blobs)
+
+    def decide(live: Live | None) -> Change:
+        if generation_of(live) != plan.seen:
+            raise ManifestConflictError(
+                store.uri(layout.manifest(*where)),
+                expected=f"generation {plan.seen}",
+                found=f"generation {generation_of(live)}",
+            )
+        return _change(live, retiring)
+
+    flip(store, tenant=where[0], surface=where[1], decide=decide, why=why, clock=clock)
+    return plan.seen + 1
+
+
+def _lift_fence(
+    store: Store, plan: Plan, fence: int, why: Why, clock: Callable[[], datetime]
+) -> None:
+    """Take it off again, unless another retention took this one for dead and has its own."""
+
+    def decide(live: Live | None) -> Change | Outcome:
+        last = _last_retention(history(store, live)) if live else None
+        return _change(live, ()) if last and last.generation == fence else "unchanged"
+
+    where = (plan.surface.tenant, plan.surface.surface)
+    flip(store, tenant=where[0], surface=where[1], decide=decide, why=why, clock=clock)
+
+
+def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
+    newest = live.publication if live else None
+    assert newest is not None  # noqa: S101 (a plan with blobs has seen one)
+    return Change(
+        "retention", newest.window, newest.current, pinned=newest.pinned, retiring=retiring
+    )
+
+
+def _is_before(stored: Stored, day: date) -> bool:
+    found = re.search(r"(\d{4}-\d\d-\d\d)\.jsonl\.zst$", stored.key)
+    return found is not None and date.fromisoformat(found[1]) < day

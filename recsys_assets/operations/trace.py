@@ -1,0 +1,194 @@
+"""From a live artifact, or one of its items or users, back to the raw lines it was made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from itertools import takewhile
+from typing import Any
+
+import polars as pl
+
+from recsys_assets.audits import source_hash
+from recsys_assets.config import Surface
+from recsys_assets.documents import Window
+from recsys_assets.errors import (
+    CatalogError,
+    ConfigError,
+    InputError,
+    StorageError,
+    StoreUnavailableError,
+)
+from recsys_assets.events.catalog import read_catalog
+from recsys_assets.events.partition import RawFileSeen, read_provenance
+from recsys_assets.io_managers import CanonicalPartition
+from recsys_assets.operations.history import recorded_live
+from recsys_assets.operations.inspect import live_document
+from recsys_assets.storage import layout, open_store
+from recsys_assets.storage.publications import history
+from recsys_assets.storage.registry import version_of
+from recsys_assets.storage.store import Store
+
+# The field of an event that the lists of an artifact belong to.
+_OWNER = {
+    "popularity": "item_id",
+    "cooc": "item_id",
+    "implicit": "user_id",
+    "session_seq": "user_id",
+}
+
+
+@dataclass(frozen=True)
+class TracedFile:
+    """A raw file of a day: as it was read, how it is now, and what the item or user has in it."""
+
+    file: RawFileSeen
+    now: str  # `there`, `missing`, `size differs`
+    events: int | None = None
+    first_line: int | None = None
+
+
+@dataclass(frozen=True)
+class TracedDay:
+    """A canonical partition of the artifact's window; no `fingerprint` when it is not there."""
+
+    day: date
+    uri: str
+    fingerprint: str | None
+    files: Sequence[TracedFile]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Where a live artifact comes from.
+
+    Attributes:
+        kind: the artifact kind.
+        owner: the item or user that was asked for.
+        publication: the publication record that made it live.
+        record: the registry record of the version, None when there is none.
+        uri: the blob.
+        days: the canonical partitions of the window.
+        is_current: whether the canonical events, or the catalog, are still those it was made of.
+    """
+
+    kind: str
+    owner: str | None
+    publication: dict[str, Any]
+    record: dict[str, Any] | None
+    uri: str
+    days: Sequence[TracedDay]
+    is_current: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the trace for machines."""
+        return asdict(self)
+
+
+def trace(store: Store, surface: Surface, kind: str, *, owner: str | None = None) -> Trace:
+    """Trace a live artifact, or one item or user of it.
+
+    Raises:
+        InputError: nothing is live, not this kind, or the artifact has no list for `owner`.
+        StorageError: what is live is damaged.
+    """
+    document = live_document(store, surface, kind)
+    try:
+        made_of = document["build"]["source_hash"]
+        if owner is not None:
+            _refuse_unknown(document, kind, owner)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"the live {kind} document cannot be traced: {error!r}") from None
+    live, publication = recorded_live(store, surface)
+    uri = live.current[kind]
+    for earlier in takewhile(lambda each: each.current.get(kind) == uri, history(store, live)):
+        publication = earlier
+    record = _record(store, layout.record(surface.tenant, surface.surface, kind, version_of(uri)))
+    if kind == "content_sim":
+        days: list[TracedDay] = []
+        is_current = _catalog_fingerprint(surface) == made_of
+    else:
+        days = [
+            _trace_day(store, surface, kind, day, owner)
+            for day in _window(Window.from_json(document["window"]), surface)
+        ]
+        accepted = {
+            each.day: CanonicalPartition("", each.fingerprint) for each in days if each.fingerprint
+        }
+        is_current = bool(accepted) and source_hash(accepted) == made_of
+    return Trace(kind, owner, publication.to_json(), record, uri, days, is_current)
+
+
+def _record(store: Store, key: str) -> dict[str, Any] | None:
+    found = store.read(key)
+    try:
+        record: dict[str, Any] | None = json.loads(found.data) if found else None
+    except ValueError as error:
+        raise StorageError(f"{store.uri(key)} is not a registry record: {error!r}") from None
+    return record
+
+
+def _catalog_fingerprint(surface: Surface) -> str | None:
+    try:
+        return read_catalog(surface.catalog_path).fingerprint
+    except (CatalogError, ConfigError):  # it broke, or went, since
+        return None
+
+
+def _window(window: Window, surface: Surface) -> list[date]:
+    days = [window.start + timedelta(days=n) for n in range((window.end - window.start).days)]
+    return [day for day in days if day >= surface.start_date]
+
+
+def _trace_day(
+    store: Store, surface: Surface, kind: str, day: date, owner: str | None
+) -> TracedDay:
+    key = layout.canonical(surface.tenant, surface.surface, day)
+    try:
+        provenance = read_provenance(store, key)
+    except FileNotFoundError:
+        return TracedDay(day, store.uri(key), None, [])
+    seen = _events_by_file(store.location(key), _OWNER[kind], owner) if owner is not None else {}
+    files = [
+        TracedFile(
+            file,
+            _state(surface, file),
+            *(seen.get(number, (0, None)) if owner is not None else ()),
+        )
+        for number, file in enumerate(provenance.files)
+    ]
+    return TracedDay(day, store.uri(key), provenance.fingerprint, files)
+
+
+def _events_by_file(location: str, column: str, owner: str) -> dict[int, tuple[int, int | None]]:
+    found = (
+        pl.scan_parquet(location, glob=False)
+        .filter(pl.col(column) == owner)
+        .group_by("file")
+        .agg(events=pl.len(), first_line=pl.col("line").min())
+        .collect(engine="streaming")
+    )
+    return {file: (events, line) for file, events, line in found.iter_rows()}
+
+
+def _state(surface: Surface, file: RawFileSeen) -> str:
+    try:
+        opened, size_bytes = open_store(surface.source.path).open(file.name)
+    except StoreUnavailableError:
+        raise
+    except (OSError, StorageError):
+        return "missing"
+    opened.close()
+    return "there" if size_bytes == file.size_bytes else "size differs"
+
+
+def _refuse_unknown(document: dict[str, Any], kind: str, owner: str) -> None:
+    key, name = {
+        "cooc": ("neighbors", "item_id"),
+        "implicit": ("users", "user_id"),
+        "session_seq": ("users", "user_id"),
+    }.get(kind, ("items", "item_id"))
+    if not any(entry.get(name) == owner for entry in document[key]):
+        raise InputError(f"no {name} {owner!r} in the live {kind}")

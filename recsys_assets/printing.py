@@ -1,0 +1,186 @@
+"""What the commands print: tables, and text that is safe for a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
+    from recsys_assets.operations.inspect import SurfaceStatus, Table
+    from recsys_assets.operations.materialize import Report
+
+_PROGRESS_EVERY_S = 1.0
+
+
+@contextmanager
+def progress(label: str) -> Iterator[None]:
+    """Show what the assets log, at most once a second; on a terminal in place."""
+    started = time.monotonic()
+    on_terminal = sys.stderr.isatty()
+    clear = "\r\x1b[2K" if on_terminal else ""
+
+    class Show(logging.Handler):
+        last = 0.0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            if time.monotonic() - self.last < _PROGRESS_EVERY_S:
+                return
+            self.last = time.monotonic()
+            text = f"{self.last - started:6.1f} s  {record.getMessage()}"
+            click.echo(f"{clear}{text}", nl=not on_terminal, err=True)
+
+    handler, logger = Show(), logging.getLogger("recsys_assets")
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+        click.echo(clear, nl=False, err=True)
+    click.echo(f"{label} done in {time.monotonic() - started:.1f} s", err=True)
+
+
+def print_report(report: Report) -> None:
+    """Print a surface's days: events, refused lines, sizes and versions; then what failed."""
+    kinds = report.surface.artifacts.kinds
+    table = RichTable(header_style="bold")
+    table.add_column("day", no_wrap=True)
+    for column in ("events", "refused", "bytes"):
+        table.add_column(column, justify="right")
+    for kind in kinds:
+        table.add_column(kind, no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for day in report.days:
+        found, outcome = report.metadata.get(day, {}), report.outcome(day)
+        events = found.get("canonical_events", {})
+        sizes = [found[kind]["size_bytes"] for kind in kinds if kind in found]
+        table.add_row(
+            str(day),
+            f"{events['dagster/row_count']:,}" if events else "",
+            f"{events['refused']:,}" if events else "",
+            f"{sum(sizes):,}" if sizes else "",
+            *(found[kind]["version"][:8] if kind in found else "" for kind in kinds),
+            outcome if outcome != "blocked" else Text(outcome, "red"),
+        )
+    print_titled(table, report.surface.name)
+    for failure in report.failures:
+        where = f"{report.surface.name}/{failure.asset}"
+        check = f"check {failure.check}" if failure.check else "step failed"
+        text = " ".join(failure.description.split())
+        click.echo(printable(f"{failure.day} {where}: {check}: {text}"), err=True)
+    if not report.succeeded:
+        runs = ", ".join(report.run_ids)
+        click.echo(
+            f"{len(report.published)} of {len(report.days)} days published; the others keep what "
+            f"they had. Runs, for the UI: {runs}",
+            err=True,
+        )
+
+
+def print_status(statuses: Sequence[SurfaceStatus]) -> None:
+    """Print what is live, a line per surface and kind."""
+    table = RichTable(header_style="bold")
+    for column in ("surface", "live window", "behind", "flipped", "gen", "kind", "version"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("bytes", justify="right", no_wrap=True)
+    for status in statuses:
+        live = status.live
+        if status.error:
+            # In full on standard error: a column as wide as a URI would squeeze the others.
+            table.add_row(printable(status.surface.name), Text("cannot be read", "red"))
+            continue
+        if live is None:
+            table.add_row(printable(status.surface.name), "nothing is live yet")
+            continue
+        publication = live.publication
+        first = [
+            printable(status.surface.name),
+            window_text(live.window.to_json()) if live.window else "unknown",
+            f"{status.days_behind} d" if status.days_behind is not None else "",
+            age_text(status.age) if status.age is not None else "",
+            (str(publication.generation) + (" pinned" if publication.pinned else ""))
+            if publication
+            else "",
+        ]
+        for kind, of in status.kinds.items():
+            size = Text("missing", "red") if of.size_bytes is None else f"{of.size_bytes:,}"
+            table.add_row(*first, printable(kind), printable(of.version[:12]), size)
+            first = [""] * 5
+    console().print(table)
+
+
+def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
+    """Print an artifact table; items that the catalog has a title for get one."""
+    rich = RichTable(header_style="bold")
+    for column in table.columns:
+        rich.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+    at = table.columns.index(table.item_column)
+    names = [titles.get(row[at], "") for row in table.rows]
+    if any(names):
+        rich.add_column("title", overflow="fold")
+    for row, name in zip(table.rows, names, strict=True):
+        cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
+        rich.add_row(*map(printable, [*cells, name] if any(names) else cells))
+    print_titled(rich, title)
+
+
+_NUMBERS = {"count", "score", "entries"}
+
+
+def print_titled(table: RichTable, title: str) -> None:
+    """Print a table below its title."""
+    # Not the table's own title: that is folded to the width of the table.
+    click.secho(printable(title), bold=True)
+    console().print(table)
+
+
+def printable(text: str) -> str:
+    """Return text for a terminal: control characters in an id must not reach it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def window_text(window: dict[str, str]) -> str:
+    """Return a window's day, or its first and last one."""
+    start = date.fromisoformat(window["start"][:10])
+    last = date.fromisoformat(window["end"][:10]) - timedelta(days=1)
+    return str(last) if start == last else f"{start} to {last}"
+
+
+def age_text(age: timedelta) -> str:
+    """Return how long ago something was, in a unit that fits."""
+    hours = age.total_seconds() / 3600
+    if hours < 1:
+        return f"{age.total_seconds() / 60:.0f} min ago"
+    return f"{hours:.1f} h ago" if hours < 48 else f"{age.days} d ago"
+
+
+def console() -> Console:
+    """Return a console for results."""
+    # Ids and names are shown as they are: `[b]` is no markup, `:apple:` no emoji.
+    # A pipe has no width; 80 columns would wrap what somebody wants to grep.
+    width = None if sys.stdout.isatty() else 200
+    return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_rows(rows: Sequence[Mapping[str, str]], *, title: str) -> None:
+    """Print rows of text; the columns are those of the first row."""
+    table = RichTable(header_style="bold")
+    for column in rows[0]:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*map(printable, row.values()))
+    print_titled(table, title)

@@ -1,0 +1,385 @@
+"""Objects in a bucket of S3, Google Cloud Storage or Azure Blob Storage, through obstore.
+
+Credentials, region and endpoint come from the environment and are never part of what is said here:
+the answers of a store can hold key ids, so errors are told in our own words.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from recsys_assets.errors import (
+    ManifestConflictError,
+    PublishOutcomeUnknownError,
+    StorageError,
+    StoreUnavailableError,
+)
+from recsys_assets.storage.store import Stored, Versioned
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+    from obstore.store import RetryConfig
+
+# A larger file goes up in parts, a few at a time, so memory does not grow with it. A multipart
+# upload cannot be conditional.
+_ONE_PUT_BYTES: Final = 16 * 2**20
+_PARTS_AT_ONCE: Final = 4
+# Smaller objects are read by one request, larger ones in blocks of this.
+_BLOCK_BYTES: Final = 8 * 2**20
+# About 15 s of trying against a store that answers with errors, a minute against a silent one.
+_RETRY: Final[RetryConfig] = {
+    "max_retries": 10,
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=100),
+        "max_backoff": timedelta(seconds=4),
+        # The jitter is drawn from below what this gives, so that 2 would hardly grow at all.
+        "base": 4,
+    },
+    "retry_timeout": timedelta(seconds=60),
+}
+_PROBE: Final = "registry/.conditional-writes"
+_NO_SUCH_VERSION: Final[PutMode] = {"e_tag": '"0"', "version": "1"}
+
+_BUCKET_IS_MISSING: Final = ("NoSuchBucket", "ContainerNotFound", "specified bucket does not exist")
+_CREDENTIALS: Final = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or a role of the machine), AWS_REGION and "
+    "AWS_ENDPOINT_URL",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or a managed identity",
+}
+
+
+# Where a client asks the machine for its role when the environment holds no credentials.
+_ASKED_THE_MACHINE: Final = (
+    "/latest/api/token",
+    "/latest/meta-data",
+    "/metadata/identity",
+    "/computeMetadata/",
+)
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+
+
+class ObjectStore:
+    """A `Store` below `scheme://bucket/prefix`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._scheme, _, path = self._url.partition("://")
+        self._bucket, _, prefix = path.partition("/")
+        _refuse_unusable_endpoints()
+        # Not obstore's from_url: that decodes a `%20` in the prefix, which nobody else does.
+        try:
+            self._store = _open(self._scheme, self._bucket, prefix or None)
+        except BaseError as error:
+            self._fail("open", "", error)
+
+    def uri(self, key: str) -> str:
+        """Return the URL, literally: nothing is percent-encoded."""
+        return f"{self._url}/{key}"
+
+    def key(self, uri: str) -> str:
+        """Return the key behind a URI of this store."""
+        if not uri.startswith(f"{self._url}/"):
+            raise StorageError(f"{uri} is not below {self._url}/: another root wrote it")
+        return uri.removeprefix(f"{self._url}/")
+
+    def read(self, key: str) -> Versioned | None:
+        """Return a small object whole, or None when it is absent."""
+        try:
+            found = obstore.get(self._store, key)
+            data = bytes(found.bytes())
+        except (NotFoundError, FileNotFoundError) as error:
+            self._check_bucket(error)
+            return None
+        except BaseError as error:
+            self._fail("read", key, error)
+        meta = found.meta
+        # Google compares generations (version), the others ETags.
+        tag = {"e_tag": meta["e_tag"], "version": meta["version"]}
+        return Versioned(data, json.dumps({name: text for name, text in tag.items() if text}))
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        """Return an object for reading and its size; a large one is read block by block."""
+        try:
+            found = obstore.get(self._store, key)
+            size = found.meta["size"]
+            if size <= _BLOCK_BYTES:
+                return io.BytesIO(bytes(found.bytes())), size
+        except (NotFoundError, FileNotFoundError) as error:
+            self._check_bucket(error)
+            raise FileNotFoundError(f"{self.uri(key)} is not there") from None
+        except BaseError as error:
+            self._fail("read", key, error)
+        e_tag = found.meta["e_tag"]
+
+        def read_range(start: int, end: int) -> bytes:
+            try:
+                # If-Match: what is replaced meanwhile is an error, not a mixture.
+                part = obstore.get(
+                    self._store, key, options={"range": (start, end), "if_match": e_tag}
+                )
+                return bytes(part.bytes())
+            except (NotFoundError, FileNotFoundError):
+                raise StorageError(f"{self.uri(key)} was removed while it was read") from None
+            except PreconditionError:
+                raise StorageError(
+                    f"{self.uri(key)} was replaced while it was read; run again"
+                ) from None
+            except BaseError as error:
+                self._fail("read", key, error)
+
+        return io.BufferedReader(_Ranges(read_range, size), buffer_size=_BLOCK_BYTES), size
+
+    def location(self, key: str) -> str:
+        """Return the URL; Polars takes the same environment variables."""
+        return self.uri(key)
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """Yield the objects below a prefix."""
+        try:
+            for batch in obstore.list(self._store, prefix=prefix):
+                for found in batch:
+                    yield Stored(found["path"], found["size"], found["last_modified"])
+        except (NotFoundError, FileNotFoundError) as error:  # Azure, of a container
+            self._check_bucket(error)
+        except BaseError as error:
+            self._fail("list", prefix, error)
+
+    def put_new(self, key: str, content: bytes | Path) -> bool:
+        """Write an object unless it is there already.
+
+        Of two that race, one writes. Not so with a file that goes up in parts: there the last one
+        stays, so a large object must be the same to its readers whoever wrote it.
+        """
+        if isinstance(content, Path) and content.stat().st_size > _ONE_PUT_BYTES:
+            written = not self._exists(key)
+            if written:
+                self._put(key, content)
+        else:
+            try:
+                self._put(key, content, mode="create")
+                written = True
+            except _ConditionError:
+                written = False
+        _take_over(content)
+        return written
+
+    def replace(self, key: str, content: bytes | Path) -> None:
+        """Write an object, whatever was there."""
+        self._put(key, content)
+        _take_over(content)
+
+    def delete(self, key: str) -> None:
+        """Remove an object; absent is fine."""
+        try:
+            obstore.delete(self._store, key)
+        except (NotFoundError, FileNotFoundError) as error:
+            self._check_bucket(error)
+        except BaseError as error:
+            self._fail("delete", key, error)
+
+    def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:
+        """Write an object if its tag is still `expected`; None means that it must be absent.
+
+        A conflict can also be our own success, when its answer was lost and obstore sent it again.
+        """
+        if expected is None:
+            self._refuse_without_conditions()
+        try:
+            self._put(key, data, mode=json.loads(expected) if expected else "create")
+        except _ConditionError:
+            raise ManifestConflictError(
+                self.uri(key), expected=expected, found="another version"
+            ) from None
+        except StoreUnavailableError as error:
+            if error.refused:
+                raise
+            raise PublishOutcomeUnknownError(
+                f"{error} Whether {self.uri(key)} was flipped is unknown. Publish the same day "
+                "again once the store answers: it settles which of the two is live."
+            ) from None
+
+    def settle(self, key: str) -> None:
+        """Do nothing: what an object store shows is durable."""
+
+    def left_behind(self, *, before: datetime) -> Iterator[Stored]:
+        """Yield nothing: uploads that were cut off are for a lifecycle rule of the bucket."""
+        yield from ()
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a private directory of this machine, below $TMPDIR."""
+        with tempfile.TemporaryDirectory(prefix="recsys_assets-", ignore_cleanup_errors=True) as at:
+            yield Path(at)
+
+    def _exists(self, key: str) -> bool:
+        try:
+            obstore.head(self._store, key)
+        except (NotFoundError, FileNotFoundError):
+            return False
+        except BaseError as error:
+            self._fail("read", key, error)
+        return True
+
+    def _put(self, key: str, content: bytes | Path, *, mode: PutMode = "overwrite") -> None:
+        try:
+            if mode == "overwrite":
+                obstore.put(
+                    self._store,
+                    key,
+                    content,
+                    chunk_size=_ONE_PUT_BYTES,
+                    max_concurrency=_PARTS_AT_ONCE,
+                )
+            else:
+                data = content if isinstance(content, bytes) else content.read_bytes()
+                obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+        except (AlreadyExistsError, PreconditionError):
+            raise _ConditionError from None
+        except (NotFoundError, FileNotFoundError) as error:
+            self._check_bucket(error)
+            # If-Match of an object that is gone.
+            raise _ConditionError from None
+        except BaseError as error:
+            self._fail("write", key, error)
+
+    def _refuse_without_conditions(self) -> None:
+        """Make sure, before a surface's first manifest, that the store obeys conditions."""
+        obeyed = 0
+        for mode in ("create", "create", _NO_SUCH_VERSION):
+            try:
+                self._put(_PROBE, b"", mode=mode)
+            except _ConditionError:
+                obeyed += 1
+        # The first one holds, unless the probe is there from an earlier time.
+        if obeyed < 2:
+            raise StorageError(
+                f"{self._url} ignores conditional writes (If-None-Match, If-Match): two publishers "
+                "would overwrite each other. Nothing was published; use a store that honours them."
+            )
+
+    def _check_bucket(self, error: Exception) -> None:
+        """Tell a missing bucket from a missing object."""
+        if any(sign in str(error) for sign in _BUCKET_IS_MISSING):
+            raise StoreUnavailableError(
+                f"{self._scheme}://{self._bucket} does not exist: create it, or correct `root` "
+                "(or source.path, catalog.path) in surfaces.yaml.",
+                refused=True,
+            ) from None
+
+    def _fail(self, verb: str, key: str, error: Exception) -> NoReturn:
+        self._check_bucket(error)
+        text = str(error)
+        code = re.search(r"<Code>(\w+)</Code>", text)
+        status = re.search(r"status(?: code)?: (\d{3})", text)
+        said = " ".join(found.group(1) for found in (status, code) if found)
+        refused = True
+        if any(sign in text for sign in _ASKED_THE_MACHINE):
+            problem = "no credentials are set, and this machine has no role"
+            advice = f"Set {_CREDENTIALS[self._scheme]}."
+        elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or said[:3] in {
+            "401",
+            "403",
+        }:
+            problem = f"access was denied ({said or type(error).__name__})"
+            advice = f"Check {_CREDENTIALS[self._scheme]} and the rights on the bucket."
+        elif said:
+            problem, advice = f"the store answered {said}", "Run again once it has recovered."
+            refused = False
+        elif "error sending request" in text or "timed out" in text or "onnect" in text:
+            problem = "no answer came in time"
+            advice = "Check the network and the endpoint, then run again."
+            refused = False
+        else:
+            problem = f"{type(error).__name__} without an answer"
+            advice = f"Check {_CREDENTIALS[self._scheme]}."
+            refused = False
+        # `from None`: the original error quotes the store's answer.
+        raise StoreUnavailableError(
+            f"cannot {verb} {self.uri(key)}: {problem}. {advice}", refused=refused
+        ) from None
+
+
+def _take_over(content: bytes | Path) -> None:
+    """Remove a file that is stored now: a long run's would pile up in the scratch directory."""
+    if isinstance(content, Path):
+        content.unlink(missing_ok=True)
+
+
+class _ConditionError(Exception):
+    """The condition of a write did not hold."""
+
+
+class _Ranges(io.RawIOBase):
+    """A seekable file over ranges of an object."""
+
+    def __init__(self, read_range: Callable[[int, int], bytes], size: int) -> None:
+        self._read_range, self._size, self._at = read_range, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readall(self) -> bytes:
+        # Inherited, it would ask for 8 KiB at a time.
+        data = self._read_range(self._at, self._size) if self._at < self._size else b""
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        end = min(self._at + len(buffer), self._size)
+        if end <= self._at:
+            return 0
+        data = self._read_range(self._at, end)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _refuse_unusable_endpoints() -> None:
+    """Refuse what obstore would panic over at the first request."""
+    for name in _ENDPOINTS:
+        endpoint = urlsplit(os.environ.get(name, "http://unset"))
+        if endpoint.scheme not in {"http", "https"} or not endpoint.hostname:
+            # Not quoted back: it may hold a password.
+            raise StoreUnavailableError(f"${name} is no URL: it must be http(s)://host, or unset.")
+
+
+def _open(scheme: str, bucket: str, prefix: str | None) -> S3Store | GCSStore | AzureStore:
+    # No client options: giving any would hide those in the environment, AWS_ALLOW_HTTP among them.
+    if scheme == "s3":
+        return S3Store(bucket, prefix=prefix, retry_config=_RETRY)
+    if scheme == "gs":
+        return GCSStore(bucket, prefix=prefix, retry_config=_RETRY)
+    return AzureStore(bucket, prefix=prefix, retry_config=_RETRY)
