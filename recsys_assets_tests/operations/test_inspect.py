@@ -12,7 +12,8 @@ import pytest
 
 from recsys_assets.config import Surface
 from recsys_assets.documents import Window
-from recsys_assets.errors import InputError, StorageError
+from recsys_assets.errors import InputError, StorageError, StoreUnavailableError
+from recsys_assets.events import catalog
 from recsys_assets.operations.inspect import (
     artifact_table,
     item_titles,
@@ -22,6 +23,7 @@ from recsys_assets.operations.inspect import (
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Change, Live, Why, flip, publish
+from recsys_assets.storage.store import Versioned
 from recsys_assets_tests.project import Project, day
 
 FLIPPED = datetime(2026, 1, 2, 3, tzinfo=UTC)
@@ -239,7 +241,7 @@ class TestStatus:
             "live": None,
             "window": None,
             "generation": None,
-            "pinned": False,
+            "pinned": None,
             "updated_at": None,
             "age_seconds": None,
             "days_behind": None,
@@ -414,6 +416,17 @@ class TestTitles:
     def test_a_missing_catalog_gives_none(self, surface: Surface) -> None:
         assert surface.catalog is not None
         Path(surface.catalog.path).unlink()
+
+        assert item_titles(surface) == {}
+
+    def test_a_store_that_does_not_answer_gives_none(
+        self, surface: Surface, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Silent(LocalStore):
+            def read(self, key: str) -> Versioned | None:
+                raise StoreUnavailableError(f"cannot read {key}: no answer came in time.")
+
+        monkeypatch.setattr(catalog, "open_store", Silent)
 
         assert item_titles(surface) == {}
 

@@ -211,7 +211,7 @@ class TestPinAndRelease:
         assert (site.newest.window.start, site.newest.pinned) == (day(3), False)
         assert verified(site.store, site.live.current)
         assert [seen.description for seen in site.observed()] == [
-            f"publish by {actor()}: manifest of 2026-01-04 was materialized",
+            "publish by ada: fixed",
             "pin by ada: incident 7",
         ]
         actions = [(p.action, p.reason) for p in publications(site.store, site.surface, limit=2)]

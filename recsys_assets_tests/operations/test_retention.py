@@ -382,10 +382,11 @@ class TestAnySequence:
             if not distinct or distinct[-1] != publication.current:
                 distinct.append(dict(publication.current))
         yield from distinct[: keep.publications]
+        live_until = now
         for publication in newest_first:
-            age = now - datetime.fromisoformat(publication.published_at)
-            if age <= timedelta(days=keep.days):
+            if now - live_until <= timedelta(days=keep.days):
                 yield dict(publication.current)
+            live_until = datetime.fromisoformat(publication.published_at)
 
     def staged(self, shop: Shop) -> set[str]:
         text = "".join(data.decode() for data in shop.files("staged/demo/home").values())
