@@ -17,6 +17,7 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from recsys_assets import contracts
 from recsys_assets.config import Guardrails, Surface
 from recsys_assets.events.partition import StagedPartition
 
@@ -74,6 +75,8 @@ def check_spec(asset: dg.AssetKey, name: str) -> dg.AssetCheckSpec:
 
 def hold_to_contract(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> Verdict:
     """Validate a frame; reports every broken rule at once, with a sample of the offending rows."""
+    if contracts.holds(contract, frame):
+        return Verdict(CONTRACT, passed=True, numbers={"rows": frame.height})
     try:
         # A DataFrame on purpose: of a LazyFrame, pandera looks at the schema only, not at the
         # values.

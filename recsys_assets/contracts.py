@@ -9,9 +9,9 @@ Strings are ordered by their UTF-8 bytes. "Blank" means empty or only Unicode wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Final
+from typing import Any, Final
 
 import pandera.polars as pa
 import polars as pl
@@ -27,18 +27,30 @@ WHITE_SPACE: Final = (
 )
 
 
-def _is_trimmed(column: str) -> pl.Expr:
-    return (pl.col(column) != "") & (pl.col(column) == pl.col(column).str.strip_chars())
+def _check(name: str, holds: Callable[[str], pl.Expr]) -> pa.Check:
+    """Build a check whose name is what a failing run shows.
 
-
-_TRIMMED: Final = pa.Check(
-    lambda data: data.lazyframe.select(_is_trimmed(data.key)), name="trimmed_and_not_blank"
-)
+    It keeps its expression as `holds`, so that a frame can be held to all rules in one pass.
+    """
+    # Not a subclass: Pandera looks up how to run a check by its exact class.
+    check: Any = pa.Check(lambda data: data.lazyframe.select(holds(data.key)), name=name)
+    check.holds = holds
+    return check  # type: ignore[no-any-return]
 
 
 def _rule(name: str, holds: pl.Expr) -> pa.Check:
-    """Build a rule on whole rows; the name is what a failing run shows."""
-    return pa.Check(lambda data: data.lazyframe.select(holds), name=name)
+    """Build a rule on whole rows."""
+    return _check(name, lambda _: holds)
+
+
+def _on_column(name: str, holds: Callable[[pl.Expr], pl.Expr]) -> pa.Check:
+    """Build a rule on one column; nulls are for `nullable` to refuse."""
+    return _check(name, lambda column: holds(pl.col(column)))
+
+
+_TRIMMED: Final = _on_column(
+    "trimmed_and_not_blank", lambda text: (text != "") & (text == text.str.strip_chars())
+)
 
 
 def _strictly_ascending(*columns: str, descending: Sequence[str] = ()) -> pl.Expr:
@@ -71,11 +83,13 @@ def _at_least_one(
     dtype: type[pl.DataType], description: str, *, nullable: bool = False
 ) -> pa.Column:
     # Not a number is greater than anything to Polars.
-    finite = pa.Check(
-        lambda data: data.lazyframe.select(pl.col(data.key).cast(pl.Float64).is_finite()),
-        name="finite",
-    )
-    return pa.Column(dtype, [pa.Check.ge(1), finite], nullable=nullable, description=description)
+    finite = _on_column("finite", lambda number: number.cast(pl.Float64).is_finite())
+    return pa.Column(dtype, [_at_least(1), finite], nullable=nullable, description=description)
+
+
+def _at_least(least: int) -> pa.Check:
+    # Named as Pandera names its own.
+    return _on_column(f"greater_than_or_equal_to({least})", lambda number: number >= least)
 
 
 def canonical_event(day: date) -> pa.DataFrameSchema:
@@ -85,11 +99,9 @@ def canonical_event(day: date) -> pa.DataFrameSchema:
         {
             "ts": pa.Column(
                 TIMESTAMP,
-                pa.Check(
-                    lambda data: data.lazyframe.select(
-                        pl.col(data.key).is_between(start, start.dt.offset_by("1d"), closed="left")
-                    ),
-                    name="within_the_day",
+                _on_column(
+                    "within_the_day",
+                    lambda ts: ts.is_between(start, start.dt.offset_by("1d"), closed="left"),
                 ),
                 description="When the item was shown, UTC, to the nanosecond.",
             ),
@@ -98,10 +110,10 @@ def canonical_event(day: date) -> pa.DataFrameSchema:
             "request_id": _id("The request it answered; tells redeliveries.", nullable=True),
             "item_id": _id("The item that was shown."),
             "rank": pa.Column(
-                pl.Int64, pa.Check.ge(0), nullable=True, description="Position in the list shown."
+                pl.Int64, _at_least(0), nullable=True, description="Position in the list shown."
             ),
             "file": pa.Column(
-                pl.Int32, pa.Check.ge(0), description="Index into the source files in the footer."
+                pl.Int32, _at_least(0), description="Index into the source files in the footer."
             ),
             "line": _at_least_one(pl.Int64, "Line of that file, the first is 1."),
         },
@@ -176,34 +188,25 @@ SESSION_SEQ: Final = _scores_per_user(
     "session_seq", "How often the item came next after another event of the user.", empty_lists=True
 )
 
+
+def _are_trimmed_and_lower_case(tags: pl.Expr) -> pl.Expr:
+    tag = pl.element()
+    return tags.list.eval(
+        (tag.fill_null("") != "") & (tag == tag.str.strip_chars()) & (tag == tag.str.to_lowercase())
+    ).list.all()
+
+
 CONTENT_SIM: Final = pa.DataFrameSchema(
     {
         "item_id": _id("The catalog item; a repeated id stays repeated."),
         "tags": pa.Column(
             pl.List(pl.String),
             [
-                pa.Check(
-                    lambda data: data.lazyframe.select(pl.col(data.key).list.len() > 0),
-                    name="at_least_one_tag",
+                _on_column("at_least_one_tag", lambda tags: tags.list.len() > 0),
+                _on_column(
+                    "tags_are_distinct", lambda tags: tags.list.n_unique() == tags.list.len()
                 ),
-                pa.Check(
-                    lambda data: data.lazyframe.select(
-                        pl.col(data.key).list.n_unique() == pl.col(data.key).list.len()
-                    ),
-                    name="tags_are_distinct",
-                ),
-                pa.Check(
-                    lambda data: data.lazyframe.select(
-                        pl.col(data.key)
-                        .list.eval(
-                            (pl.element().fill_null("") != "")
-                            & (pl.element() == pl.element().str.strip_chars())
-                            & (pl.element() == pl.element().str.to_lowercase())
-                        )
-                        .list.all()
-                    ),
-                    name="tags_are_trimmed_and_lower_case",
-                ),
+                _on_column("tags_are_trimmed_and_lower_case", _are_trimmed_and_lower_case),
             ],
             description="Its tags, trimmed, lower-cased, distinct, in catalog order.",
         ),
@@ -227,6 +230,21 @@ ARTIFACTS: Final = {
 def dtypes(contract: pa.DataFrameSchema) -> pl.Schema:
     """Return the columns of a contract as a Polars schema, for reading and for empty frames."""
     return pl.Schema({name: column.dtype.type for name, column in contract.columns.items()})
+
+
+def holds(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> bool:
+    """Tell in one pass whether a frame keeps a contract; Pandera says, slower, what breaks it."""
+    if frame.schema != dtypes(contract):
+        return False
+    kept = [
+        pl.col(name).null_count() == 0
+        for name, column in contract.columns.items()
+        if not column.nullable
+    ]
+    for name, column in contract.columns.items():
+        kept += [rule.holds(name).all() for rule in column.checks]
+    kept += [rule.holds("").all() for rule in contract.checks]
+    return bool(frame.select(pl.all_horizontal(kept)).item())
 
 
 CANONICAL_DTYPES: Final = dtypes(canonical_event(date.min))

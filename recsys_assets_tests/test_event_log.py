@@ -1,0 +1,170 @@
+"""Dagster's event log with connections that stay open."""
+
+# No postponed annotations here: Dagster reads them when an asset is declared.
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from recsys_assets.event_log import PooledSqliteEventLogStorage
+
+SETTINGS = """
+telemetry: {enabled: false}
+event_log_storage:
+  module: recsys_assets.event_log
+  class: PooledSqliteEventLogStorage
+"""
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
+
+
+@dg.asset(partitions_def=DAYS, check_specs=[dg.AssetCheckSpec("fine", asset="thing")])
+def thing() -> Iterator[Any]:
+    yield dg.MaterializeResult(
+        metadata={"rows": 3}, check_results=[dg.AssetCheckResult(passed=True, check_name="fine")]
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "dagster.yaml").write_text(SETTINGS)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.get() as opened:
+        yield opened
+
+
+def materialize(instance: dg.DagsterInstance, day: str) -> str:
+    return dg.materialize([thing], partition_key=day, instance=instance).run_id
+
+
+def storage_of(instance: dg.DagsterInstance) -> PooledSqliteEventLogStorage:
+    storage = instance.event_log_storage
+    assert isinstance(storage, PooledSqliteEventLogStorage)
+    return storage
+
+
+def test_runs_and_materializations_are_read_back(instance: dg.DagsterInstance) -> None:
+    runs = [materialize(instance, f"2026-01-0{day}") for day in (1, 2)]
+
+    assert instance.get_materialized_partitions(thing.key) == {"2026-01-01", "2026-01-02"}
+    (record,) = instance.fetch_materializations(thing.key, limit=1).records
+    assert record.asset_materialization is not None
+    assert record.asset_materialization.metadata["rows"].value == 3
+    assert [event.run_id for event in instance.all_logs(runs[0])] == [runs[0]] * len(
+        instance.all_logs(runs[0])
+    )
+
+
+def test_the_files_are_those_of_dagster(home: Path) -> None:
+    with dg.DagsterInstance.get() as pooled:
+        run = materialize(pooled, "2026-01-01")
+        events = len(pooled.all_logs(run))
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+
+    with dg.DagsterInstance.get() as plain:
+        assert not isinstance(plain.event_log_storage, PooledSqliteEventLogStorage)
+        assert len(plain.all_logs(run)) == events
+        assert plain.get_materialized_partitions(thing.key) == {"2026-01-01"}
+
+
+def test_what_is_stored_is_seen_by_another_process_at_once(
+    instance: dg.DagsterInstance, home: Path
+) -> None:
+    materialize(instance, "2026-01-01")
+
+    with sqlite3.connect(home / "history/runs/index.db") as other:
+        (found,) = other.execute(
+            "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+        ).fetchone()
+    assert found == 1
+
+
+def test_a_base_dir_is_where_the_events_are_kept(home: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (home / "dagster.yaml").write_text(SETTINGS + f"  config: {{base_dir: {elsewhere}}}\n")
+
+    with dg.DagsterInstance.get() as instance:
+        materialize(instance, "2026-01-01")
+
+    assert (elsewhere / "index.db").exists()
+    assert not (home / "history/runs").exists()
+
+
+def test_a_connection_is_opened_once_per_shard(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    connect = sqlite3.connect
+
+    def counting(path: str, *args: object, **kwargs: object) -> sqlite3.Connection:
+        opened.append(Path(path).stem)
+        return connect(path, *args, **kwargs)  # type: ignore[call-overload, no-any-return]
+
+    materialize(instance, "2026-01-01")
+    monkeypatch.setattr("sqlite3.dbapi2.connect", counting)
+    run = materialize(instance, "2026-01-02")
+
+    # Dagster's own opens both for every event; a few looks at the schema are still by themselves.
+    events = len(instance.all_logs(run))
+    assert events > 10
+    assert opened.count("index") <= 3
+    assert opened.count(run) <= 3
+
+
+def test_only_the_last_runs_are_kept_open(instance: dg.DagsterInstance) -> None:
+    for day in range(1, 13):
+        materialize(instance, f"2026-01-{day:02}")
+
+    assert len(storage_of(instance)._engines) == 8
+    assert len(instance.get_materialized_partitions(thing.key)) == 12
+
+
+def test_a_failed_write_changes_nothing_and_the_next_goes_on(instance: dg.DagsterInstance) -> None:
+    run = materialize(instance, "2026-01-01")
+    storage, before = storage_of(instance), len(instance.all_logs(run))
+
+    def fail() -> None:
+        with storage.run_connection(run) as connection:
+            connection.exec_driver_sql("DELETE FROM event_logs")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    assert len(instance.all_logs(run)) == before
+    materialize(instance, "2026-01-02")
+
+
+def test_threads_take_turns(instance: dg.DagsterInstance) -> None:
+    run = materialize(instance, "2026-01-01")
+    expected = len(instance.all_logs(run))
+    found: list[int] = []
+
+    def read() -> None:
+        found.extend(len(instance.all_logs(run)) for _ in range(20))
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert found == [expected] * 80
+
+
+def test_everything_can_be_wiped(instance: dg.DagsterInstance) -> None:
+    materialize(instance, "2026-01-01")
+
+    storage_of(instance).wipe()
+
+    assert instance.get_materialized_partitions(thing.key) == set()
+    materialize(instance, "2026-01-01")
+    assert instance.get_materialized_partitions(thing.key) == {"2026-01-01"}
