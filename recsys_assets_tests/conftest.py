@@ -8,6 +8,8 @@ import pytest
 from hypothesis import settings
 
 from recsys_assets_tests.project import Project
+from recsys_assets_tests.storage import servers
+from recsys_assets_tests.storage.servers import Server
 
 settings.register_profile("recsys_assets", max_examples=50, deadline=None)
 settings.load_profile("recsys_assets")
@@ -17,3 +19,13 @@ settings.load_profile("recsys_assets")
 def project(tmp_path: Path) -> Iterator[Project]:
     with dg.DagsterInstance.ephemeral() as instance:
         yield Project(tmp_path, instance)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run SeaweedFS for all tests that ask for it.
+
+    One for all, also because Polars looks for a bucket where it last found one of that name.
+    """
+    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server

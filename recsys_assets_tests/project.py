@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,9 @@ class Project:
 
     folder: Path
     instance: dg.DagsterInstance
+    _built: dict[int, tuple[Config, dg.Definitions]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def configure(self, *surfaces: Mapping[str, Any]) -> Config:
         """Write surfaces.yaml, each surface on top of a small default, and load it."""
@@ -92,9 +95,10 @@ class Project:
 
     def materialize(self, config: Config, days: Sequence[date], *, surface: int = 0) -> Report:
         """Materialize days of a surface the way the command line does."""
-        return materialize(
-            build_definitions(config), config.surfaces[surface], days, instance=self.instance
-        )
+        if id(config) not in self._built:  # and is kept, so that no other gets its id
+            self._built[id(config)] = config, build_definitions(config)
+        _, definitions = self._built[id(config)]
+        return materialize(definitions, config.surfaces[surface], days, instance=self.instance)
 
     def live(self, config: Config, *, surface: int = 0) -> Live | None:
         """Return what is live for a surface."""

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from recsys_assets import cli, printing
+from recsys_assets.errors import ConfigError, InputError, StorageError
 from recsys_assets.operations.inspect import surface_status
 from recsys_assets.operations.materialize import Failure, Report
 from recsys_assets.printing import age_text, print_report, print_status, window_text
@@ -55,9 +56,16 @@ def days(first: int, last: int) -> list[str]:
     return ["--from", str(day(first)), "--to", str(day(last))]
 
 
+@pytest.fixture
+def in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what Dagster records in memory: on a disk it takes most of the time."""
+    monkeypatch.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
+
+
 class TestMaterialize:
     """`recsys-assets materialize`."""
 
+    @pytest.mark.usefixtures("in_memory")
     def test_a_whole_range_of_every_surface_is_published(self, project: Project, run: Run) -> None:
         lean = {"artifacts": {"popularity": {}}, "guardrails": {"min_events": 0}}
         config = project.configure(lean, {**lean, "surface": "void"})
@@ -76,6 +84,7 @@ class TestMaterialize:
             assert live.window.start == day(1)
             assert live.current["popularity"].rpartition("/")[2][:8] in result.stdout
 
+    @pytest.mark.usefixtures("in_memory")
     def test_a_bad_day_is_named_with_asset_and_check_and_the_others_are_published(
         self, project: Project, run: Run
     ) -> None:
@@ -143,6 +152,7 @@ class TestMaterialize:
             ],
         }
 
+    @pytest.mark.usefixtures("in_memory")
     def test_progress_goes_to_standard_error_only(
         self, project: Project, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -158,6 +168,7 @@ class TestMaterialize:
         assert "demo/home done in " in result.stderr
         assert "\x1b" not in result.stderr
 
+    @pytest.mark.usefixtures("in_memory")
     def test_a_full_disk_is_told_with_day_asset_and_error(
         self, project: Project, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -185,6 +196,7 @@ class TestMaterialize:
         assert live.window is not None
         assert live.window.start == day(1)
 
+    @pytest.mark.usefixtures("in_memory")
     def test_an_interruption_ends_without_a_stack(
         self, project: Project, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -224,6 +236,48 @@ class TestMaterialize:
         print_status([surface_status(project.store, surface, now=datetime.now(UTC))])
 
         assert capsys.readouterr().out.count("[red]:apple:/home") == 2
+
+
+class TestPlainErrors:
+    """What a person can act on is text on standard error, and an exit code."""
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [(ConfigError, 2), (InputError, 1), (StorageError, 1), (OSError, 1)],
+    )
+    def test_control_characters_are_escaped_and_line_breaks_stay(
+        self, capsys: pytest.CaptureFixture[str], error: type[Exception], code: int
+    ) -> None:
+        """A name in a message may be anything, also what clears the screen."""
+        with pytest.raises(SystemExit) as ended, cli.plain_errors():
+            raise error("two problems:\n  \x1b[2J\x07red\r\n  Zürich \x9b31m \u202egnp")
+
+        assert ended.value.code == code
+        assert capsys.readouterr() == (
+            "",
+            "Error: two problems:\n  \\x1b[2J\\x07red\\r\n  Zürich \\x9b31m \\u202egnp\n",
+        )
+
+    def test_a_bug_keeps_its_stack(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(ZeroDivisionError), cli.plain_errors():
+            _ = 1 / 0
+
+        assert capsys.readouterr() == ("", "")
+
+    def test_the_problems_of_a_configuration_are_a_line_each_and_safe_to_show(
+        self, project: Project, run: Run
+    ) -> None:
+        project.configure()
+        text = project.config_file.read_text().replace("surface: home", 'surface: "\\e[2Jhome"')
+        project.config_file.write_text(f"{text}\nretention: {{days: 0}}\n")
+
+        result = run("status")
+
+        assert result.exit_code == 2
+        assert len(result.stderr.splitlines()) == 3
+        assert "\n  surface demo/\\x1b[2Jhome: surface: must be one path segment" in result.stderr
+        assert "\n  retention.days: Input should be" in result.stderr
+        assert "\x1b" not in result.stderr
 
 
 class TestRefused:

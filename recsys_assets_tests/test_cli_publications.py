@@ -33,8 +33,8 @@ from recsys_assets_tests.operations.conftest import (
     verified,
 )
 from recsys_assets_tests.project import Project, day, event
-from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.conftest import new_prefix, use
+from recsys_assets_tests.storage.servers import Server
 
 Run = Callable[..., Result]
 NAME = "demo/home"
@@ -438,6 +438,15 @@ class TestVerify:
         problems = [finding["problem"] for finding in surface["findings"]]
         assert sorted(problems) == ["missing", *["orphaned"] * 4]
 
+    @pytest.mark.parametrize("hours", [-1, 876_001])
+    def test_a_grace_that_time_does_not_have_is_refused(
+        self, shop: Shop, run: Run, hours: int
+    ) -> None:
+        message = refused(run("verify", "--grace-hours", str(hours)), code=2)
+
+        assert f"{hours} is not in the range 0<=x<=876000" in " ".join(message.split())
+        assert ", 0 findings" in done(run("verify", "--grace-hours", "876000")).stdout
+
 
 class TestRetention:
     """`retention`."""
@@ -493,9 +502,27 @@ class TestRetention:
         assert result.stdout.startswith("demo/home: 4 blobs, ")
         assert len(shop.files("objectstore")) == 2
 
-    @pytest.mark.parametrize("option", ["--publications", "--days", "--grace-hours"])
-    def test_keeping_nothing_is_refused(self, shop: Shop, run: Run, option: str) -> None:
-        assert "0 is not in the range x>=1" in refused(run("retention", option, "0"), code=2)
+    @pytest.mark.parametrize(
+        ("option", "value", "limits"),
+        [
+            ("--publications", 0, "x>=1"),
+            ("--days", 0, "1<=x<=36500"),
+            ("--days", 36_501, "1<=x<=36500"),
+            ("--grace-hours", 0, "1<=x<=876000"),
+            ("--grace-hours", 876_001, "1<=x<=876000"),
+        ],
+    )
+    def test_keeping_nothing_or_for_longer_than_time_has_is_refused(
+        self, shop: Shop, run: Run, option: str, value: int, limits: str
+    ) -> None:
+        message = refused(run("retention", option, str(value)), code=2)
+
+        assert f"{value} is not in the range {limits}" in " ".join(message.split())
+
+    @pytest.mark.parametrize("option", [("--days", "36500"), ("--grace-hours", "876000")])
+    def test_a_hundred_years_are_kept(self, shop: Shop, run: Run, option: tuple[str, str]) -> None:
+        assert done(run("retention", *self.KEEP, *option)).stdout.startswith("demo/home: 0 blobs")
+        assert len(shop.files("objectstore")) == 6
 
 
 # What each command needs besides a surface.
@@ -582,23 +609,21 @@ def somewhere(
     request: pytest.FixtureRequest,
     project: Project,
     tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Config]:
+) -> Config:
     """Give a project whose root is a directory, or in a bucket."""
-    home = tmp_path_factory.mktemp("dagster_home")
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    # What Dagster records is in memory: on a disk it takes most of the time.
+    monkeypatch.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
     monkeypatch.delenv("RECSYS_ROOT", raising=False)
     project.configure({"artifacts": {"popularity": {}, "cooc": {"min_support": 1}}})
     if request.param == "local":
-        yield load_config()
-        return
-    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
-        use(server, monkeypatch)
-        monkeypatch.setenv("RECSYS_ROOT", server.url(new_prefix()))
-        yield load_config()
+        return load_config()
+    server: Server = request.getfixturevalue("s3_server")
+    use(server, monkeypatch)
+    monkeypatch.setenv("RECSYS_ROOT", server.url(new_prefix()))
+    return load_config()
 
 
 def test_a_bad_day_from_the_rollback_to_the_release(

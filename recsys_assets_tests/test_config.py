@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,46 @@ def test_a_number_below_its_least_is_refused(path: tuple[str, ...], file: Path) 
         f"surface demo/home: {'.'.join(path)}: Input should be greater than or equal to {least}, "
         f"got {least - 1}"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "default", "values"),
+    [
+        ("publications", 30, [1, 7, 10**9]),
+        ("days", 30, [1, 7, 36_500]),
+        ("grace_hours", 24, [1, 7, 876_000]),
+    ],
+)
+def test_what_retention_keeps_is_set_up_to_a_hundred_years(
+    file: Path, key: str, default: int, values: list[int]
+) -> None:
+    """Such a time ago is still a date, which no number of days without a limit would be."""
+    assert getattr(load(file, SURFACE).retention, key) == default
+    for value in values:
+        kept = load(file, SURFACE, retention={key: value}).retention
+        assert getattr(kept, key) == value
+        assert datetime.now(UTC) - timedelta(days=kept.days, hours=kept.grace_hours)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("publications", 0, "greater than or equal to 1"),
+        ("days", 0, "greater than or equal to 1"),
+        ("days", 36_501, "less than or equal to 36500"),
+        ("days", 10**30, "less than or equal to 36500"),
+        ("grace_hours", 0, "greater than or equal to 1"),
+        ("grace_hours", 876_001, "less than or equal to 876000"),
+        ("grace_hours", 1.5, "a valid integer"),
+    ],
+)
+def test_what_retention_cannot_keep_is_refused(
+    file: Path, key: str, value: float, message: str
+) -> None:
+    (problem,) = problems(file, SURFACE, retention={key: value})
+
+    assert problem.startswith(f"retention.{key}: Input should be ")
+    assert problem.endswith(f"{message}, got {value}")
 
 
 @pytest.mark.parametrize("path", SHARES, ids=".".join)
@@ -380,6 +420,8 @@ def test_a_surface_that_builds_nothing_is_refused(artifacts: dict[str, Any], fil
         ("../{day}", "must stay below `path`"),
         ("a/../../{day}", "must stay below `path`"),
         ("/raw/{day}", "must stay below `path`"),
+        ("{day}/", "must name files, not a directory"),
+        ("{day}//", "must name files, not a directory"),
         ("{day}/{", "pattern"),
         ("{day}}", "pattern"),
     ],
@@ -559,6 +601,90 @@ def test_a_url_of_another_scheme_is_refused_and_its_rest_is_not_quoted(
     assert str(error.value) == f"$RECSYS_ROOT: {refusal}"
 
 
+def top(**changed: Any) -> str:
+    return yaml.safe_dump({"root": "var", "surfaces": [SURFACE], **changed})
+
+
+def of(**changed: Any) -> str:
+    return top(surfaces=[{**SURFACE, **changed}])
+
+
+_SECRETS = [
+    f"s3://AKIA:{UNTOLD}@bucket/x",
+    f"AKIA:{UNTOLD}@s3://bucket",
+    f"//{UNTOLD}@bucket",
+    f"{UNTOLD}/+=%2F@bucket",
+    f"https://host/x?sig={UNTOLD}&se=2",
+    f"az://bucket/{'x' * 200}?{UNTOLD}",
+]
+
+
+@pytest.mark.parametrize("secret", _SECRETS)
+@pytest.mark.parametrize(
+    "text",
+    [
+        lambda url: of(source=url),
+        lambda url: of(source=[url]),
+        lambda url: of(source={"path": [url]}),
+        lambda url: of(source={"path": {"url": url}}),
+        lambda url: of(source={"path": "raw", "type": url}),
+        lambda url: of(source={"path": "raw", url: 1}),
+        lambda url: of(source={"path": "raw", "pattern": f"{url}{{x}}"}),
+        lambda url: of(catalog=url),
+        lambda url: of(artifacts=url),
+        lambda url: of(artifacts={url: {}}),
+        lambda url: of(guardrails={"max_events": url}),
+        lambda url: of(window_days=url),
+        lambda url: of(start_date=url),
+        lambda url: of(tenant=url, window_days=0),
+        lambda url: top(surfaces=url),
+        lambda url: top(surfaces=[url]),
+        lambda url: top(root=[url]),
+        lambda url: top(root=3, **{url: 1}),
+        lambda url: top(retention=url),
+        lambda url: f"root: {url}\nroot: {url}\n",
+        lambda url: f"? {url}\n: 1\n? {url}\n: 1\n",
+        lambda url: f"root: {url}: x\n",
+        lambda url: f"root: '{url}\n",
+        lambda url: f'root: "{url}\\q"\n',
+        lambda url: f"root: [{url}\nsurfaces: []\n",
+        lambda url: f"root: *{url}\n",
+        lambda url: f"root: !{url} x\n",
+        lambda url: f"{url}\nroot: var\n",
+    ],
+    ids=[
+        "source is text", "source is a list", "path is a list", "path is a mapping", "type",
+        "key of a source", "pattern", "catalog is text", "artifacts is text", "kind",
+        "a number", "window_days", "date", "name", "surfaces is text", "surface is text",
+        "root is a list", "key at the top", "retention is text", "repeated key",
+        "repeated key that is a URL", "colon", "open quote", "escape", "open list", "alias", "tag",
+        "line without key",
+    ],
+)  # fmt: skip
+def test_a_secret_of_a_url_is_not_quoted_wherever_it_stands(
+    file: Path, text: Callable[[str], str], secret: str
+) -> None:
+    """People who put credentials into a URL do not always put it where one belongs."""
+    with pytest.raises(ConfigError) as error:
+        load_text(file, text(secret))
+
+    assert str(error.value).startswith(f"{file}:")
+    assert UNTOLD not in str(error.value)
+
+
+def test_what_is_no_secret_of_a_url_is_still_quoted(file: Path) -> None:
+    found = problems(
+        file,
+        {**SURFACE, "source": f"s3://AKIA:{UNTOLD}@bucket/raw and more"},
+        {**SURFACE, "surface": "cart", "window_days": f"az://bucket/raw?sig={UNTOLD}"},
+        {**SURFACE, "surface": "shelf", "window_days": "what?"},
+    )
+
+    assert [problem.partition(", got ")[2] for problem in found] == [
+        "'***@bucket/raw and more'", "'az://bucket/raw?***'", "'what?'",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "is_url"),
     [
@@ -588,6 +714,20 @@ def test_a_catalog_in_an_object_store_is_told_apart_by_its_suffix_too(file: Path
     found = problems(file, {**SURFACE, "catalog": {"path": "s3://bucket/c.parquet"}})
 
     assert found == ["surface demo/home: catalog: path: must end in .csv or .jsonl"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_catalog_in_an_object_store_is_an_object_and_not_a_bucket(
+    scheme: str, file: Path
+) -> None:
+    """A bucket may be called `bucket.csv`, but it has nothing to read."""
+    found = problems(file, {**SURFACE, "catalog": {"path": f"{scheme}bucket.csv"}})
+
+    assert found == [
+        "surface demo/home: catalog: path: must name an object in the bucket, not the bucket"
+    ]
+    config = load(file, {**SURFACE, "catalog": {"path": f"{scheme}bucket.csv/c.csv"}})
+    assert config.surfaces[0].catalog_path == f"{scheme}bucket.csv/c.csv"
 
 
 def test_a_surface_without_catalog_has_no_catalog_path(file: Path) -> None:
@@ -695,6 +835,29 @@ def test_a_file_that_is_not_yaml_is_refused(text: str, file: Path) -> None:
 def test_yaml_of_another_shape_is_refused(text: str, file: Path) -> None:
     with pytest.raises(ConfigError, match=rf"^{re.escape(str(file))}:\n"):
         load_text(file, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("root: [1", "line 1, column 9: expected ',' or ']'"),
+        ("root: var\n\tsurfaces: []", "line 2, column 1: found character '\\t'"),
+        ("root: var\nsurfaces:\n  - a: b: c", "line 3, column 9: mapping values are not allowed"),
+        ("root: var\n  x: *b", "line 2, column 4: mapping values are not allowed here"),
+        ("root: var\na: *b", "line 2, column 4: found undefined alias"),
+        ("root: 'open\n\n", "line 3, column 1: found unexpected end of stream"),
+        ("root: !!python/object:os.system x", "line 1, column 7: could not determine"),
+    ],
+)
+def test_a_mistake_in_the_yaml_is_told_with_line_and_column(
+    text: str, where: str, file: Path
+) -> None:
+    """Its line is not quoted, since it may hold a secret."""
+    with pytest.raises(ConfigError) as error:
+        load_text(file, text)
+
+    assert str(error.value).startswith(f"{file}: is not valid YAML: {where}")
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_repeated_key_is_refused_with_its_line(file: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -567,6 +568,12 @@ class Shop:
         )
         path.write_text("".join(json.dumps(each) + "\n" for each in events), encoding="utf-8")
 
+    def enter(self, patch: pytest.MonkeyPatch) -> None:
+        """Make it the project of the command line."""
+        patch.setenv("RECSYS_CONFIG", str(self.folder / "surfaces.yaml"))
+        patch.setenv("DAGSTER_HOME", str(self.folder / "dagster_home"))
+        patch.delenv("RECSYS_ROOT", raising=False)
+
     def run(self, *arguments: str) -> Result:
         """Run `recsys-assets`."""
         return CliRunner().invoke(cli.main, arguments)
@@ -592,23 +599,34 @@ class Shop:
         assert_printed(step, result.stdout.replace(str(self.folder), "/tmp/shop"))  # noqa: S108
 
 
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """Give the example project of the pages with three days published."""
-    home = tmp_path / "dagster_home"
-    home.mkdir()
+@pytest.fixture(scope="module")
+def example_project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Publish three days of the example project of the pages; return its folder and a copy."""
+    folder = tmp_path_factory.mktemp("example") / "shop"
+    home = folder / "dagster_home"
+    home.mkdir(parents=True)
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
     for file in ("surfaces.yaml", "catalog.csv"):
         text = example("run-locally.md", f"example: {file}")
-        (tmp_path / file).write_text(text, encoding="utf-8")
-    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "surfaces.yaml"))
-    monkeypatch.setenv("DAGSTER_HOME", str(home))
-    monkeypatch.delenv("RECSYS_ROOT", raising=False)
-    shop = Shop(tmp_path)
+        (folder / file).write_text(text, encoding="utf-8")
+    shop = Shop(folder)
     shop.land(day(0), ["tea", "cup"])
     shop.land(day(1), ["tea", "cup", "pot"])
     shop.land(day(2), ["test-1", "test-2", "cup"])
-    shop.do("materialize", "--from", str(day(0)), "--to", str(day(2)))
+    with pytest.MonkeyPatch.context() as patch:
+        shop.enter(patch)
+        shop.do("materialize", "--from", str(day(0)), "--to", str(day(2)))
+    return folder, shutil.copytree(folder, folder.with_name("as it was"))
+
+
+@pytest.fixture
+def shop(example_project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """Give the example project as it was; where it was, since its URIs are absolute."""
+    folder, as_it_was = example_project
+    shutil.rmtree(folder)
+    shutil.copytree(as_it_was, folder)
+    shop = Shop(folder)
+    shop.enter(monkeypatch)
     return shop
 
 

@@ -136,7 +136,7 @@ class FullDisk:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "stride"), [("link", 1), ("replace", 1), ("fsync", 5), ("open", 2), ("mkdir", 11)]
+    ("kind", "stride"), [("link", 1), ("replace", 1), ("fsync", 9), ("open", 3), ("mkdir", 17)]
 )
 def test_a_disk_that_gets_full_at_any_call_keeps_what_is_live(
     project: Project,
@@ -169,7 +169,7 @@ def test_a_disk_that_gets_full_at_any_call_keeps_what_is_live(
         shutil.copytree(saved, root)
 
     assert report.succeeded
-    assert failed >= {"link": 5, "replace": 4, "fsync": 5, "open": 4, "mkdir": 1}[kind]
+    assert failed >= {"link": 5, "replace": 4, "fsync": 5, "open": 3, "mkdir": 1}[kind]
 
 
 def test_a_flip_that_may_not_last_is_said_to_be_one(
@@ -458,12 +458,6 @@ def assert_one_publication_of_two(config: Config, answers: list[tuple[str, str]]
 
 
 # An object store
-
-
-@pytest.fixture(scope="module")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
-        yield server
 
 
 @pytest.fixture

@@ -489,7 +489,7 @@ def audited_release(project: Project, surface: Any) -> Release:
 
 def test_the_order_of_days_and_surfaces_changes_no_version(project: Project) -> None:
     config = project.configure({}, {"surface": "checkout"})
-    for number in range(3):
+    for number in range(2):
         events = [event(item, of=day(number)) for item in "abcab"]
         project.land(day(number), events)
         folder = project.folder / "raw/demo/checkout"
@@ -498,11 +498,11 @@ def test_the_order_of_days_and_surfaces_changes_no_version(project: Project) -> 
             "".join(json.dumps(e | {"surface": "checkout"}) + "\n" for e in events)
         )
     forward = {
-        (s, n): project.materialize(config, [day(n)], surface=s) for s in (0, 1) for n in range(3)
+        (s, n): project.materialize(config, [day(n)], surface=s) for s in (0, 1) for n in (0, 1)
     }
 
     backward = {
-        (s, n): project.materialize(config, [day(n)], surface=s) for s in (1, 0) for n in (2, 0, 1)
+        (s, n): project.materialize(config, [day(n)], surface=s) for s in (1, 0) for n in (1, 0)
     }
 
     def versions(reports: dict[tuple[int, int], Any]) -> dict[tuple[int, int, str], str]:

@@ -266,14 +266,15 @@ class ObjectStore:
 
     def _refuse_without_conditions(self) -> None:
         """Make sure, before a surface's first manifest, that the store obeys conditions."""
-        obeyed = 0
+        refused = []
         for mode in ("create", "create", _NO_SUCH_VERSION):
             try:
                 self._put(_PROBE, b"", mode=mode)
+                refused.append(False)
             except _ConditionError:
-                obeyed += 1
-        # The first one holds, unless the probe is there from an earlier time.
-        if obeyed < 2:
+                refused.append(True)
+        # The first one may hold: the probe need not be there yet.
+        if not all(refused[1:]):
             raise StorageError(
                 f"{self._url} ignores conditional writes (If-None-Match, If-Match): two publishers "
                 "would overwrite each other. Nothing was published; use a store that honours them."

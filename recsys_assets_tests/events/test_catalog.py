@@ -137,6 +137,16 @@ def test_a_catalog_named_alone_is_in_the_working_directory(
     assert read_catalog("c.csv").frame["item_id"].to_list() == ["a"]
 
 
+def test_a_catalog_at_the_top_of_the_filesystem_is_not_that_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "recsys-absent.csv", "item_id,tags\nwrong,x\n")
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(CatalogError, match=r"catalog /recsys-absent\.csv cannot be read"):
+        read_catalog("/recsys-absent.csv")
+
+
 def test_a_catalog_in_an_object_store_is_read_from_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ OPS = {
     "verify": "verify_publications",
     "retention": "delete_old",
 }
+UNASKED = {"verify", "retention"}  # no reason is needed
 SURFACE = {"surface": "demo/home"}
 ASKED = {**SURFACE, "reason": "incident 7", "who": "ada"}
 OLD = 946_684_800  # the year 2000
@@ -217,6 +218,17 @@ class TestPinAndRelease:
         actions = [(p.action, p.reason) for p in publications(site.store, site.surface, limit=2)]
         assert actions[1] == ("release", "fixed")
 
+    def test_the_publish_of_a_release_is_on_record_as_the_releasers(self, site: Site) -> None:
+        site.shown("pin", ASKED)
+        site.make(3)
+
+        result = site.run("release", {**SURFACE, "reason": "fixed", "who": "grace"})
+
+        publish, release = publications(site.store, site.surface, limit=2)
+        assert (publish.action, release.action) == ("publish", "release")
+        for each in (publish, release):
+            assert (each.who, each.reason, each.run_id) == ("grace", "fixed", result.run_id)
+
     def test_when_nothing_was_held_back_no_day_is_shown(self, site: Site) -> None:
         assert "next_day" not in site.shown("release", ASKED)
 
@@ -375,7 +387,7 @@ class TestRefusals:
     def test_an_unknown_surface_is_told_with_those_there_are(
         self, untouched: Site, job: str
     ) -> None:
-        reason = {} if job in {"verify", "retention"} else {"reason": "incident 7"}
+        reason = {} if job in UNASKED else {"reason": "incident 7"}
 
         found = failure(untouched.run(job, {"surface": "demo/attic", **reason}))
 
@@ -388,6 +400,16 @@ class TestRefusals:
         found = failure(untouched.run(job, {**ASKED, "surface": "demo/checkout"}))
 
         assert found.description.startswith("nothing is live for demo/checkout yet")
+
+    @pytest.mark.parametrize("job", OPS)
+    def test_no_job_is_run_again_by_itself(self, untouched: Site, job: str) -> None:
+        """`previous` is another publication by then."""
+        definition = build_definitions(untouched.config).resolve_job_def(job)
+
+        result = untouched.run(job, {**({} if job in UNASKED else ASKED), "surface": "demo/attic"})
+
+        assert definition.tags["dagster/max_retries"] == "0"
+        assert result.dagster_run.tags["dagster/max_retries"] == "0"
 
     @pytest.mark.parametrize("job", OPS)
     def test_every_job_and_every_setting_says_what_it_is(self, untouched: Site, job: str) -> None:

@@ -102,10 +102,43 @@ class TestWhatGoes:
             shop.day(on(number - 2), number + 1)
             shop.time.passes(days=1)
 
-        # The five were published 5, 4, 3, 2 and 1 days ago.
+        # The five were published 5, 4, 3, 2 and 1 days ago; the second was live until 3 days ago.
         gone = planned(shop, STRICT.model_copy(update={"days": 3})).blobs
 
         assert {current_day(stored.key, shop) for stored in gone} == {on(-2)}
+
+    def test_what_was_live_until_lately_stays_however_long_ago_it_was_published(
+        self, shop: Shop
+    ) -> None:
+        """It is what a rollback goes back to."""
+        before = shop.day(on(-2), 1)
+        shop.time.passes(days=10)
+        until_yesterday = shop.day(on(-1), 2)
+        shop.time.passes(days=39)
+        now = shop.day(on(0), 3)
+        shop.time.passes(days=1)
+
+        plan = run(shop, Retention(publications=1, days=30, grace_hours=1))
+
+        assert uris(shop, plan) == set(before.values())
+        assert verified(shop.store, until_yesterday)
+        assert verified(shop.store, now)
+        assert shop.rollback("previous").current == until_yesterday
+
+    @pytest.mark.parametrize(("days", "kept"), [(29, 1), (30, 2), (31, 2)])
+    def test_a_day_without_a_publish_does_not_shorten_what_is_kept(
+        self, shop: Shop, days: int, kept: int
+    ) -> None:
+        """The last publication was 30 days ago, the one that it replaced 40."""
+        for number in (0, 1, 2):
+            shop.day(on(number), number + 1)
+            shop.time.passes(days=10)
+        shop.time.passes(days=20)
+
+        plan = planned(shop, Retention(publications=1, days=days, grace_hours=1))
+
+        assert len(plan.blobs) == (3 - kept) * len(KINDS)
+        assert plan.kept_blobs == kept * len(KINDS)
 
     def test_what_was_written_within_the_grace_stays(self, shop: Shop) -> None:
         for number in (1, 2, 3):
@@ -553,27 +586,54 @@ class TestRaces:
         assert not race.fenced
         assert [each.action for each in chain(shop)] == ["retention", "pin", "retention", "publish"]
 
-    def test_when_others_keep_flipping_it_gives_up_and_no_blob_is_deleted(self, race: Race) -> None:
-        shop = race.shop
+    def test_when_others_keep_flipping_it_gives_up_and_nothing_is_deleted(self, race: Race) -> None:
+        """Also not the rest of what was planned: the plan was of another state of things."""
+        shop, attempts = race.shop, [0]
+        shop.stage(on(0), 9)
+        shop.store.replace(layout.rejected("demo", "home", on(0)), b"refused")
+        shop.stamp()
+        shop.time.passes(days=99)
+        plan = planned(shop)
+        assert {Path(stored.key).stem for stored in plan.staged} == {str(on(0)), str(on(2))}
+        assert len(plan.rejected) == 1
+        assert uris(shop, plan) > set(race.doomed.values())
+        before = shop.files("staged", "rejected", "objectstore").keys()
 
         def call(what: str, _: str) -> None:
             if what == "before flip":
-                current = shop.stage(on(2), shop.generation + 10)
-                shop.publish(on(2), current)
+                attempts[0] += 1
+                shop.publish(on(2), shop.stage(on(2), shop.generation + 10))
 
         with pytest.raises(ManifestConflictError):
             run(shop, store=Watched(shop.store, call))
 
-        assert keys(race.doomed, shop=shop) <= set(shop.files("objectstore"))
+        assert attempts == [5]
+        assert before <= shop.files().keys()
         assert not race.fenced
+
+    def test_when_somebody_flips_once_it_plans_anew_and_deletes(self, race: Race) -> None:
+        shop, plan = race.shop, planned(race.shop)
+
+        def do(moment: str) -> None:
+            if moment == "at the fence":
+                pin(shop.store, shop.surface, WHY)
+
+        done = race.retain(do)
+
+        assert (done.seen, done.blobs) == (plan.seen + 1, plan.blobs)
+        assert not keys(race.doomed, shop=shop) & shop.files("objectstore").keys()
 
 
 class TestKilled:
     """A retention that does not come to its end."""
 
-    def kill(self, race: Race) -> None:
+    def kill(self, race: Race, *, after: int = 1) -> None:
+        """Kill it once it has deleted a number of blobs."""
+        deleted = [0]
+
         def call(what: str, key: str) -> None:
-            if what == "after delete" and "objectstore" in key:
+            deleted[0] += what == "after delete" and "objectstore" in key
+            if deleted[0] == after:
                 raise CrashError
 
         with pytest.raises(CrashError):
@@ -609,6 +669,35 @@ class TestKilled:
         assert not race.fenced
         assert verified(race.shop.store, race.shop.live.current)
 
+    def test_another_lifts_the_fence_also_when_nothing_is_left_to_delete(self, race: Race) -> None:
+        """Else those versions could not be published any more, and nothing would ever change it."""
+        shop = race.shop
+        self.kill(race, after=len(race.doomed))
+        assert not keys(race.doomed, shop=shop) & shop.files("objectstore").keys()
+        assert race.fenced
+        shop.time.passes(hours=2)
+        with pytest.raises(StaleReleaseError, match="retention is deleting"):
+            shop.publish(on(2), race.doomed)
+
+        plan = run(shop)
+
+        assert (plan.is_empty, plan.unfinished) == (True, 2)
+        assert shop.newest.retiring == ()
+        assert shop.stage(on(2), 2) == race.doomed
+        assert shop.publish(on(2), race.doomed)[0] == "published"
+        assert verified(shop.store, shop.live.current)
+        assert [each.action for each in chain(shop)] == [
+            "publish", "retention", "retention", "publish",
+        ]  # fmt: skip
+
+    def test_a_dry_run_lifts_no_fence(self, race: Race) -> None:
+        self.kill(race, after=len(race.doomed))
+        race.shop.time.passes(hours=2)
+        before = race.shop.files()
+
+        assert planned(race.shop).is_empty
+        assert race.shop.files() == before
+
     def test_publishes_since_do_not_hide_that_it_was_begun(self, race: Race) -> None:
         self.kill(race)
         race.shop.time.passes(hours=1)
@@ -641,7 +730,11 @@ class TestKilled:
         assert asked == ["after flip", "before delete", "after delete", "before flip"]
         assert not race.fenced
 
-    def test_one_that_was_asleep_does_not_lift_the_fence_of_the_next(self, race: Race) -> None:
+    @pytest.mark.parametrize("numbers", [(5, 6), (2, 3)], ids=["another list", "an equal list"])
+    def test_one_that_was_asleep_does_not_lift_the_fence_of_the_next(
+        self, race: Race, numbers: tuple[int, int]
+    ) -> None:
+        """Its list is no proof that a fence is its own: what was deleted may be made again."""
         shop, flips = race.shop, [0]
 
         def die(what: str, _: str) -> None:
@@ -651,17 +744,18 @@ class TestKilled:
         def fall_asleep_before_the_end(what: str, _: str) -> None:
             flips[0] += what == "before flip"
             if what == "before flip" and flips[0] == 2:
-                shop.stage(on(2), 5)
-                shop.stage(on(2), 6)
-                shop.time.passes(days=9)
+                for number in numbers:
+                    shop.stage(on(2), number)
+                shop.time.passes(hours=3)
                 with pytest.raises(CrashError):
                     run(shop, store=Watched(shop.store, die))
 
         run(shop, store=Watched(shop.store, fall_asleep_before_the_end))
 
-        fence = shop.newest.retiring
+        fence, first, *_ = (each.retiring for each in chain(shop))
         assert fence
         assert {shop.store.key(uri) for uri in fence} <= set(shop.files("objectstore"))
+        assert (set(fence) == set(first)) == (numbers == (2, 3))
 
     def test_one_that_takes_over_an_hour_stops_and_says_what_is_left(self, race: Race) -> None:
         def call(what: str, key: str) -> None:

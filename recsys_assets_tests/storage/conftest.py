@@ -1,12 +1,13 @@
 """What the storage tests share: the backends, stores that misbehave on purpose, small builders.
 
-Functions that other processes run are here at the top level, because a spawned process imports
-them by name.
+Functions that other processes run are at the top level, here or in the tests, because those
+processes import them by name.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -58,6 +59,10 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
     return object_backend(server.url(new_prefix()))
 
 
+# For a test whose wrapper, or damage, does the same to any store: once is enough.
+on_one_backend = pytest.mark.parametrize("backend", ["local"], indirect=True)
+
+
 @pytest.fixture
 def store(backend: Backend) -> Store:
     return backend.open()
@@ -65,13 +70,6 @@ def store(backend: Backend) -> Store:
 
 def local_backend(root: Path) -> Backend:
     return Backend(partial(LocalStore, root), partial(files_below, root))
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run SeaweedFS for all tests that ask for it."""
-    with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -300,14 +298,21 @@ def accept_rendered(
         return accept(store, document, day=day, run_id="run-1", now=built_at)
 
 
+# Its processes are forked from one that has imported what takes long, and has no threads.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__, "recsys_assets.definitions"])
+
+
 def at_once(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
     """Call a function in one process per entry, all let go together; return what they returned."""
-    context = multiprocessing.get_context("spawn")
+    context, environment = PROCESSES, dict(os.environ)
     barrier = context.Barrier(len(arguments))
     receivers, processes = [], []
     for entry in arguments:
         receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_answer, args=(barrier, sender, function, entry))
+        process = context.Process(
+            target=_answer, args=(barrier, sender, environment, function, entry)
+        )
         process.start()
         sender.close()
         receivers.append(receiver)
@@ -325,8 +330,14 @@ def at_once(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) 
 
 
 def _answer(
-    barrier: Barrier, sender: Connection, function: Callable[..., Any], entry: tuple[Any, ...]
+    barrier: Barrier,
+    sender: Connection,
+    environment: dict[str, str],
+    function: Callable[..., Any],
+    entry: tuple[Any, ...],
 ) -> None:
+    os.environ.clear()  # what it was forked from has that of the first test
+    os.environ.update(environment)
     barrier.wait(_DEADLINE_S)
     sender.send(function(*entry))
     sender.close()

@@ -395,7 +395,7 @@ def test_a_listing_leaves_out_locks_and_what_lies_in_scratch(root: Path) -> None
         (scratch / "content").write_bytes(b"half")
         assert is_locked(root) is False, "there is no lock to leave out"
 
-        for prefix in ("registry", "registry/current", DIRECTORY, DIRECTORY + "/"):
+        for prefix in ("", "registry", "registry/current", DIRECTORY, DIRECTORY + "/"):
             assert listed(root, prefix) == {KEY}
 
 
@@ -430,6 +430,31 @@ def test_a_directory_that_vanishes_while_it_is_listed_is_left_out(root: Path) ->
     shutil.rmtree(root / "objectstore" / "deeper")
 
     assert list(listing) == []
+
+
+@pytest.mark.parametrize("unreadable", ["objectstore", "objectstore/b", ".scratch/b"])
+def test_a_directory_that_cannot_be_listed_is_an_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch, unreadable: str
+) -> None:
+    """Retention would take what is in it for absent, and what it names for named by nothing."""
+    store, scandir = LocalStore(root), os.scandir
+    for key in ("objectstore/a/1", "objectstore/b/1", ".scratch/b/1"):
+        store.put_new(key, b"one")
+
+    def refuse(path: Any) -> Any:
+        if os.fspath(path) == str(root / unreadable):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    listing = (
+        store.left_behind(before=datetime.now(UTC) + timedelta(days=1))
+        if unreadable.startswith(".scratch")
+        else store.list("objectstore")
+    )
+
+    with pytest.raises(PermissionError, match=unreadable):
+        list(listing)
 
 
 def test_a_listing_before_the_first_write_is_empty_and_makes_no_directory(root: Path) -> None:

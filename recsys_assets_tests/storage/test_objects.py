@@ -78,17 +78,28 @@ def proxy(s3_server: Server, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> It
         yield running
 
 
+_QUICKLY = {
+    "init_backoff": timedelta(milliseconds=5),
+    "max_backoff": timedelta(milliseconds=10),
+    "base": 2,
+}
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up after one more try."""
-    quickly = {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=10)}
+    second = timedelta(seconds=1)
     monkeypatch.setattr(
-        objects, "_RETRY", {"max_retries": 1, "backoff": {**quickly, "base": 2}} | _FOR_A_SECOND
+        objects, "_RETRY", {"max_retries": 1, "backoff": _QUICKLY, "retry_timeout": second}
     )
     monkeypatch.setattr(publications, "_LONGEST_PAUSE_S", 0)
 
 
-_FOR_A_SECOND = {"retry_timeout": timedelta(seconds=1)}
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try as often as ever, with less of a pause."""
+    monkeypatch.setattr(objects, "_RETRY", {**objects._RETRY, "backoff": _QUICKLY})
+
 
 # Keys and URLs
 
@@ -198,6 +209,26 @@ def test_an_object_about_as_large_as_a_limit_is_whole(
 
     with file:
         assert (file.read() == written, size_bytes) == (True, size)
+
+
+@pytest.mark.parametrize("over", [-1, 1], ids=["one put", "parts"])
+def test_a_file_is_taken_over_also_when_the_object_was_there(
+    url: str, tmp_path: Path, over: int
+) -> None:
+    """A run of many days would keep every one of them until its end."""
+    store, path = open_store(url), tmp_path / "large"
+
+    def file_of(byte: bytes) -> Path:
+        path.write_bytes(byte * (objects._ONE_PUT_BYTES + over))
+        return path
+
+    for written in (True, False):
+        assert store.put_new(KEY, file_of(b"1")) == written
+        assert not path.exists()
+    store.replace(KEY, file_of(b"2"))
+    assert not path.exists()
+
+    assert set(content(store, KEY)) == set(b"2")
 
 
 def test_a_footer_is_read_without_the_rest(s3_url: str, tmp_path: Path, proxy: Proxy) -> None:
@@ -318,22 +349,26 @@ def test_memory_does_not_grow_with_the_size_of_an_object(s3_url: str, tmp_path: 
 # Conditions
 
 
+@pytest.mark.parametrize(
+    "ignored", [{"if-none-match", "if-match"}, {"if-none-match"}, {"if-match"}], ids=", ".join
+)
 def test_a_store_that_ignores_conditions_is_refused_before_the_first_manifest(
-    s3_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    s3_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, ignored: set[str]
 ) -> None:
     # A stripped header would invalidate the signature.
     monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
-    proxy.treat = always(Treatment(strip=frozenset({"if-none-match", "if-match"})))
+    proxy.treat = always(Treatment(strip=frozenset(ignored)))
     store = open_store(s3_url)
     assert store.put_new("a", b"one"), "unsigned requests are denied: this would say nothing"
-    assert store.put_new("a", b"two"), "the proxy strips nothing: this would say nothing"
+    assert store.put_new("a", b"two") == ("if-none-match" in ignored), "the proxy strips otherwise"
 
-    with pytest.raises(StorageError, match="ignores conditional writes") as error:
-        publish(store, **publish_arguments(store))
+    for _ in range(2):  # the probe of the first one is there by the second
+        with pytest.raises(StorageError, match="ignores conditional writes") as error:
+            publish(store, **publish_arguments(store))
 
-    assert s3_url in str(error.value)
-    assert "Nothing was published" in str(error.value)
-    assert store.read(MANIFEST) is None
+        assert s3_url in str(error.value)
+        assert "Nothing was published" in str(error.value)
+        assert store.read(MANIFEST) is None
 
     proxy.treat = always(KIND)
     assert publish(store, **publish_arguments(store))[0] == "published"
@@ -400,7 +435,7 @@ FAILURES: dict[str, tuple[Break, str, str]] = {
     "403": (treated(Treatment(status=403, body=BODY)), "denied (403", CREDENTIALS),
     "400": (treated(Treatment(status=400, body=BODY)), "answered 400", ""),
     "resets": (treated(Treatment(reset=True)), "no answer came", "Check the network"),
-    "silence": (treated(Treatment(delay_s=1)), "no answer came", "Check the network"),
+    "silence": (treated(Treatment(delay_s=0.3)), "no answer came", "Check the network"),
 }
 OPERATIONS: dict[str, Callable[[Store], object]] = {
     "read": lambda store: store.read(KEY),
@@ -420,7 +455,7 @@ def test_a_store_that_cannot_be_used_is_said_so_with_what_to_do(
 ) -> None:
     open_store(s3_url).put_new(KEY, b"one")
     make, problem, advice = FAILURES[failure]
-    monkeypatch.setenv("AWS_TIMEOUT", "0.3s")
+    monkeypatch.setenv("AWS_TIMEOUT", "0.3s" if failure != "silence" else "0.1s")
     make(monkeypatch, proxy)
 
     for name, operate in OPERATIONS.items():
@@ -505,6 +540,7 @@ OUTLASTED = [
 ]
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("operation", "failure"), OUTLASTED)
 def test_a_failure_that_passes_is_not_seen(
     s3_url: str, proxy: Proxy, operation: str, failure: str
@@ -523,8 +559,9 @@ def test_a_failure_that_passes_is_not_seen(
     assert (found.data if found else None) == expected
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    "passing", [Treatment(status=503, body=BODY), Treatment(reset=True), Treatment(delay_s=0.5)]
+    "passing", [Treatment(status=503, body=BODY), Treatment(reset=True), Treatment(delay_s=0.1)]
 )
 def test_a_publish_outlasts_a_failure_that_passes(
     s3_url: str, proxy: Proxy, passing: Treatment
@@ -574,6 +611,43 @@ def test_a_flip_whose_answer_never_comes_is_unknown_until_the_store_answers(
     assert lineage(store) == expected
 
 
+NO_BUCKET = "<Error><Code>NoSuchBucket</Code></Error>"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said", "first_publish"),
+    [
+        (403, BODY, "access was denied (403", True),
+        (403, BODY, "access was denied (403", False),
+        (401, BODY, "access was denied (401", False),
+        (404, NO_BUCKET, "does not exist: create it", True),
+    ],
+)
+def test_a_flip_that_the_store_refuses_is_told_as_it_is_and_not_as_unknown(
+    s3_url: str, proxy: Proxy, status: int, body: str, said: str, *, first_publish: bool
+) -> None:
+    """Who may write records but no manifest would wait for an answer that has been given."""
+    store = open_store(s3_url)
+    if not first_publish:
+        publish(store, **publish_arguments(store, version=1), publish_id="p1")
+    proxy.treat = always(Treatment(status=status, body=body), method="PUT", path=MANIFEST)
+
+    with pytest.raises(StoreUnavailableError) as error:
+        publish(store, **publish_arguments(store, version=2), publish_id="p2")
+
+    assert said in str(error.value)
+    assert error.value.refused
+    assert "unknown" not in str(error.value)
+    assert_reveals_nothing(error.value)
+    assert sum(map(is_flip, proxy.requests)) == (1 if first_publish else 2)
+    proxy.treat = always(KIND)
+    assert publish(store, **publish_arguments(store, version=2), publish_id="p3")[0] == "published"
+    assert [publish_id for _, publish_id, _ in lineage(store)] == (
+        ["p3"] if first_publish else ["p3", "p1"]
+    )
+
+
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("loss", ["answer", "connection"])
 @pytest.mark.parametrize("first_publish", [True, False])
 def test_a_lost_answer_of_a_flip_is_not_a_second_flip(
@@ -597,6 +671,7 @@ def test_a_lost_answer_of_a_flip_is_not_a_second_flip(
     assert lineage(store) == expected
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_record_whose_answer_is_lost_is_no_obstacle(s3_url: str, proxy: Proxy) -> None:
     store = open_store(s3_url)
     proxy.treat = first(1, always(Treatment(lose_answer=True), path="registry/publications"))
@@ -607,7 +682,7 @@ def test_a_record_whose_answer_is_lost_is_no_obstacle(s3_url: str, proxy: Proxy)
     assert lineage(store) == [(1, "p1", None)]
 
 
-_PUBLISHERS, _PUBLISHES = 4, 10
+_PUBLISHERS, _PUBLISHES = 4, 6
 
 
 def test_four_publishers_with_every_third_answer_lost_publish_each_once(
@@ -616,7 +691,7 @@ def test_four_publishers_with_every_third_answer_lost_publish_each_once(
     """With re-reading and trying again alone, there are about twice as many flips."""
     proxy.treat = every(3, "PUT", Treatment(lose_answer=True))
 
-    answers = at_once(publish_ten, [(s3_url, number) for number in range(_PUBLISHERS)])
+    answers = at_once(publish_six, [(s3_url, number) for number in range(_PUBLISHERS)])
 
     proxy.treat = always(KIND)
     chain = lineage(open_store(s3_url))
@@ -628,8 +703,10 @@ def test_four_publishers_with_every_third_answer_lost_publish_each_once(
     assert lost > _PUBLISHERS * _PUBLISHES / 2
 
 
-def publish_ten(url: str, number: int) -> list[str]:
-    store, acknowledged = open_store(url), []
+def publish_six(url: str, number: int) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "_RETRY", {**objects._RETRY, "backoff": _QUICKLY})
+        store, acknowledged = open_store(url), []
     for version in range(number * 100, number * 100 + _PUBLISHES):
         arguments = publish_arguments(store, version=version)
         outcome, _ = publish(store, **arguments, publish_id=f"p{version}")

@@ -11,10 +11,9 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -47,6 +46,7 @@ from recsys_assets.storage.store import Store, Versioned
 from recsys_assets_tests.storage.conftest import (
     DAY,
     MANIFEST,
+    PROCESSES,
     SURFACE,
     TENANT,
     Backend,
@@ -58,6 +58,7 @@ from recsys_assets_tests.storage.conftest import (
     at_once,
     lineage,
     live_now,
+    on_one_backend,
     publish_arguments,
 )
 
@@ -119,6 +120,7 @@ def test_the_manifest_has_exactly_the_members_its_readers_know(store: Store) -> 
     assert store.read(record) is not None
 
 
+@on_one_backend
 def test_the_record_says_what_went_live_and_who_did_it_why(store: Store) -> None:
     arguments = publish_arguments(store)
 
@@ -166,6 +168,7 @@ def test_history_gives_the_newest_first_as_they_were_published(store: Store) -> 
     assert list(history(store, live_now(store))) == published[::-1]
 
 
+@on_one_backend
 def test_publish_ids_differ_when_none_is_given(store: Store) -> None:
     for number in (1, 2, 1):
         publish(store, **publish_arguments(store, version=number))
@@ -220,6 +223,7 @@ def test_other_versions_of_the_same_window_are_published(store: Store) -> None:
     assert live_now(store).current == publish_arguments(store, version=2)["current"]
 
 
+@on_one_backend
 def test_the_same_blobs_for_another_window_with_this_end_are_published(store: Store) -> None:
     """Two days without events may have equal blobs of content_sim, and are two publications."""
     arguments = publish_arguments(store)
@@ -232,6 +236,7 @@ def test_the_same_blobs_for_another_window_with_this_end_are_published(store: St
     assert live.window == longer
 
 
+@on_one_backend
 def test_a_clock_that_is_set_back_does_not_hold_a_publish_up(store: Store) -> None:
     publish(store, **publish_arguments(store, version=1), clock=Clock())
     long_ago = Clock(datetime(1999, 1, 1, tzinfo=UTC))
@@ -337,6 +342,7 @@ class Unsure(Passing):
         raise PublishOutcomeUnknownError("the answer did not come")
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("first", [True, False], ids=["first publish", "later publish"])
 @pytest.mark.parametrize("on_top", [0, 1, 3])
@@ -358,6 +364,7 @@ def test_a_flip_of_unknown_outcome_is_found_in_the_history_also_below_later_publ
     assert [publish_id for _, publish_id, _ in lineage(store)] == order[::-1]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("on_top", [0, 1, 3])
 @pytest.mark.parametrize("times", [1, 2])
@@ -383,6 +390,7 @@ def test_a_flip_of_unknown_outcome_that_is_not_in_the_history_is_made_again(
     assert len(chain) == 2 + times * on_top
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("times", [0, 1, 2])
 def test_record_and_manifest_agree_also_after_a_repeated_attempt(store: Store, times: int) -> None:
@@ -397,6 +405,7 @@ def test_record_and_manifest_agree_also_after_a_repeated_attempt(store: Store, t
     assert found.updated_at == live.updated_at == found.publication.published_at
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("first", [True, False], ids=["first publish", "later publish"])
 def test_a_third_unknown_outcome_is_given_up_and_publishing_again_settles_it(
@@ -418,6 +427,7 @@ def test_a_third_unknown_outcome_is_given_up_and_publishing_again_settles_it(
     assert len(lineage(store)) == (1 if first else 2)
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 def test_conflicts_between_unknown_outcomes_do_not_count_as_such(store: Store) -> None:
     conflict = ManifestConflictError(store.uri(MANIFEST), expected="a", found="b")
@@ -453,6 +463,7 @@ class Unreachable(Passing):
         return super().read(key)
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize(
     "error",
@@ -491,6 +502,7 @@ def test_a_store_that_is_gone_after_an_attempt_makes_the_outcome_unknown(
     assert ("mine" in [publish_id for _, publish_id, _ in lineage(store)]) == done
 
 
+@on_one_backend
 def test_a_store_that_is_gone_before_the_first_attempt_is_told_as_it_is(
     backend: Backend, store: Store
 ) -> None:
@@ -507,20 +519,66 @@ def test_a_store_that_is_gone_before_the_first_attempt_is_told_as_it_is(
     assert backend.contents() == before
 
 
+@on_one_backend
 def test_a_store_that_is_gone_when_the_record_is_written_leaves_the_old_manifest(
     store: Store,
 ) -> None:
+    error = StoreUnavailableError("cannot write the record")
+
     class Gone(Passing):
         def put_new(self, key: str, content: bytes | Path) -> bool:
-            raise StoreUnavailableError(f"cannot write {key}")
+            raise error
 
     publish(store, **publish_arguments(store, version=1))
     old = live_now(store)
 
-    with pytest.raises(StoreUnavailableError, match="cannot write"):
+    with pytest.raises(StoreUnavailableError) as raised:
         publish(Gone(store), **publish_arguments(store, version=2))
 
+    assert raised.value is error
     assert live_now(store) == old
+
+
+class Unstored(Unsure):
+    """Does not say whether it flipped the first time, and writes nothing from then on."""
+
+    def __init__(self, inner: Store, *, fails: str) -> None:
+        super().__init__(inner)
+        self._fails = fails
+
+    def put_new(self, key: str, content: bytes | Path) -> bool:
+        self._fail("put_new", key)
+        return super().put_new(key, content)
+
+    def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:
+        self._fail("compare_and_swap", key)
+        super().compare_and_swap(key, data, expected=expected)
+
+    def _fail(self, call: str, key: str) -> None:
+        if self._fails == call and flips(self):
+            raise StoreUnavailableError(f"cannot write {key}: access was denied.", refused=True)
+
+
+@on_one_backend
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize("first", [True, False], ids=["first publish", "later publish"])
+@pytest.mark.parametrize("fails", ["put_new", "compare_and_swap"])
+def test_a_store_that_refuses_the_second_attempt_says_nothing_of_the_first(
+    store: Store, fails: str, *, first: bool
+) -> None:
+    """The first one's answer is still out: it may flip yet, so it is not `nothing was changed`."""
+    if not first:
+        publish(store, **publish_arguments(store, version=1))
+    unstored, generation = Unstored(store, fails=fails), 1 if first else 2
+
+    with pytest.raises(PublishOutcomeUnknownError) as unknown:
+        publish(unstored, **publish_arguments(store, version=2))
+
+    assert flips(unstored) == 1
+    assert "access was denied." in str(unknown.value)
+    assert f"Whether generation {generation} or a later one of demo/home is ours is unknown" in (
+        str(unknown.value)
+    )
 
 
 class Losing(Passing):
@@ -594,6 +652,7 @@ def test_a_publisher_that_loses_to_its_own_content_has_nothing_to_do(store: Stor
     assert lineage(store) == [(1, "other", None)]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 def test_each_attempt_is_decided_on_what_is_live_before_its_writes(store: Store) -> None:
     """Then what is newer is seen by `decide`, or makes the swap a conflict."""
@@ -611,6 +670,7 @@ def test_each_attempt_is_decided_on_what_is_live_before_its_writes(store: Store)
     assert asked == [(None, 0), ("other-0", 2), ("other-1", 4)]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 def test_what_the_decision_raises_after_a_lost_race_leaves_the_winner_live(store: Store) -> None:
     losing = Losing(store, another_publishes(store, 0))
@@ -628,6 +688,7 @@ def test_what_the_decision_raises_after_a_lost_race_leaves_the_winner_live(store
     assert flips(losing) == 1
 
 
+@on_one_backend
 @pytest.mark.parametrize("outcome", ["unchanged", "superseded", "pinned"])
 def test_a_decision_against_a_change_is_the_outcome_and_writes_nothing(
     backend: Backend, store: Store, outcome: Outcome
@@ -646,6 +707,7 @@ def test_a_decision_against_a_change_is_the_outcome_and_writes_nothing(
 ACTIONS: list[Action] = ["publish", "rollback", "pin", "release", "retention"]
 
 
+@on_one_backend
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_flip_of_any_action_is_a_generation_and_names_its_parent(
     store: Store, action: Action
@@ -687,6 +749,7 @@ def test_a_flip_of_any_action_is_a_generation_and_names_its_parent(
     assert lineage(store) == [(2, "p2", "p1"), (1, "p1", None)]
 
 
+@on_one_backend
 def test_flips_of_all_actions_make_one_chain_that_publishes_go_on(store: Store) -> None:
     publish(store, **publish_arguments(store, version=1), publish_id="start")
     for action in ACTIONS[1:]:
@@ -703,6 +766,7 @@ def test_flips_of_all_actions_make_one_chain_that_publishes_go_on(store: Store) 
     assert actions == ["publish", *ACTIONS[:0:-1], "publish"]
 
 
+@on_one_backend
 def test_a_rollback_makes_an_older_window_live_and_a_publish_goes_forward_from_there(
     store: Store,
 ) -> None:
@@ -717,6 +781,7 @@ def test_a_rollback_makes_an_older_window_live_and_a_publish_goes_forward_from_t
     assert [generation for generation, _, _ in lineage(store)] == [4, 3, 2, 1]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("kind", ["conflict", "unknown"])
 def test_a_flip_whose_answer_is_lost_is_not_decided_a_second_time(store: Store, kind: str) -> None:
@@ -746,6 +811,23 @@ def test_a_flip_whose_answer_is_lost_is_not_decided_a_second_time(store: Store, 
     ]  # fmt: skip
 
 
+class Reading(Passing):
+    """Remembers what was read."""
+
+    def __init__(self, inner: Store) -> None:
+        super().__init__(inner)
+        self.read_keys: list[str] = []
+
+    def read(self, key: str) -> Versioned | None:
+        self.read_keys.append(key)
+        return super().read(key)
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        self.read_keys.append(key)
+        return super().open(key)
+
+
+@on_one_backend
 class TestSeen:
     """A release that was gathered at one generation and is to be flipped at a later one."""
 
@@ -870,6 +952,23 @@ class TestSeen:
         with pytest.raises(StaleReleaseError):
             publish(store, **publish_arguments(store, version=51), seen=1)
 
+    @pytest.mark.parametrize("others", [0, 1, 3])
+    def test_no_record_older_than_it_is_read(self, store: Store, seen: int, others: int) -> None:
+        """A flip of a day reads the manifest and one record, however long the history is."""
+        yesterday = DAY - timedelta(days=1)
+        for number in range(others):
+            publish(store, **publish_arguments(store, day=yesterday, version=10 + number))
+        records = [
+            layout.publication(TENANT, SURFACE, generation, publish_id)
+            for generation, publish_id, _ in lineage(store)
+        ]
+        reading = Reading(store)
+
+        outcome, _ = publish(reading, **publish_arguments(store, version=50), seen=seen)
+
+        assert outcome == "published"
+        assert reading.read_keys == [MANIFEST, *records[: others + 1]]
+
     def test_without_it_nothing_is_asked(self, store: Store, seen: int) -> None:
         publish(store, **publish_arguments(store, version=3))
         act(store, "rollback")
@@ -902,6 +1001,7 @@ class TestSeen:
         assert [publish_id for _, publish_id, _ in lineage(store)].count("mine") == 1
 
 
+@on_one_backend
 class TestPinned:
     """A surface on which publishes are held back until somebody releases it."""
 
@@ -964,6 +1064,7 @@ class TestPinned:
         assert [publish(store, **cart)[0] for _ in range(2)] == ["published", "unchanged"]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 def test_a_publisher_that_loses_to_a_pin_is_held_back(store: Store) -> None:
     publish(store, **publish_arguments(store, version=1))
@@ -975,6 +1076,7 @@ def test_a_publisher_that_loses_to_a_pin_is_held_back(store: Store) -> None:
     assert flips(losing) == 1
 
 
+@on_one_backend
 class TestRetiring:
     """Versions that retention has begun to delete; half of their blobs may be gone."""
 
@@ -1082,6 +1184,7 @@ def test_a_flip_is_signed_by_user_and_host_also_where_the_user_has_no_name(
     assert actor() == f"{user or os.getuid()}@worker-3"
 
 
+@on_one_backend
 @pytest.mark.parametrize(
     "missing", [("who",), ("reason",), ("pinned",), ("retiring",), ("restored",), ()], ids=repr
 )
@@ -1125,6 +1228,7 @@ class Deaf(Passing):
         raise ManifestConflictError(self.uri(key), expected=expected, found="one's own tag")
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 @pytest.mark.parametrize("first", [True, False], ids=["first publish", "later publish"])
 @pytest.mark.parametrize("on_top", [0, 1, 3])
@@ -1146,6 +1250,7 @@ def test_a_lost_answer_is_recognised_as_success_also_below_later_publications(
     assert [generation for generation, _, _ in lineage(store)] == [*range(len(order), 0, -1)]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 def test_a_lost_answer_below_a_later_window_is_still_a_success(store: Store) -> None:
     later = publish_arguments(store, day=TOMORROW, version=2)
@@ -1157,6 +1262,7 @@ def test_a_lost_answer_below_a_later_window_is_still_a_success(store: Store) -> 
     assert [publish_id for _, publish_id, _ in lineage(store)] == ["other", "mine"]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 def test_forty_publishes_with_every_third_answer_lost_are_forty_flips(store: Store) -> None:
     """With re-reading and trying again alone they are 78."""
@@ -1169,6 +1275,7 @@ def test_forty_publishes_with_every_third_answer_lost_are_forty_flips(store: Sto
     assert [generation for generation, _, _ in lineage(store)] == [*range(40, 0, -1)]
 
 
+@on_one_backend
 @pytest.mark.usefixtures("no_pause")
 def test_a_conflict_without_end_is_given_up_with_the_old_manifest_live(
     store: Store, monkeypatch: pytest.MonkeyPatch
@@ -1270,6 +1377,7 @@ def test_another_producer_s_manifest_of_a_later_window_is_not_moved_back(
     assert publish(store, **publish_arguments(store, day=TOMORROW))[0] == "published"
 
 
+@on_one_backend
 @pytest.mark.parametrize(
     "damaged",
     [
@@ -1302,6 +1410,7 @@ def test_a_damaged_manifest_is_refused_and_left_as_it_is(
     assert backend.contents() == before
 
 
+@on_one_backend
 def test_a_manifest_cut_short_is_refused(store: Store) -> None:
     publish(store, **publish_arguments(store))
     whole = manifest_bytes(store)
@@ -1327,6 +1436,7 @@ def test_a_manifest_that_names_a_missing_publication_is_refused(
     assert backend.contents() == before
 
 
+@on_one_backend
 @pytest.mark.parametrize(
     "damaged",
     [
@@ -1373,8 +1483,7 @@ def test_a_publication_reads_back_as_it_was_written(store: Store) -> None:
 
 
 def test_two_publishers_at_once_lose_nothing_and_no_reader_sees_half(backend: Backend) -> None:
-    context = get_context("spawn")
-    done = [context.Event(), context.Event()]
+    done = [PROCESSES.Event(), PROCESSES.Event()]
 
     first, second, (reads, dangling) = at_once(
         publish_or_read,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, date, datetime
+from typing import BinaryIO
 
 import polars as pl
 import pytest
 
 from recsys_assets.documents import DocumentHead, Window, list_text, render
-from recsys_assets.errors import CorruptBlobError, MissingPartitionError, StorageError
+from recsys_assets.errors import (
+    CorruptBlobError,
+    MissingPartitionError,
+    StorageError,
+    StoreUnavailableError,
+)
 from recsys_assets.storage import layout
 from recsys_assets.storage.registry import (
     StagedRef,
@@ -30,6 +37,7 @@ from recsys_assets_tests.storage.conftest import (
     Crashing,
     Passing,
     accept_rendered,
+    on_one_backend,
     rendered,
 )
 
@@ -141,6 +149,7 @@ def test_a_crash_at_any_step_is_finished_by_doing_it_again(
     verify_blob(store, blob_key(ref.version), ref.version)
 
 
+@on_one_backend
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("write", [0, 1, 2])
 def test_a_crash_while_accepting_another_version_leaves_the_old_one_or_the_new(
@@ -219,6 +228,7 @@ def test_a_day_without_accepted_artifact_is_named(store: Store) -> None:
         read_staged(store, TENANT, SURFACE, SEGMENT, "popularity", date(2026, 1, 6))
 
 
+@on_one_backend
 @pytest.mark.parametrize("edited", [b"{", b"", b"\xff", b"null", b"[]", b"3", b'"x"', b"{}"])
 def test_a_staged_reference_that_is_none_is_named_with_what_to_do(
     store: Store, edited: bytes
@@ -232,6 +242,7 @@ def test_a_staged_reference_that_is_none_is_named_with_what_to_do(
     assert f"Materialize popularity of {DAY} again" in str(error.value)
 
 
+@on_one_backend
 def test_a_staged_reference_cut_short_anywhere_is_refused(store: Store) -> None:
     accept_rendered(store)
     whole = read(store, STAGED)
@@ -242,6 +253,7 @@ def test_a_staged_reference_cut_short_anywhere_is_refused(store: Store) -> None:
             staged(store)
 
 
+@on_one_backend
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -278,6 +290,25 @@ def test_a_blob_whose_build_member_names_another_version_is_corrupt(store: Store
         verify_blob(store, key, ref.version)
 
     assert f"the document hashes to {ref.version}" in str(corrupt.value)
+
+
+@on_one_backend
+def test_a_store_that_does_not_answer_is_no_damage_of_the_blob(store: Store) -> None:
+    """Nobody has to move it away, as one that was altered."""
+    ref = accept_rendered(store)
+
+    class Silent(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise StoreUnavailableError("cannot read: no answer came in time.")
+
+    class Gone(Passing):
+        def open(self, key: str) -> tuple[BinaryIO, int]:
+            file, size_bytes = super().open(key)
+            file.close()
+            return Silent(), size_bytes
+
+    with pytest.raises(StoreUnavailableError, match="no answer came in time"):
+        verify_blob(Gone(store), blob_key(ref.version), ref.version)
 
 
 @pytest.mark.parametrize("items", [1, 10_000], ids=["small", "large"])

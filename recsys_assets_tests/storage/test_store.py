@@ -85,18 +85,18 @@ def test_of_eight_threads_that_put_at_once_exactly_one_writes(backend: Backend) 
 def test_of_four_processes_that_put_at_once_exactly_one_writes_each_object(
     backend: Backend,
 ) -> None:
-    answers = at_once(put_fifty, [(backend.open, number) for number in range(4)])
+    answers = at_once(put_twenty, [(backend.open, number) for number in range(4)])
 
     store = backend.open()
-    for index in range(50):
+    for index in range(20):
         written = [answer[index] for answer in answers]
         assert sum(written) == 1
         assert content(store, f"objectstore/{index}") == b"%d" % written.index(True)
 
 
-def put_fifty(open_store: Callable[[], Store], number: int) -> list[bool]:
+def put_twenty(open_store: Callable[[], Store], number: int) -> list[bool]:
     store = open_store()
-    return [store.put_new(f"objectstore/{index}", b"%d" % number) for index in range(50)]
+    return [store.put_new(f"objectstore/{index}", b"%d" % number) for index in range(20)]
 
 
 def test_deleting_twice_is_fine_and_leaves_the_neighbours(store: Store) -> None:
@@ -176,12 +176,12 @@ def test_a_swap_that_expects_a_tag_is_refused_when_nothing_is_there(
     assert conflict.value.expected == expected
 
 
-def test_eight_processes_that_count_by_swaps_lose_no_count(backend: Backend) -> None:
+def test_six_processes_that_count_by_swaps_lose_no_count(backend: Backend) -> None:
     backend.open().compare_and_swap(KEY, b'{"count":0}', expected=None)
 
-    at_once(count_up, [(backend.open, 25)] * 8)
+    at_once(count_up, [(backend.open, 15)] * 6)
 
-    assert json.loads(content(backend.open(), KEY)) == {"count": 200}
+    assert json.loads(content(backend.open(), KEY)) == {"count": 90}
 
 
 def count_up(open_store: Callable[[], Store], times: int) -> None:
