@@ -571,7 +571,9 @@ class Shop:
     def enter(self, patch: pytest.MonkeyPatch) -> None:
         """Make it the project of the command line."""
         patch.setenv("RECSYS_CONFIG", str(self.folder / "surfaces.yaml"))
-        patch.setenv("DAGSTER_HOME", str(self.folder / "dagster_home"))
+        patch.setenv("DAGSTER_HOME", str(self.folder))
+        # What Dagster records is in memory: on a disk it takes most of the time.
+        patch.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
         patch.delenv("RECSYS_ROOT", raising=False)
 
     def run(self, *arguments: str) -> Result:
@@ -603,9 +605,7 @@ class Shop:
 def example_project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Publish three days of the example project of the pages; return its folder and a copy."""
     folder = tmp_path_factory.mktemp("example") / "shop"
-    home = folder / "dagster_home"
-    home.mkdir(parents=True)
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    folder.mkdir()
     for file in ("surfaces.yaml", "catalog.csv"):
         text = example("run-locally.md", f"example: {file}")
         (folder / file).write_text(text, encoding="utf-8")

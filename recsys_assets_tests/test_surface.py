@@ -488,7 +488,8 @@ def audited_release(project: Project, surface: Any) -> Release:
 
 
 def test_the_order_of_days_and_surfaces_changes_no_version(project: Project) -> None:
-    config = project.configure({}, {"surface": "checkout"})
+    kinds: dict[str, Any] = {"artifacts": {"popularity": {}, "session_seq": {}, "content_sim": {}}}
+    config = project.configure(kinds, {**kinds, "surface": "checkout"})
     for number in range(2):
         events = [event(item, of=day(number)) for item in "abcab"]
         project.land(day(number), events)

@@ -482,7 +482,7 @@ def _by_hand(files: list[list[str]]) -> tuple[list[tuple[Any, ...]], Counter[str
 
 
 @given(files=st.lists(_LINES, max_size=3), small=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_line_is_accounted_for_and_the_events_are_those_found_by_hand(
     files: list[list[str]], *, small: bool
 ) -> None:
