@@ -326,6 +326,16 @@ class TestRefused:
 
         assert f", not {today}; a day can be materialized once it is over, UTC" in message
 
+    def test_more_days_than_the_limit_are_refused_by_its_name(
+        self, project: Project, run: Run
+    ) -> None:
+        project.configure({**SMALL, "guardrails": {"max_backfill_days": 3}})
+
+        assert self.refused(run("materialize", *days(0, 3))) == (
+            "Error: guardrails.max_backfill_days of demo/home is 3, asked for 4 days: materialize "
+            "fewer at a time, or raise the limit"
+        )
+
     def test_a_surface_that_starts_in_the_future_has_no_day_yet(
         self, project: Project, run: Run
     ) -> None:
