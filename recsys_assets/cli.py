@@ -155,16 +155,20 @@ def status_command(name: str | None, as_json: bool) -> None:
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Serve /metrics until it is stopped.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="The address that --port listens on."
+    "--host",
+    help="The address that --port listens on, 0.0.0.0 for all of them.  [default: 127.0.0.1]",
 )
 @click.option(
     "--interval",
-    default=0.0,
-    show_default=True,
     type=click.FloatRange(0),
-    help="Seconds for which --port gives the same figures again; 0 reads them at every scrape.",
+    help=(
+        "Seconds for which --port gives the same figures again.  [default: 0, read them at every "
+        "scrape]"
+    ),
 )
-def metrics_command(output: Path | None, port: int | None, host: str, interval: float) -> None:
+def metrics_command(
+    output: Path | None, port: int | None, host: str | None, interval: float | None
+) -> None:
     """Give the figures of `status` to Prometheus, of every surface.
 
     A surface that cannot be read has recsys_surface_status_error 1, and the others their figures.
@@ -176,9 +180,11 @@ def metrics_command(output: Path | None, port: int | None, host: str, interval: 
 
     if output and port:
         raise click.UsageError("--output and --port exclude each other")
+    if not port and (host is not None or interval is not None):
+        raise click.UsageError("--interval and --host are about --port: add it")
     config = load_config()
     if port:
-        metrics.serve(config, host=host, port=port, keep_s=interval)
+        metrics.serve(config, host=host or "127.0.0.1", port=port, keep_s=interval or 0)
     elif output:
         metrics.write(config, output)
     else:

@@ -33,7 +33,7 @@ def _broken_promises(status: SurfaceStatus) -> Iterator[str]:
         return
     if live is None:
         if newest:
-            yield f"nothing is live, and {surface.start_date} to {newest} could be"
+            yield f"nothing is live, though {surface.start_date}, its first day, is over"
         return
     if live.window is None or status.days_behind is None:
         yield (
