@@ -663,6 +663,19 @@ def test_the_page_on_retention_can_be_followed(shop: Shop) -> None:
         shop.follow(step)
 
 
+def test_the_page_on_freshness_can_be_followed(shop: Shop) -> None:
+    for step in steps("freshness.md", "run: freshness"):
+        shop.follow(step)
+
+    assert "recsys_surface_stale{" in (shop.folder / "recsys.prom").read_text()
+
+
+def test_the_limits_of_the_page_on_freshness_can_be_set() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", page("freshness.md"), re.DOTALL)
+    limits = config.Freshness.model_validate(yaml.safe_load(text)["freshness"])
+    assert (limits.max_days_behind, limits.max_hours_since_flip) == (1, 36)
+
+
 def test_what_cannot_be_rolled_back_to_is_said_with_exit_code_1(shop: Shop) -> None:
     manifest = shop.folder / "var/registry/current/shop/home/manifest.json"
     before = manifest.read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -106,7 +105,7 @@ def write(config: Config, path: Path, *, clock: Clock = utc_now) -> None:
 
 
 def serve(config: Config, *, host: str, port: int, keep_s: float) -> None:
-    """Serve the figures until the process is interrupted.
+    """Serve the figures until the process is stopped.
 
     Args:
         config: the surfaces.
@@ -117,11 +116,8 @@ def serve(config: Config, *, host: str, port: int, keep_s: float) -> None:
     Raises:
         OSError: the port cannot be used.
     """
-    server, thread = start_http_server(port, host, _registry(config, utc_now, keep_s=keep_s))
-    with contextlib.suppress(KeyboardInterrupt):
-        thread.join()
-    server.shutdown()
-    server.server_close()
+    _, thread = start_http_server(port, host, _registry(config, utc_now, keep_s=keep_s))
+    thread.join()
 
 
 def _registry(config: Config, clock: Clock, *, keep_s: float = 0) -> CollectorRegistry:

@@ -13,12 +13,13 @@ from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.operations import freshness_check, pointer
 from recsys_assets.operations.freshness_check import build_freshness
+from recsys_assets.operations.inspect import surface_status
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Why
 from recsys_assets.surface import build_surface
 from recsys_assets_tests.project import Project, day, event
 
-LEAN = {"artifacts": {"popularity": {}}, "catalog": None}
+LEAN: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
 
 
 def check(config: Config, instance: dg.DagsterInstance, now: datetime) -> dg.ExecuteInProcessResult:
@@ -136,7 +137,6 @@ def test_a_check_that_breaks_hides_no_other(
             raise RuntimeError("a defect")
         return surface_status(store, surface, now=now)
 
-    surface_status = freshness_check.surface_status
     monkeypatch.setattr(freshness_check, "surface_status", status)
     config = project.configure(LEAN | {"surface": "broken"}, LEAN)
 
