@@ -59,6 +59,11 @@ class TestDays:
             "freshness.max_days_behind is 1, found 2: 2020-01-08 is live, 2020-01-10 could be"
         )
 
+    def test_a_day_that_is_live_before_it_is_over_counts_as_none_behind(self, shop: Shop) -> None:
+        shop.day(on(5), 1)
+
+        assert surface_status(shop.store, shop.surface, now=shop.time()).days_behind == 0
+
     def test_a_surface_whose_last_day_is_live_is_never_stale(self, shop: Shop) -> None:
         shop.day(on(1), 1)
         shop.time.passes(days=1000)
