@@ -3,7 +3,7 @@
 load      import and definitions of 1, 10 and 50 surfaces, each in a process of its own; then one
           partition of the demo data through the command line.
 year      365 days of Complete Journey, every kind: as one materialization of the command line and
-          as one backfill of the UI, which must publish the same. Then the sensors are started, and 3
+          as one backfill of the UI, which must publish the same. Then the sensors start, and 3
           files of old days are landed again, changed: exactly their partitions may be made again,
           as the event log tells.
 surfaces  --surfaces surfaces x --days days land at once, the sensors running. One surface has only

@@ -348,6 +348,7 @@ LAUNCHPAD: Final = {
     "release": "roll-back.md",
     "verify": "roll-back.md",
     "retention": "retention.md",
+    "check_freshness": "freshness.md",
 }
 
 
@@ -363,12 +364,22 @@ def test_an_example_for_the_launchpad_is_valid(project: Project, job: str) -> No
         assert dg.validate_run_config(definition, yaml.safe_load(text))
 
 
-def test_the_schedule_of_retention_is_as_documented(project: Project) -> None:
-    repository = build_definitions(project.configure()).get_repository_def()
-    schedule = repository.get_schedule_def("retention_nightly")
-    assert f"`{schedule.name}` (03:30 UTC" in page("retention.md")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "UTC")
-    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+SCHEDULES: Final = {
+    "retention_nightly": ("30 3 * * *", "retention.md", "03:30 UTC"),
+    "demo__home_daily": ("0 6 * * *", "operate-daily.md", "06:00 UTC"),
+    "freshness_hourly": ("5 * * * *", "freshness.md", "minute 5 of every hour, UTC"),
+}
+
+
+def test_every_schedule_is_as_documented(project: Project) -> None:
+    schedules = build_definitions(project.configure()).get_repository_def().schedule_defs
+    assert {schedule.name for schedule in schedules} == set(SCHEDULES)
+    for schedule in schedules:
+        cron, name, said = SCHEDULES[schedule.name]
+        assert (schedule.cron_schedule, schedule.execution_timezone) == (cron, "UTC")
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        told = schedule.name.replace("demo__home", "<group>")
+        assert f"`{told}` ({said}" in page(name)
 
 
 KEYS: Final = re.findall(
@@ -692,6 +703,19 @@ def test_a_page_can_be_followed(
 
     for step in steps(name, f"run: {Path(name).stem}"):
         shop.follow(step)
+
+
+def test_the_page_on_freshness_can_be_followed(shop: Shop) -> None:
+    for step in steps("freshness.md", "run: freshness"):
+        shop.follow(step)
+
+    assert "recsys_surface_stale{" in (shop.folder / "recsys.prom").read_text()
+
+
+def test_the_limits_of_the_page_on_freshness_can_be_set() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", page("freshness.md"), re.DOTALL)
+    limits = config.Freshness.model_validate(yaml.safe_load(text)["freshness"])
+    assert (limits.max_days_behind, limits.max_hours_since_flip) == (1, 36)
 
 
 def test_what_cannot_be_rolled_back_to_is_said_with_exit_code_1(shop: Shop) -> None:
