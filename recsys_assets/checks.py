@@ -8,7 +8,7 @@ days in its metadata.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from pandera.errors import SchemaErrors
 from recsys_assets import contracts
 from recsys_assets.config import Guardrails, Surface
 from recsys_assets.events.partition import StagedPartition
+from recsys_assets.pages import table
 
 MAX_SHOWN_ROWS: Final = 10
 
@@ -62,12 +63,25 @@ class Verdict:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def check_spec(asset: dg.AssetKey, name: str) -> dg.AssetCheckSpec:
+def runbook(check: str, docs_url: str | None = None) -> str:
+    """Return where it is written what to do when a check fails.
+
+    Args:
+        check: its name.
+        docs_url: where docs/ is served; None gives the path in the project instead of a URL.
+    """
+    page = "validation-failed" if check in _DESCRIPTIONS else "limit-exceeded"
+    return f"{docs_url or 'docs'}/runbooks/{page}.md#{check}"
+
+
+def check_spec(asset: dg.AssetKey, name: str, *, docs_url: str | None = None) -> dg.AssetCheckSpec:
     """Declare a check of an asset; every check blocks but the one that only warns."""
     description = _DESCRIPTIONS.get(name)
     if description is None:
         knob = Guardrails.model_fields[name]
         description = f"Guardrail `guardrails.{name}`: {knob.description}"
+    where = runbook(name, docs_url)
+    description += f" [Runbook]({where})" if docs_url else f" Runbook: `{where}`"
     return dg.AssetCheckSpec(
         name, asset=asset, blocking=name != WINDOW_IS_COMPLETE, description=description
     )
@@ -163,8 +177,17 @@ def judge_events(
         at_most(limits, "max_sessions", distinct["session_id"]),
         at_most(limits, "max_distinct_items", distinct["item_id"]),
         at_most(limits, "max_users", distinct["user_id"]),
-        at_most(limits, "max_rejected_share", staged.rejected_share, rows=staged.first_refused),
+        _few_refused(limits, staged),
     ]
+
+
+def _few_refused(limits: Guardrails, staged: StagedPartition) -> Verdict:
+    found = at_most(limits, "max_rejected_share", staged.rejected_share, rows=staged.first_refused)
+    # A day that is blocked has no metadata that would count them.
+    reasons = ", ".join(
+        f"{reason} ({count:,})" for reason, count in (+staged.refused).most_common()
+    )
+    return replace(found, description=f"{found.description}: {reasons}") if reasons else found
 
 
 def _figure(value: float, limit: float) -> str:
@@ -201,7 +224,7 @@ def _fold(check: str, found: list[tuple[date, Verdict]]) -> dg.AssetCheckResult:
         metadata["failures"] = sum(verdict.failures for _, verdict in failed)
         rows = [{"day": day, **row} for day, verdict in failed for row in verdict.rows]
         if rows:
-            metadata["sample"] = _table(rows[:MAX_SHOWN_ROWS])
+            metadata["sample"] = table(rows[:MAX_SHOWN_ROWS])
     if len(found) == 1:
         metadata.update(found[0][1].numbers)
     return dg.AssetCheckResult(
@@ -212,12 +235,4 @@ def _fold(check: str, found: list[tuple[date, Verdict]]) -> dg.AssetCheckResult:
         else dg.AssetCheckSeverity.ERROR,
         description=description or None,
         metadata=metadata,
-    )
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return dg.TableMetadataValue(
-        records=[dg.TableRecord({name: str(row.get(name, "")) for name in names}) for row in rows],
-        schema=dg.TableSchema([dg.TableColumn(name) for name in names]),
     )

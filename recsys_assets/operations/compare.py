@@ -73,6 +73,44 @@ def compare(store: Store, before: Mapping[str, str], after: Mapping[str, str]) -
     return differences
 
 
+def compare_up_to(
+    store: Store, before: Mapping[str, str], after: Mapping[str, str], *, max_bytes: int
+) -> tuple[list[Difference], dict[str, str]]:
+    """Compare two `current` where nothing may fail for it: what cannot be compared is left out.
+
+    Args:
+        store: where the documents are.
+        before: kind to URI.
+        after: kind to URI.
+        max_bytes: size of the largest document that is read; one takes about ten times as much
+            memory.
+
+    Returns:
+        The differences, and for each kind that is missing in them the reason.
+    """
+    differences: list[Difference] = []
+    left_out: dict[str, str] = {}
+    for kind in {**after, **before}:
+        pair = [{kind: uris[kind]} if kind in uris else {} for uris in (before, after)]
+        if pair[0] == pair[1]:
+            continue
+        try:
+            largest = max(_size(store, uri) for uris in pair for uri in uris.values())
+            if largest > max_bytes:
+                left_out[kind] = f"{largest:,} bytes, compared are at most {max_bytes:,}"
+            else:
+                differences += compare(store, *pair)
+        except Exception as error:  # a damaged document may break anywhere
+            left_out[kind] = str(error) or repr(error)
+    return differences, left_out
+
+
+def _size(store: Store, uri: str) -> int:
+    file, size_bytes = store.open(store.key(uri))
+    file.close()
+    return size_bytes
+
+
 def _compare_kind(
     kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None
 ) -> list[Difference]:
