@@ -27,7 +27,8 @@ from recsys_assets.storage.store import Store
 
 # Asset metadata that the IO managers read: an asset key cannot hold every name.
 TENANT, SURFACE = "tenant", "surface"
-_MAX_COMPARED_BYTES = 50_000_000
+# Two such documents take some 350 MB while they are compared, and the day is published by then.
+_MAX_COMPARED_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)

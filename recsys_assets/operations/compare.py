@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import gc
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -99,10 +101,26 @@ def compare_up_to(
             if largest > max_bytes:
                 left_out[kind] = f"{largest:,} bytes, compared are at most {max_bytes:,}"
             else:
-                differences += compare(store, *pair)
+                with _no_collector():
+                    differences += compare(store, *pair)
         except Exception as error:  # a damaged document may break anywhere
             left_out[kind] = str(error) or repr(error)
     return differences, left_out
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Hold Python's collector: it would look at every object of a document again and again.
+
+    There are no cycles among them for it to find. It took two thirds of the time of parsing.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _size(store: Store, uri: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -370,3 +371,9 @@ class TestWhereNothingMayFail:
         same = {"popularity": "absent"}
 
         assert compare_up_to(Documents(), same, same, max_bytes=10**6) == ([], {})
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_the_collector_runs_again_afterwards(self, damaged: bool) -> None:
+        self.differences(None if damaged else lists("cooc", {}), lists("cooc", {"a": "b"}))
+
+        assert gc.isenabled()
