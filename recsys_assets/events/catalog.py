@@ -15,7 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import CatalogError, StoreUnavailableError
+from recsys_assets.errors import CatalogError, RecsysAssetsError
 from recsys_assets.storage import open_store
 
 CATALOG_DTYPES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
@@ -120,7 +120,7 @@ def _courtesy(surface: Surface) -> pl.DataFrame:
     try:
         if surface.catalog:
             return read_catalog(surface.catalog.path).frame
-    except (CatalogError, StoreUnavailableError):
+    except RecsysAssetsError:  # also a store whose settings are wrong
         pass
     return pl.DataFrame(schema=CATALOG_DTYPES)
 

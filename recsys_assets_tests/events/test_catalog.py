@@ -16,7 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import CatalogError, StoreUnavailableError
+from recsys_assets.errors import (
+    CatalogError,
+    ConfigError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+)
 from recsys_assets.events import catalog
 from recsys_assets.events.catalog import item_labels, item_titles, read_catalog
 from recsys_assets.storage.local import LocalStore
@@ -473,12 +478,16 @@ class TestTitles:
         assert item_titles(surface) == {}
         assert item_labels(surface)(["a"]) == {}
 
+    @pytest.mark.parametrize("error", [StoreUnavailableError, ConfigError])
     def test_a_store_that_does_not_answer_gives_none(
-        self, surface: Surface, monkeypatch: pytest.MonkeyPatch
+        self,
+        surface: Surface,
+        monkeypatch: pytest.MonkeyPatch,
+        error: type[RecsysAssetsError],
     ) -> None:
         class Silent(LocalStore):
             def read(self, key: str) -> Versioned | None:
-                raise StoreUnavailableError(f"cannot read {key}: no answer came in time.")
+                raise error(f"cannot read {key}")
 
         monkeypatch.setattr(catalog, "open_store", Silent)
 
