@@ -76,7 +76,12 @@ def runbook(check: str, docs_url: str | None = None) -> str:
         page = "stale-artifacts"
     else:
         page = "validation-failed" if check in _DESCRIPTIONS else "limit-exceeded"
-    return f"{docs_url or 'docs'}/runbooks/{page}.md#{check}"
+    return f"{runbook_page(page, docs_url)}#{check}"
+
+
+def runbook_page(page: str, docs_url: str | None = None) -> str:
+    """Return where a runbook is: a URL below where docs/ is served, or its path."""
+    return f"{docs_url or 'docs'}/runbooks/{page}.md"
 
 
 def describe(check: str, docs_url: str | None = None) -> str:

@@ -73,19 +73,30 @@ def _time_of_day(value: str) -> str:
     return value
 
 
+def _variable_name(value: str) -> str:
+    """Refuse what cannot name an environment variable."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        # Not quoted back: most likely it is the URL itself.
+        raise ValueError(
+            "must be the name of an environment variable: the URL is a secret and stays out of "
+            "this file"
+        )
+    return value
+
+
 def _web_url(value: str) -> str:
-    """Refuse what a browser cannot follow, or what would put a secret on every page."""
-    host, _, path = value.removeprefix("https://").removeprefix("http://").partition("/")
-    if not value.startswith(("https://", "http://")) or not host:
-        raise ValueError("must begin with https:// or http:// and name a host")
-    if "@" in host or re.search(r"[\s()<>?#]", path + host) or _CONTROL.search(value):
-        raise ValueError("must hold no credentials, options, white space or brackets")
+    """Refuse what cannot begin a link, or would put a secret on every page."""
+    if not re.fullmatch(r"https?://[^\s/@?#()<>]+(/[^\s@?#()<>]*)?", value):
+        raise ValueError(
+            "must be http(s)://host[:port][/path], without credentials, a query or brackets"
+        )
     return value.rstrip("/")
 
 
 Segment = Annotated[str, AfterValidator(_one_path_segment)]
 Location = Annotated[str, AfterValidator(_location)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+VariableName = Annotated[str, AfterValidator(_variable_name)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
@@ -299,6 +310,21 @@ class Freshness(_Model):
     )
 
 
+class Alerts(_Model):
+    """How people are told of failed runs."""
+
+    webhook_env: VariableName = Field(
+        "RECSYS_WEBHOOK_URL",
+        description="Environment variable that holds the URL reports are posted to, a secret.",
+    )
+    ui_url: WebUrl = Field(
+        "http://127.0.0.1:3000", description="Where people open the Dagster UI; reports link to it."
+    )
+    timeout_seconds: int = Field(
+        10, ge=1, le=30, description="Seconds after which a post that nobody answers has failed."
+    )
+
+
 class Surface(_Model):
     """One place where recommendations are shown, of one tenant."""
 
@@ -322,6 +348,9 @@ class Surface(_Model):
     freshness: Freshness = Field(
         default_factory=lambda: Freshness.model_validate({}),
         description="How old what is live may be.",
+    )
+    max_run_minutes: AtLeastOne = Field(
+        240, description="Minutes after which a run that still goes on is ended, as failed."
     )
 
     @model_validator(mode="after")
@@ -388,6 +417,10 @@ class Config(_Model):
             "name its file."
         ),
     )
+    alerts: Alerts = Field(
+        default_factory=lambda: Alerts.model_validate({}),
+        description="How people are told of failed runs.",
+    )
     surfaces: list[Surface] = Field(min_length=1, description="What is built, for whom.")
 
     @model_validator(mode="after")
@@ -434,7 +467,7 @@ def load_config(path: str | Path | None = None) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
-        raise ConfigError(f"{file}:\n{_without_secrets(problems)}") from None
+        raise ConfigError(f"{file}:\n{without_secrets(problems)}") from None
     return _with_absolute_paths(config, file.parent)
 
 
@@ -494,7 +527,7 @@ def _read_yaml(file: Path) -> Any:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     # PyYAML lets Python's own errors through: 2026-02-30 as a date, a list as a key.
     except (yaml.YAMLError, ValueError, TypeError) as error:
-        problem = _without_secrets(_yaml_problem(error))
+        problem = without_secrets(_yaml_problem(error))
         raise ConfigError(f"{file}: is not valid YAML: {problem}") from None
 
 
@@ -506,10 +539,10 @@ def _yaml_problem(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """Blank what stands before an @ or behind a ? of a URL, wherever somebody has put one."""
     text = re.sub(r"[^\s'\"]*@", "***@", text)
-    return re.sub(r"(://[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
+    return re.sub(r"((?:://|\*@)[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
 
 
 def _explain(raw: Any, problem: ErrorDetails) -> str:
@@ -534,8 +567,8 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
 
 def _suggest(where: list[Any]) -> str:
     models: tuple[type[_Model], ...] = (
-        Config, Retention, Surface, Source, Landing, Catalog, Guardrails, Freshness, Artifacts,
-        Popularity,         Cooc, Implicit, SessionSeq, ContentSim,
+        Config, Retention, Alerts, Surface, Source, Landing, Catalog, Guardrails, Freshness,
+        Artifacts, Popularity, Cooc, Implicit, SessionSeq, ContentSim,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields}
     close = difflib.get_close_matches(str(where[-1]), names, n=1)

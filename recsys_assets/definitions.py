@@ -21,6 +21,7 @@ from recsys_assets.config import Config, load_config
 from recsys_assets.errors import ConfigError
 from recsys_assets.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
 from recsys_assets.operations.daily import build_daily
+from recsys_assets.operations.failures import build_failure_reports
 from recsys_assets.operations.freshness_check import build_freshness
 from recsys_assets.operations.jobs import build_operations
 from recsys_assets.surface import build_surface
@@ -42,7 +43,12 @@ def build_definitions(config: Config) -> dg.Definitions:
         build_surface(surface, root=config.root, docs_url=config.docs_url)
         for surface in config.surfaces
     ]
-    operations = [build_operations(config), build_daily(config), build_freshness(config)]
+    operations = [
+        build_operations(config),
+        build_daily(config),
+        build_freshness(config),
+        build_failure_reports(config),
+    ]
     return dg.Definitions.merge(shared, *operations, *surfaces)
 
 

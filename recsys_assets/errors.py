@@ -12,6 +12,7 @@ RecsysAssetsError
 |   +-- StoreUnavailableError     the object store denies, fails or stays silent; nothing changed
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
++-- WebhookError                  a failed run could not be reported; the next tick tries again
 """
 
 from __future__ import annotations
@@ -87,3 +88,7 @@ class ManifestConflictError(RecsysAssetsError):
 
 class PublishOutcomeUnknownError(RecsysAssetsError):
     """Storage failed after the point of no return; publishing again settles it."""
+
+
+class WebhookError(RecsysAssetsError):
+    """The webhook did not take a report; the message never holds its URL."""

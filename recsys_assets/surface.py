@@ -55,6 +55,9 @@ OWNERS = ["team:recsys"]
 # Many: `guardrails.max_backfill_days` sees the whole range that way.
 _DAYS_PER_RUN = {"events": 10_000, "artifacts": 9_999, "manifest": 9_998}
 
+# Run monitoring reads this tag, in seconds, each time it looks at a run.
+_MAX_RUNTIME = "dagster/max_runtime"
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -264,6 +267,9 @@ class _Graph:
             deps=[self._key(kind) for kind in surface.artifacts.kinds],
             automation_condition=self._automation(),
             io_manager_key="manifest_io",
+            # With the granularity of dagster.yaml: of the runs that publish this surface the queue
+            # starts one at a time.
+            pool=f"{surface.group}__publish",
             metadata=self._names(),
             freshness_policy=self._freshness_policy(),
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
@@ -370,6 +376,7 @@ def _write_audit_publish(
 
     `gate` is the asset's check that says when there are more days than one run may cover.
     """
+    _limit_run_time(context, surface.max_run_minutes)
     days = [date.fromisoformat(key) for key in context.partition_keys]
     verdicts: dict[date, Sequence[checks.Verdict]] = {}
     too_many = checks.too_many_days(surface.guardrails, gate, days)
@@ -396,6 +403,19 @@ def _write_audit_publish(
             dg.AssetMaterialization(key, partition=str(day), metadata=metadata, tags=tags)
         )
     yield from checks.check_results(verdicts)
+
+
+def _limit_run_time(context: dg.AssetExecutionContext, minutes: int) -> None:
+    """Tell run monitoring when to end the run: whoever launched it wins, then the largest surface.
+
+    The run itself says so, because a backfill from the UI gives its runs no tags of ours.
+    """
+    if _MAX_RUNTIME in context.run.tags:  # as they were when the run began
+        return
+    run = context.instance.get_run_by_id(context.run.run_id)
+    limit = minutes * 60
+    if run and limit > int(run.tags.get(_MAX_RUNTIME, 0)):
+        context.instance.add_run_tags(run.run_id, {_MAX_RUNTIME: str(limit)})
 
 
 def _audit(audit: Callable[[date], Audited[T]], day: date) -> Audited[T]:

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from recsys_assets.config import PACKAGED_CONFIG, Config, is_object_url, load_config
+from recsys_assets.config import (
+    PACKAGED_CONFIG,
+    Config,
+    is_object_url,
+    load_config,
+    without_secrets,
+)
 from recsys_assets.errors import ConfigError
 
 SURFACE: dict[str, Any] = {
@@ -28,6 +34,7 @@ ALL_KINDS: dict[str, Any] = {
 }
 KNOBS = [
     ("window_days",),
+    ("max_run_minutes",),
     ("artifacts", "popularity", "top_n"),
     ("artifacts", "cooc", "max_neighbours"),
     ("artifacts", "cooc", "min_support"),
@@ -137,6 +144,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "max_backfill_days": 400,
         },
         "freshness": {"max_days_behind": 1, "max_hours_since_flip": None},
+        "max_run_minutes": 240,
     }
 
 
@@ -217,22 +225,24 @@ def test_docs_are_served_below_a_url(file: Path, url: str, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "message"),
+    "url",
     [
-        ("", "must begin with https:// or http:// and name a host"),
-        ("wiki.example.org", "must begin with https:// or http:// and name a host"),
-        ("javascript:alert(1)", "must begin with https:// or http:// and name a host"),
-        ("https:///docs", "must begin with https:// or http:// and name a host"),
-        ("https://user:secret@wiki.example.org", "must hold no credentials"),
-        ("https://wiki.example.org/a b", "must hold no credentials"),
-        ("https://wiki.example.org/a)b", "must hold no credentials"),
-        ("https://wiki.example.org/?token=secret", "must hold no credentials"),
+        "",
+        "wiki.example.org",
+        "javascript:alert(1)",
+        "https:///docs",
+        "https://user:secret@wiki.example.org",
+        "https://wiki.example.org/a b",
+        "https://wiki.example.org/a)b",
+        "https://wiki.example.org/?token=secret",
     ],
 )
-def test_what_no_browser_follows_is_no_url_of_docs(file: Path, url: str, message: str) -> None:
+def test_what_no_browser_follows_is_no_url_of_docs(file: Path, url: str) -> None:
     (problem,) = problems(file, SURFACE, docs_url=url)
 
-    assert problem.startswith(f"docs_url: {message}")
+    assert problem == (
+        "docs_url: must be http(s)://host[:port][/path], without credentials, a query or brackets"
+    )
     assert "secret" not in problem
 
 
@@ -255,6 +265,66 @@ def test_what_retention_cannot_keep_is_refused(
 
     assert problem.startswith(f"retention.{key}: Input should be ")
     assert problem.endswith(f"{message}, got {value}")
+
+
+def test_failed_runs_are_reported_by_default_with_links_to_this_machine(file: Path) -> None:
+    assert load(file, SURFACE).alerts.model_dump() == {
+        "webhook_env": "RECSYS_WEBHOOK_URL",
+        "ui_url": "http://127.0.0.1:3000",
+        "timeout_seconds": 10,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "read"),
+    [
+        ("webhook_env", "PAGER_2", "PAGER_2"),
+        ("ui_url", "https://dagster.example", "https://dagster.example"),
+        ("ui_url", "http://host:3001/shop/", "http://host:3001/shop"),
+        ("timeout_seconds", 1, 1),
+        ("timeout_seconds", 30, 30),
+    ],
+)
+def test_how_people_are_told_is_set(file: Path, key: str, value: Any, read: Any) -> None:
+    assert getattr(load(file, SURFACE, alerts={key: value}).alerts, key) == read
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("webhook_env", "https://hooks.example/T0KEN", "must be the name of an environment var"),
+        ("webhook_env", "2T0KEN", "must be the name of an environment variable"),
+        ("webhook_env", "", "must be the name of an environment variable"),
+        ("ui_url", "https://me:T0KEN@dagster.example", "must be http(s)://host[:port][/path]"),
+        ("ui_url", "https://dagster.example?key=T0KEN", "must be http(s)://host[:port][/path]"),
+        ("ui_url", "dagster.example", "must be http(s)://host[:port][/path]"),
+        ("ui_url", "ftp://dagster.example", "must be http(s)://host[:port][/path]"),
+        ("timeout_seconds", 0, "greater than or equal to 1"),
+        ("timeout_seconds", 31, "less than or equal to 30"),
+    ],
+)
+def test_what_cannot_tell_anybody_is_refused_without_quoting_a_secret(
+    file: Path, key: str, value: Any, said: str
+) -> None:
+    (problem,) = problems(file, SURFACE, alerts={key: value})
+
+    assert problem.startswith(f"alerts.{key}: ")
+    assert said in problem
+    assert "T0KEN" not in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("s3://me:secret@bucket/x is gone", "***@bucket/x is gone"),
+        ("https://store/x?sig=secret is gone", "https://store/x?*** is gone"),
+        ("https://me:secret@store/x?sig=secret is gone", "***@store/x?*** is gone"),
+        ("https://me:sec?ret@store/x is gone", "***@store/x is gone"),
+        ("is it there? yes", "is it there? yes"),
+    ],
+)
+def test_secrets_of_a_url_are_blanked_and_the_rest_is_left(text: str, left: str) -> None:
+    assert without_secrets(text) == left
 
 
 @pytest.mark.parametrize("path", SHARES, ids=".".join)

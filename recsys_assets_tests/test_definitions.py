@@ -126,6 +126,7 @@ def test_every_check_names_its_place_in_the_runbooks(
     for check in graph.asset_check_keys:
         description = graph.get(check).description
         page = "limit-exceeded" if check.name in guardrails else "validation-failed"
+        page = "stale-artifacts" if check.name == "fresh" else page
         assert description, check
         assert f"{docs_url or 'docs'}/runbooks/{page}.md#{check.name}" in description, check
         assert ("[Runbook](" in description) == (docs_url is not None), check
@@ -142,6 +143,20 @@ def test_a_backfill_never_puts_two_layers_into_one_run() -> None:
     (artifacts,) = set(policies.values())
     assert len({events, artifacts, manifest}) == 3
     assert None not in {events, artifacts, manifest}
+
+
+def test_only_publishing_has_a_pool_and_each_surface_its_own(project: Project) -> None:
+    config = project.configure(
+        {"tenant": "my-shop", "surface": "home page"}, {"tenant": "épicerie", "surface": "été.1"}
+    )
+
+    graph = build_definitions(config).resolve_asset_graph()
+
+    pools = {node.key.path[-1]: set[str]() for node in graph.asset_nodes}
+    for node in graph.asset_nodes:
+        pools[node.key.path[-1]] |= node.pools or set()
+    assert pools.pop("manifest") == {"my_shop__home_page__publish", "_picerie___t__1__publish"}
+    assert not any(pools.values())
 
 
 def test_a_kind_left_out_is_not_built_and_not_waited_for(project: Project) -> None:

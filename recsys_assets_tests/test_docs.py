@@ -34,7 +34,7 @@ from recsys_assets import checks, cli, config, contracts, io_managers, pictures
 from recsys_assets.config import Guardrails, load_config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.documents import Window
-from recsys_assets.operations import retention
+from recsys_assets.operations import failures, retention
 from recsys_assets.storage import objects, publications
 from recsys_assets.storage.publications import Publication
 from recsys_assets_tests.project import DAY, Project, day, event
@@ -530,10 +530,56 @@ def test_the_publication_record_is_as_documented() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["postgres"]]
     for requirement in wanted:
         name = re.split(r"[<>=\[]", requirement)[0]
         assert name in section("decisions.md", "Dependencies"), name
+
+
+def leaves(settings: Mapping[str, Any], below: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the section of each setting of dagster.yaml, and its last key."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from leaves(value, below or key)
+        else:
+            yield below or key, key
+
+
+def test_every_setting_of_the_instance_is_documented() -> None:
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))
+    text = section("operate-instance.md", "The settings")
+    for part, key in leaves(settings):
+        assert f"`{part}" in text, part
+        assert key in {"module", "class"} or re.search(rf"`[\w.]*\b{key}`", text), key
+
+
+def test_the_report_of_a_failed_run_is_as_documented(project: Project) -> None:
+    loaded = project.configure()
+    project.land(DAY, [event("a"), "{"])
+    run_id = project.materialize(loaded, [DAY]).run_ids[0]
+    run = project.instance.get_run_by_id(run_id)
+    assert run
+
+    report = failures.describe(project.instance, run, loaded)
+
+    written = json.dumps(report).replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
+    written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
+    assert json.loads(example("operate-instance.md", "example: report")) == json.loads(written)
+
+
+def test_the_bounds_of_a_report_are_as_documented(project: Project) -> None:
+    text = " ".join(section("operate-instance.md", "Failed runs reach people").split())
+    assert f"At most {failures._MAX_FAILURES} failures, {failures._MAX_DAYS} days and " in text
+    assert f"and {failures._MAX_ROWS} rows are told" in text
+    assert f"cut at {failures._MAX_TEXT} characters" in text
+    assert f"more than {failures.OLDEST.total_seconds() / 3600:.0f} hours ago" in text
+    (sensor,) = failures.build_failure_reports(project.configure()).sensors or ()
+    assert isinstance(sensor, dg.SensorDefinition)
+    assert f"`{sensor.name}`" in text
+    assert f"the next tick, {sensor.minimum_interval_seconds} s later" in text
+    for status in failures._REFUSED:
+        assert str(status) in text
 
 
 @dataclass(frozen=True)

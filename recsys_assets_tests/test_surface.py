@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,8 @@ from recsys_assets.storage.publications import (
 )
 from recsys_assets.storage.registry import StagedRef, read_staged
 from recsys_assets.storage.store import Store
-from recsys_assets_tests.project import Project, day, event
+from recsys_assets.surface import asset_key
+from recsys_assets_tests.project import DAY, Project, day, event
 
 WHY = Why("slow run", "somebody", "a test")
 
@@ -1092,3 +1095,56 @@ def test_an_enormous_session_is_left_out_of_cooc_and_reported(project: Project) 
 
     assert failed(report) == {(0, "cooc", "max_oversized_session_share")}
     assert "found 0.5" in report.failures[0].description
+
+
+def test_a_step_that_cannot_succeed_is_skipped_and_nothing_is_tried_again(project: Project) -> None:
+    config = project.configure()
+
+    report = project.materialize(config, [DAY])  # nothing landed
+
+    (run_id,) = report.run_ids
+    entries = project.instance.all_logs(run_id)
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    started = {event.step_key for event in events if event.event_type_value == "STEP_START"}
+    said = "\n".join(entry.user_message for entry in entries)
+    skipped = re.findall(r"Dependencies for step (\w+) failed: .* Not executing", said)
+    # content_sim is made of the catalog.
+    assert started == {"demo__home__canonical_events", "demo__home__content_sim"}
+    blocked = {*config.surfaces[0].artifacts.kinds, "manifest"} - {"content_sim"}
+    assert sorted(skipped) == sorted(f"demo__home__{name}" for name in blocked)
+    assert not [event for event in events if event.event_type_value == "STEP_UP_FOR_RETRY"]
+    assert len(project.instance.get_runs()) == 1
+
+
+def run_time_limit(project: Project, config: Config, *, tags: Mapping[str, str]) -> str:
+    """Materialize the first layer of each surface in one run; return its limit in seconds."""
+    job = build_definitions(config).resolve_implicit_global_asset_job_def()
+    keys = [asset_key(surface, "canonical_events") for surface in config.surfaces]
+    result = job.execute_in_process(
+        instance=project.instance,
+        asset_selection=keys,
+        partition_key=str(DAY),
+        tags=dict(tags),
+        raise_on_error=False,
+    )
+    run = project.instance.get_run_by_id(result.run_id)
+    assert run
+    return run.tags["dagster/max_runtime"]
+
+
+@pytest.mark.parametrize("minutes", [(7, 3), (3, 7)])
+def test_run_monitoring_is_told_the_longest_time_of_the_surfaces_of_a_run(
+    project: Project, minutes: tuple[int, int]
+) -> None:
+    config = project.configure(
+        {"surface": "a", "max_run_minutes": minutes[0]},
+        {"surface": "b", "max_run_minutes": minutes[1]},
+    )
+
+    assert run_time_limit(project, config, tags={}) == "420"
+
+
+def test_who_launches_a_run_may_give_it_another_time(project: Project) -> None:
+    config = project.configure({"max_run_minutes": 7})
+
+    assert run_time_limit(project, config, tags={"dagster/max_runtime": "60"}) == "60"
