@@ -131,6 +131,18 @@ def at_most(
     )
 
 
+def too_many_days(limits: Guardrails, check: str, days: Sequence[date]) -> Verdict | None:
+    """Return the failed check of a run over more days than it may cover, or None."""
+    if len(days) <= limits.max_backfill_days:
+        return None
+    description = (
+        f"guardrails.max_backfill_days is {limits.max_backfill_days:,}, asked for {len(days):,} "
+        f"days, {days[0]} to {days[-1]}: nothing was materialized. Launch fewer days at a time, or "
+        "raise the limit."
+    )
+    return Verdict(check, passed=False, description=description, failures=1)
+
+
 def judge_events(
     surface: Surface, staged: StagedPartition, distinct: Mapping[str, int]
 ) -> list[Verdict]:

@@ -195,8 +195,14 @@ def run_days(config: Config, surfaces: Sequence[Surface], days: Sequence[date]) 
 
 
 def _refuse_unknown_days(surface: Surface, days: Sequence[date]) -> None:
-    yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    last = min(surface.end_date - timedelta(days=1), yesterday) if surface.end_date else yesterday
+    limit = surface.guardrails.max_backfill_days
+    if len(days) > limit:
+        raise ConfigError(
+            f"guardrails.max_backfill_days of {surface.name} is {limit:,}, asked for {len(days):,} "
+            "days: materialize fewer at a time, or raise the limit"
+        )
+    today = datetime.now(UTC).date()
+    _, last = surface.days_until(today)
     if last < surface.start_date:
         raise ConfigError(
             f"{surface.name} has no day yet: its start_date is {surface.start_date}, and a day can "
@@ -204,7 +210,7 @@ def _refuse_unknown_days(surface: Surface, days: Sequence[date]) -> None:
         )
     if not surface.start_date <= days[0] <= days[-1] <= last:
         asked = str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        hint = "; a day can be materialized once it is over, UTC" if days[-1] > yesterday else ""
+        hint = "; a day can be materialized once it is over, UTC" if days[-1] >= today else ""
         raise ConfigError(
             f"{surface.name} has the days {surface.start_date} to {last}, not {asked}{hint}"
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -66,8 +66,16 @@ def _location(value: str) -> str:
     return value.rstrip("/")
 
 
+def _time_of_day(value: str) -> str:
+    """Refuse what is not a time as clocks show it."""
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise ValueError("must be a time of day, HH:MM, from 00:00 to 23:59")
+    return value
+
+
 Segment = Annotated[str, AfterValidator(_one_path_segment)]
 Location = Annotated[str, AfterValidator(_location)]
+TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -141,6 +149,48 @@ class Artifacts(_Model):
         return options
 
 
+class Landing(_Model):
+    """When raw files count as landed; the landing sensor reports those that do."""
+
+    settle_seconds: AtLeastZero = Field(
+        60, description="Seconds that the files of a day must have stayed as they are."
+    )
+    success_marker: str | None = Field(
+        None,
+        description=(
+            "File below `path` that says that a day is complete, waited for instead of "
+            "`settle_seconds`: `{tenant}/{surface}/dt={day}/_SUCCESS`."
+        ),
+    )
+    lookback_days: int = Field(
+        400, ge=1, le=3660, description="Newest days that are looked at; older ones are left alone."
+    )
+
+    @model_validator(mode="after")
+    def _marker_is_of_one_day(self) -> Self:
+        if self.success_marker is not None:
+            _check_day_pattern("success_marker", self.success_marker)
+            if any(wildcard in self.success_marker for wildcard in "*?["):
+                raise ValueError("success_marker: names one file, without wildcards")
+        return self
+
+
+def _check_day_pattern(key: str, pattern: str) -> None:
+    """Refuse what is not a path of one day below a source."""
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(pattern) if name is not None}
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}; a brace itself is written twice") from None
+    if unknown := names - {"tenant", "surface", "day"}:
+        raise ValueError(f"{key}: unknown placeholder {sorted(unknown)}")
+    if "day" not in names:
+        raise ValueError(f"{key}: needs {{day}}, otherwise every day would read every file")
+    if pattern.startswith("/") or ".." in Path(pattern).parts:
+        raise ValueError(f"{key}: must stay below `path`")
+    if pattern.endswith("/"):
+        raise ValueError(f"{key}: must name files, not a directory")
+
+
 class Source(_Model):
     """Where the raw exposure events of a surface land."""
 
@@ -158,20 +208,14 @@ class Source(_Model):
         ),
     )
 
+    landing: Landing = Field(
+        default_factory=lambda: Landing.model_validate({}),
+        description="When raw files count as landed.",
+    )
+
     @model_validator(mode="after")
     def _pattern_selects_one_day(self) -> Self:
-        try:
-            names = {name for _, name, _, _ in Formatter().parse(self.pattern) if name is not None}
-        except ValueError as error:
-            raise ValueError(f"pattern: {error}; a brace itself is written twice") from None
-        if unknown := names - {"tenant", "surface", "day"}:
-            raise ValueError(f"pattern: unknown placeholder {sorted(unknown)}")
-        if "day" not in names:
-            raise ValueError("pattern: needs {day}, otherwise every day would read every file")
-        if self.pattern.startswith("/") or ".." in Path(self.pattern).parts:
-            raise ValueError("pattern: must stay below `path`")
-        if self.pattern.endswith("/"):
-            raise ValueError("pattern: must name files, not a directory")
+        _check_day_pattern("pattern", self.pattern)
         return self
 
 
@@ -211,6 +255,9 @@ class Guardrails(_Model):
     max_artifact_bytes: AtLeastOne = Field(
         10_000_000, description="Largest artifact document, the online service's default limit."
     )
+    max_backfill_days: AtLeastOne = Field(
+        400, description="Most days that one materialization may cover."
+    )
 
 
 class Retention(_Model):
@@ -241,6 +288,9 @@ class Surface(_Model):
     window_days: AtLeastOne = Field(
         1, description="Days the event-based artifacts look back on, the day itself included."
     )
+    schedule_at: TimeOfDay = Field(
+        "06:00", description="When the daily schedule materializes the day before, HH:MM UTC."
+    )
     artifacts: Artifacts = Field(description="The artifact kinds to build.")
     guardrails: Guardrails = Field(
         default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
@@ -256,7 +306,25 @@ class Surface(_Model):
 
     def raw_pattern(self, day: date) -> str:
         """Return the pattern of a day's raw files as people read it, its placeholders filled in."""
-        return self.source.pattern.format(tenant=self.tenant, surface=self.surface, day=day)
+        return self._of_day(self.source.pattern, day)
+
+    def success_marker(self, day: date) -> str | None:
+        """Return the file that says that a day's raw files are complete, if there is to be one."""
+        marker = self.source.landing.success_marker
+        return None if marker is None else self._of_day(marker, day)
+
+    def _of_day(self, pattern: str, day: date) -> str:
+        return pattern.format(tenant=self.tenant, surface=self.surface, day=day)
+
+    def days_until(self, today: date) -> tuple[date, date]:
+        """Return the first day and the last one that is over; there is none if they are reversed.
+
+        Args:
+            today: the current day, UTC.
+        """
+        yesterday = today - timedelta(days=1)
+        last = min(self.end_date - timedelta(days=1), yesterday) if self.end_date else yesterday
+        return self.start_date, last
 
     @property
     def catalog_path(self) -> str:
@@ -434,8 +502,8 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
 
 def _suggest(where: list[Any]) -> str:
     models: tuple[type[_Model], ...] = (
-        Config, Retention, Surface, Source, Catalog, Guardrails, Artifacts, Popularity, Cooc,
-        Implicit, SessionSeq, ContentSim,
+        Config, Retention, Surface, Source, Landing, Catalog, Guardrails, Artifacts, Popularity,
+        Cooc, Implicit, SessionSeq, ContentSim,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields}
     close = difflib.get_close_matches(str(where[-1]), names, n=1)

@@ -19,6 +19,7 @@ import dagster as dg
 from recsys_assets.config import Config, load_config
 from recsys_assets.errors import ConfigError
 from recsys_assets.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
+from recsys_assets.operations.daily import build_daily
 from recsys_assets.operations.jobs import build_operations
 from recsys_assets.surface import build_surface
 
@@ -36,7 +37,8 @@ def build_definitions(config: Config) -> dg.Definitions:
         executor=dg.in_process_executor,
     )
     surfaces = [build_surface(surface, root=config.root) for surface in config.surfaces]
-    return dg.Definitions.merge(shared, build_operations(config), *surfaces)
+    operations = [build_operations(config), build_daily(config)]
+    return dg.Definitions.merge(shared, *operations, *surfaces)
 
 
 def _load() -> dg.Definitions:

@@ -28,6 +28,7 @@ from recsys_assets.audits import (
     judge_from_catalog,
     judge_from_events,
 )
+from recsys_assets.automation import ANY_DAY, of_window
 from recsys_assets.config import ContentSim, Surface
 from recsys_assets.errors import InputError
 from recsys_assets.events.partition import CANONICAL_FORMAT
@@ -47,7 +48,8 @@ OWNERS = ["team:recsys"]
 # Days that one run of a backfill covers: starting a run costs as much as computing many days.
 # Assets whose numbers differ are never put into the same run, and that is wanted: a day that fails
 # one layer must not keep the next layer from the days that passed.
-_DAYS_PER_RUN = {"events": 400, "artifacts": 399, "manifest": 398}
+# Many: `guardrails.max_backfill_days` sees the whole range that way.
+_DAYS_PER_RUN = {"events": 10_000, "artifacts": 9_999, "manifest": 9_998}
 
 _LOG = logging.getLogger(__name__)
 
@@ -163,6 +165,7 @@ class _Graph:
             "canonical_events",
             [checks.INPUTS, checks.CONTRACT, *checks.EVENT_GUARDRAILS],
             deps=[self._key("raw_events")],
+            automation_condition=ANY_DAY,
             io_manager_key="canonical_io",
             max_partitions_per_run=_DAYS_PER_RUN["events"],
             kinds={"polars", "parquet"},
@@ -181,6 +184,7 @@ class _Graph:
                 yield from _write_audit_publish(
                     context,
                     key,
+                    surface,
                     audit=lambda day: audit_events(store, surface, day, scratch),
                     accept=lambda staged: accept_partition(
                         store, surface.tenant, surface.surface, staged
@@ -206,6 +210,7 @@ class _Graph:
             names,
             ins=self._events_in() if of_events else {},
             deps=[] if of_events else [self._key("catalog")],
+            automation_condition=self._automation() if of_events else ANY_DAY,
             io_manager_key="artifact_io",
             max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
             kinds={"polars", "json"},
@@ -227,6 +232,7 @@ class _Graph:
                 yield from _write_audit_publish(
                     context,
                     key,
+                    surface,
                     audit=lambda day: audit_artifact(store, surface, kind, day, scratch, judge),
                     accept=lambda document: accept_document(
                         store, document, run_id=context.run.run_id
@@ -244,6 +250,7 @@ class _Graph:
             [checks.PUBLISHABLE],
             ins=self._events_in() if event_kinds(surface) else {},
             deps=[self._key(kind) for kind in surface.artifacts.kinds],
+            automation_condition=self._automation(),
             io_manager_key="manifest_io",
             metadata=self._names(),
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
@@ -260,6 +267,8 @@ class _Graph:
             yield from _write_audit_publish(
                 context,
                 key,
+                surface,
+                gate=checks.PUBLISHABLE,
                 audit=lambda day: audit_release(store, surface, day, events),
                 accept=lambda release: publish_release(
                     store,
@@ -271,6 +280,12 @@ class _Graph:
             )
 
         return manifest  # type: ignore[no-any-return]
+
+    def _automation(self) -> dg.AutomationCondition[dg.AssetKey]:
+        """Return when an asset that reads canonical events is materialized by itself."""
+        if self._surface.window_days == 1:
+            return ANY_DAY
+        return of_window(self._key("raw_events"), self._key("canonical_events"))
 
     def _events_in(self) -> dict[str, dg.AssetIn]:
         """Return the trailing window of canonical events; at the start of history it is shorter."""
@@ -293,7 +308,9 @@ _DESCRIPTIONS = {
 def _write_audit_publish(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
+    surface: Surface,
     *,
+    gate: str = checks.INPUTS,
     audit: Callable[[date], Audited[T]],
     accept: Callable[[T], Mapping[str, Any]],
 ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
@@ -302,9 +319,15 @@ def _write_audit_publish(
     A single day goes through the IO manager. Dagster materializes either all days of a run or none
     of them that way, and with one data version; so the days of a longer run are accepted and logged
     one by one, each as soon as it passed, and the failed checks end the step.
+
+    `gate` is the asset's check that says when there are more days than one run may cover.
     """
     days = [date.fromisoformat(key) for key in context.partition_keys]
     verdicts: dict[date, Sequence[checks.Verdict]] = {}
+    too_many = checks.too_many_days(surface.guardrails, gate, days)
+    if too_many:
+        yield from checks.check_results({days[0]: [too_many]})
+        return
     for day in days:
         found = _audit(audit, day)
         verdicts[day] = found.verdicts

@@ -42,6 +42,8 @@ KNOBS = [
     ("guardrails", "max_users"),
     ("guardrails", "max_items_per_session"),
     ("guardrails", "max_artifact_bytes"),
+    ("guardrails", "max_backfill_days"),
+    ("source", "landing", "lookback_days"),
 ]
 SHARES = [("guardrails", "max_oversized_session_share"), ("guardrails", "max_rejected_share")]
 
@@ -109,9 +111,11 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "type": "jsonl",
             "path": str(file.parent / "raw"),
             "pattern": "{tenant}/{surface}/exposure.{day}*.jsonl*",
+            "landing": {"settle_seconds": 60, "success_marker": None, "lookback_days": 400},
         },
         "catalog": None,
         "window_days": 1,
+        "schedule_at": "06:00",
         "artifacts": {
             "popularity": {"top_n": 1000},
             "cooc": None,
@@ -129,6 +133,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "max_oversized_session_share": 0.01,
             "max_rejected_share": 0.01,
             "max_artifact_bytes": 10_000_000,
+            "max_backfill_days": 400,
         },
     }
 
@@ -440,6 +445,68 @@ def test_any_other_pattern_with_a_day_is_accepted(pattern: str, file: Path) -> N
     config = load(file, {**SURFACE, "source": {"path": "raw", "pattern": pattern}})
 
     assert config.surfaces[0].source.pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("marker", "problem"),
+    [
+        ("_SUCCESS", "needs {day}"),
+        ("{day}/{hour}/_SUCCESS", "unknown placeholder ['hour']"),
+        ("{day}/*", "names one file, without wildcards"),
+        ("{day}/", "must name files, not a directory"),
+        ("../{day}", "must stay below `path`"),
+        ("{day", "a brace itself is written twice"),
+    ],
+)
+def test_a_success_marker_is_one_file_of_a_day(marker: str, problem: str, file: Path) -> None:
+    surface = with_knob(("source", "landing"), {"success_marker": marker})
+
+    (found,) = problems(file, surface)
+
+    assert found.startswith("surface demo/home: source.landing: success_marker: ")
+    assert problem in found
+
+
+def test_the_marker_of_a_day_is_that_day(file: Path) -> None:
+    marker = "{tenant}/{surface}/dt={day}/_SUCCESS"
+    config = load(
+        file,
+        with_knob(("source", "landing"), {"success_marker": marker}),
+        SURFACE | {"surface": "two"},
+    )
+
+    assert config.surfaces[0].success_marker(date(2026, 1, 2)) == "demo/home/dt=2026-01-02/_SUCCESS"
+    assert config.surfaces[1].success_marker(date(2026, 1, 2)) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["24:00", "6:00", "06:60", "0600", "06:00:00", "", "noon", "-1:00"]
+)
+def test_what_is_no_time_of_day_is_refused(value: str, file: Path) -> None:
+    (found,) = problems(file, SURFACE | {"schedule_at": value})
+
+    assert (
+        found == "surface demo/home: schedule_at: must be a time of day, HH:MM, from 00:00 to 23:59"
+    )
+
+
+@pytest.mark.parametrize("value", ["00:00", "06:00", "23:59"])
+def test_a_time_of_day_is_taken(value: str, file: Path) -> None:
+    assert load(file, SURFACE | {"schedule_at": value}).surfaces[0].schedule_at == value
+
+
+@pytest.mark.parametrize(
+    ("today", "last"),
+    [
+        (date(2026, 1, 2), date(2026, 1, 1)),
+        (date(2026, 3, 1), date(2026, 1, 31)),
+        (date(2025, 1, 1), date(2024, 12, 31)),
+    ],
+)
+def test_the_days_of_a_surface_are_those_that_are_over(today: date, last: date, file: Path) -> None:
+    surface = load(file, SURFACE | {"end_date": date(2026, 2, 1)}).surfaces[0]
+
+    assert surface.days_until(today) == (date(2026, 1, 1), last)
 
 
 def test_a_source_of_another_type_is_refused(file: Path) -> None:

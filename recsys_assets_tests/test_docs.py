@@ -360,9 +360,9 @@ def test_an_example_for_the_launchpad_is_valid(project: Project, job: str) -> No
         assert dg.validate_run_config(definition, yaml.safe_load(text))
 
 
-def test_the_schedule_is_as_documented(project: Project) -> None:
-    (schedule,) = build_definitions(project.configure()).schedules or ()
-    assert isinstance(schedule, dg.ScheduleDefinition)
+def test_the_schedule_of_retention_is_as_documented(project: Project) -> None:
+    repository = build_definitions(project.configure()).get_repository_def()
+    schedule = repository.get_schedule_def("retention_nightly")
     assert f"`{schedule.name}` (03:30 UTC" in page("retention.md")
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "UTC")
     assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED

@@ -51,9 +51,9 @@ def read_catalog(path: str) -> CatalogSnapshot:
             column for item_id or tags; says the line.
         StoreUnavailableError: the object store does not answer.
     """
-    folder, slash, name = path.rpartition("/")
+    folder, name = catalog_object(path)
     try:
-        found = open_store(folder or slash or ".").read(name)
+        found = open_store(folder).read(name)
     except OSError as error:
         raise CatalogError(f"catalog {path} cannot be read: {error.strerror}") from error
     if found is None:
@@ -71,6 +71,12 @@ def read_catalog(path: str) -> CatalogSnapshot:
     )
     frame = pl.DataFrame(list(rows), schema=CATALOG_DTYPES, orient="row")
     return CatalogSnapshot(frame, hashlib.sha256(data).hexdigest())
+
+
+def catalog_object(path: str) -> tuple[str, str]:
+    """Split the path of a catalog into the root of its store and its key there."""
+    folder, slash, name = path.rpartition("/")
+    return folder or slash or ".", name
 
 
 def _csv_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]]:

@@ -9,7 +9,8 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from fnmatch import translate
@@ -22,7 +23,7 @@ import pyarrow as pa
 from recsys_assets.config import Surface, is_object_url
 from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
 from recsys_assets.storage import open_store
-from recsys_assets.storage.store import Store
+from recsys_assets.storage.store import Store, Stored
 
 # 8 MiB measured best on two cores: smaller chunks pay per-call overhead, larger ones only memory.
 CHUNK_BYTES = 8 * 2**20
@@ -30,6 +31,8 @@ MAX_LINE_BYTES = 4 * 2**20
 
 _BOM = b"\xef\xbb\xbf"
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
+Matcher = Callable[[str], bool]
+_ANY_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 # Names under which common tools write a file that is not finished yet.
 _UNFINISHED = (
     ".tmp",
@@ -90,17 +93,59 @@ def raw_files(surface: Surface, day: date) -> list[RawFile]:
         StorageError: the object store at `source.path` cannot be listed.
     """
     store = open_store(surface.source.path)
-    pattern = surface.source.pattern.format(
-        tenant=glob.escape(surface.tenant),
-        surface=glob.escape(surface.surface),
-        day=day.isoformat(),
-    )
-    names = (
-        _matching_objects(store, pattern)
+    pattern = _glob(surface, day.isoformat())
+    names: Iterable[str] = (
+        (stored.key for stored in _matching_objects(store, pattern))
         if is_object_url(surface.source.path)
         else _matching_files(Path(surface.source.path), pattern)
     )
     return [RawFile(name, store) for name in sorted(names, key=os.fsencode) if _is_finished(name)]
+
+
+def landed_files(surface: Surface) -> dict[date, list[Stored]]:
+    """List the finished raw files of every day, in one pass, as `raw_files` does for one.
+
+    A link to nothing is left out: only its own day is broken, and says so when it is materialized.
+
+    Raises:
+        RawEventsError: `source.path` is no directory.
+        StorageError: the object store at `source.path` cannot be listed.
+    """
+    store = open_store(surface.source.path)
+    pattern = _glob(surface, _ANY_DAY)
+    if is_object_url(surface.source.path):
+        found = _matching_objects(store, pattern)
+    else:
+        names = _glob_files(Path(surface.source.path), pattern)
+        found = (stored for name in names if (stored := store.stat(name)) is not None)
+    matchers: dict[date, Matcher] = {}
+    by_day: dict[date, list[Stored]] = {}
+    for stored in found:
+        if not _is_finished(stored.key):
+            continue
+        for day in _dates_in(stored.key):
+            if day not in matchers:
+                matchers[day] = _matcher(_glob(surface, day.isoformat()))
+            if matchers[day](stored.key):
+                by_day.setdefault(day, []).append(stored)
+    for files in by_day.values():
+        files.sort(key=lambda stored: os.fsencode(stored.key))
+    return by_day
+
+
+def _glob(surface: Surface, day: str) -> str:
+    return surface.source.pattern.format(
+        tenant=glob.escape(surface.tenant), surface=glob.escape(surface.surface), day=day
+    )
+
+
+def _dates_in(name: str) -> set[date]:
+    """Return every date that a name holds, overlapping ones too."""
+    found = set()
+    for text in re.findall(r"(?=(\d{4}-\d\d-\d\d))", name, re.ASCII):
+        with suppress(ValueError):
+            found.add(date.fromisoformat(text))
+    return found
 
 
 def _is_finished(name: str) -> bool:
@@ -108,11 +153,7 @@ def _is_finished(name: str) -> bool:
 
 
 def _matching_files(base: Path, pattern: str) -> Iterator[str]:
-    if not base.is_dir():
-        raise RawEventsError(
-            f"source.path {base} is not a directory: is it mounted? nothing was read"
-        )
-    for name in glob.glob(pattern, root_dir=base):  # noqa: PTH207 (Path.glob cannot escape)
+    for name in _glob_files(base, pattern):
         path = base / name
         if path.is_symlink() and not path.exists() and _is_finished(name):
             raise RawEventsError(
@@ -123,18 +164,36 @@ def _matching_files(base: Path, pattern: str) -> Iterator[str]:
             yield name
 
 
-def _matching_objects(store: Store, pattern: str) -> Iterator[str]:
+def _glob_files(base: Path, pattern: str) -> list[str]:
+    if not base.is_dir():
+        raise RawEventsError(
+            f"source.path {base} is not a directory: is it mounted? nothing was read"
+        )
+    return glob.glob(pattern, root_dir=base)  # noqa: PTH207 (Path.glob cannot escape)
+
+
+def _matching_objects(store: Store, pattern: str) -> Iterator[Stored]:
+    folder = takewhile(
+        lambda segment: not glob.has_magic(segment), PurePosixPath(pattern).parts[:-1]
+    )
+    matches = _matcher(pattern)
+    return (stored for stored in store.list("/".join(folder)) if matches(stored.key))
+
+
+def _matcher(pattern: str) -> Matcher:
     """Match as `glob.glob` does: segment by segment, and `*` finds nothing hidden."""
     segments = PurePosixPath(pattern).parts
-    folder = takewhile(lambda segment: not glob.has_magic(segment), segments[:-1])
     expressions = [re.compile(translate(segment)) for segment in segments]
-    for stored in store.list("/".join(folder)):
-        parts = PurePosixPath(stored.key).parts
-        if len(parts) == len(segments) and all(
-            expression.match(part) and not (part.startswith(".") and segment[0] in "*?[")
+
+    def matches(name: str) -> bool:
+        parts = PurePosixPath(name).parts
+        return len(parts) == len(segments) and all(
+            expression.match(part) is not None
+            and not (part.startswith(".") and segment[0] in "*?[")
             for expression, part, segment in zip(expressions, parts, segments, strict=True)
-        ):
-            yield stored.key
+        )
+
+    return matches
 
 
 def read_chunks(file: RawFile) -> Iterator[Chunk]:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -78,6 +79,14 @@ class LocalStore:
                 path = Path(directory, name)
                 if path.suffix != _LOCK:
                     yield from self._stored(path)
+
+    def stat(self, key: str) -> Stored | None:
+        """Return size and times of one file, or None when it is absent."""
+        try:
+            found = self._path(key).stat()
+        except FileNotFoundError:
+            return None
+        return _as_stored(key, found) if stat.S_ISREG(found.st_mode) else None
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already; of two that race, one writes."""
@@ -161,9 +170,7 @@ class LocalStore:
 
     def _stored(self, path: Path) -> Iterator[Stored]:
         with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-            found = path.lstat()
-            modified = datetime.fromtimestamp(found.st_mtime, UTC)
-            yield Stored(str(path.relative_to(self._root)), found.st_size, modified)
+            yield _as_stored(str(path.relative_to(self._root)), path.lstat())
 
     def _path(self, key: str) -> Path:
         path = self._root / key
@@ -220,6 +227,13 @@ def _refuse_unreadable(error: OSError) -> None:
     """Raise what os.walk would pass over, unless there is no directory, or none any more."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
+
+
+def _as_stored(key: str, found: os.stat_result) -> Stored:
+    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+    # The time of change too: `cp -p`, `rsync -t` and `touch -d` set the other one to the past.
+    tag = f"{found.st_mtime_ns}-{found.st_ctime_ns}"
+    return Stored(key, found.st_size, modified, tag)
 
 
 def _mkdir(directory: Path) -> bool:

@@ -38,7 +38,7 @@ from recsys_assets.errors import (
 from recsys_assets.storage.store import Stored, Versioned
 
 if TYPE_CHECKING:
-    from obstore import PutMode
+    from obstore import ObjectMeta, PutMode
     from obstore.store import RetryConfig
 
 # A larger file goes up in parts, a few at a time, so memory does not grow with it. A multipart
@@ -160,11 +160,21 @@ class ObjectStore:
         try:
             for batch in obstore.list(self._store, prefix=prefix):
                 for found in batch:
-                    yield Stored(found["path"], found["size"], found["last_modified"])
+                    yield _as_stored(found)
         except (NotFoundError, FileNotFoundError) as error:  # Azure, of a container
             self._check_bucket(error)
         except BaseError as error:
             self._fail("list", prefix, error)
+
+    def stat(self, key: str) -> Stored | None:
+        """Return size, time and ETag of one object, or None when it is absent."""
+        try:
+            return _as_stored(obstore.head(self._store, key))
+        except (NotFoundError, FileNotFoundError) as error:
+            self._check_bucket(error)
+            return None
+        except BaseError as error:
+            self._fail("read", key, error)
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already.
@@ -320,6 +330,12 @@ class ObjectStore:
         raise StoreUnavailableError(
             f"cannot {verb} {self.uri(key)}: {problem}. {advice}", refused=refused
         ) from None
+
+
+def _as_stored(found: ObjectMeta) -> Stored:
+    tag = found["e_tag"] or found["version"] or found["last_modified"].isoformat()
+    tag = tag.strip('"')  # Azure quotes it in an answer about one object, not in a listing
+    return Stored(found["path"], found["size"], found["last_modified"], tag)
 
 
 def _take_over(content: bytes | Path) -> None:

@@ -28,6 +28,7 @@ class Stored:
     key: str
     size_bytes: int
     modified: datetime  # UTC, by the clock of the store
+    tag: str  # another one whenever the bytes are others; also when only their times are
 
 
 class Store(Protocol):
@@ -50,6 +51,9 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """Yield the objects below a prefix, which ends where a path segment does, in any order."""
+
+    def stat(self, key: str) -> Stored | None:
+        """Return what a listing says of one object, or None when it is absent; follows links."""
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already; return whether it was written.

@@ -27,6 +27,7 @@ from recsys_assets.events.sources import (
     Chunk,
     OversizedLine,
     RawFile,
+    landed_files,
     raw_files,
     read_chunks,
 )
@@ -321,7 +322,59 @@ def test_a_pattern_selects_of_a_listing_what_the_filesystem_gives_for_it(
         matches = glob.glob(pattern, root_dir=base)  # noqa: PTH207 (what it gives is the point)
         on_disk = [name for name in matches if (base / name).is_file()]
 
-        assert sorted(matching_objects(LocalStore(base), pattern)) == sorted(on_disk)
+        listed = matching_objects(LocalStore(base), pattern)
+        assert sorted(stored.key for stored in listed) == sorted(on_disk)
+
+
+def test_what_landed_is_what_each_day_lists(tmp_path: Path) -> None:
+    """A name that holds two dates belongs to the day, or days, whose pattern takes it."""
+    surface = surface_of(tmp_path, pattern="{tenant}/{surface}/*{day}*/*.jsonl")
+    folders = [
+        "2026-01-01",
+        "x2026-01-012026-01-02",
+        "2026-13-01",
+        "2026-01-03",
+        "._2026-01-04",
+        "a",
+    ]
+    for folder in folders:
+        make(tmp_path, *(f"acme/home/{folder}/{name}" for name in ("a.jsonl", "b.tmp", ".c.jsonl")))
+    make(tmp_path, "acme/other/2026-01-01/a.jsonl")
+    (tmp_path / "acme/home/2026-01-03/d.jsonl").mkdir()
+    (tmp_path / "acme/home/2026-01-03/e.jsonl").symlink_to("nowhere")
+
+    landed = landed_files(surface)
+
+    names = {day: [file.key for file in files] for day, files in landed.items()}
+    days = [date(2026, 1, number) for number in range(1, 6)]
+    expected = {
+        day: [file.name for file in raw_files(surface, day)] for day in days if day.day != 3
+    }
+    expected[date(2026, 1, 3)] = ["acme/home/2026-01-03/a.jsonl"]
+    assert names == {day: files for day, files in expected.items() if files}
+    assert sorted(names) == days[:3]
+    assert len(names[date(2026, 1, 1)]) == 2
+
+
+def test_what_landed_in_an_object_store_is_what_each_day_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [
+        "exposure.2026-01-02.jsonl",
+        "exposure.2026-01-02.p1.jsonl",
+        "x",
+        ".exposure.2026-01-02.jsonl",
+    ]
+    make(tmp_path, *(f"acme/home/{name}" for name in names))
+    listed = objects_of(tmp_path, monkeypatch)
+    surface = surface_of(Path("unused"))
+    source = surface.source.model_copy(update={"path": "s3://bucket/raw"})
+
+    landed = landed_files(surface.model_copy(update={"source": source}))
+
+    assert {day: [file.key for file in files] for day, files in landed.items()} == {DAY: listed}
+    assert len(listed) == 2
+    assert all(file.size_bytes == 2 and file.tag for file in landed[DAY])
 
 
 def objects_of(

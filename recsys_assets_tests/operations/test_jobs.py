@@ -349,10 +349,10 @@ class TestRetention:
 
     def test_the_schedule_is_stopped_and_runs_every_surface(self, site: Site) -> None:
         repository = build_definitions(site.config).get_repository_def()
-        (schedule,) = repository.schedule_defs
+        schedule = repository.get_schedule_def("retention_nightly")
 
         assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
-        assert (schedule.name, schedule.cron_schedule) == ("retention_nightly", "30 3 * * *")
+        assert schedule.cron_schedule == "30 3 * * *"
         assert (schedule.job_name, schedule.execution_timezone) == ("retention", "UTC")
         (request,) = schedule.evaluate_tick(dg.build_schedule_context()).run_requests or []
         assert not request.run_config

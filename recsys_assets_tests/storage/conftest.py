@@ -154,6 +154,9 @@ class Passing:
     def list(self, prefix: str) -> Iterator[Stored]:
         return self.inner.list(prefix)
 
+    def stat(self, key: str) -> Stored | None:
+        return self.inner.stat(key)
+
     def left_behind(self, *, before: datetime) -> Iterator[Stored]:
         return self.inner.left_behind(before=before)
 

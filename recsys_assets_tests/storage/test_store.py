@@ -247,6 +247,27 @@ def test_a_listing_says_how_large_an_object_is_and_when_it_was_written(store: St
     assert {stored.modified.utcoffset() for stored in found} == {timedelta(0)}
 
 
+def test_one_object_is_told_as_a_listing_tells_it(store: Store) -> None:
+    store.put_new("a/1", b"one")
+    store.put_new("a/10", b"two")
+
+    assert [store.stat("a/1")] == [found for found in store.list("a") if found.key == "a/1"]
+    assert [store.stat(absent) for absent in ("a", "a/2", "b", "a/100")] == [None] * 4
+
+
+def test_the_tag_of_a_listing_is_another_one_when_the_bytes_are(store: Store) -> None:
+    store.replace("a/1", b"one")
+    before = store.stat("a/1")
+    assert before is not None
+    assert store.stat("a/1") == before
+
+    store.replace("a/1", b"two")
+
+    after = store.stat("a/1")
+    assert after is not None
+    assert after.tag != before.tag
+
+
 @pytest.mark.parametrize(
     "neighbour", ["ab", "a.json", "a b/1", "ab/1", "a.b/1", "A/1", "x/a/1", "b/1"]
 )

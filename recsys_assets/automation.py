@@ -1,0 +1,34 @@
+"""When a day of an asset is materialized by itself: because what it is made of has changed."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+# Dagster's `eager` looks at the newest day only; late data lands for older ones.
+ANY_DAY = (
+    dg.AutomationCondition.eager()
+    .without(dg.AutomationCondition.in_latest_time_window())
+    .with_label("eager_any_day")
+)
+
+
+def of_window(
+    raw_events: dg.AssetKey, canonical_events: dg.AssetKey
+) -> dg.AutomationCondition[dg.AssetKey]:
+    """Return `ANY_DAY` for an asset that looks back on a window of canonical events.
+
+    An older day of the window may be missing, as it may in the computation; the day itself may not:
+    it has not landed yet, or it failed its checks.
+    """
+    missing = dg.AutomationCondition.missing() & ~dg.AutomationCondition.will_be_requested()
+    # Through raw_events, which is no direct dependency: so a day is mapped to itself, not to its
+    # window.
+    day_is_missing = dg.AutomationCondition.asset_matches(
+        raw_events, dg.AutomationCondition.asset_matches(canonical_events, missing)
+    ).with_label("the_day_has_no_events")
+    others_are_missing = dg.AutomationCondition.any_deps_missing().ignore(
+        dg.AssetSelection.assets(canonical_events)
+    )
+    return ANY_DAY.replace("any_deps_missing", day_is_missing | others_are_missing).with_label(
+        "eager_any_day_of_window"
+    )

@@ -1,0 +1,339 @@
+"""What landed: which days have new or changed raw files, and whether the catalog has changed.
+
+A day is reported once its files have settled, and only when their content is not what was reported
+last, nor what its canonical events are made of already. So a file that is landed again unchanged,
+or touched, is no news; nor is history that a backfill has built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final, Self
+
+from recsys_assets.config import Surface, is_object_url
+from recsys_assets.errors import MissingPartitionError, StorageError
+from recsys_assets.events.catalog import catalog_object
+from recsys_assets.events.partition import read_provenance
+from recsys_assets.events.sources import landed_files
+from recsys_assets.storage import layout, open_store
+from recsys_assets.storage.registry import read_staged
+from recsys_assets.storage.store import Store, Stored
+
+CONTENT_SIM: Final = "content_sim"
+
+_MOST_DAYS: Final = 400  # reported in one tick; each is an event that the daemon writes
+_BUDGET_S: Final = 20.0  # of reading files in one tick; Dagster gives it 60 s
+# A larger file is told by its size and times: reading it would take longer than a tick may.
+_MOST_BYTES: Final = 4 * 2**30
+_CATALOG: Final = "catalog"  # stands for a day among what is waited for
+
+
+@dataclass
+class Cursor:
+    """What a tick needs to know of those before it; a few dozen bytes a day that is looked at.
+
+    Signatures tell whether names, sizes or times of a day's files are others than they were.
+    """
+
+    seen: dict[str, str] = field(default_factory=dict)  # day: signature of what was dealt with
+    waiting: dict[str, tuple[str, float]] = field(default_factory=dict)  # signature, since when
+    catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Self:
+        """Read a cursor; of none, or of one that cannot be read, a new one: it costs only time."""
+        try:
+            found = json.loads(text or "{}")
+            waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
+            catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
+            return cls(dict(found["seen"]), waiting, catalog)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def to_text(self) -> str:
+        """Write the cursor down."""
+        return json.dumps(vars(self), separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A day to report: what has landed, and a fingerprint of it."""
+
+    day: date
+    data_version: str
+    files: Sequence[Stored]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Return what the asset page shows of it."""
+        return {
+            "files": len(self.files),
+            "size_bytes": sum(file.size_bytes for file in self.files),
+            "newest_file": max(file.modified for file in self.files).isoformat(timespec="seconds"),
+            "first_files": ", ".join(file.key for file in self.files[:5]),
+        }
+
+
+@dataclass
+class Arrivals:
+    """What one look found; `cursor` is for the next one."""
+
+    cursor: Cursor
+    raw_events: list[Arrival] = field(default_factory=list)
+    catalog: list[Arrival] = field(default_factory=list)
+    days: int = 0  # with raw files, of those that are looked at
+    waiting: list[date] = field(default_factory=list)
+    left_over: bool = False  # there was more than one tick may take; the next one goes on
+    problem: str = ""
+
+    def __str__(self) -> str:
+        """Say in a line what was found."""
+        parts = [f"{self.days} days with raw files, {len(self.raw_events)} new or changed"]
+        if self.waiting:
+            shown = ", ".join(map(str, self.waiting[:5]))
+            more = f" and {len(self.waiting) - 5} more" if len(self.waiting) > 5 else ""
+            parts.append(f"waiting for {shown}{more} to be complete")
+        if self.left_over:
+            parts.append("more in the next tick")
+        if self.problem:
+            parts.append(self.problem)
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was last reported of a day of an asset."""
+
+    data_version: str
+    at: datetime
+
+
+# Returns what was last reported of a day of `raw_events` or `catalog`.
+Reported = Callable[[str, date], Report | None]
+
+
+def look(
+    store: Store, surface: Surface, cursor: Cursor, *, now: datetime, reported: Reported
+) -> Arrivals:
+    """Find out what has landed since the last look.
+
+    Args:
+        store: the root, where the accepted days are.
+        surface: whose raw files and catalog.
+        cursor: of the last look; it is taken over and changed.
+        now: UTC; a file has settled once it is seen unchanged for `landing.settle_seconds`.
+        reported: what was reported already, whoever did it.
+
+    Raises:
+        RawEventsError: `source.path` is no directory.
+        StorageError: the object store does not answer.
+    """
+    found = Arrivals(cursor)
+    started = time.monotonic()
+    start, last = surface.days_until(now.date())
+    first = max(start, last - timedelta(days=surface.source.landing.lookback_days - 1))
+    landed = {day: files for day, files in landed_files(surface).items() if first <= day <= last}
+    found.days = len(landed)
+    _forget(cursor, {day.isoformat() for day in landed})
+    # The newest day first: history that is landed in bulk must not keep today's from being seen.
+    for day in sorted(landed, reverse=True):
+        if len(found.raw_events) == _MOST_DAYS or time.monotonic() - started > _BUDGET_S:
+            found.left_over = True
+            break
+        signature = _signature(landed[day])
+        if cursor.seen.get(day.isoformat()) == signature:
+            cursor.waiting.pop(day.isoformat(), None)
+            continue
+        if not _is_complete(surface, day, signature, cursor, now):
+            found.waiting.append(day)
+            continue
+        try:
+            version = _content_of(surface.source.path, landed[day])
+        except FileNotFoundError:  # replaced while it was read: not complete after all
+            found.waiting.append(day)
+            continue
+        _settle(cursor, day.isoformat(), signature)
+        arrival = Arrival(day, version, landed[day])
+        if _is_news(store, surface, arrival, reported("raw_events", day)):
+            found.raw_events.append(arrival)
+    found.raw_events.reverse()
+    if surface.artifacts.content_sim:
+        newest = max(landed, default=None) if _has_event_kinds(surface) else last
+        _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
+    return found
+
+
+def _has_event_kinds(surface: Surface) -> bool:
+    return surface.artifacts.kinds != (CONTENT_SIM,)
+
+
+def _look_at_catalog(
+    store: Store,
+    surface: Surface,
+    found: Arrivals,
+    newest: date | None,
+    *,
+    now: datetime,
+    reported: Reported,
+) -> None:
+    """Report the catalog for the newest day when it has changed, and for days that lack it.
+
+    Older days keep what they were made of: their content_sim is history.
+    """
+    cursor = found.cursor
+    folder, name = catalog_object(surface.catalog_path)
+    stored = open_store(folder).stat(name)
+    if stored is None:
+        found.problem = f"there is no catalog {surface.catalog_path}: content_sim waits for it"
+    if stored is None or newest is None:
+        return
+    signature = _signature([stored])
+    days = {
+        arrival.day
+        for arrival in found.raw_events
+        if reported(_CATALOG, arrival.day) is None
+        and _staged_source(store, surface, arrival.day) is None
+    }
+    if cursor.catalog != (signature, newest.isoformat()):
+        changed = cursor.catalog[0] != signature
+        if changed and not _has_settled(surface, _CATALOG, signature, cursor, now):
+            _hold_back(found, days)
+            return
+        days.add(newest)
+    if not days:
+        return
+    try:
+        version = _sha256(folder, stored.key, stored.tag)
+    except FileNotFoundError:  # replaced while it was read
+        _hold_back(found, days)
+        return
+    cursor.waiting.pop(_CATALOG, None)
+    cursor.catalog = (signature, newest.isoformat())
+    for day in sorted(days):
+        known = reported(_CATALOG, day)
+        if version != (known.data_version if known else _staged_source(store, surface, day)):
+            found.catalog.append(Arrival(day, version, [stored]))
+
+
+def _hold_back(found: Arrivals, days: Iterable[date]) -> None:
+    """Report the days later, together with the catalog that they need."""
+    for day in days:
+        # It has settled itself: since ever.
+        found.cursor.waiting[day.isoformat()] = (found.cursor.seen.pop(day.isoformat()), 0.0)
+        found.waiting.append(day)
+    found.raw_events = [arrival for arrival in found.raw_events if arrival.day not in {*days}]
+
+
+def _is_complete(
+    surface: Surface, day: date, signature: str, cursor: Cursor, now: datetime
+) -> bool:
+    marker = surface.success_marker(day)
+    if marker is not None:
+        return open_store(surface.source.path).stat(marker) is not None
+    return _has_settled(surface, day.isoformat(), signature, cursor, now)
+
+
+def _has_settled(
+    surface: Surface, what: str, signature: str, cursor: Cursor, now: datetime
+) -> bool:
+    """Tell whether the files were seen like this long enough.
+
+    By this clock alone: a copy may carry the times of the original, and a file server has its own.
+    """
+    seen, since = cursor.waiting.get(what, ("", 0.0))
+    if seen != signature or since > now.timestamp():
+        since = now.timestamp()
+    cursor.waiting[what] = (signature, since)
+    return now.timestamp() - since >= surface.source.landing.settle_seconds
+
+
+def _settle(cursor: Cursor, what: str, signature: str) -> None:
+    cursor.waiting.pop(what, None)
+    cursor.seen[what] = signature
+
+
+def _forget(cursor: Cursor, days: set[str]) -> None:
+    """Drop days without raw files: who deletes old raw files does not want them computed again."""
+    cursor.seen = {day: signature for day, signature in cursor.seen.items() if day in days}
+    cursor.waiting = {
+        what: since for what, since in cursor.waiting.items() if what in {*days, _CATALOG}
+    }
+
+
+def _signature(files: Sequence[Stored]) -> str:
+    lines = "\n".join(f"{file.key}\t{file.size_bytes}\t{file.tag}" for file in files)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _content_of(path: str, files: Sequence[Stored]) -> str:
+    lines = "\n".join(f"{file.key}\t{_content(path, file)}" for file in files)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _content(path: str, file: Stored) -> str:
+    """Return what tells the content of a file or object, without reading an object."""
+    if is_object_url(path) or file.size_bytes > _MOST_BYTES:
+        return f"{file.size_bytes}-{file.tag}"
+    return _sha256(path, file.key, file.tag)
+
+
+@lru_cache(maxsize=10_000)  # a day that takes several ticks is not begun again in each
+def _sha256(path: str, name: str, tag: str) -> str:
+    digest = hashlib.sha256()
+    with open_store(path).open(name)[0] as opened:
+        while data := opened.read(2**20):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _is_news(store: Store, surface: Surface, arrival: Arrival, known: Report | None) -> bool:
+    """Tell whether the day's canonical events are to be made of what landed.
+
+    They are not when they are made of these very files; nor again when they were to be made of them
+    and failed their checks. Were they made of other files since, they are.
+    """
+    key = layout.canonical(surface.tenant, surface.surface, arrival.day)
+    built = store.stat(key)
+    if built is not None and _is_made_of(store, key, built, surface, arrival.files):
+        return False
+    if known is None or known.data_version != arrival.data_version:
+        return True
+    return built is not None and built.modified > known.at
+
+
+def _is_made_of(
+    store: Store, key: str, built: Stored, surface: Surface, files: Sequence[Stored]
+) -> bool:
+    """Compare with the raw files that an accepted day names.
+
+    Of objects, whose bytes are not read here, by names, sizes and that none is newer than the day.
+    """
+    try:
+        made_of = read_provenance(store, key).files
+    except (FileNotFoundError, StorageError):
+        return False
+    if [(file.key, file.size_bytes) for file in files] != [
+        (seen.name, seen.size_bytes) for seen in made_of
+    ]:
+        return False
+    path = surface.source.path
+    if is_object_url(path):
+        return all(file.modified < built.modified for file in files)
+    return all(
+        _content(path, file) == seen.sha256 for file, seen in zip(files, made_of, strict=True)
+    )
+
+
+def _staged_source(store: Store, surface: Surface, day: date) -> str | None:
+    """Return the fingerprint of the catalog that the day's content_sim is made of, if any."""
+    where = (surface.tenant, surface.surface, surface.segment, CONTENT_SIM, day)
+    with suppress(MissingPartitionError, StorageError):
+        return read_staged(store, *where).source_hash
+    return None

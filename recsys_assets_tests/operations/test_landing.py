@@ -1,0 +1,465 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from recsys_assets.config import Config, Surface
+from recsys_assets.errors import RawEventsError
+from recsys_assets.operations import landing
+from recsys_assets.operations.landing import Arrival, Arrivals, Cursor, Report, look
+from recsys_assets_tests.operations.conftest import make_day
+from recsys_assets_tests.project import CATALOG, DAY, Project, day, event
+
+NOON = datetime(2026, 1, 20, 12, tzinfo=UTC)
+SETTLE = timedelta(seconds=60)
+
+
+@dataclass
+class Watch:
+    """Looks again and again as the sensor does, and remembers what it reported."""
+
+    project: Project
+    config: Config
+    now: datetime = NOON
+    cursor: str | None = None
+    reports: dict[tuple[str, date], Report] = field(default_factory=dict)
+
+    @property
+    def surface(self) -> Surface:
+        return self.config.surfaces[0]
+
+    def look(self, *, after: timedelta = SETTLE) -> Arrivals:
+        self.now += after
+        found = look(
+            self.project.store,
+            self.surface,
+            Cursor.from_text(self.cursor),
+            now=self.now,
+            reported=lambda asset, of: self.reports.get((asset, of)),
+        )
+        self.cursor = found.cursor.to_text()
+        for asset, arrivals in (("raw_events", found.raw_events), ("catalog", found.catalog)):
+            for arrival in arrivals:
+                at = datetime.now(UTC)
+                self.reports[asset, arrival.day] = Report(arrival.data_version, at)
+        return found
+
+    def settled(self) -> Arrivals:
+        """Look once to see the files, and once more when they have settled."""
+        first = self.look()
+        assert not first.raw_events
+        return self.look()
+
+
+Watching = Callable[..., Watch]
+
+
+@pytest.fixture
+def watching(project: Project) -> Watching:
+    def start(**surface: Any) -> Watch:
+        default: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
+        return Watch(project, project.configure({**default, **surface}))
+
+    return start
+
+
+def land(project: Project, number: int, *items: str, part: str = "") -> None:
+    events = [event(item, of=day(number)) for item in items]
+    project.land(day(number), events, part=part)
+
+
+def days(arrivals: list[Arrival]) -> list[date]:
+    return [arrival.day for arrival in arrivals]
+
+
+def test_a_new_file_is_reported_once_it_stayed_as_it_is_and_only_once(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching()
+    land(project, 0, "a")
+
+    assert watch.look().waiting == [DAY]
+    assert not watch.look(after=SETTLE - timedelta(seconds=1)).raw_events
+    found = watch.look(after=timedelta(seconds=1))
+
+    assert days(found.raw_events) == [DAY]
+    assert not found.waiting
+    assert found.raw_events[0].metadata["files"] == 1
+    assert found.raw_events[0].metadata["size_bytes"] == found.raw_events[0].files[0].size_bytes
+    for _ in range(3):
+        assert not watch.look().raw_events
+
+
+def test_a_file_that_still_grows_is_waited_for(project: Project, watching: Watching) -> None:
+    watch = watching()
+    for size in range(1, 5):
+        land(project, 0, *"abcd"[:size])
+        assert watch.look().waiting == [DAY]
+
+    assert days(watch.look().raw_events) == [DAY]
+
+
+def test_a_file_with_the_time_of_its_original_is_waited_for_too(
+    project: Project, watching: Watching
+) -> None:
+    """As `cp -p` and `rsync -t` leave it: the time says long ago, while it is being written."""
+    watch = watching()
+    for items in ("a", "ab"):
+        land(project, 0, *items)
+        os.utime(project.folder / f"raw/demo/home/exposure.{DAY}.jsonl", (1, 1))
+        assert watch.look().waiting == [DAY]
+
+    assert days(watch.look().raw_events) == [DAY]
+
+
+def test_without_a_time_to_settle_a_file_is_reported_at_once(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching(source={"path": "raw", "landing": {"settle_seconds": 0}})
+    land(project, 0, "a")
+
+    assert days(watch.look().raw_events) == [DAY]
+
+
+def test_a_marker_says_when_a_day_is_complete(project: Project, watching: Watching) -> None:
+    marker = "{tenant}/{surface}/dt={day}/_SUCCESS"
+    watch = watching(source={"path": "raw", "landing": {"success_marker": marker}})
+    land(project, 0, "a")
+    for _ in range(3):
+        assert watch.look().waiting == [DAY]
+
+    path = project.folder / f"raw/demo/home/dt={DAY}/_SUCCESS"
+    path.parent.mkdir()
+    path.touch()
+
+    assert days(watch.look().raw_events) == [DAY]
+
+
+def test_a_changed_file_of_an_old_day_is_reported_and_nothing_else(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching()
+    for number in range(5):
+        land(project, number, "a")
+    assert days(watch.settled().raw_events) == [day(number) for number in range(5)]
+
+    land(project, 1, "a", "b")
+
+    assert days(watch.settled().raw_events) == [day(1)]
+
+
+@pytest.mark.parametrize("how", ["touched", "written again", "replaced"])
+def test_the_same_content_is_no_news(project: Project, watching: Watching, how: str) -> None:
+    watch = watching()
+    land(project, 0, "a")
+    watch.settled()
+    path = project.folder / f"raw/demo/home/exposure.{DAY}.jsonl"
+    if how == "touched":
+        os.utime(path)
+    elif how == "written again":
+        path.write_bytes(path.read_bytes())
+    else:
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+
+    assert watch.look().waiting == [DAY]
+    found = watch.look()
+    assert (found.raw_events, found.waiting) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / f"exposure.{DAY}.p1.jsonl").write_bytes(b"{}\n"),
+        lambda folder: (folder / f"exposure.{DAY}.p0.jsonl").unlink(),
+        lambda folder: (folder / f"exposure.{DAY}.p0.jsonl").rename(
+            folder / f"exposure.{DAY}.p2.jsonl"
+        ),
+    ],
+    ids=["one more part", "one part less", "a part renamed"],
+)
+def test_a_change_of_the_parts_is_a_change_of_the_day(
+    project: Project, watching: Watching, change: Callable[[Any], Any]
+) -> None:
+    watch = watching()
+    land(project, 0, "a")
+    land(project, 0, "b", part=".p0")
+    watch.settled()
+
+    change(project.folder / "raw/demo/home")
+
+    assert days(watch.settled().raw_events) == [DAY]
+
+
+def test_raw_files_that_are_deleted_rerun_nothing(project: Project, watching: Watching) -> None:
+    watch = watching()
+    land(project, 0, "a")
+    land(project, 1, "a")
+    watch.settled()
+
+    (project.folder / f"raw/demo/home/exposure.{DAY}.jsonl").unlink()
+
+    found = watch.look()
+    assert (found.raw_events, found.waiting, found.days) == ([], [], 1)
+    assert str(DAY) not in (watch.cursor or "")
+
+
+def test_a_day_that_was_built_from_these_files_is_no_news(
+    project: Project, watching: Watching
+) -> None:
+    """History that a backfill built before the sensor was started is left alone."""
+    watch = watching()
+    land(project, 0, "a")
+    land(project, 1, "a")
+    assert make_day(project.store, watch.surface, DAY) == "published"
+
+    assert days(watch.settled().raw_events) == [day(1)]
+
+    land(project, 0, "a", "b")
+    assert days(watch.settled().raw_events) == [DAY]
+
+
+def test_a_lost_cursor_reports_nothing_anew(project: Project, watching: Watching) -> None:
+    watch = watching()
+    land(project, 0, "a")
+    watch.settled()
+    for lost in (None, "", "not json", "[]", '{"seen": 1}', '{"seen": {}, "waiting": {"x": 1}}'):
+        watch.cursor = lost
+
+        assert not watch.settled().raw_events
+
+
+def test_a_bad_day_is_not_reported_again_until_it_changes(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching()
+    project.land(DAY, ["nonsense"])
+    assert days(watch.settled().raw_events) == [DAY]
+
+    watch.cursor = None
+    assert not watch.settled().raw_events
+
+    land(project, 0, "a")
+    assert days(watch.settled().raw_events) == [DAY]
+
+
+def test_content_that_comes_back_after_others_were_built_is_news(
+    project: Project, watching: Watching
+) -> None:
+    """Reported as a, built as b by hand while nobody looked, and now it is a again."""
+    watch = watching()
+    land(project, 0, "a")
+    watch.settled()
+    land(project, 0, "b")
+    assert make_day(project.store, watch.surface, DAY) == "published"
+    land(project, 0, "a")
+
+    assert days(watch.settled().raw_events) == [DAY]
+
+
+def test_only_days_that_are_over_are_partitions_and_recent_are_looked_at(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching(
+        start_date=date(2025, 12, 30),
+        end_date=None,
+        source={"path": "raw", "landing": {"lookback_days": 3}},
+    )
+    today = (NOON.date() - DAY).days
+    for number in (-3, today - 4, today - 3, today - 1, today, today + 1):
+        land(project, number, "a")
+
+    found = watch.settled()
+
+    assert days(found.raw_events) == [day(today - 3), day(today - 1)]
+    assert found.days == 2
+
+
+def test_of_a_surface_that_ended_the_last_days_are_looked_at(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching(
+        end_date=date(2026, 1, 4), source={"path": "raw", "landing": {"lookback_days": 2}}
+    )
+    watch.now = datetime(2030, 1, 1, tzinfo=UTC)
+    for number in range(5):
+        land(project, number, "a")
+
+    assert days(watch.settled().raw_events) == [day(1), day(2)]
+
+
+def test_more_than_a_tick_may_report_comes_in_the_next_the_newest_days_first(
+    project: Project, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "_MOST_DAYS", 2)
+    watch = watching()
+    for number in range(5):
+        land(project, number, "a")
+
+    found = watch.settled()
+    assert days(found.raw_events) == [day(3), day(4)]
+    assert found.left_over
+    assert "more in the next tick" in str(found)
+    assert days(watch.look().raw_events) == [day(1), day(2)]
+    last = watch.look()
+    assert (days(last.raw_events), last.left_over) == ([DAY], False)
+
+
+def test_a_tick_that_runs_out_of_time_goes_on_in_the_next(
+    project: Project, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watching(source={"path": "raw", "landing": {"settle_seconds": 0}})
+    for number in range(3):
+        land(project, number, "a")
+    monkeypatch.setattr(landing, "_BUDGET_S", -1.0)
+    assert watch.look().left_over
+    monkeypatch.setattr(landing, "_BUDGET_S", 20.0)
+
+    assert days(watch.look().raw_events) == [day(number) for number in range(3)]
+
+
+def test_the_cursor_stays_small_however_many_files_land(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching(end_date=None)
+    watch.now = datetime(2027, 2, 1, tzinfo=UTC)
+    for number in range(360):
+        for part in (".a", ".b", ".c", ".d", ".e"):
+            land(project, number, part=part)
+
+    found = watch.settled()
+
+    assert len(found.raw_events) == 360
+    assert watch.cursor is not None
+    assert len(watch.cursor) < 40 * 360
+
+
+def test_a_missing_source_is_an_error_and_not_a_quiet_day(
+    project: Project, watching: Watching
+) -> None:
+    watch = watching(source={"path": "not there"})
+
+    with pytest.raises(RawEventsError, match="is not a directory: is it mounted"):
+        watch.look()
+
+
+def test_a_link_to_nothing_keeps_no_other_day_waiting(project: Project, watching: Watching) -> None:
+    watch = watching()
+    land(project, 1, "a")
+    (project.folder / f"raw/demo/home/exposure.{DAY}.jsonl").symlink_to("gone")
+
+    assert days(watch.settled().raw_events) == [day(1)]
+
+
+class TestCatalog:
+    """The catalog belongs to no day; the days that are made of it are reported."""
+
+    KINDS: ClassVar[dict[str, Any]] = {
+        "artifacts": {"popularity": {}, "content_sim": {}},
+        "catalog": {"path": "catalog.csv"},
+    }
+
+    def write(self, project: Project, text: str) -> None:
+        (project.folder / "catalog.csv").write_text(text)
+
+    def test_it_is_reported_for_every_new_day(self, project: Project, watching: Watching) -> None:
+        watch = watching(**self.KINDS)
+        land(project, 0, "a")
+        land(project, 1, "a")
+
+        found = watch.settled()
+
+        assert days(found.raw_events) == days(found.catalog) == [DAY, day(1)]
+
+    def test_when_it_changes_it_is_reported_for_the_newest_day(
+        self, project: Project, watching: Watching
+    ) -> None:
+        watch = watching(**self.KINDS)
+        land(project, 0, "a")
+        land(project, 1, "a")
+        watch.settled()
+        self.write(project, CATALOG + "c,green,Cherry\n")
+
+        first, second, third = watch.look(), watch.look(), watch.look()
+
+        assert (first.catalog, days(second.catalog), third.catalog) == ([], [day(1)], [])
+        assert not second.raw_events
+
+    def test_the_same_content_is_no_news(self, project: Project, watching: Watching) -> None:
+        watch = watching(**self.KINDS)
+        land(project, 0, "a")
+        watch.settled()
+        self.write(project, CATALOG)
+
+        assert not [watch.look().catalog for _ in range(3) if watch.look().catalog]
+
+    def test_of_late_data_for_an_old_day_it_is_no_part(
+        self, project: Project, watching: Watching
+    ) -> None:
+        """The old day keeps the content_sim that it was made with."""
+        watch = watching(**self.KINDS)
+        for number in range(2):
+            land(project, number, "a")
+            assert make_day(project.store, watch.surface, day(number)) == "published"
+        found = watch.settled()
+        assert (found.raw_events, found.catalog) == ([], [])
+        self.write(project, CATALOG + "c,green,Cherry\n")
+        land(project, 0, "a", "b")
+
+        found = watch.settled()
+
+        assert days(found.raw_events) == [DAY]
+        assert days(found.catalog) == [day(1)]
+
+    def test_while_it_is_being_written_days_that_need_it_wait(
+        self, project: Project, watching: Watching
+    ) -> None:
+        watch = watching(**self.KINDS)
+        land(project, 0, "a")
+        watch.look()
+        self.write(project, CATALOG + "c,green,Cherry\n")
+
+        waiting = watch.look()
+
+        assert (waiting.raw_events, waiting.catalog, waiting.waiting) == ([], [], [DAY])
+        found = watch.look()
+        assert days(found.raw_events) == days(found.catalog) == [DAY]
+
+    def test_one_that_is_not_there_is_told(self, project: Project, watching: Watching) -> None:
+        watch = watching(**self.KINDS)
+        land(project, 0, "a")
+        (project.folder / "catalog.csv").unlink()
+
+        found = watch.settled()
+
+        assert days(found.raw_events) == [DAY]
+        assert f"there is no catalog {project.folder / 'catalog.csv'}" in str(found)
+
+    def test_a_surface_without_events_gets_it_for_each_day(
+        self, project: Project, watching: Watching
+    ) -> None:
+        watch = watching(artifacts={"content_sim": {}}, catalog={"path": "catalog.csv"})
+        assert watch.look().catalog == []
+        assert days(watch.look().catalog) == [date(2026, 1, 19)]
+
+        found = watch.look(after=timedelta(days=1))
+
+        assert days(found.catalog) == [date(2026, 1, 20)]
+
+
+def test_what_was_found_is_told_in_a_line(project: Project, watching: Watching) -> None:
+    watch = watching()
+    for number in range(7):
+        land(project, number, "a")
+
+    assert str(watch.look()) == (
+        "7 days with raw files, 0 new or changed; waiting for 2026-01-07, 2026-01-06, 2026-01-05, "
+        "2026-01-04, 2026-01-03 and 2 more to be complete"
+    )
+    assert str(watch.look()) == "7 days with raw files, 7 new or changed"
