@@ -13,7 +13,6 @@ from typing import Final
 
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
-CHROMIUM: Final = Path("/usr/bin/chromium")
 _SIZE: Final = ViewportSize(width=1400, height=900)
 _PATIENCE_MS: Final = 30_000
 _OPTIONS: Final = (
@@ -106,17 +105,17 @@ class Person:
 
 
 @contextmanager
-def in_front_of(url: str, pictures: Path) -> Iterator[Person]:
+def in_front_of(url: str, chromium: Path, pictures: Path) -> Iterator[Person]:
     """Open a browser; when what is done in it fails, what it showed is kept."""
     pictures.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as profile,
         sync_playwright() as playwright,
     ):
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=_OPTIONS, env={"HOME": profile}
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=_OPTIONS, env={"HOME": profile}
         )
-        page = chromium.new_page(viewport=_SIZE)
+        page = browser.new_page(viewport=_SIZE)
         page.set_default_timeout(_PATIENCE_MS)
         expect.set_options(timeout=_PATIENCE_MS)
         person = Person(page, url, pictures)
@@ -127,4 +126,4 @@ def in_front_of(url: str, pictures: Path) -> Iterator[Person]:
             error.add_note(f"{page.url}, {pictures / 'failed.png'}:\n{page.inner_text('body')}")
             raise
         finally:
-            chromium.close()
+            browser.close()

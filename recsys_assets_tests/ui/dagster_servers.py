@@ -39,9 +39,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Dagster:
-    """A running instance: where its UI is, and what it knows by GraphQL."""
+    """A running instance: where its UI is, what it knows by GraphQL, and a shell beside it."""
 
     url: str
+    environment: Mapping[str, str]
+
+    def run(self, *command: str) -> None:
+        """Run `recsys-assets` as in a shell on the same instance.
+
+        Raises:
+            CalledProcessError: its exit code is not 0.
+        """
+        program = [sys.executable, "-m", "recsys_assets.cli", *command]
+        subprocess.run(program, env=dict(self.environment), check=True, timeout=120)
 
     def ask(self, query: str, **variables: Any) -> Any:
         """Return what the one field that a query asks for holds.
@@ -69,16 +79,6 @@ class Dagster:
             } }"""
         )
         return found["results"][0]["status"] if found["results"] else None
-
-    def run(self, job: str) -> tuple[str, str] | None:
-        """Return id and status of the last run of a job."""
-        found = self.ask(
-            """query ($job: String!) { runsOrError(filter: {pipelineName: $job}, limit: 1) {
-              ... on Runs { results { runId status } }
-            } }""",
-            job=job,
-        )
-        return (found["results"][0]["runId"], found["results"][0]["status"]) if found else None
 
     def ticks(self, sensor: str) -> int:
         """Return how often a sensor has looked, without an error."""
@@ -162,7 +162,7 @@ def running_dagster(home: Path, config_file: Path) -> Iterator[Dagster]:
     }
     port, workspace = _free_port(), f"--workspace={ROOT / 'workspace.yaml'}"
     webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}", workspace]
-    dagster = Dagster(f"http://127.0.0.1:{port}")
+    dagster = Dagster(f"http://127.0.0.1:{port}", environment)
     # One after the other: both make the databases of a new instance, and the later one fails.
     with _running("webserver", webserver, home, environment) as one:
         wait_for("webserver", lambda: _is_up(one) and _has_loaded(dagster))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -13,33 +14,33 @@ from typing import Any
 import pytest
 
 from recsys_assets_tests.project import Project, event
-from recsys_assets_tests.ui.browser import CHROMIUM, Person, in_front_of
+from recsys_assets_tests.ui.browser import Person, in_front_of
 from recsys_assets_tests.ui.dagster_servers import Dagster, running_dagster, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
-
+CHROMIUM = Path("/usr/bin/chromium")
 ASSETS = ["raw_events", "canonical_events", "popularity", "cooc", "implicit", "session_seq"]
 ASSETS += ["catalog", "content_sim", "manifest"]
 BASKETS = ["tea cup", "cup tea milk", "milk tea", "tea honey cup", "honey milk", "lemon tea"]
 BASKETS += ["cup honey", "tea lemon honey", "milk cup", "honey tea", "cup"]
 
 
-@pytest.fixture(autouse=True)
-def _chromium() -> None:
+@pytest.fixture
+def chromium() -> Path:
     if not CHROMIUM.exists():
-        reason = f"no {CHROMIUM}: install Chromium (Debian and Ubuntu: apt install chromium)"
+        reason = f"{CHROMIUM} is absent: install Chromium (Debian, Ubuntu: apt install chromium)"
         if os.environ.get("CI"):
-            pytest.fail(reason)
+            pytest.fail(f"{reason}; $CI is set, so it has to be there")
         pytest.skip(reason)
+    return CHROMIUM
 
 
 @contextmanager
-def deployment(project: Project) -> Iterator[tuple[Dagster, Person]]:
+def deployment(project: Project, chromium: Path) -> Iterator[tuple[Dagster, Person]]:
     """Run a configured project, and sit down in front of it."""
     pictures = Path(os.environ.get("RECSYS_SCREENSHOTS", project.folder / "pictures"))
     with (
         running_dagster(project.folder / "home", project.config_file) as dagster,
-        in_front_of(dagster.url, pictures) as person,
+        in_front_of(dagster.url, chromium, pictures) as person,
     ):
         yield dagster, person
 
@@ -68,7 +69,9 @@ def live_day(project: Project) -> date | None:
     return datetime.fromisoformat(window["end"]).date() - timedelta(days=1)
 
 
-def test_a_week_is_backfilled_with_a_bad_day_and_rolled_back(project: Project) -> None:
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromium: Path) -> None:
     start = today() - timedelta(days=10)
     source = {"path": "raw", "landing": {"settle_seconds": 0}}
     project.configure({"start_date": start, "end_date": None, "source": source})
@@ -79,7 +82,7 @@ def test_a_week_is_backfilled_with_a_bad_day_and_rolled_back(project: Project) -
         project.land(day, baskets(day))
     project.land(bad, [*baskets(bad), '{"v": 1, "item_id": "tea"}', "half a li"])
 
-    with deployment(project) as (dagster, person):
+    with deployment(project, chromium) as (dagster, person):
         person.opens("Lineage")
         person.sees(*ASSETS, whole=True)
         person.takes_picture("lineage")
@@ -140,3 +143,20 @@ ops:
         person.opens_asset("demo/home/manifest", "Events")
         person.sees("rollback by ada: INC-7: test items")
         person.takes_picture("rollback-event")
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
+)
+def test_without_chromium_a_user_is_told_and_ci_fails(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ci: str,
+    outcome: type[BaseException],
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CHROMIUM", tmp_path / "chromium")
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(outcome, match="chromium is absent: install Chromium"):
+        request.getfixturevalue("chromium")
