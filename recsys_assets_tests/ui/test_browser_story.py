@@ -145,6 +145,34 @@ ops:
         person.takes_picture("rollback-event")
 
 
+@pytest.mark.slow
+@pytest.mark.browser
+def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Path) -> None:
+    old, yesterday = today() - timedelta(days=10), today() - timedelta(days=1)
+    config = project.configure({"start_date": old, "end_date": None})
+    for day in (old, yesterday):
+        project.land(day, baskets(day))
+    project.materialize(config, [old])
+    assert live_day(project) == old
+
+    with deployment(project, chromium) as (dagster, person):
+        person.launches_job("check_freshness")
+        person.sees("RUN_FAILURE")
+        person.opens_asset("demo/home/live", "Checks")
+        person.sees(f"{old} is live, {yesterday} could be")
+        person.takes_picture("freshness-stale")
+        assert dagster.check("demo/home/live", "fresh") == "FAILED"
+
+        dagster.run("materialize", "--from", str(yesterday), "--to", str(yesterday))
+        assert live_day(project) == yesterday
+        person.launches_job("check_freshness")
+        person.sees("RUN_SUCCESS")
+        person.opens_asset("demo/home/live", "Checks")
+        person.sees("demo/home: fresh")
+        person.takes_picture("freshness-fresh")
+        assert dagster.check("demo/home/live", "fresh") == "SUCCEEDED"
+
+
 @pytest.mark.parametrize(
     ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
 )
