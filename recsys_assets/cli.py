@@ -122,11 +122,13 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
 @click.option("--surface", "name", help="tenant/surface.  [default: every surface]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def status_command(name: str | None, as_json: bool) -> None:
-    """Show what is live: window, age, kinds and sizes per surface.
+    """Show what is live, and whether it is as new as `freshness` of surfaces.yaml promises.
 
-    Exit codes: 0, also when nothing is live; 1 a manifest is damaged, and the other surfaces are
-    shown all the same; 2 the command line or the configuration is wrong.
+    Exit codes: 0 every surface is fresh; 1 a surface is stale, has nothing live though a day is
+    over, or its manifest is damaged, and the other surfaces are shown all the same; 2 the command
+    line or the configuration is wrong.
     """
+    from recsys_assets.operations.freshness import stale_because
     from recsys_assets.operations.inspect import surface_status
     from recsys_assets.storage import open_store
 
@@ -138,11 +140,55 @@ def status_command(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1))
     else:
         print_status(statuses)
-    damaged = [status for status in statuses if status.error]
-    for status in damaged:
-        click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
-    if damaged:
+    for status in statuses:
+        if status.error:
+            click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
+    if any(map(stale_because, statuses)):
         sys.exit(1)
+
+
+@main.command("metrics")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write this file, for node_exporter's textfile collector, instead of standard output.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Serve /metrics until it is stopped.")
+@click.option(
+    "--host",
+    help="The address that --port listens on, 0.0.0.0 for all of them.  [default: 127.0.0.1]",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0),
+    help=(
+        "Seconds for which --port gives the same figures again.  [default: 0, read them at every "
+        "scrape]"
+    ),
+)
+def metrics_command(
+    output: Path | None, port: int | None, host: str | None, interval: float | None
+) -> None:
+    """Give the figures of `status` to Prometheus, of every surface.
+
+    A surface that cannot be read has recsys_surface_status_error 1, and the others their figures.
+
+    Exit codes: 0 done, also when a surface is stale; 1 the file cannot be written, or the port not
+    be used; 2 the command line or the configuration is wrong.
+    """
+    from recsys_assets.operations import metrics
+
+    if output and port:
+        raise click.UsageError("--output and --port exclude each other")
+    if not port and (host is not None or interval is not None):
+        raise click.UsageError("--interval and --host are about --port: add it")
+    config = load_config()
+    if port:
+        metrics.serve(config, host=host or "127.0.0.1", port=port, keep_s=interval or 0)
+    elif output:
+        metrics.write(config, output)
+    else:
+        click.echo(metrics.text(config), nl=False)
 
 
 @main.command("show")
@@ -201,16 +247,16 @@ def _refuse_unknown_days(surface: Surface, days: Sequence[date]) -> None:
             f"guardrails.max_backfill_days of {surface.name} is {limit:,}, asked for {len(days):,} "
             "days: materialize fewer at a time, or raise the limit"
         )
-    today = datetime.now(UTC).date()
-    _, last = surface.days_until(today)
-    if last < surface.start_date:
+    now = datetime.now(UTC)
+    last = surface.newest_day(now)
+    if last is None:
         raise ConfigError(
             f"{surface.name} has no day yet: its start_date is {surface.start_date}, and a day can "
             "be materialized once it is over, UTC"
         )
     if not surface.start_date <= days[0] <= days[-1] <= last:
         asked = str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        hint = "; a day can be materialized once it is over, UTC" if days[-1] >= today else ""
+        hint = "; a day can be materialized once it is over, UTC" if days[-1] >= now.date() else ""
         raise ConfigError(
             f"{surface.name} has the days {surface.start_date} to {last}, not {asked}{hint}"
         )

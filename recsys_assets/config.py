@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -275,6 +275,19 @@ class Retention(_Model):
     )
 
 
+class Freshness(_Model):
+    """How old what is live may be; more is stale."""
+
+    max_days_behind: AtLeastZero = Field(
+        1, description="Most whole UTC days between the live window's last day and yesterday."
+    )
+    max_hours_since_flip: int | None = Field(
+        None,
+        ge=1,
+        description="Most hours since a flip changed what is live; null does not count them.",
+    )
+
+
 class Surface(_Model):
     """One place where recommendations are shown, of one tenant."""
 
@@ -294,6 +307,10 @@ class Surface(_Model):
     artifacts: Artifacts = Field(description="The artifact kinds to build.")
     guardrails: Guardrails = Field(
         default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
+    )
+    freshness: Freshness = Field(
+        default_factory=lambda: Freshness.model_validate({}),
+        description="How old what is live may be.",
     )
 
     @model_validator(mode="after")
@@ -316,16 +333,6 @@ class Surface(_Model):
     def _of_day(self, pattern: str, day: date) -> str:
         return pattern.format(tenant=self.tenant, surface=self.surface, day=day)
 
-    def days_until(self, today: date) -> tuple[date, date]:
-        """Return the first day and the last one that is over; there is none if they are reversed.
-
-        Args:
-            today: the current day, UTC.
-        """
-        yesterday = today - timedelta(days=1)
-        last = min(self.end_date - timedelta(days=1), yesterday) if self.end_date else yesterday
-        return self.start_date, last
-
     @property
     def catalog_path(self) -> str:
         """The catalog's file or URL; ConfigError when there is none."""
@@ -342,6 +349,13 @@ class Surface(_Model):
     def group(self) -> str:
         """`tenant__surface`, the Dagster asset group; Dagster allows only letters, digits and _."""
         return re.sub(r"[^A-Za-z0-9_]", "_", f"{self.tenant}__{self.surface}")
+
+    def newest_day(self, now: datetime) -> date | None:
+        """Return the newest day that is over, UTC, and so can be made; None before the first is."""
+        newest = now.astimezone(UTC).date() - timedelta(days=1)
+        if self.end_date:
+            newest = min(newest, self.end_date - timedelta(days=1))
+        return newest if newest >= self.start_date else None
 
 
 class Config(_Model):
@@ -502,8 +516,8 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
 
 def _suggest(where: list[Any]) -> str:
     models: tuple[type[_Model], ...] = (
-        Config, Retention, Surface, Source, Landing, Catalog, Guardrails, Artifacts, Popularity,
-        Cooc, Implicit, SessionSeq, ContentSim,
+        Config, Retention, Surface, Source, Landing, Catalog, Guardrails, Freshness, Artifacts,
+        Popularity,         Cooc, Implicit, SessionSeq, ContentSim,
     )  # fmt: skip
     names = {name for model in models for name in model.model_fields}
     close = difflib.get_close_matches(str(where[-1]), names, n=1)

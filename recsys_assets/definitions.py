@@ -5,8 +5,9 @@ One set of assets per surface, one IO manager per layer, and the operations on w
     raw_events ──► canonical_events ──► popularity  ─┐
     (external)          │          ├──► cooc         │
                         │          ├──► implicit     ├──► manifest
-    catalog ────────────┼──────────┴──► session_seq  │
-    (external)          └─────────────► content_sim ─┘
+    catalog ────────────┼──────────┴──► session_seq  │       │
+    (external)          └─────────────► content_sim ─┘       ▼
+                                                           live (what readers see)
 
 The configuration is read when this module is loaded; a mistake in it is shown by `dg check defs`
 and in the UI.
@@ -20,6 +21,7 @@ from recsys_assets.config import Config, load_config
 from recsys_assets.errors import ConfigError
 from recsys_assets.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
 from recsys_assets.operations.daily import build_daily
+from recsys_assets.operations.freshness_check import build_freshness
 from recsys_assets.operations.jobs import build_operations
 from recsys_assets.surface import build_surface
 
@@ -37,7 +39,7 @@ def build_definitions(config: Config) -> dg.Definitions:
         executor=dg.in_process_executor,
     )
     surfaces = [build_surface(surface, root=config.root) for surface in config.surfaces]
-    operations = [build_operations(config), build_daily(config)]
+    operations = [build_operations(config), build_daily(config), build_freshness(config)]
     return dg.Definitions.merge(shared, *operations, *surfaces)
 
 

@@ -92,9 +92,20 @@ def print_report(report: Report) -> None:
 
 
 def print_status(statuses: Sequence[SurfaceStatus]) -> None:
-    """Print what is live, a line per surface and kind."""
-    table = RichTable(header_style="bold")
-    for column in ("surface", "live window", "behind", "flipped", "gen", "kind", "version"):
+    """Print what is live, a line per surface and kind; then of each stale surface, why."""
+    from recsys_assets.operations.freshness import stale_because
+
+    table, reasons = RichTable(header_style="bold"), list[str]()
+    for column in (
+        "surface",
+        "state",
+        "live window",
+        "behind",
+        "flipped",
+        "gen",
+        "kind",
+        "version",
+    ):
         table.add_column(column, no_wrap=True)
     table.add_column("bytes", justify="right", no_wrap=True)
     for status in statuses:
@@ -103,12 +114,17 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
             # In full on standard error: a column as wide as a URI would squeeze the others.
             table.add_row(printable(status.surface.name), Text("cannot be read", "red"))
             continue
+        because = stale_because(status)
+        if because:
+            reasons.append(printable(f"{status.surface.name} is stale: {because}"))
+        state = Text("stale", "red") if because else Text("fresh")
         if live is None:
-            table.add_row(printable(status.surface.name), "nothing is live yet")
+            table.add_row(printable(status.surface.name), state, "nothing is live yet")
             continue
         publication = live.publication
-        first = [
+        first: list[str | Text] = [
             printable(status.surface.name),
+            state,
             window_text(live.window.to_json()) if live.window else "unknown",
             f"{status.days_behind} d" if status.days_behind is not None else "",
             age_text(status.age) if status.age is not None else "",
@@ -119,8 +135,10 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
         for kind, of in status.kinds.items():
             size = Text("missing", "red") if of.size_bytes is None else f"{of.size_bytes:,}"
             table.add_row(*first, printable(kind), printable(of.version[:12]), size)
-            first = [""] * 5
+            first = [""] * 6
     console().print(table)
+    for reason in reasons:
+        click.echo(reason)
 
 
 def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:

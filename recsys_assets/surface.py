@@ -10,7 +10,7 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -40,7 +40,8 @@ from recsys_assets.io_managers import (
     materialized,
     publish_release,
 )
-from recsys_assets.storage import open_store
+from recsys_assets.operations.freshness import longest_without_a_day
+from recsys_assets.storage import layout, open_store
 
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
 OWNERS = ["team:recsys"]
@@ -75,7 +76,7 @@ def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
     if surface.catalog:
         assets.append(graph.catalog())
     assets += [graph.artifact(kind) for kind in surface.artifacts.kinds]
-    assets.append(graph.manifest())
+    assets += [graph.manifest(), graph.live()]
     return dg.Definitions(assets=assets)
 
 
@@ -253,6 +254,7 @@ class _Graph:
             automation_condition=self._automation(),
             io_manager_key="manifest_io",
             metadata=self._names(),
+            freshness_policy=self._freshness_policy(),
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
             kinds={"json"},
             code_version=CODE_VERSION,
@@ -286,6 +288,26 @@ class _Graph:
         if self._surface.window_days == 1:
             return ANY_DAY
         return of_window(self._key("raw_events"), self._key("canonical_events"))
+
+    def live(self) -> dg.AssetSpec:
+        """Declare what readers see now: the pointer, whichever day it names."""
+        surface = self._surface
+        path = self._store.uri(layout.manifest(surface.tenant, surface.surface))
+        return dg.AssetSpec(
+            self._key("live"),
+            deps=[self._key("manifest")],
+            description=(
+                "What the online service reads now, whichever day it is of. Flipped by `manifest`, "
+                "a rollback, a pin and a release. Its check `fresh` says whether it is new enough."
+            ),
+            metadata={"path": dg.MetadataValue.path(path)},
+            **self._shared(kinds={"json"}) | {"partitions_def": None},
+        )
+
+    def _freshness_policy(self) -> dg.FreshnessPolicy | None:
+        """Return a policy that is late rather than wrong; the check `fresh` knows which day."""
+        longest = longest_without_a_day(self._surface, now=datetime.now(UTC))
+        return dg.FreshnessPolicy.time_window(fail_window=longest) if longest else None
 
     def _events_in(self) -> dict[str, dg.AssetIn]:
         """Return the trailing window of canonical events; at the start of history it is shorter."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.project import Project, day, event
 
 SMALL = {"artifacts": {"popularity": {}, "cooc": {"min_support": 1}}}
+TOMORROW = {"start_date": date(9000, 1, 1), "end_date": None}
 Run = Callable[..., Result]
 
 
@@ -235,7 +237,7 @@ class TestMaterialize:
         print_report(Report(surface, [day(0)]))
         print_status([surface_status(project.store, surface, now=datetime.now(UTC))])
 
-        assert capsys.readouterr().out.count("[red]:apple:/home") == 2
+        assert capsys.readouterr().out.count("[red]:apple:/home") == 3  # it is stale, too
 
 
 class TestPlainErrors:
@@ -325,6 +327,16 @@ class TestRefused:
         message = self.refused(run("materialize", "--from", today, "--to", today))
 
         assert f", not {today}; a day can be materialized once it is over, UTC" in message
+
+    def test_more_days_than_the_limit_are_refused_by_its_name(
+        self, project: Project, run: Run
+    ) -> None:
+        project.configure({**SMALL, "guardrails": {"max_backfill_days": 3}})
+
+        assert self.refused(run("materialize", *days(0, 3))) == (
+            "Error: guardrails.max_backfill_days of demo/home is 3, asked for 4 days: materialize "
+            "fewer at a time, or raise the limit"
+        )
 
     def test_a_surface_that_starts_in_the_future_has_no_day_yet(
         self, project: Project, run: Run
@@ -433,20 +445,31 @@ class TestStatus:
 
         table, machine = run("status"), run("status", "--json")
 
-        assert table.exit_code == machine.exit_code == 0
+        assert table.exit_code == machine.exit_code == 1
         assert table.stdout.count("nothing is live yet") == 2
-        assert [of["live"] for of in json.loads(machine.stdout)["surfaces"]] == [False, False]
+        because = "nothing is live, though 2026-01-01, its first day, is over"
+        assert f"demo/home is stale: {because}\ndemo/checkout is stale: {because}\n" in table.stdout
+        told = json.loads(machine.stdout)["surfaces"]
+        assert [(of["live"], of["stale"], of["stale_because"]) for of in told] == [
+            (False, True, because)
+        ] * 2
+        assert table.stderr == machine.stderr == ""
 
     def test_it_needs_no_dagster(
         self, project: Project, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        project.configure(SMALL)
+        project.configure(SMALL | TOMORROW)
         monkeypatch.delenv("DAGSTER_HOME")
 
-        assert run("status").exit_code == 0
+        result = run("status")
+
+        assert result.exit_code == 0
+        assert "fresh │ nothing is live yet" in result.stdout
 
     def test_it_shows_window_generation_and_each_kind(self, project: Project, run: Run) -> None:
-        config = project.configure({**SMALL, "window_days": 3})
+        config = project.configure(
+            {**SMALL, "window_days": 3, "freshness": {"max_days_behind": 28}}
+        )
         land(project, 0, 1, 2)
         project.materialize(config, [day(n) for n in range(3)])
         live = project.live(config)
@@ -458,12 +481,11 @@ class TestStatus:
 
         assert table.exit_code == 0
         popularity, cooc = [line for line in table.stdout.splitlines() if "│" in line]
-        behind = (datetime.now(UTC).date() - day(3)).days
         cells = [cell.strip() for cell in popularity.strip("│").split("│")]
         size = Path(live.current["popularity"].removeprefix("file://")).stat().st_size
         version = live.current["popularity"].rpartition("/")[2][:12]
         assert cells == [
-            "demo/home", "2026-01-01 to 2026-01-03", f"{behind} d", "0 min ago", "3",
+            "demo/home", "fresh", "2026-01-01 to 2026-01-03", "28 d", "0 min ago", "3",
             "popularity", version, f"{size:,}",
         ]  # fmt: skip
         assert "missing" in cooc
@@ -472,7 +494,8 @@ class TestStatus:
         assert status["kinds"]["cooc"]["size_bytes"] is None
 
     def test_a_damaged_manifest_hides_no_other_surface(self, project: Project, run: Run) -> None:
-        config = project.configure({**SMALL, "surface": "broken"}, SMALL)
+        ended = {"end_date": day(1)}
+        config = project.configure({**SMALL, "surface": "broken"}, SMALL | ended)
         land(project, 0)
         project.materialize(config, [day(0)], surface=1)
         key = layout.manifest("demo", "broken")
@@ -488,14 +511,36 @@ class TestStatus:
         rows = [line.split("│") for line in table.stdout.splitlines() if "│" in line]
         assert [[cell.strip() for cell in row[1:3]] for row in rows] == [
             ["demo/broken", "cannot be read"],
-            ["demo/home", "2026-01-01"],
+            ["demo/home", "fresh"],
             ["", ""],
         ]
         broken, home = json.loads(machine.stdout)["surfaces"]
-        assert (broken["live"], broken["kinds"]) == (None, {})
+        assert (broken["live"], broken["stale"], broken["kinds"]) == (None, True, {})
         assert f"Error: demo/broken: {broken['error']}\n" == machine.stderr
         assert (home["live"], home["error"], len(home["kinds"])) == (True, None, 2)
         assert run("status", "--surface", "demo/home").exit_code == 0
+
+    def test_a_stale_surface_is_told_with_its_reason_and_exit_code_1(
+        self, project: Project, run: Run
+    ) -> None:
+        ended = {"end_date": day(2), "freshness": {"max_days_behind": 0}}
+        config = project.configure(SMALL | ended)
+        land(project, 0, 1)
+        project.materialize(config, [day(0)])
+
+        behind = run("status")
+        machine = json.loads(run("status", "--json").stdout)["surfaces"][0]
+        project.materialize(config, [day(1)])
+        caught_up = run("status")
+
+        because = "freshness.max_days_behind is 0, found 1: 2026-01-01 is live, 2026-01-02 could be"
+        assert behind.exit_code == 1
+        assert "│ stale │ 2026-01-01 " in behind.stdout
+        assert behind.stdout.endswith(f"\ndemo/home is stale: {because}\n")
+        assert (machine["stale"], machine["stale_because"]) == (True, because)
+        assert caught_up.exit_code == 0, caught_up.stdout
+        assert "│ fresh │ 2026-01-02 " in caught_up.stdout
+        assert "stale" not in caught_up.stdout
 
     def test_show_of_a_damaged_manifest_is_one_line_and_exit_code_1(
         self, project: Project, run: Run
@@ -697,10 +742,75 @@ class TestHelp:
         assert CliRunner().invoke(cli.main, []).exit_code == 2
 
 
+class TestMetrics:
+    """`recsys-assets metrics`."""
+
+    def test_it_prints_the_figures_and_a_stale_surface_is_no_failure(
+        self, project: Project, run: Run
+    ) -> None:
+        project.configure(SMALL)
+
+        result = run("metrics")
+
+        assert result.exit_code == 0
+        assert 'recsys_surface_stale{surface="home",tenant="demo"} 1.0\n' in result.stdout
+        assert result.stderr == ""
+
+    def test_it_writes_a_file_instead(self, project: Project, run: Run, tmp_path: Path) -> None:
+        project.configure(SMALL)
+        file = tmp_path / "recsys.prom"
+
+        result = run("metrics", "--output", str(file))
+
+        assert (result.exit_code, result.output) == (0, "")
+        assert 'recsys_surface_stale{surface="home",tenant="demo"} 1.0\n' in file.read_text()
+
+    def test_a_file_that_cannot_be_written_is_one_line_and_exit_code_1(
+        self, project: Project, run: Run, tmp_path: Path
+    ) -> None:
+        project.configure(SMALL)
+
+        result = run("metrics", "--output", str(tmp_path / "none/recsys.prom"))
+
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: [Errno 2] No such file or directory: ")
+        assert result.stderr.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--output", "x.prom", "--port", "9200"], "--output and --port exclude each other"),
+            (["--interval", "60"], "--interval and --host are about --port"),
+            (["--output", "x.prom", "--host", "::1"], "--interval and --host are about"),
+            (["--port", "0"], "0 is not in the range"),
+        ],
+    )
+    def test_what_does_not_go_together_is_refused(
+        self, project: Project, run: Run, arguments: list[str], message: str
+    ) -> None:
+        project.configure(SMALL)
+
+        result = run("metrics", *arguments)
+
+        assert result.exit_code == 2
+        assert message in result.stderr
+
+    def test_a_port_in_use_is_one_line_and_exit_code_1(self, project: Project, run: Run) -> None:
+        project.configure(SMALL)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+
+            result = run("metrics", "--port", str(taken.getsockname()[1]))
+
+        assert result.exit_code == 1
+        assert result.stderr == "Error: [Errno 98] Address already in use\n"
+
+
 def test_two_days_from_nothing_to_show_in_processes_of_their_own(
     project: Project, home: Path
 ) -> None:
-    project.configure(SMALL)
+    project.configure(SMALL | {"end_date": day(2)})
     land(project, 0, 1)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("RECSYS_")

@@ -619,7 +619,9 @@ def somewhere(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
     monkeypatch.delenv("RECSYS_ROOT", raising=False)
-    project.configure({"artifacts": {"popularity": {}, "cooc": {"min_support": 1}}})
+    project.configure(
+        {"artifacts": {"popularity": {}, "cooc": {"min_support": 1}}, "end_date": day(4)}
+    )
     if request.param == "local":
         return load_config()
     server: Server = request.getfixturevalue("s3_server")
@@ -661,12 +663,16 @@ def test_a_bad_day_from_the_rollback_to_the_release(
     land(3, "abcde")
     assert materialize(2, 3) == ["pinned", "pinned"]
     assert newest().window.start == day(1)
-    (status,) = json.loads(done(run("status", "--json")).stdout)["surfaces"]
-    assert (status["pinned"], status["generation"]) == (True, 4)
+    stale = run("status", "--json")
+    (status,) = json.loads(stale.stdout)["surfaces"]
+    assert (stale.exit_code, status["pinned"], status["generation"]) == (1, True, 4)
+    assert status["days_behind"] == 2
+    assert status["stale_because"].endswith(": day 3 shows only z")
 
     released = done(run("release", NAME, "--reason", "day 3 is corrected"))
     assert released.stdout == f"demo/home is released; {day(3)}: published\n"
     assert (newest().window.start, newest().pinned) == (day(3), False)
+    done(run("status"))
 
     checked = json.loads(done(run("verify", "--json")).stdout)["surfaces"][0]
     assert (checked["blobs"], checked["findings"]) == (8, [])

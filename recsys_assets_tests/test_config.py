@@ -44,6 +44,7 @@ KNOBS = [
     ("guardrails", "max_artifact_bytes"),
     ("guardrails", "max_backfill_days"),
     ("source", "landing", "lookback_days"),
+    ("freshness", "max_days_behind"),
 ]
 SHARES = [("guardrails", "max_oversized_session_share"), ("guardrails", "max_rejected_share")]
 
@@ -135,6 +136,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "max_artifact_bytes": 10_000_000,
             "max_backfill_days": 400,
         },
+        "freshness": {"max_days_behind": 1, "max_hours_since_flip": None},
     }
 
 
@@ -172,7 +174,7 @@ def test_a_number_of_another_type_is_refused(path: tuple[str, ...], value: Any, 
 
 @pytest.mark.parametrize("path", KNOBS, ids=".".join)
 def test_a_number_below_its_least_is_refused(path: tuple[str, ...], file: Path) -> None:
-    least = 0 if path[-1] == "min_events" else 1
+    least = 0 if path[-1] in {"min_events", "max_days_behind"} else 1
     assert knob(load(file, with_knob(path, least)), path) == least
 
     (problem,) = problems(file, with_knob(path, least - 1))
@@ -256,6 +258,7 @@ def test_a_share_of_another_type_is_refused(path: tuple[str, ...], value: Any, f
         (("artifacts", "cooc", "max_neighbors"), "max_neighbours"),
         (("artifacts", "popularity", "topn"), "top_n"),
         (("guardrails", "max_sesions"), "max_sessions"),
+        (("freshness", "max_days_behnd"), "max_days_behind"),
     ],
 )
 def test_an_unknown_key_names_file_surface_key_and_what_was_meant(
@@ -495,20 +498,6 @@ def test_a_time_of_day_is_taken(value: str, file: Path) -> None:
     assert load(file, SURFACE | {"schedule_at": value}).surfaces[0].schedule_at == value
 
 
-@pytest.mark.parametrize(
-    ("today", "last"),
-    [
-        (date(2026, 1, 2), date(2026, 1, 1)),
-        (date(2026, 3, 1), date(2026, 1, 31)),
-        (date(2025, 1, 1), date(2024, 12, 31)),
-    ],
-)
-def test_the_days_of_a_surface_are_those_that_are_over(today: date, last: date, file: Path) -> None:
-    surface = load(file, SURFACE | {"end_date": date(2026, 2, 1)}).surfaces[0]
-
-    assert surface.days_until(today) == (date(2026, 1, 1), last)
-
-
 def test_a_source_of_another_type_is_refused(file: Path) -> None:
     (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "type": "parquet"}})
 
@@ -526,6 +515,40 @@ def test_an_end_one_day_after_the_start_is_accepted(file: Path) -> None:
     config = load(file, {**SURFACE, "end_date": date(2026, 1, 2)})
 
     assert config.surfaces[0].end_date == date(2026, 1, 2)
+
+
+@pytest.mark.parametrize("value", [1, 36, None])
+def test_hours_since_the_flip_may_be_limited_or_not(value: int | None, file: Path) -> None:
+    config = load(file, {**SURFACE, "freshness": {"max_hours_since_flip": value}})
+
+    assert config.surfaces[0].freshness.max_hours_since_flip == value
+
+
+@pytest.mark.parametrize("value", [0, "36", 1.5])
+def test_hours_that_are_no_limit_are_refused(value: Any, file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "freshness": {"max_hours_since_flip": value}})
+
+    assert problem.startswith("surface demo/home: freshness.max_hours_since_flip: ")
+
+
+@pytest.mark.parametrize(
+    ("now", "end", "newest"),
+    [
+        ("2026-01-01T23:59:59Z", None, None),
+        ("2026-01-02T00:00:00Z", None, date(2026, 1, 1)),
+        ("2026-01-05T12:00:00Z", None, date(2026, 1, 4)),
+        ("2026-01-05T00:30:00+02:00", None, date(2026, 1, 3)),  # the 4th is not over, UTC
+        ("2026-01-05T12:00:00Z", date(2026, 1, 5), date(2026, 1, 4)),
+        ("2026-01-05T12:00:00Z", date(2026, 1, 4), date(2026, 1, 3)),
+        ("2025-01-01T12:00:00Z", date(2026, 1, 4), None),
+    ],
+)
+def test_the_newest_day_is_the_last_that_is_over(
+    now: str, end: date | None, newest: date | None, file: Path
+) -> None:
+    surface = load(file, {**SURFACE, "end_date": end}).surfaces[0]
+
+    assert surface.newest_day(datetime.fromisoformat(now)) == newest
 
 
 @pytest.mark.parametrize("value", ["'2026-01-01'", "20260101", "2026-01-01T00:00:00Z", "soon"])

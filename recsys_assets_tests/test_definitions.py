@@ -18,12 +18,13 @@ ASSETS = [
     "content_sim",
     "cooc",
     "implicit",
+    "live",
     "manifest",
     "popularity",
     "raw_events",
     "session_seq",
 ]
-EXTERNAL = {"raw_events", "catalog"}
+EXTERNAL = {"raw_events", "catalog", "live"}
 
 
 def key(name: str, *, tenant: str = "grocer", surface: str = "store") -> dg.AssetKey:
@@ -62,6 +63,7 @@ def test_the_graph_has_these_edges() -> None:
             "popularity",
             "session_seq",
         ],
+        "live": ["manifest"],
     }
 
 
@@ -73,7 +75,9 @@ def test_every_materialized_asset_is_described_owned_typed_and_partitioned_by_da
         assert node.kinds, name
         assert node.tags["tenant"] == "grocer", name
         assert node.group_name == "grocer__store", name
-        assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition), name
+        # What is live is of one day or another; the pointer itself has no days.
+        assert (node.partitions_def is None) == (name == "live"), name
+        assert name == "live" or isinstance(node.partitions_def, dg.DailyPartitionsDefinition), name
         if name in EXTERNAL:
             continue
         assert node.code_version, name
@@ -90,6 +94,7 @@ def test_every_materialized_asset_has_a_blocking_gate() -> None:
         if graph.get(check).blocking:
             blocking.setdefault(check.asset_key.path[-1], set()).add(check.name)
 
+    assert blocking.pop("live") == {"fresh"}
     assert {name for name in ASSETS if name not in EXTERNAL} == set(blocking)
     assert blocking.pop("manifest") == {"publishable"}
     assert all({"inputs", "contract"} <= names for names in blocking.values())
@@ -127,7 +132,7 @@ def test_a_kind_left_out_is_not_built_and_not_waited_for(project: Project) -> No
     graph = build_definitions(config).resolve_asset_graph()
 
     names = sorted(k.path[-1] for k in graph.get_all_asset_keys())
-    assert names == ["canonical_events", "manifest", "popularity", "raw_events"]
+    assert names == ["canonical_events", "live", "manifest", "popularity", "raw_events"]
     assert event_kinds(config.surfaces[0]) == ("popularity",)
 
 
@@ -138,7 +143,7 @@ def test_surfaces_with_odd_names_load_side_by_side(project: Project) -> None:
 
     definitions = build_definitions(config)
 
-    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 18
+    assert len(definitions.resolve_asset_graph().get_all_asset_keys()) == 20
     assert definitions.resolve_implicit_global_asset_job_def()
 
 

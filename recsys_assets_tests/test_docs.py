@@ -15,7 +15,7 @@ import sys
 import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
@@ -41,7 +41,7 @@ from recsys_assets_tests.project import DAY, Project, day, event
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
-PAGES: Final = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES: Final = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 TYPE_NAMES: Final = {int: "integer", float: "number", str: "text", date: "date"}
 
 
@@ -210,14 +210,17 @@ def test_every_relative_link_resolves(path: Path) -> None:
 
 
 def test_the_index_names_every_page() -> None:
-    for path in DOCS.glob("*.md"):
-        assert path.name == "README.md" or f"({path.name})" in page("README.md"), path.name
+    for path in DOCS.rglob("*.md"):
+        name = path.relative_to(DOCS).as_posix()
+        assert name == "README.md" or f"({name})" in page("README.md"), name
 
 
 def test_every_guardrail_is_on_the_page_of_checks() -> None:
     text = page("checks.md")
     for knob in Guardrails.model_fields:
         assert f"`guardrails.{knob}`" in text, knob
+        if knob != "max_items_per_session":  # is part of max_oversized_session_share
+            assert f"\n## {knob}\n" in page("runbooks/limit-exceeded.md"), knob
 
 
 def test_the_page_of_checks_has_exactly_the_checks_of_the_assets(project: Project) -> None:
@@ -345,6 +348,7 @@ LAUNCHPAD: Final = {
     "release": "roll-back.md",
     "verify": "roll-back.md",
     "retention": "retention.md",
+    "check_freshness": "freshness.md",
 }
 
 
@@ -360,12 +364,22 @@ def test_an_example_for_the_launchpad_is_valid(project: Project, job: str) -> No
         assert dg.validate_run_config(definition, yaml.safe_load(text))
 
 
-def test_the_schedule_of_retention_is_as_documented(project: Project) -> None:
-    repository = build_definitions(project.configure()).get_repository_def()
-    schedule = repository.get_schedule_def("retention_nightly")
-    assert f"`{schedule.name}` (03:30 UTC" in page("retention.md")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 3 * * *", "UTC")
-    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+SCHEDULES: Final = {
+    "retention_nightly": ("30 3 * * *", "retention.md", "03:30 UTC"),
+    "demo__home_daily": ("0 6 * * *", "operate-daily.md", "06:00 UTC"),
+    "freshness_hourly": ("5 * * * *", "freshness.md", "minute 5 of every hour, UTC"),
+}
+
+
+def test_every_schedule_is_as_documented(project: Project) -> None:
+    schedules = build_definitions(project.configure()).get_repository_def().schedule_defs
+    assert {schedule.name for schedule in schedules} == set(SCHEDULES)
+    for schedule in schedules:
+        cron, name, said = SCHEDULES[schedule.name]
+        assert (schedule.cron_schedule, schedule.execution_timezone) == (cron, "UTC")
+        assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED
+        told = schedule.name.replace("demo__home", "<group>")
+        assert f"`{told}` ({said}" in page(name)
 
 
 KEYS: Final = re.findall(
@@ -496,9 +510,10 @@ def test_every_dependency_has_its_reason() -> None:
 
 @dataclass(frozen=True)
 class Step:
-    """A command of a page, and the lines that it is said to print."""
+    """A command of a page, its exit code, and the lines that it is said to print."""
 
     command: str
+    exit_code: int
     shown: Sequence[str]
 
 
@@ -507,9 +522,10 @@ def steps(name: str, marker: str) -> list[Step]:
     found: list[Step] = []
     for line in "".join(examples(name, marker)).splitlines():
         if line.startswith("$ "):
-            found.append(Step(line[2:], []))
+            command, _, code = line[2:].partition("  # exits with ")
+            found.append(Step(command, int(code or 0), []))
         else:
-            found[-1] = Step(found[-1].command, [*found[-1].shown, line])
+            found[-1] = replace(found[-1], shown=[*found[-1].shown, line])
     assert found, f"no commands in {name}: this test would pass by default"
     return found
 
@@ -594,11 +610,13 @@ class Shop:
         """Run a command of a page and hold it to what the page shows."""
         name, *arguments = shlex.split(step.command.replace("/tmp/shop", str(self.folder)))  # noqa: S108
         if name != "recsys-assets":
-            subprocess.run([name, *arguments], check=True)
+            done = subprocess.run([name, *arguments], check=True, capture_output=True, text=True)
+            assert_printed(step, done.stdout)
             return
         result = self.run(*arguments)
-        assert result.exit_code == 0, f"{step.command}: {result.output}"
-        assert_printed(step, result.stdout.replace(str(self.folder), "/tmp/shop"))  # noqa: S108
+        assert result.exit_code == step.exit_code, f"{step.command}: {result.output}"
+        printed = result.stdout + (result.stderr if step.exit_code else "")
+        assert_printed(step, printed.replace(str(self.folder), "/tmp/shop"))  # noqa: S108
 
 
 @pytest.fixture(scope="module")
@@ -649,6 +667,55 @@ def test_the_page_on_retention_can_be_followed(shop: Shop) -> None:
 
     for step in steps("retention.md", "run: retention"):
         shop.follow(step)
+
+
+def refuse_a_day(shop: Shop) -> None:
+    """Land a day that a check refuses, and the file that corrects it."""
+    (shop.folder / f"raw/shop/home/exposure.{day(3)}.jsonl").write_text('{"v":1,\n')
+    shop.land(day(3), ["tea", "cup", "pot"], below="landed_again")
+    shop.land(day(4), ["tea", "cup"])
+
+
+def set_a_limit(shop: Shop) -> None:
+    """Limit the items of a day to one less than land."""
+    with (shop.folder / "surfaces.yaml").open("a") as file:
+        file.write("    guardrails: {max_distinct_items: 3}\n")
+    shop.land(day(3), ["tea", "cup", "pot", "jar"])
+
+
+@pytest.mark.parametrize(
+    ("name", "prepare"),
+    [
+        ("operate-daily.md", None),
+        ("backfill.md", refuse_a_day),
+        ("runbooks/pipeline-failed.md", None),
+        ("runbooks/validation-failed.md", refuse_a_day),
+        ("runbooks/limit-exceeded.md", set_a_limit),
+        ("runbooks/stale-artifacts.md", None),
+        ("runbooks/bad-publish.md", None),
+    ],
+)
+def test_a_page_can_be_followed(
+    shop: Shop, name: str, prepare: Callable[[Shop], None] | None
+) -> None:
+    if prepare:
+        prepare(shop)
+
+    for step in steps(name, f"run: {Path(name).stem}"):
+        shop.follow(step)
+
+
+def test_the_page_on_freshness_can_be_followed(shop: Shop) -> None:
+    for step in steps("freshness.md", "run: freshness"):
+        shop.follow(step)
+
+    assert "recsys_surface_stale{" in (shop.folder / "recsys.prom").read_text()
+
+
+def test_the_limits_of_the_page_on_freshness_can_be_set() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", page("freshness.md"), re.DOTALL)
+    limits = config.Freshness.model_validate(yaml.safe_load(text)["freshness"])
+    assert (limits.max_days_behind, limits.max_hours_since_flip) == (1, 36)
 
 
 def test_what_cannot_be_rolled_back_to_is_said_with_exit_code_1(shop: Shop) -> None:

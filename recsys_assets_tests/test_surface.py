@@ -120,6 +120,38 @@ def test_one_bad_day_of_a_range_blocks_itself_and_nothing_else(project: Project)
         assert partitions == {str(day(n)) for n in (0, 1, 3, 4)}
 
 
+@pytest.mark.parametrize(
+    ("asset", "check"),
+    [("canonical_events", "inputs"), ("popularity", "inputs"), ("manifest", "publishable")],
+)
+def test_a_range_over_the_limit_is_refused_whole(project: Project, asset: str, check: str) -> None:
+    """As a backfill of the UI would start it; the command line refuses it before."""
+    config = project.configure({"guardrails": {"max_backfill_days": 3}})
+    land(project, *range(4))
+    assert project.materialize(config, [day(n) for n in range(3)]).succeeded
+    job = build_definitions(config).resolve_implicit_global_asset_job_def()
+    key = dg.AssetKey(["demo", "home", asset])
+
+    result = job.execute_in_process(
+        instance=project.instance,
+        asset_selection=[key],
+        tags={
+            "dagster/asset_partition_range_start": str(day(0)),
+            "dagster/asset_partition_range_end": str(day(3)),
+        },
+        raise_on_error=False,
+    )
+
+    assert not result.success
+    assert not result.get_asset_materialization_events()
+    (found,) = result.get_asset_check_evaluations()
+    assert (found.check_name, found.passed, found.blocking) == (check, False, True)
+    assert found.description == (
+        "2026-01-01: guardrails.max_backfill_days is 3, asked for 4 days, 2026-01-01 to "
+        "2026-01-04: nothing was materialized. Launch fewer days at a time, or raise the limit."
+    )
+
+
 def test_repairing_the_bad_day_alone_completes_it_and_moves_nothing_back(project: Project) -> None:
     config = project.configure()
     land(project, 0, 2)

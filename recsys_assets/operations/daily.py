@@ -112,9 +112,9 @@ def _daily(surface: Surface) -> dg.ScheduleDefinition:
         description=f"Materializes the day before of {surface.name} at {surface.schedule_at} UTC.",
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        today = context.scheduled_execution_time.astimezone(UTC).date()
-        first, last = surface.days_until(today)
-        if not first <= last == today - timedelta(days=1):
+        now = context.scheduled_execution_time
+        last = surface.newest_day(now)
+        if last is None or last != now.astimezone(UTC).date() - timedelta(days=1):
             return dg.SkipReason(f"the day before is not one of {surface.name}'s days")
         assets = ("canonical_events", *surface.artifacts.kinds, "manifest")
         return dg.RunRequest(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TypeVar
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.storage.publications import Live, Publication, history, read_live
 from recsys_assets.storage.store import Store
 
 T = TypeVar("T")
 _SHOWN = 10
+_MOST_READ = 100  # flips that a status reads at most: each is a request
 
 
 def recorded_live(store: Store, surface: Surface) -> tuple[Live, Publication]:
@@ -100,6 +102,31 @@ def find(
             days.append(last)
     shown = ", ".join(map(str, days[:_SHOWN])) + (", ..." if len(days) > _SHOWN else "")
     raise InputError(f"{day} was never live for {surface.name}; the days that were: {shown}")
+
+
+def began_pin(store: Store, live: Live) -> Publication | None:
+    """Return the flip since which publishes are held back; None when they are not."""
+    pinned = takewhile(lambda publication: publication.pinned, _recent(store, live))
+    return min(pinned, key=lambda publication: publication.generation, default=None)
+
+
+def last_change(store: Store, live: Live) -> Publication | None:
+    """Return the flip that made live what is: a publish or a rollback; None without a history.
+
+    A pin, a release and retention flip the pointer too, and leave what readers see as it was.
+    """
+    oldest = None
+    for publication in _recent(store, live):
+        oldest = publication
+        if publication.action in {"publish", "rollback"}:
+            break
+    return oldest
+
+
+def _recent(store: Store, live: Live) -> Iterator[Publication]:
+    """Yield the newest flips. An older record that is damaged ends them: what is live is not it."""
+    with suppress(StorageError, OSError):
+        yield from islice(history(store, live), _MOST_READ)
 
 
 def last_day(publication: Publication) -> date:

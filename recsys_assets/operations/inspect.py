@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from recsys_assets.config import Surface
 from recsys_assets.documents import Window
 from recsys_assets.errors import CatalogError, InputError, StorageError, StoreUnavailableError
 from recsys_assets.events.catalog import read_catalog
-from recsys_assets.storage.publications import Live, read_live
+from recsys_assets.operations.freshness import stale_because
+from recsys_assets.operations.history import began_pin, last_change
+from recsys_assets.storage.publications import Live, Publication, read_live
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
 
@@ -33,24 +35,41 @@ class SurfaceStatus:
     surface: Surface
     live: Live | None
     kinds: Mapping[str, LiveKind]
-    days_behind: int | None  # whole UTC days between the live window's last day and yesterday
-    age: timedelta | None  # since the flip; None when another producer wrote no usable time
+    newest_day: date | None  # the newest that is over and could be live; None before the first is
+    days_behind: int | None  # whole days between the live window's last day and `newest_day`
+    # When a flip changed what is live, and how long ago; None without a usable time.
+    flipped_at: datetime | None
+    age: timedelta | None
+    pin: Publication | None = None  # the flip since which publishes are held back
     error: str | None = None  # why what is live cannot be told; nothing else is known then
+
+    @property
+    def pinned_at(self) -> datetime | None:
+        """Since when publishes are held back; None when they are not."""
+        return _time(self.pin.published_at) if self.pin else None
+
+    @property
+    def generation(self) -> int | None:
+        """The generation of what is live; None when it has no record."""
+        return self.live.publication.generation if self.live and self.live.publication else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as it is printed for machines."""
-        live = self.live
-        publication = live.publication if live else None
+        live, pin = self.live, self.pin
+        because = stale_because(self)
         return {
             "tenant": self.surface.tenant,
             "surface": self.surface.surface,
             "live": None if self.error else live is not None,
             "window": live.window.to_json() if live and live.window else None,
-            "generation": publication.generation if publication else None,
-            "pinned": None if self.error else publication is not None and publication.pinned,
+            "generation": self.generation,
+            "pinned": None if self.error else pin is not None,
+            "pin": pin and {"since": pin.published_at, "who": pin.who, "reason": pin.reason},
             "updated_at": live.updated_at if live else None,
             "age_seconds": (None if self.age is None else round(self.age.total_seconds())),
             "days_behind": self.days_behind,
+            "stale": because is not None,
+            "stale_because": because,
             "kinds": {
                 kind: {"version": of.version, "uri": of.uri, "size_bytes": of.size_bytes}
                 for kind, of in self.kinds.items()
@@ -61,22 +80,33 @@ class SurfaceStatus:
 
 def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceStatus:
     """Return what is live for a surface; a damaged manifest is its `error`."""
+    newest = surface.newest_day(now)
     try:
         live = read_live(store, surface.tenant, surface.surface)
         if live is None:
-            return SurfaceStatus(surface, None, {}, None, None)
+            return SurfaceStatus(surface, None, {}, newest, None, None, None)
         kinds = {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
+        pin, changed = began_pin(store, live), last_change(store, live)
     except (StorageError, OSError) as error:
-        return SurfaceStatus(surface, None, {}, None, None, error=str(error))
-    behind = (now.astimezone(UTC).date() - live.window.end).days if live.window else None
-    return SurfaceStatus(surface, live, kinds, behind, _age(live.updated_at, now))
+        return SurfaceStatus(surface, None, {}, newest, None, None, None, error=str(error))
+    flipped_at = _time(changed.published_at if changed else live.updated_at)
+    age = None if flipped_at is None else now - flipped_at
+    behind = _days_behind(live, newest)
+    return SurfaceStatus(surface, live, kinds, newest, behind, flipped_at, age, pin)
 
 
-def _age(updated_at: str, now: datetime) -> timedelta | None:
-    try:
-        return now - datetime.fromisoformat(updated_at)
-    except (ValueError, TypeError):  # no time, or one without an offset
+def _days_behind(live: Live, newest: date | None) -> int | None:
+    if live.window is None:
         return None
+    return max(0, (newest - live.window.end).days + 1) if newest else 0
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except (ValueError, TypeError):  # whatever stands in a manifest or a record
+        return None
+    return time if time.tzinfo else None
 
 
 def _live_kind(store: Store, uri: str) -> LiveKind:

@@ -137,8 +137,10 @@ def look(
     """
     found = Arrivals(cursor)
     started = time.monotonic()
-    start, last = surface.days_until(now.date())
-    first = max(start, last - timedelta(days=surface.source.landing.lookback_days - 1))
+    last = surface.newest_day(now)
+    if last is None:
+        return found
+    first = max(surface.start_date, last - timedelta(days=surface.source.landing.lookback_days - 1))
     landed = {day: files for day, files in landed_files(surface).items() if first <= day <= last}
     found.days = len(landed)
     _forget(cursor, {day.isoformat() for day in landed})

@@ -94,7 +94,8 @@ def materialize(
     missing |= {day: {*event_kinds(surface), _MANIFEST} for day in following}
     cuts: set[date] = set()
     # Ends: a run settles something, or a cut is added, or its days are given up.
-    while planned := list(_ranges(_ready(surface, missing), cuts)):
+    limit = surface.guardrails.max_backfill_days
+    while planned := list(_ranges(_ready(surface, missing), cuts, limit=limit)):
         for layer, first, last in planned:
             # A single day goes through the whole graph at once: what fails blocks only that day.
             assets = set(missing[first]) if first == last else layer
@@ -158,11 +159,11 @@ def _ready(surface: Surface, missing: Mapping[date, set[str]]) -> dict[date, set
 
 
 def _ranges(
-    missing: Mapping[date, set[str]], cuts: Collection[date] = ()
+    missing: Mapping[date, set[str]], cuts: Collection[date] = (), *, limit: int
 ) -> Iterator[tuple[set[str], date, date]]:
     """Group consecutive days with the same assets to do into (assets, first, last).
 
-    No group reaches across a day of `cuts`, which starts another one.
+    No group has more than `limit` days, or reaches across a day of `cuts`, which starts another.
     """
     days = [day for day in sorted(missing) if missing[day]]
     start = 0
@@ -172,6 +173,7 @@ def _ranges(
             and missing[days[end]] == missing[days[start]]
             and days[end] - days[end - 1] == timedelta(days=1)
             and days[end] not in cuts
+            and end - start < limit
         )
         if not joined:
             yield set(missing[days[start]]), days[start], days[end - 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,11 +15,18 @@ from hypothesis import strategies as st
 from recsys_assets.config import Retention
 from recsys_assets.documents import Window
 from recsys_assets.errors import InputError, StorageError
-from recsys_assets.operations.history import find, live_at, publications, recorded_live
+from recsys_assets.operations.history import (
+    began_pin,
+    find,
+    last_change,
+    live_at,
+    publications,
+    recorded_live,
+)
 from recsys_assets.operations.pointer import pin, release
 from recsys_assets.operations.retention import retain
 from recsys_assets.storage import layout
-from recsys_assets.storage.publications import Change, flip
+from recsys_assets.storage.publications import Change, Why, flip
 from recsys_assets.storage.store import Versioned
 from recsys_assets_tests.operations.conftest import KINDS, START, WHY, Shop, on
 from recsys_assets_tests.storage.conftest import Passing
@@ -411,3 +419,64 @@ def publish_as_another_producer(shop: Shop) -> None:
     current = shop.stage(on(1), 1)
     manifest = {"v": 1, "current": current, "updated_at": "2020-01-09T00:00:00Z"}
     shop.store.replace(layout.manifest("demo", "home"), json.dumps(manifest).encode())
+
+
+class TestSince:
+    """Since when what is live is so, and is held."""
+
+    def test_a_surface_that_is_not_pinned_has_no_pin(self, shop: Shop) -> None:
+        shop.day(on(1), 1)
+        pin(shop.store, shop.surface, WHY)
+        release(shop.store, shop.surface, WHY)
+
+        assert began_pin(shop.store, shop.live) is None
+
+    def test_a_pin_begins_with_the_first_flip_of_an_unbroken_row(self, shop: Shop) -> None:
+        """A rollback and retention keep a pin; a release ends it, and the next is another."""
+        shop.day(on(0), 1)
+        shop.day(on(1), 2)
+        pin(shop.store, shop.surface, WHY)
+        release(shop.store, shop.surface, WHY)
+        pin(shop.store, shop.surface, Why("r", "nina", "INC-7"))
+        shop.rollback("previous")
+
+        pinned = began_pin(shop.store, shop.live)
+
+        assert pinned is not None
+        assert (pinned.generation, pinned.who, pinned.reason) == (5, "nina", "INC-7")
+
+    @pytest.mark.parametrize("last", ["publish", "rollback"])
+    def test_what_is_live_was_changed_by_the_last_publish_or_rollback(
+        self, shop: Shop, last: str
+    ) -> None:
+        shop.day(on(0), 1)
+        shop.day(on(1), 2)
+        if last == "rollback":
+            shop.rollback("previous")
+        changed = shop.generation
+        pin(shop.store, shop.surface, WHY)
+        release(shop.store, shop.surface, WHY)
+
+        publication = last_change(shop.store, shop.live)
+
+        assert publication is not None
+        assert (publication.generation, publication.action) == (changed, last)
+
+    def test_an_older_record_that_is_damaged_only_shortens_the_answer(self, shop: Shop) -> None:
+        shop.day(on(0), 1)
+        pin(shop.store, shop.surface, WHY)
+        (first,) = (shop.root / "registry/publications").rglob("*1-*.json")
+        first.write_bytes(b"{")
+
+        pinned, changed = began_pin(shop.store, shop.live), last_change(shop.store, shop.live)
+
+        assert pinned is not None
+        assert changed is not None
+        assert (pinned.generation, changed.generation) == (2, 2)
+
+    def test_another_producer_leaves_neither(self, shop: Shop) -> None:
+        shop.day(on(0), 1)
+        live = replace(shop.live, publication=None)
+
+        assert began_pin(shop.store, live) is None
+        assert last_change(shop.store, live) is None

@@ -14,6 +14,7 @@ from recsys_assets.config import Surface
 from recsys_assets.documents import Window
 from recsys_assets.errors import InputError, StorageError, StoreUnavailableError
 from recsys_assets.events import catalog
+from recsys_assets.operations.freshness import stale_because
 from recsys_assets.operations.inspect import (
     artifact_table,
     item_titles,
@@ -84,8 +85,8 @@ def pin(store: LocalStore) -> None:
         assert live.window
         return Change("pin", live.window, live.current, pinned=True)
 
-    why = Why("run", "somebody", "a test")
-    flip(store, tenant="demo", surface="home", decide=decide, why=why)
+    why, later = Why("run", "somebody", "a test"), FLIPPED + timedelta(hours=6)
+    flip(store, tenant="demo", surface="home", decide=decide, why=why, clock=lambda: later)
 
 
 def put_manifest(store: LocalStore, manifest: object) -> None:
@@ -108,9 +109,12 @@ class TestStatus:
             "window": None,
             "generation": None,
             "pinned": False,
+            "pin": None,
             "updated_at": None,
             "age_seconds": None,
             "days_behind": None,
+            "stale": True,
+            "stale_because": "nothing is live, though 2026-01-01, its first day, is over",
             "kinds": {},
             "error": None,
         }
@@ -131,9 +135,12 @@ class TestStatus:
             "window": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
             "generation": 1,
             "pinned": False,
+            "pin": None,
             "updated_at": "2026-01-02T03:00:00.000000Z",
             "age_seconds": 5 * 3600,
             "days_behind": 0,
+            "stale": False,
+            "stale_because": None,
             "kinds": {
                 "popularity": {
                     "version": "version-of-popularity",
@@ -151,6 +158,11 @@ class TestStatus:
         status = surface_status(project.store, surface, now=FLIPPED).to_json()
 
         assert (status["generation"], status["pinned"]) == (2, True)
+        assert status["pin"] == {
+            "since": "2026-01-02T09:00:00.000000Z",
+            "who": "somebody",
+            "reason": "a test",
+        }
 
     @pytest.mark.parametrize(
         ("now", "behind"),
@@ -159,6 +171,10 @@ class TestStatus:
             (datetime(2026, 1, 2, 23, 59, tzinfo=UTC), 0),
             (datetime(2026, 1, 3, 0, 0, tzinfo=UTC), 1),
             (datetime.fromisoformat("2026-01-03T00:30:00+02:00"), 0),
+            (datetime(2026, 2, 1, tzinfo=UTC), 30),
+            (datetime(2026, 2, 2, tzinfo=UTC), 30),  # the surface ends with 31 January
+            (datetime(2030, 1, 1, tzinfo=UTC), 30),
+            (datetime(2025, 12, 1, tzinfo=UTC), 0),  # a clock that is behind
         ],
     )
     def test_a_surface_is_behind_by_the_whole_utc_days_it_could_have_published(
@@ -167,6 +183,18 @@ class TestStatus:
         put_live(project.store, {"popularity": POPULARITY})
 
         assert surface_status(project.store, surface, now=now).days_behind == behind
+
+    def test_what_leaves_the_artifacts_as_they_are_makes_them_no_younger(
+        self, project: Project, surface: Surface
+    ) -> None:
+        """Retention flips the pointer at night: hours counted from there would never run out."""
+        put_live(project.store, {"popularity": POPULARITY})
+        pin(project.store)
+
+        status = surface_status(project.store, surface, now=FLIPPED + timedelta(hours=7))
+
+        assert status.generation == 2
+        assert (status.flipped_at, status.age) == (FLIPPED, timedelta(hours=7))
 
     def test_an_age_of_zero_is_zero_and_not_unknown(
         self, project: Project, surface: Surface
@@ -205,9 +233,12 @@ class TestStatus:
             "window": None,
             "generation": None,
             "pinned": False,
+            "pin": None,
             "updated_at": updated_at,
             "age_seconds": 60,
             "days_behind": None,
+            "stale": True,
+            "stale_because": stale_because(status),
             "kinds": None,
             "error": None,
         }
@@ -242,9 +273,12 @@ class TestStatus:
             "window": None,
             "generation": None,
             "pinned": None,
+            "pin": None,
             "updated_at": None,
             "age_seconds": None,
             "days_behind": None,
+            "stale": True,
+            "stale_because": f"what is live cannot be told: {status.error}",
             "kinds": {},
             "error": status.error,
         }

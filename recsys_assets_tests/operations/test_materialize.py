@@ -38,9 +38,12 @@ def failed(report: Report) -> list[tuple[int, str, str | None]]:
     return [((f.day - day(0)).days, f.asset, f.check) for f in report.failures]
 
 
-def ranges(missing: dict[int, str], cuts: Collection[int] = ()) -> list[tuple[set[str], int, int]]:
+def ranges(
+    missing: dict[int, str], cuts: Collection[int] = (), limit: int = 400
+) -> list[tuple[set[str], int, int]]:
     """Call `_ranges` with days as numbers and assets as letters."""
-    found = _ranges({day(n): set(a) for n, a in missing.items()}, [day(n) for n in cuts])
+    by_day = {day(n): set(assets) for n, assets in missing.items()}
+    found = _ranges(by_day, [day(n) for n in cuts], limit=limit)
     return [(a, (first - day(0)).days, (last - day(0)).days) for a, first, last in found]
 
 
@@ -69,6 +72,11 @@ class TestRanges:
         missing = dict.fromkeys(range(5), "a")
 
         assert ranges(missing, [0, 2, 4]) == [({"a"}, 0, 1), ({"a"}, 2, 3), ({"a"}, 4, 4)]
+
+    def test_no_run_has_more_days_than_the_limit(self) -> None:
+        missing = dict.fromkeys(range(5), "a")
+
+        assert ranges(missing, limit=2) == [({"a"}, 0, 1), ({"a"}, 2, 3), ({"a"}, 4, 4)]
 
     @given(
         st.dictionaries(st.integers(0, 12), st.sampled_from(["", "a", "b", "ab"])),
@@ -99,7 +107,7 @@ class TestRanges:
 
     def test_what_is_planned_is_a_copy(self) -> None:
         missing = {day(0): {"a"}}
-        ((assets, _, _),) = _ranges(missing)
+        ((assets, _, _),) = _ranges(missing, limit=1)
         missing[day(0)].clear()
 
         assert assets == {"a"}
@@ -413,3 +421,20 @@ def test_two_surfaces_with_other_days_do_not_meet(project: Project, tmp_path: Pa
 
     assert report.succeeded
     assert project.live(config, surface=1) is None
+
+
+def test_days_that_follow_a_range_at_the_limit_are_made_in_a_run_of_their_own(
+    project: Project,
+) -> None:
+    config = project.configure(
+        {"window_days": 3, "guardrails": {"max_backfill_days": 3}, "artifacts": {"popularity": {}}}
+    )
+    for number in range(5):
+        project.land(day(number), [event("a", of=day(number))])
+    assert project.materialize(config, [day(0), day(1), day(2)]).succeeded
+    assert project.materialize(config, [day(3), day(4)]).succeeded
+
+    report = project.materialize(config, [day(0), day(1), day(2)])
+
+    assert report.succeeded
+    assert list(report.days) == [day(number) for number in range(5)]
