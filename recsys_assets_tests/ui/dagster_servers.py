@@ -80,6 +80,11 @@ class Dagster:
         )
         return found["results"][0]["status"] if found["results"] else None
 
+    def runs(self) -> int:
+        """Return how many runs there were."""
+        count: int = self.ask("{ runsOrError { ... on Runs { count } } }")["count"]
+        return count
+
     def ticks(self, sensor: str) -> int:
         """Return how often a sensor has looked, without an error."""
         found = self.ask(
@@ -130,7 +135,7 @@ class Dagster:
         return last["status"] if last else None
 
 
-def wait_for(what: str, look: Callable[[], T], *, within_s: float = 90) -> T:
+def wait_for(what: str, look: Callable[[], T], *, within_s: float = 180) -> T:
     """Look until there is something to see, and return it.
 
     Raises:

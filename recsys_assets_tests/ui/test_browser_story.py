@@ -18,8 +18,8 @@ from recsys_assets_tests.ui.browser import Person, in_front_of
 from recsys_assets_tests.ui.dagster_servers import Dagster, running_dagster, wait_for
 
 CHROMIUM = Path("/usr/bin/chromium")
-ASSETS = ["raw_events", "canonical_events", "popularity", "cooc", "implicit", "session_seq"]
-ASSETS += ["catalog", "content_sim", "manifest"]
+MADE = ["canonical_events", "popularity", "cooc", "implicit", "session_seq", "content_sim"]
+MADE += ["manifest"]
 BASKETS = ["tea cup", "cup tea milk", "milk tea", "tea honey cup", "honey milk", "lemon tea"]
 BASKETS += ["cup honey", "tea lemon honey", "milk cup", "honey tea", "cup"]
 
@@ -84,7 +84,7 @@ def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromiu
 
     with deployment(project, chromium) as (dagster, person):
         person.opens("Lineage")
-        person.sees(*ASSETS, whole=True)
+        person.sees("raw_events", "catalog", *MADE, "live", whole=True)
         person.takes_picture("lineage")
 
         person.launches_backfill(week[0], week[-1], picture="backfill-dialog")
@@ -92,7 +92,7 @@ def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromiu
         assert dagster.backfill() == "COMPLETED_FAILED"
         person.sees("Failed", whole=True)
         person.takes_picture("backfill-failed")
-        for asset in set(ASSETS) - {"raw_events", "catalog", "content_sim"}:
+        for asset in set(MADE) - {"content_sim"}:
             assert dagster.days(f"demo/home/{asset}")["MATERIALIZED"] == good, asset
         assert dagster.days("demo/home/content_sim") == {"MATERIALIZED": week}
         assert live_day(project) == week[-1]
@@ -110,6 +110,7 @@ def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromiu
         person.takes_picture("failed-check")
         assert dagster.check("demo/home/canonical_events", "max_rejected_share") == "FAILED"
 
+        runs = dagster.runs()
         person.opens("Automation")
         person.starts("demo__home_materialize")
         wait_for("look at what is to do", lambda: dagster.ticks("demo__home_materialize"))
@@ -117,8 +118,9 @@ def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromiu
         person.starts("demo__home_landing")
         person.takes_picture("automation")
         wait_for("repair", lambda: dagster.days("demo/home/manifest") == {"MATERIALIZED": week})
-        for asset in set(ASSETS) - {"raw_events", "catalog"}:
+        for asset in MADE:
             assert dagster.days(f"demo/home/{asset}") == {"MATERIALIZED": week}, asset
+        assert dagster.runs() == runs + 1  # of that day alone
         assert dagster.days("demo/home/raw_events") == {"MATERIALIZED": [bad]}
         assert dagster.check("demo/home/canonical_events", "max_rejected_share") == "SUCCEEDED"
         assert live_day(project) == week[-1]
