@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import dagster as dg
 import polars as pl
 
-from recsys_assets import checks, contracts
+from recsys_assets import checks, contracts, pages
 from recsys_assets.compute.content_sim import normalise_tags
 from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.implicit import count_user_exposures
@@ -35,7 +35,7 @@ from recsys_assets.config import (
 )
 from recsys_assets.documents import DocumentHead, RenderedDocument, Window, list_text, render
 from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
-from recsys_assets.events.catalog import read_catalog
+from recsys_assets.events.catalog import item_labels, labels_in, read_catalog
 from recsys_assets.events.partition import StagedPartition, stage_partition
 from recsys_assets.io_managers import CanonicalPartition, Release
 from recsys_assets.storage import layout
@@ -76,12 +76,17 @@ class Computed:
 
 @dataclass(frozen=True)
 class Judged:
-    """An artifact that was held to its contract; `text` is its list, None when it failed."""
+    """An artifact that was held to its contract; `text` is its list, None when it failed.
+
+    `page` gives what its asset page shows besides numbers. It is called last: the catalog it reads
+    is no part of the work that is timed.
+    """
 
     source_hash: str
     verdicts: Sequence[checks.Verdict]
     text: Iterable[bytes] | None
     metadata: Mapping[str, Any]
+    page: Callable[[], Mapping[str, Any]]
 
 
 # Judges the artifact of a day.
@@ -104,7 +109,12 @@ def audit_events(
     else:
         store.delete(rejected)
     distinct = staged.count_distinct()
+    by_hour = [0] * 24
+    contract = checks.hold_groups_to_contract(
+        contracts.canonical_event(day), _counted_by_hour(staged.groups(), by_hour)
+    )
     metadata: dict[str, Any] = {
+        **pages.show_events(by_hour),
         "dagster/row_count": staged.events,
         "dagster/uri": store.uri(layout.canonical(surface.tenant, surface.surface, day)),
         "sessions": distinct["session_id"],
@@ -126,13 +136,21 @@ def audit_events(
     return Audited(
         [
             checks.Verdict(checks.INPUTS, passed=True, numbers={"raw_files": len(staged.files)}),
-            checks.hold_groups_to_contract(contracts.canonical_event(day), staged.groups()),
+            contract,
             *checks.judge_events(surface, staged, distinct),
         ],
         staged,
         staged.fingerprint,
         metadata,
     )
+
+
+def _counted_by_hour(groups: Iterable[pl.DataFrame], by_hour: list[int]) -> Iterator[pl.DataFrame]:
+    """Add the events of each group to the hours of the day as it passes."""
+    for group in groups:
+        for hour, events in group["ts"].dt.hour().value_counts().iter_rows():
+            by_hour[hour] += events
+        yield group
 
 
 def judge_from_events(surface: Surface, kind: str, options: EventOptions, accepted: Days) -> Judge:
@@ -144,6 +162,7 @@ def judge_from_events(surface: Surface, kind: str, options: EventOptions, accept
         options: its options.
         accepted: the accepted days of canonical events, those of the window at least.
     """
+    labels = item_labels(surface)
 
     def judge(day: date) -> Judged:
         wanted = window_days(surface, day)
@@ -154,7 +173,8 @@ def judge_from_events(surface: Surface, kind: str, options: EventOptions, accept
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
         events = pl.concat([partition.frame for partition in window.values()])
-        judged = _judge(kind, source_hash(window), _compute(options, surface.guardrails, events))
+        computed = _compute(options, surface.guardrails, events)
+        judged = _judge(kind, source_hash(window), computed, labels)
         missing = [str(day) for day in wanted if day not in window]
         if surface.window_days == 1:
             return judged
@@ -180,8 +200,10 @@ def judge_from_catalog(surface: Surface, options: ContentSim) -> Judge:
             snapshot.frame.lazy(), surface=surface.surface, max_items=options.max_items
         )
         computed = Computed(tags, metadata={"catalog_rows": snapshot.frame.height})
-        judged = _judge("content_sim", snapshot.fingerprint, computed)
-        return replace(judged, text=list(judged.text) if judged.text is not None else None)
+        labels = partial(labels_in, snapshot.frame)
+        judged = _judge("content_sim", snapshot.fingerprint, computed, labels)
+        text = list(judged.text) if judged.text is not None else None
+        return replace(judged, text=text, page=cache(judged.page))
 
     return lambda _: judge()
 
@@ -216,6 +238,7 @@ def audit_artifact(
         "size_bytes": document.size_bytes,
         "seconds": round(time.monotonic() - started, 3),
     }
+    metadata = {**judged.page(), **metadata}  # in this order on the page
     return Audited([*verdicts, size], document, document.version, metadata)
 
 
@@ -254,6 +277,7 @@ def audit_release(store: Store, surface: Surface, day: date, accepted: Days) -> 
         hashlib.sha256("\n".join(sorted(current.values())).encode()).hexdigest(),
         {
             "dagster/uri": store.uri(layout.manifest(surface.tenant, surface.surface)),
+            "size_bytes": sum(ref.size_bytes for ref in refs.values()),
             "current": dg.MetadataValue.json(current),
         },
     )
@@ -305,7 +329,7 @@ def window_days(surface: Surface, day: date) -> list[date]:
     return [each for each in days if each >= surface.start_date]
 
 
-def _judge(kind: str, source: str, computed: Computed) -> Judged:
+def _judge(kind: str, source: str, computed: Computed, labels: pages.Labels) -> Judged:
     """Collect an artifact and hold it to its contract."""
     frame = computed.frame.collect(engine="streaming")
     verdict = checks.hold_to_contract(contracts.ARTIFACTS[kind], frame)
@@ -316,7 +340,8 @@ def _judge(kind: str, source: str, computed: Computed) -> Judged:
     }
     # A document of a broken frame would be meaningless, or impossible.
     text = list_text(frame, kind) if verdict.passed else None
-    return Judged(source, [verdict, *computed.verdicts], text, metadata)
+    page = partial(pages.show_artifact, kind, frame, labels)
+    return Judged(source, [verdict, *computed.verdicts], text, metadata, page)
 
 
 def _compute(options: EventOptions, limits: Guardrails, events: pl.LazyFrame) -> Computed:

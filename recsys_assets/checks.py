@@ -8,7 +8,7 @@ days in its metadata.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
@@ -20,10 +20,12 @@ from pandera.errors import SchemaErrors
 from recsys_assets import contracts
 from recsys_assets.config import Guardrails, Surface
 from recsys_assets.events.partition import StagedPartition
+from recsys_assets.pages import table
 
 MAX_SHOWN_ROWS: Final = 10
 
 CONTRACT: Final = "contract"
+FRESH: Final = "fresh"
 INPUTS: Final = "inputs"
 MAX_ARTIFACT_BYTES: Final = "max_artifact_bytes"
 MAX_OVERSIZED_SESSION_SHARE: Final = "max_oversized_session_share"
@@ -43,6 +45,7 @@ EVENT_GUARDRAILS: Final = (
 FAILED_PARTITIONS: Final = "failed_partitions"
 
 _DESCRIPTIONS: Final = {
+    FRESH: "What is live is as new as `freshness` of surfaces.yaml promises.",
     CONTRACT: "Every value, order and uniqueness rule of the contract in contracts.py holds.",
     INPUTS: "Everything the day is made of is there and can be read.",
     PUBLISHABLE: "Every kind is staged for the day, made of its accepted events, and unaltered.",
@@ -62,14 +65,35 @@ class Verdict:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-def check_spec(asset: dg.AssetKey, name: str) -> dg.AssetCheckSpec:
-    """Declare a check of an asset; every check blocks but the one that only warns."""
-    description = _DESCRIPTIONS.get(name)
+def runbook(check: str, docs_url: str | None = None) -> str:
+    """Return where it is written what to do when a check fails.
+
+    Args:
+        check: its name.
+        docs_url: where docs/ is served; None gives the path in the project instead of a URL.
+    """
+    if check == FRESH:
+        page = "stale-artifacts"
+    else:
+        page = "validation-failed" if check in _DESCRIPTIONS else "limit-exceeded"
+    return f"{docs_url or 'docs'}/runbooks/{page}.md#{check}"
+
+
+def describe(check: str, docs_url: str | None = None) -> str:
+    """Return what a check guards, and where its runbook is."""
+    description = _DESCRIPTIONS.get(check)
     if description is None:
-        knob = Guardrails.model_fields[name]
-        description = f"Guardrail `guardrails.{name}`: {knob.description}"
+        knob = Guardrails.model_fields[check]
+        description = f"Guardrail `guardrails.{check}`: {knob.description}"
+    where = runbook(check, docs_url)
+    return description + (f" [Runbook]({where})" if docs_url else f" Runbook: `{where}`")
+
+
+def check_spec(asset: dg.AssetKey, name: str, *, docs_url: str | None = None) -> dg.AssetCheckSpec:
+    """Declare a check of an asset; every check blocks but the one that only warns."""
+    blocking = name != WINDOW_IS_COMPLETE
     return dg.AssetCheckSpec(
-        name, asset=asset, blocking=name != WINDOW_IS_COMPLETE, description=description
+        name, asset=asset, blocking=blocking, description=describe(name, docs_url)
     )
 
 
@@ -175,8 +199,17 @@ def judge_events(
         at_most(limits, "max_sessions", distinct["session_id"]),
         at_most(limits, "max_distinct_items", distinct["item_id"]),
         at_most(limits, "max_users", distinct["user_id"]),
-        at_most(limits, "max_rejected_share", staged.rejected_share, rows=staged.first_refused),
+        _few_refused(limits, staged),
     ]
+
+
+def _few_refused(limits: Guardrails, staged: StagedPartition) -> Verdict:
+    found = at_most(limits, "max_rejected_share", staged.rejected_share, rows=staged.first_refused)
+    # A day that is blocked has no metadata that would count them.
+    reasons = ", ".join(
+        f"{reason} ({count:,})" for reason, count in (+staged.refused).most_common()
+    )
+    return replace(found, description=f"{found.description}: {reasons}") if reasons else found
 
 
 def _figure(value: float, limit: float) -> str:
@@ -213,7 +246,7 @@ def _fold(check: str, found: list[tuple[date, Verdict]]) -> dg.AssetCheckResult:
         metadata["failures"] = sum(verdict.failures for _, verdict in failed)
         rows = [{"day": day, **row} for day, verdict in failed for row in verdict.rows]
         if rows:
-            metadata["sample"] = _table(rows[:MAX_SHOWN_ROWS])
+            metadata["sample"] = table(rows[:MAX_SHOWN_ROWS])
     if len(found) == 1:
         metadata.update(found[0][1].numbers)
     return dg.AssetCheckResult(
@@ -224,12 +257,4 @@ def _fold(check: str, found: list[tuple[date, Verdict]]) -> dg.AssetCheckResult:
         else dg.AssetCheckSeverity.ERROR,
         description=description or None,
         metadata=metadata,
-    )
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return dg.TableMetadataValue(
-        records=[dg.TableRecord({name: str(row.get(name, "")) for name in names}) for row in rows],
-        schema=dg.TableSchema([dg.TableColumn(name) for name in names]),
     )

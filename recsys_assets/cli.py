@@ -205,7 +205,8 @@ def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
     Exit codes: 0 shown; 1 it is not live, not in the artifact, or damaged; 2 the command line or
     the configuration is wrong.
     """
-    from recsys_assets.operations.inspect import artifact_table, item_titles, live_document
+    from recsys_assets.events.catalog import item_titles
+    from recsys_assets.operations.inspect import artifact_table, live_document
     from recsys_assets.storage import open_store
 
     config = load_config()

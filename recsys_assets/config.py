@@ -73,9 +73,20 @@ def _time_of_day(value: str) -> str:
     return value
 
 
+def _web_url(value: str) -> str:
+    """Refuse what a browser cannot follow, or what would put a secret on every page."""
+    host, _, path = value.removeprefix("https://").removeprefix("http://").partition("/")
+    if not value.startswith(("https://", "http://")) or not host:
+        raise ValueError("must begin with https:// or http:// and name a host")
+    if "@" in host or re.search(r"[\s()<>?#]", path + host) or _CONTROL.search(value):
+        raise ValueError("must hold no credentials, options, white space or brackets")
+    return value.rstrip("/")
+
+
 Segment = Annotated[str, AfterValidator(_one_path_segment)]
 Location = Annotated[str, AfterValidator(_location)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -369,6 +380,13 @@ class Config(_Model):
     )
     retention: Retention = Field(
         default_factory=lambda: Retention.model_validate({}), description="What retention keeps."
+    )
+    docs_url: WebUrl | None = Field(
+        None,
+        description=(
+            "Where docs/ is served, https://...; checks then link to their runbook, otherwise they "
+            "name its file."
+        ),
     )
     surfaces: list[Surface] = Field(min_length=1, description="What is built, for whom.")
 

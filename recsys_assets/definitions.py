@@ -38,7 +38,10 @@ def build_definitions(config: Config) -> dg.Definitions:
         # anyway.
         executor=dg.in_process_executor,
     )
-    surfaces = [build_surface(surface, root=config.root) for surface in config.surfaces]
+    surfaces = [
+        build_surface(surface, root=config.root, docs_url=config.docs_url)
+        for surface in config.surfaces
+    ]
     operations = [build_operations(config), build_daily(config), build_freshness(config)]
     return dg.Definitions.merge(shared, *operations, *surfaces)
 

@@ -18,13 +18,17 @@ import polars as pl
 
 from recsys_assets.documents import RenderedDocument, Window
 from recsys_assets.events.partition import StagedPartition, read_provenance
+from recsys_assets.operations.compare import as_rows, compare_up_to
+from recsys_assets.pages import table
 from recsys_assets.storage import layout, open_store
-from recsys_assets.storage.publications import Why, actor, generation_of, publish
+from recsys_assets.storage.publications import Live, Why, actor, generation_of, publish, read_live
 from recsys_assets.storage.registry import accept
 from recsys_assets.storage.store import Store
 
 # Asset metadata that the IO managers read: an asset key cannot hold every name.
 TENANT, SURFACE = "tenant", "surface"
+# Two such documents take some 350 MB while they are compared, and the day is published by then.
+_MAX_COMPARED_BYTES = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -102,8 +106,36 @@ def publish_release(
     )
     return {
         "outcome": outcome,
+        "flipped": int(outcome == "published"),
         "live_window_end": str(live.window.end) if live.window else "unknown",
         "generation": generation_of(live),
+    }
+
+
+def changes(
+    store: Store, before: Live | None, release: Release, shown: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the asset page shows of the change that a flip made; never fails.
+
+    Args:
+        store: where the documents are.
+        before: what was live.
+        release: what was made live.
+        shown: what `publish_release` returned; nothing is compared unless it flipped.
+    """
+    if not shown["flipped"]:
+        return {}
+    if before is None:
+        return {"compared": "nothing was live before"}
+    differences, left_out = compare_up_to(
+        store, before.current, release.current, max_bytes=_MAX_COMPARED_BYTES
+    )
+    last = before.window.end - timedelta(days=1) if before.window else "an unknown day"
+    return {
+        "changes": table(as_rows(differences)),
+        "compared": f"generation {generation_of(before)} ({last}) with {shown['generation']} "
+        f"({release.day})",
+        **({"not_compared": dg.MetadataValue.json(left_out)} if left_out else {}),
     }
 
 
@@ -142,10 +174,12 @@ class ManifestIOManager(dg.ConfigurableIOManager):
     root: str
 
     def handle_output(self, context: dg.OutputContext, obj: Release) -> None:
-        """Publish the day, unless a later window is live."""
+        """Publish the day, unless a later window is live, and show what changed."""
+        store, names = open_store(self.root), _names(context)
+        before = read_live(store, *names)
         why = materialized(obj, run_id=_run_id(context))
-        outcome = publish_release(open_store(self.root), *_names(context), obj, why)
-        context.add_output_metadata(outcome)
+        shown = publish_release(store, *names, obj, why)
+        context.add_output_metadata({**shown, **changes(store, before, obj, shown)})
 
     def load_input(self, context: dg.InputContext) -> None:
         """Refuse: readers of the manifest read the file."""

@@ -35,13 +35,16 @@ from recsys_assets.events.partition import CANONICAL_FORMAT
 from recsys_assets.io_managers import (
     SURFACE,
     TENANT,
+    Release,
     accept_document,
     accept_partition,
+    changes,
     materialized,
     publish_release,
 )
 from recsys_assets.operations.freshness import longest_without_a_day
 from recsys_assets.storage import layout, open_store
+from recsys_assets.storage.publications import read_live
 
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
 OWNERS = ["team:recsys"]
@@ -55,12 +58,13 @@ _DAYS_PER_RUN = {"events": 10_000, "artifacts": 9_999, "manifest": 9_998}
 _LOG = logging.getLogger(__name__)
 
 
-def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
+def build_surface(surface: Surface, *, root: str, docs_url: str | None = None) -> dg.Definitions:
     """Build the assets of one surface.
 
     Args:
         surface: its configuration.
         root: where everything is written.
+        docs_url: where docs/ is served; None when it is not.
     """
     partitions = dg.DailyPartitionsDefinition(
         start_date=datetime.combine(surface.start_date, datetime.min.time()),
@@ -68,7 +72,7 @@ def build_surface(surface: Surface, *, root: str) -> dg.Definitions:
         if surface.end_date
         else None,
     )
-    graph = _Graph(surface, root, partitions)
+    graph = _Graph(surface, root, partitions, docs_url)
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
         graph.raw_events(),
         graph.canonical_events(),
@@ -90,11 +94,16 @@ class _Graph:
     """The assets of one surface; each method builds one."""
 
     def __init__(
-        self, surface: Surface, root: str, partitions: dg.DailyPartitionsDefinition
+        self,
+        surface: Surface,
+        root: str,
+        partitions: dg.DailyPartitionsDefinition,
+        docs_url: str | None,
     ) -> None:
         self._surface = surface
         self._store = open_store(root)
         self._partitions = partitions
+        self._docs_url = docs_url
 
     def _key(self, name: str) -> dg.AssetKey:
         return asset_key(self._surface, name)
@@ -129,7 +138,9 @@ class _Graph:
                 key=key,
                 backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run),
                 output_required=False,  # a day that fails its checks is not materialized
-                check_specs=[checks.check_spec(key, check) for check in check_names],
+                check_specs=[
+                    checks.check_spec(key, check, docs_url=self._docs_url) for check in check_names
+                ],
                 **self._shared(kinds=details.pop("kinds")),
                 **details,
             )
@@ -266,20 +277,35 @@ class _Graph:
         )
         def manifest(context: dg.AssetExecutionContext, **inputs: Days) -> Iterator[Any]:
             events = inputs.get("canonical_events", {})
+            names = (surface.tenant, surface.surface)
+            before = read_live(store, *names)
+            flipped: list[tuple[Release, Mapping[str, Any]]] = []
+
+            def accept(release: Release) -> Mapping[str, Any]:
+                why = materialized(release, run_id=context.run.run_id)
+                shown = publish_release(store, *names, release, why)
+                if shown["flipped"]:
+                    flipped[:] = [(release, shown)]
+                return shown
+
             yield from _write_audit_publish(
                 context,
                 key,
                 surface,
                 gate=checks.PUBLISHABLE,
                 audit=lambda day: audit_release(store, surface, day, events),
-                accept=lambda release: publish_release(
-                    store,
-                    surface.tenant,
-                    surface.surface,
-                    release,
-                    materialized(release, run_id=context.run.run_id),
-                ),
+                accept=accept,
             )
+            # Of many days, only what the run as a whole changed: comparing costs more than a flip.
+            for release, shown in flipped:
+                context.log_event(
+                    dg.AssetObservation(
+                        key,
+                        partition=str(release.day),
+                        metadata=changes(store, before, release, shown),
+                        description="What this run changed, all its days together.",
+                    )
+                )
 
         return manifest  # type: ignore[no-any-return]
 

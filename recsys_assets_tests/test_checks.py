@@ -291,6 +291,7 @@ def test_too_many_refused_lines_show_the_first_of_them_and_few_do_not() -> None:
     good = verdict_on("max_rejected_share", judge_events(surface(), staged(refused=5), DISTINCT))
 
     assert bad.rows == [{"line": 3, "reason": "bad JSON"}]
+    assert bad.description.endswith("found 0.3: bad JSON (6)")
     assert good.rows == ()
 
 
@@ -424,6 +425,18 @@ def test_the_check_of_a_guardrail_names_its_knob(name: str) -> None:
 
     assert description is not None
     assert description.startswith(f"Guardrail `guardrails.{name}`: ")
+
+
+def test_every_check_says_where_it_is_written_what_to_do() -> None:
+    spec = check_spec(dg.AssetKey("asset"), "max_users")
+    linked = check_spec(dg.AssetKey("asset"), "contract", docs_url="https://wiki.example.org/docs")
+
+    assert spec.description is not None
+    assert spec.description.endswith(" Runbook: `docs/runbooks/limit-exceeded.md#max_users`")
+    assert linked.description is not None
+    assert linked.description.endswith(
+        " [Runbook](https://wiki.example.org/docs/runbooks/validation-failed.md#contract)"
+    )
 
 
 def test_a_check_that_is_neither_known_nor_a_guardrail_cannot_be_declared() -> None:

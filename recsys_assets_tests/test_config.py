@@ -205,6 +205,38 @@ def test_what_retention_keeps_is_set_up_to_a_hundred_years(
 
 
 @pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("https://wiki.example.org", "https://wiki.example.org"),
+        ("http://127.0.0.1:8000/docs/", "http://127.0.0.1:8000/docs"),
+    ],
+)
+def test_docs_are_served_below_a_url(file: Path, url: str, read: str) -> None:
+    assert load(file, SURFACE).docs_url is None
+    assert load(file, SURFACE, docs_url=url).docs_url == read
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("", "must begin with https:// or http:// and name a host"),
+        ("wiki.example.org", "must begin with https:// or http:// and name a host"),
+        ("javascript:alert(1)", "must begin with https:// or http:// and name a host"),
+        ("https:///docs", "must begin with https:// or http:// and name a host"),
+        ("https://user:secret@wiki.example.org", "must hold no credentials"),
+        ("https://wiki.example.org/a b", "must hold no credentials"),
+        ("https://wiki.example.org/a)b", "must hold no credentials"),
+        ("https://wiki.example.org/?token=secret", "must hold no credentials"),
+    ],
+)
+def test_what_no_browser_follows_is_no_url_of_docs(file: Path, url: str, message: str) -> None:
+    (problem,) = problems(file, SURFACE, docs_url=url)
+
+    assert problem.startswith(f"docs_url: {message}")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("publications", 0, "greater than or equal to 1"),

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from recsys_assets.audits import event_kinds
+from recsys_assets.config import Guardrails
 from recsys_assets.definitions import build_definitions, defs
 from recsys_assets_tests.project import Project
 
@@ -111,6 +112,23 @@ def test_every_materialized_asset_has_a_blocking_gate() -> None:
     assert "max_oversized_session_share" in blocking["cooc"]
     artifacts = set(ASSETS) - EXTERNAL - {"canonical_events", "manifest"}
     assert all("max_artifact_bytes" in blocking[name] for name in artifacts)
+
+
+@pytest.mark.parametrize("docs_url", [None, "https://wiki.example.org/recsys"])
+def test_every_check_names_its_place_in_the_runbooks(
+    project: Project, docs_url: str | None
+) -> None:
+    config = project.configure({"window_days": 2}).model_copy(update={"docs_url": docs_url})
+    graph = build_definitions(config).resolve_asset_graph()
+
+    guardrails = set(Guardrails.model_fields)
+    assert graph.asset_check_keys, "there is no check: this test would pass by default"
+    for check in graph.asset_check_keys:
+        description = graph.get(check).description
+        page = "limit-exceeded" if check.name in guardrails else "validation-failed"
+        assert description, check
+        assert f"{docs_url or 'docs'}/runbooks/{page}.md#{check.name}" in description, check
+        assert ("[Runbook](" in description) == (docs_url is not None), check
 
 
 def test_a_backfill_never_puts_two_layers_into_one_run() -> None:

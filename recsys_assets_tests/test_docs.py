@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import annotated_types
 import dagster as dg
@@ -30,7 +30,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from recsys_assets import cli, config, contracts
+from recsys_assets import checks, cli, config, contracts, io_managers, pictures
 from recsys_assets.config import Guardrails, load_config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.documents import Window
@@ -102,6 +102,8 @@ def _type(field: FieldInfo) -> str:
 
 def _type_name(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(inner[0])
     if origin is Literal:
         return " or ".join(f"`{value}`" for value in inner)
     if origin in {Union, types.UnionType}:
@@ -228,6 +230,30 @@ def test_the_page_of_checks_has_exactly_the_checks_of_the_assets(project: Projec
     names = {key.name for key in graph.asset_check_keys}
 
     assert set(re.findall(r"^\| \[`(\w+)`\]", page("checks.md"), re.MULTILINE)) == names
+
+
+def test_the_page_of_the_asset_pages_has_exactly_the_artifacts_and_what_is_shown_of_them(
+    project: Project,
+) -> None:
+    config = project.configure()
+    project.land(DAY, [event("a"), event("b")])
+    report = project.materialize(config, [DAY])
+    assert report.succeeded
+    text = page("asset-pages.md")
+
+    pictures_and_previews = text.split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", pictures_and_previews, re.MULTILINE)
+    assert set(report.metadata[DAY]) == set(rows)
+    for asset, metadata in report.metadata[DAY].items():
+        for name in metadata:
+            assert f"`{name}`" in text, f"{asset}: {name}"
+
+
+def test_every_check_has_its_place_in_a_runbook(project: Project) -> None:
+    graph = build_definitions(project.configure({"window_days": 2})).resolve_asset_graph()
+    for name in {key.name for key in graph.asset_check_keys}:
+        file, _, place = checks.runbook(name).partition("#")
+        assert f"\n## {place}\n" in (ROOT / file).read_text(encoding="utf-8"), name
 
 
 def test_every_reason_for_a_refusal_is_documented() -> None:
@@ -426,6 +452,8 @@ LIMITS: Final = [
     ("publishing.md", f"up to {publications._ATTEMPTS} times"),
     ("publishing.md", f"at most {publications._LONGEST_PAUSE_S} s"),
     ("retention.md", f"up to {retention._ATTEMPTS} times"),
+    ("asset-pages.md", f"over {io_managers._MAX_COMPARED_BYTES // 10**6} MB"),
+    ("decisions.md", f"{pictures.MAX_CHARACTERS + 1:,} characters or more"),
 ]
 
 

@@ -11,10 +11,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from recsys_assets import audits
+from recsys_assets import audits, io_managers
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.errors import CorruptBlobError, StaleReleaseError, StorageError
+from recsys_assets.events import catalog, partition
 from recsys_assets.io_managers import (
     ArtifactIOManager,
     ManifestIOManager,
@@ -409,7 +410,12 @@ def test_a_release_is_flipped_after_other_days_were_published_meanwhile(project:
 
     answer = publish_release(project.store, "demo", "home", release, WHY)
 
-    assert answer == {"outcome": "published", "live_window_end": str(day(1)), "generation": 3}
+    assert answer == {
+        "outcome": "published",
+        "flipped": 1,
+        "live_window_end": str(day(1)),
+        "generation": 3,
+    }
 
 
 def test_the_record_of_a_publish_names_its_run_its_user_and_its_day(project: Project) -> None:
@@ -517,6 +523,243 @@ def audited_release(project: Project, surface: Any) -> Release:
     audited = audits.audit_release(project.store, surface, day(0), events)
     assert audited.value is not None
     return audited.value
+
+
+def shown(project: Project, asset: str, *, number: int = 0) -> dict[str, Any]:
+    """Return the metadata of a day's latest materialization."""
+    key = dg.AssetKey(["demo", "home", asset])
+    records = project.instance.fetch_materializations(
+        dg.AssetRecordsFilter(key, asset_partitions=[str(day(number))]), limit=1
+    ).records
+    (found,) = [record.asset_materialization for record in records]
+    assert found is not None
+    return dict(found.metadata)
+
+
+def observed(project: Project) -> list[tuple[str | None, dict[str, Any]]]:
+    """Return partition and metadata of what was observed of the manifest, the newest first."""
+    key = dg.AssetKey(["demo", "home", "manifest"])
+    records = project.instance.fetch_observations(key, limit=10).records
+    found = [record.event_log_entry.asset_observation for record in records]
+    return [(each.partition, dict(each.metadata)) for each in found if each]
+
+
+def changed(metadata: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return how many items or users came and went, by kind."""
+    rows = [row.data for row in metadata["changes"].records]
+    return {f"{row['kind']} {row['of']}": (str(row["added"]), str(row["removed"])) for row in rows}
+
+
+def cells(table: dg.TableMetadataValue) -> list[list[Any]]:
+    """Return the rows of a table as they are read, from left to right."""
+    return [[row.data[column.name] for column in table.schema.columns] for row in table.records]
+
+
+class TestPages:
+    """What the asset pages show."""
+
+    NUMBERS = {  # noqa: RUF012
+        "canonical_events": {
+            "dagster/row_count", "sessions", "users", "items", "refused", "redelivered",
+            "outside_window", "other_surface", "raw_bytes", "size_bytes", "seconds",
+        },
+        "popularity": {"dagster/row_count", "items", "size_bytes", "seconds"},
+        "cooc": {"dagster/row_count", "items", "oversized_sessions", "size_bytes", "seconds"},
+        "implicit": {"dagster/row_count", "users", "size_bytes", "seconds"},
+        "session_seq": {"dagster/row_count", "users", "size_bytes", "seconds"},
+        "content_sim": {"dagster/row_count", "items", "catalog_rows", "size_bytes", "seconds"},
+        "manifest": {"size_bytes", "generation", "flipped"},
+    }  # fmt: skip
+
+    def test_numbers_have_the_same_names_each_day_whatever_the_run(self, project: Project) -> None:
+        """Dagster plots what is a number; a name that comes and goes is a gap in the plot."""
+        config = project.configure()
+        land(project, 0, 1, 2)
+        project.materialize(config, [day(0)])
+        project.materialize(config, [day(1), day(2)])
+
+        for asset, names in self.NUMBERS.items():
+            for number in range(3):
+                found = shown(project, asset, number=number)
+                numbers = {
+                    name for name, value in found.items() if isinstance(value.value, int | float)
+                }
+                assert numbers == names, (asset, number)
+
+    def test_every_layer_has_a_picture_and_every_artifact_a_preview(self, project: Project) -> None:
+        config = project.configure()
+        project.land(day(0), [event("a"), event("b"), event("a", ts=f"{day(0)}T23:59:59.9Z")])
+
+        project.materialize(config, [day(0)])
+
+        pictures = {asset: shown(project, asset)["picture"].value for asset in self.NUMBERS
+                    if asset != "manifest"}  # fmt: skip
+        assert all("](data:image/svg+xml;base64," in text for text in pictures.values())
+        assert "most: 2 at 12:00" in pictures["canonical_events"]
+        rows = {
+            kind: cells(shown(project, kind)["preview"])
+            for kind in config.surfaces[0].artifacts.kinds
+        }
+        assert rows == {
+            "popularity": [["a", "Apple", "2"], ["b", "Banana", "1"]],
+            "cooc": [["a", "Apple", "Banana", "1"], ["b", "Banana", "Apple", "1"]],
+            "implicit": [["u1", "Apple", "2"], ["", "Banana", "1"]],
+            "session_seq": [["u1", "Apple", "1"], ["", "Banana", "1"]],
+            "content_sim": [["a", "Apple", "red, round"], ["b", "Banana", "yellow"]],
+        }
+
+    def test_all_hours_of_all_row_groups_are_counted(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(partition, "_ROW_GROUP_ROWS", 2)
+        config = project.configure({"artifacts": {"popularity": {}}})
+        project.land(day(0), [event("a", ts=f"{day(0)}T05:00:00Z") for _ in range(7)])
+
+        project.materialize(config, [day(0)])
+
+        assert "most: 7 at 05:00" in shown(project, "canonical_events")["picture"].value
+
+    @pytest.mark.parametrize("days", [1, 2])
+    def test_a_broken_catalog_costs_the_titles_and_nothing_else(
+        self, project: Project, days: int
+    ) -> None:
+        config = project.configure({"artifacts": {"popularity": {}}})
+        (project.folder / "catalog.csv").write_bytes(b'id,tags\n"a')
+        land(project, *range(days))
+
+        report = project.materialize(config, [day(number) for number in range(days)])
+
+        assert report.succeeded
+        rows = [row.data for row in shown(project, "popularity")["preview"].records]
+        assert rows == [{"item_id": "a", "count": "2"}, {"item_id": "b", "count": "1"}]
+
+    def test_the_catalog_is_parsed_once_for_all_assets_and_days_of_a_run(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = project.configure()
+        land(project, 0, 1, 2)
+        parsed = []
+        rows_of = catalog._csv_rows
+
+        def counted(text: str, path: str) -> Any:
+            parsed.append(path)
+            return rows_of(text, path)
+
+        monkeypatch.setattr(catalog, "_csv_rows", counted)
+
+        assert project.materialize(config, [day(0), day(1), day(2)]).succeeded
+        assert len(parsed) == 1
+
+    def test_the_first_day_has_nothing_to_be_compared_with(self, project: Project) -> None:
+        config = project.configure()
+        land(project, 0)
+
+        project.materialize(config, [day(0)])
+
+        found = shown(project, "manifest")
+        assert found["compared"].value == "nothing was live before"
+        assert "changes" not in found
+        assert found["flipped"].value == 1
+        sizes = [shown(project, kind)["size_bytes"].value for kind in self.NUMBERS
+                 if kind not in {"canonical_events", "manifest"}]  # fmt: skip
+        assert found["size_bytes"].value == sum(sizes)
+
+    def test_a_day_shows_what_it_changed(self, project: Project) -> None:
+        config = project.configure({"artifacts": {"popularity": {}, "implicit": {}}})
+        land(project, 0)
+        project.land(day(1), [event(item, of=day(1)) for item in "bcd"])
+        project.materialize(config, [day(0)])
+
+        project.materialize(config, [day(1)])
+
+        found = shown(project, "manifest", number=1)
+        assert found["compared"].value == f"generation 1 ({day(0)}) with 2 ({day(1)})"
+        assert changed(found) == {
+            "popularity items": ("2", "1"),
+            "implicit users": ("0", "0"),
+            "implicit items": ("2", "1"),
+        }
+        assert "not_compared" not in found
+        assert observed(project) == []
+
+    def test_a_day_that_changes_nothing_is_not_compared(self, project: Project) -> None:
+        config = project.configure()
+        land(project, 0)
+        project.materialize(config, [day(0)])
+
+        project.materialize(config, [day(0)])
+
+        found = shown(project, "manifest")
+        assert (found["outcome"].value, found["flipped"].value) == ("unchanged", 0)
+        assert not {"changes", "compared"} & set(found)
+
+    @pytest.mark.parametrize("last_is_bad", [False, True])
+    def test_a_run_of_many_days_shows_what_it_changed_as_a_whole_once(
+        self, project: Project, last_is_bad: bool
+    ) -> None:
+        """Also when its step fails for another day."""
+        config = project.configure({"artifacts": {"popularity": {}, "content_sim": {}}})
+        land(project, 0, 1)
+        project.land(day(2), [event(item, of=day(2)) for item in "bcd"])
+        project.materialize(config, [day(0)])
+        days = [day(1), day(2)]
+        for asset in ("canonical_events", "popularity", "content_sim"):
+            for number in (1, 2):
+                launch(project, config, asset, number=number)
+        if last_is_bad:
+            days.append(day(3))
+        job = build_definitions(config).resolve_implicit_global_asset_job_def()
+
+        result = job.execute_in_process(
+            instance=project.instance,
+            asset_selection=[dg.AssetKey(["demo", "home", "manifest"])],
+            tags={
+                "dagster/asset_partition_range_start": str(days[0]),
+                "dagster/asset_partition_range_end": str(days[-1]),
+            },
+            raise_on_error=False,
+        )
+
+        assert result.success is not last_is_bad
+        ((partition_key, found),) = observed(project)
+        assert partition_key == str(day(2))
+        assert found["compared"].value == f"generation 1 ({day(0)}) with 3 ({day(2)})"
+        assert changed(found)["popularity items"] == ("2", "1")
+        assert "changes" not in shown(project, "manifest", number=2)
+
+    @pytest.mark.parametrize("days", [[1], [1, 2]])
+    def test_a_damaged_document_of_the_day_before_never_fails_a_publish(
+        self, project: Project, days: list[int]
+    ) -> None:
+        config = project.configure({"artifacts": {"popularity": {}, "content_sim": {}}})
+        land(project, 0, *days)
+        project.materialize(config, [day(0)])
+        live = project.live(config)
+        assert live is not None
+        blob = Path(live.current["popularity"].removeprefix("file://"))
+        blob.chmod(0o600)
+        blob.write_bytes(b"\xff{")
+
+        report = project.materialize(config, [day(number) for number in days])
+
+        assert report.succeeded
+        found = observed(project)[0][1] if len(days) > 1 else shown(project, "manifest", number=1)
+        assert set(found["not_compared"].value) == {"popularity"}
+        assert changed(found) == {"content_sim items": ("0", "0")}
+
+    def test_a_document_that_is_too_large_to_be_compared_is_named(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(io_managers, "_MAX_COMPARED_BYTES", 100)
+        config = project.configure({"artifacts": {"popularity": {}}})
+        land(project, 0, 1)
+        project.materialize(config, [day(0)])
+
+        project.materialize(config, [day(1)])
+
+        found = shown(project, "manifest", number=1)
+        assert found["changes"].value == "none"
+        assert "compared are at most 100" in found["not_compared"].value["popularity"]
 
 
 def test_the_order_of_days_and_surfaces_changes_no_version(project: Project) -> None:

@@ -60,12 +60,8 @@ def show_what_is_live(root: str, name: str) -> None:
 
     The first that has neighbours: on a thin day the most popular ones may have none.
     """
-    from recsys_assets.operations.inspect import (
-        artifact_table,
-        item_titles,
-        live_document,
-        surface_status,
-    )
+    from recsys_assets.events.catalog import item_titles
+    from recsys_assets.operations.inspect import artifact_table, live_document, surface_status
     from recsys_assets.storage import layout, open_store
 
     surface = load_config().surface(name)

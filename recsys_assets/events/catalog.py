@@ -6,14 +6,16 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.errors import CatalogError
+from recsys_assets.config import Surface
+from recsys_assets.errors import CatalogError, RecsysAssetsError
 from recsys_assets.storage import open_store
 
 CATALOG_DTYPES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
@@ -30,6 +32,9 @@ _COLUMNS: Final = {
     "title": ("title",),
 }
 _MAX_FIELD_CHARACTERS: Final = 2**24
+# Of a catalog this large or smaller, what was parsed last is kept: the assets of a run share it.
+_MAX_KEPT_BYTES: Final = 2**26
+_kept: dict[str, CatalogSnapshot] = {}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class CatalogSnapshot:
 
 def read_catalog(path: str) -> CatalogSnapshot:
     """Read a catalog; the title, for people only, is optional, as is the namespace.
+
+    The bytes are read each time; the same bytes as last time are not parsed again.
 
     Args:
         path: a file, or the URL of an object; .csv or .jsonl.
@@ -59,6 +66,10 @@ def read_catalog(path: str) -> CatalogSnapshot:
     if found is None:
         raise CatalogError(f"catalog {path} cannot be read: it is not there")
     data = found.data
+    fingerprint = hashlib.sha256(data).hexdigest()
+    last = _kept.get(path)
+    if last and last.fingerprint == fingerprint:
+        return last
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -70,7 +81,48 @@ def read_catalog(path: str) -> CatalogSnapshot:
         else _json_rows(text, path)
     )
     frame = pl.DataFrame(list(rows), schema=CATALOG_DTYPES, orient="row")
-    return CatalogSnapshot(frame, hashlib.sha256(data).hexdigest())
+    snapshot = CatalogSnapshot(frame, fingerprint)
+    _kept.clear()
+    if len(data) <= _MAX_KEPT_BYTES:
+        _kept[path] = snapshot
+    return snapshot
+
+
+def item_titles(surface: Surface) -> dict[str, str]:
+    """Return the catalog's titles by item; empty when there is no catalog, or it cannot be read."""
+    frame = _courtesy(surface)
+    return {item: title for item, title in frame.select("item_id", "title").iter_rows() if title}
+
+
+def item_labels(surface: Surface) -> Callable[[Sequence[str]], dict[str, str]]:
+    """Return what looks up the labels of items (`labels_in`), for as many days as one likes.
+
+    The catalog is read at the first look-up, and only then. No item has a label when there is no
+    catalog, or it cannot be read.
+    """
+    frame = cache(lambda: _courtesy(surface))
+    return lambda items: labels_in(frame(), items)
+
+
+def labels_in(catalog: pl.DataFrame, items: Sequence[str]) -> dict[str, str]:
+    """Return what people call some items: their title or, without one, their tags."""
+    return {
+        item: title or ", ".join(tags)
+        for item, title, tags in catalog.filter(pl.col("item_id").is_in(items))
+        .select("item_id", "title", "tags")
+        .iter_rows()
+        if title or any(tags)
+    }
+
+
+def _courtesy(surface: Surface) -> pl.DataFrame:
+    """Read the catalog for its titles, which nothing may fail for: content_sim's check reports."""
+    try:
+        if surface.catalog:
+            return read_catalog(surface.catalog.path).frame
+    except RecsysAssetsError:  # also a store whose settings are wrong
+        pass
+    return pl.DataFrame(schema=CATALOG_DTYPES)
 
 
 def catalog_object(path: str) -> tuple[str, str]:

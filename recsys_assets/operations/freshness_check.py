@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from recsys_assets.checks import FRESH, describe
 from recsys_assets.config import Config, Surface
 from recsys_assets.operations.freshness import stale_because
 from recsys_assets.operations.inspect import SurfaceStatus, surface_status
 from recsys_assets.storage import open_store
 from recsys_assets.surface import asset_key
-
-FRESH = "fresh"
 
 
 def build_freshness(
@@ -28,7 +27,7 @@ def build_freshness(
         config: the surfaces, and where what is live is read.
         clock: gives the time of each check.
     """
-    checks = [_fresh(surface, config.root, clock) for surface in config.surfaces]
+    checks = [_fresh(config, surface, clock) for surface in config.surfaces]
     job = dg.define_asset_job(
         "check_freshness",
         selection=dg.AssetSelection.checks(*checks),
@@ -45,19 +44,18 @@ def build_freshness(
     return dg.Definitions(asset_checks=checks, jobs=[job], schedules=[hourly])
 
 
-def _fresh(surface: Surface, root: str, clock: Callable[[], datetime]) -> dg.AssetChecksDefinition:
+def _fresh(
+    config: Config, surface: Surface, clock: Callable[[], datetime]
+) -> dg.AssetChecksDefinition:
     # blocking: nothing is downstream, but only a blocking check turns its run red.
     @dg.asset_check(
         asset=asset_key(surface, "live"),
         name=FRESH,
         blocking=True,
-        description=(
-            "What is live is as new as `freshness` of surfaces.yaml promises. "
-            "What to do: docs/freshness.md."
-        ),
+        description=describe(FRESH, config.docs_url),
     )
     def fresh() -> dg.AssetCheckResult:
-        return _result(surface_status(open_store(root), surface, now=clock()))
+        return _result(surface_status(open_store(config.root), surface, now=clock()))
 
     return fresh
 

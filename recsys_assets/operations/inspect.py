@@ -10,8 +10,7 @@ from typing import Any
 
 from recsys_assets.config import Surface
 from recsys_assets.documents import Window
-from recsys_assets.errors import CatalogError, InputError, StorageError, StoreUnavailableError
-from recsys_assets.events.catalog import read_catalog
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.operations.freshness import stale_because
 from recsys_assets.operations.history import began_pin, last_change
 from recsys_assets.storage.publications import Live, Publication, read_live
@@ -215,17 +214,3 @@ def _of_owner(
     if not found:
         raise InputError(f"no {name} {owner!r} in the live {kind}; without an ID, all are listed")
     return found
-
-
-def item_titles(surface: Surface) -> dict[str, str]:
-    """Return the catalog's titles by item; empty when there is no catalog, or it cannot be read."""
-    if surface.catalog is None:
-        return {}
-    try:
-        frame = read_catalog(surface.catalog.path).frame
-    except (
-        CatalogError,
-        StoreUnavailableError,
-    ):  # titles are a courtesy; content_sim's own check reports the catalog
-        return {}
-    return {item: title for item, title in frame.select("item_id", "title").iter_rows() if title}

@@ -5,7 +5,7 @@ surface's manifest.
 """
 
 # No postponed annotations here: Dagster reads the types of an op's arguments when it is declared.
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,9 +16,10 @@ from pydantic import Field
 from recsys_assets.config import Config, Surface
 from recsys_assets.errors import RecsysAssetsError, StoreUnavailableError
 from recsys_assets.operations import pointer, retention
-from recsys_assets.operations.compare import Difference, as_rows
+from recsys_assets.operations.compare import as_rows
 from recsys_assets.operations.history import last_day
 from recsys_assets.operations.verify import verify_surface
+from recsys_assets.pages import table
 from recsys_assets.storage import open_store
 from recsys_assets.storage.publications import Live, Why, actor
 from recsys_assets.surface import asset_key
@@ -98,7 +99,7 @@ def roll_back(
         metadata: dict[str, Any] = {
             "to_generation": plan.target.generation,
             "to_day": str(last_day(plan.target)),
-            "changes": changes_table(plan.differences),
+            "changes": table(as_rows(plan.differences)),
         }
         if config.dry_run:
             context.add_output_metadata({"outcome": "dry run", **metadata})
@@ -162,7 +163,7 @@ def verify_publications(
             ]
     metadata = {"blobs": blobs, "findings": len(findings)}
     if findings:
-        shown = _table(findings[:_SHOWN])
+        shown = table(findings[:_SHOWN])
         found = ", ".join(f"{each['problem']} {each['uri']}" for each in findings[:3])
         raise dg.Failure(
             f"{len(findings)} findings in {blobs} blobs: {found}",
@@ -204,7 +205,7 @@ def delete_old(
                 "rejected": sum(len(plan.rejected) for plan in plans),
                 "left_behind": len(left_behind),
                 "size_bytes": sum(plan.size_bytes for plan in plans),
-                "uris": _table(
+                "uris": table(
                     [
                         {"uri": store.uri(stored.key), "modified": str(stored.modified)}
                         for plan in plans
@@ -270,19 +271,6 @@ def build_operations(config: Config) -> dg.Definitions:
         schedules=[nightly],
         resources={"settings": config},
     )
-
-
-def changes_table(differences: Sequence[Difference]) -> dg.MetadataValue[Any]:
-    """Lay out differences for the UI."""
-    return _table(as_rows(differences))
-
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
-    if not rows:
-        return dg.MetadataValue.text("none")
-    columns = [dg.TableColumn(name) for name in rows[0]]
-    records = [dg.TableRecord({name: str(cell) for name, cell in row.items()}) for row in rows]
-    return dg.MetadataValue.table(records, dg.TableSchema(columns))
 
 
 def _why(context: dg.OpExecutionContext, who: str, reason: str) -> Why:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.errors import CatalogError, StoreUnavailableError
+from recsys_assets.config import Surface
+from recsys_assets.errors import (
+    CatalogError,
+    ConfigError,
+    RecsysAssetsError,
+    StoreUnavailableError,
+)
 from recsys_assets.events import catalog
-from recsys_assets.events.catalog import read_catalog
+from recsys_assets.events.catalog import item_labels, item_titles, read_catalog
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Versioned
+from recsys_assets_tests.project import Project
 
 Row = tuple[str, list[str], str, str]
 
@@ -439,3 +447,120 @@ def test_whatever_a_json_writer_wrote_is_read_back(
     found = rows(module_folder, "c.jsonl", content)
 
     assert found == [(item["item_id"], item["tags"], "", "") for item in objects]
+
+
+@pytest.fixture
+def surface(project: Project) -> Surface:
+    return project.configure().surfaces[0]
+
+
+class TestTitles:
+    """Titles are a courtesy."""
+
+    def test_items_without_a_title_are_left_out(self, project: Project, surface: Surface) -> None:
+        (project.folder / "catalog.csv").write_text("id,tags,title\na,x,Apple\nb,y,\n")
+
+        assert item_titles(surface) == {"a": "Apple"}
+
+    @pytest.mark.parametrize("content", [b"sku\n1\n", b'id,tags\n"a', b"\xff\xfe", b""])
+    def test_a_broken_catalog_gives_none(
+        self, project: Project, surface: Surface, content: bytes
+    ) -> None:
+        (project.folder / "catalog.csv").write_bytes(content)
+
+        assert item_titles(surface) == {}
+        assert item_labels(surface)(["a"]) == {}
+
+    def test_a_missing_catalog_gives_none(self, surface: Surface) -> None:
+        assert surface.catalog is not None
+        Path(surface.catalog.path).unlink()
+
+        assert item_titles(surface) == {}
+        assert item_labels(surface)(["a"]) == {}
+
+    @pytest.mark.parametrize("error", [StoreUnavailableError, ConfigError])
+    def test_a_store_that_does_not_answer_gives_none(
+        self,
+        surface: Surface,
+        monkeypatch: pytest.MonkeyPatch,
+        error: type[RecsysAssetsError],
+    ) -> None:
+        class Silent(LocalStore):
+            def read(self, key: str) -> Versioned | None:
+                raise error(f"cannot read {key}")
+
+        monkeypatch.setattr(catalog, "open_store", Silent)
+
+        assert item_titles(surface) == {}
+        assert item_labels(surface)(["a"]) == {}
+
+    def test_a_surface_without_catalog_has_none(self, project: Project) -> None:
+        config = project.configure({"catalog": None, "artifacts": {"popularity": {}}})
+
+        assert item_titles(config.surfaces[0]) == {}
+        assert item_labels(config.surfaces[0])(["a"]) == {}
+
+
+class TestLabels:
+    """What people call an item, for as many days as one likes."""
+
+    def test_an_item_is_called_by_its_title_or_else_by_its_tags(
+        self, project: Project, surface: Surface
+    ) -> None:
+        text = "id,tags,title\na,x,Apple\nb,y|z,\nc,,\nd,x,Date\n"
+        (project.folder / "catalog.csv").write_text(text)
+
+        labels = item_labels(surface)
+
+        assert labels(["a", "b", "c", "absent"]) == {"a": "Apple", "b": "y|z"}
+        assert labels([]) == {}
+
+    def test_the_catalog_is_read_once_and_only_when_something_is_looked_up(
+        self, surface: Surface
+    ) -> None:
+        assert surface.catalog is not None
+        labels = item_labels(surface)
+
+        assert labels(["a"]) == {"a": "Apple"}
+        Path(surface.catalog.path).unlink()
+        assert labels(["b"]) == {"b": "Banana"}
+        assert item_labels(surface)(["b"]) == {}
+
+
+class TestWhatIsKept:
+    """The assets of a run read the same catalog; parsing it takes most of the time."""
+
+    def test_the_same_bytes_are_parsed_once(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "c.csv", "id,tags\na,x\n")
+
+        assert read_catalog(str(path)).frame is read_catalog(str(path)).frame
+
+    def test_other_bytes_of_the_same_size_and_time_are_parsed_again(self, tmp_path: Path) -> None:
+        path = write(tmp_path, "c.csv", "id,tags\na,x\n")
+        read_catalog(str(path))
+        before = path.stat()
+        write(tmp_path, "c.csv", "id,tags\nb,x\n")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+        assert read_catalog(str(path)).frame["item_id"].to_list() == ["b"]
+
+    def test_the_same_bytes_under_another_name_are_read_as_what_that_name_says(
+        self, tmp_path: Path
+    ) -> None:
+        content = '{"item_id":"a","tags":["x"]}\n'
+        read_catalog(str(write(tmp_path, "c.jsonl", content)))
+
+        assert refusal(tmp_path, "c.csv", content).startswith(", line 1: ")
+
+    def test_one_catalog_is_kept_and_no_large_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = write(tmp_path, "a.csv", "id,tags\na,x\n")
+        large = write(tmp_path, "b.csv", "id,tags\n" + "a,x\n" * 100)
+        monkeypatch.setattr(catalog, "_MAX_KEPT_BYTES", 100)
+
+        kept = read_catalog(str(first))
+        read_catalog(str(large))
+
+        assert catalog._kept == {}
+        assert read_catalog(str(first)).frame is not kept.frame

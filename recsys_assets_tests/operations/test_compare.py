@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.errors import StorageError
-from recsys_assets.operations.compare import Difference, as_rows, compare
+from recsys_assets.operations.compare import Difference, as_rows, compare, compare_up_to
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Versioned
 from recsys_assets_tests.storage.conftest import Passing
@@ -42,6 +44,12 @@ class Documents(Passing):
     def read(self, key: str) -> Versioned | None:
         found = self.documents.get(key)
         return Versioned(json.dumps(found).encode(), "") if found is not None else None
+
+    def open(self, key: str) -> tuple[BinaryIO, int]:
+        found = self.read(key)
+        if found is None:
+            raise FileNotFoundError(key)
+        return io.BytesIO(found.data), len(found.data)
 
 
 def popularity(items: Sequence[str]) -> dict[str, Any]:
@@ -292,3 +300,80 @@ def test_json_holds_every_member() -> None:
         "overlap": {"10": 1 / 8, "50": 1 / 8},
         "examples": {"added": ["z"], "removed": ["a", "b", "c", "d", "e"], "moved": ["h"]},
     }
+
+
+class TestWhereNothingMayFail:
+    """After a flip: what cannot be compared is told and holds up nothing."""
+
+    BEFORE = popularity("ab")
+    AFTER = popularity("ac")
+
+    def differences(
+        self, before: Any, after: Any, *, max_bytes: int = 10**6
+    ) -> tuple[list[str], dict[str, str]]:
+        """Compare two documents of cooc beside two good ones of popularity."""
+        store = Documents(p1=self.BEFORE, p2=self.AFTER, c1=before, c2=after)
+        found, left_out = compare_up_to(
+            store,
+            {"popularity": "p1", "cooc": "c1"},
+            {"popularity": "p2", "cooc": "c2"},
+            max_bytes=max_bytes,
+        )
+        return [each.kind for each in found], left_out
+
+    def test_what_can_be_compared_is_as_compare_has_it(self) -> None:
+        store = Documents(p1=self.BEFORE, p2=self.AFTER)
+        uris = {"popularity": "p1"}, {"popularity": "p2"}
+
+        assert compare_up_to(store, *uris, max_bytes=10**6) == (compare(store, *uris), {})
+
+    @pytest.mark.parametrize(
+        "damaged",
+        [
+            None,
+            {},
+            popularity("a"),
+            document("cooc", neighbors=3),
+            document("cooc", neighbors=[{"item_id": []}]),
+            document("cooc", neighbors=[{"item_id": ["a"], "items": []}]),
+        ],
+    )
+    @pytest.mark.parametrize("side", ["before", "after"])
+    def test_a_damaged_document_leaves_the_other_kinds(self, damaged: Any, side: str) -> None:
+        good = lists("cooc", {"a": "b"})
+        pair = (damaged, good) if side == "before" else (good, damaged)
+
+        kinds, left_out = self.differences(*pair)
+
+        assert kinds == ["popularity"]
+        assert set(left_out) == {"cooc"}
+        assert left_out["cooc"]
+
+    @pytest.mark.parametrize("side", ["before", "after"])
+    def test_a_large_document_is_not_read(self, side: str) -> None:
+        large, small = lists("cooc", {"a": "b" * 500}), lists("cooc", {"a": "b"})
+        pair = (large, small) if side == "before" else (small, large)
+
+        kinds, left_out = self.differences(*pair, max_bytes=2_000)
+
+        assert kinds == ["popularity"]
+        assert left_out["cooc"].endswith(" bytes, compared are at most 2,000")
+
+    def test_a_kind_that_came_or_went_is_compared_with_nothing(self) -> None:
+        store = Documents(p=self.AFTER)
+
+        (came,), _ = compare_up_to(store, {}, {"popularity": "p"}, max_bytes=10**6)
+        (went,), _ = compare_up_to(store, {"popularity": "p"}, {}, max_bytes=10**6)
+
+        assert (came.before, came.after, went.before, went.after) == (0, 2, 2, 0)
+
+    def test_the_same_document_is_not_even_opened(self) -> None:
+        same = {"popularity": "absent"}
+
+        assert compare_up_to(Documents(), same, same, max_bytes=10**6) == ([], {})
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_the_collector_runs_again_afterwards(self, damaged: bool) -> None:
+        self.differences(None if damaged else lists("cooc", {}), lists("cooc", {"a": "b"}))
+
+        assert gc.isenabled()

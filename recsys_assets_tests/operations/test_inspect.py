@@ -5,26 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recsys_assets.config import Surface
 from recsys_assets.documents import Window
-from recsys_assets.errors import InputError, StorageError, StoreUnavailableError
-from recsys_assets.events import catalog
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.operations.freshness import stale_because
 from recsys_assets.operations.inspect import (
     artifact_table,
-    item_titles,
     live_document,
     surface_status,
 )
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Change, Live, Why, flip, publish
-from recsys_assets.storage.store import Versioned
 from recsys_assets_tests.project import Project, day
 
 FLIPPED = datetime(2026, 1, 2, 3, tzinfo=UTC)
@@ -429,42 +425,3 @@ class TestTable:
         self, document: dict[str, Any], owner: str | None, column: str
     ) -> None:
         assert artifact_table(document, owner=owner, limit=10).item_column == column
-
-
-class TestTitles:
-    """Titles are a courtesy."""
-
-    def test_items_without_a_title_are_left_out(self, project: Project, surface: Surface) -> None:
-        (project.folder / "catalog.csv").write_text("id,tags,title\na,x,Apple\nb,y,\n")
-
-        assert item_titles(surface) == {"a": "Apple"}
-
-    @pytest.mark.parametrize("catalog", [b"sku\n1\n", b'id,tags\n"a', b"\xff\xfe", b""])
-    def test_a_broken_catalog_gives_none(
-        self, project: Project, surface: Surface, catalog: bytes
-    ) -> None:
-        (project.folder / "catalog.csv").write_bytes(catalog)
-
-        assert item_titles(surface) == {}
-
-    def test_a_missing_catalog_gives_none(self, surface: Surface) -> None:
-        assert surface.catalog is not None
-        Path(surface.catalog.path).unlink()
-
-        assert item_titles(surface) == {}
-
-    def test_a_store_that_does_not_answer_gives_none(
-        self, surface: Surface, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        class Silent(LocalStore):
-            def read(self, key: str) -> Versioned | None:
-                raise StoreUnavailableError(f"cannot read {key}: no answer came in time.")
-
-        monkeypatch.setattr(catalog, "open_store", Silent)
-
-        assert item_titles(surface) == {}
-
-    def test_a_surface_without_catalog_has_none(self, project: Project) -> None:
-        config = project.configure({"catalog": None, "artifacts": {"popularity": {}}})
-
-        assert item_titles(config.surfaces[0]) == {}
