@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.event_api import EventHandlerFn
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import Connection, Engine
+from watchdog.events import FileSystemEvent
+from watchdog.observers import Observer
 
 _INDEX: Final = "index"  # the shard that is read across runs
 _OPEN_SHARDS: Final = 8
@@ -32,6 +36,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     A power cut can lose the last events: commits are not synced one by one. Nothing that is
     published depends on them.
     """
+
+    _obs: Any  # Dagster declares it as None
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -58,6 +64,15 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     def index_connection(self) -> AbstractContextManager[Connection]:
         """Give a connection to the events that are read across runs, in a transaction."""
         return self._transaction(_INDEX, super().index_connection())
+
+    def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
+        """Call back for each further event of a run; the UI shows a run with it as it goes."""
+        if not self._obs:
+            self._obs = Observer()
+            self._obs.start()
+        watchdog = _Watchdog(self, run_id, callback, cursor)
+        files = self._obs.schedule(watchdog, self._base_dir, recursive=True)
+        self._watchers[run_id][callback] = watchdog, files
 
     def wipe(self) -> None:
         """Remove every event."""
@@ -88,6 +103,23 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         with self._lock:
             while self._engines:
                 self._engines.popitem()[1].dispose()
+
+
+class _Watchdog(SqliteEventLogStorageWatchdog):
+    """Reads on when the run's write-ahead log grows.
+
+    Dagster's own waits for the database file to change, which it does at a checkpoint: as long as
+    a connection is open, there may be none.
+    """
+
+    @property
+    def patterns(self) -> list[str]:
+        """The files whose changes count."""
+        return [self._log_path, f"{self._log_path}-wal"]
+
+    def on_modified(self, event: FileSystemEvent) -> None:
+        """Hand over what was added."""
+        self._process_log()
 
 
 def _open(url: str) -> Engine:

@@ -1,6 +1,7 @@
 """Dagster's event log with connections that stay open."""
 
 # No postponed annotations here: Dagster reads them when an asset is declared.
+import queue
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -120,6 +121,20 @@ def test_a_connection_stays_open(
     with SqliteEventLogStorage.run_connection(storage, run):
         pass
     assert opened == [run]  # Dagster's own, which shows that the counting counts
+
+
+def test_the_page_of_a_run_is_told_each_event_as_it_comes(
+    instance: dg.DagsterInstance,
+) -> None:
+    """Nothing closes a connection meanwhile, so the database file itself stays as it is."""
+    run, told = materialize(instance, "2026-01-01"), queue.Queue[dg.EventLogEntry]()
+    seen = instance.get_records_for_run(run).cursor
+    instance.watch_event_logs(run, seen, lambda event, _: told.put(event))
+
+    for message in ("first", "second"):
+        instance.report_engine_event(message, instance.get_run_by_id(run))
+
+        assert told.get(timeout=30).get_dagster_event().message == message
 
 
 def test_only_the_last_runs_are_kept_open(instance: dg.DagsterInstance) -> None:

@@ -1,0 +1,234 @@
+"""A real `dagster-webserver` and a real `dagster-daemon` on the files of a project."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+ROOT: Final = Path(__file__).parents[2]
+# `timeout` ends a server that its test could not end.
+_LIVES_AT_MOST_S: Final = 900
+_NO_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+# The daemon looks at backfills and automation every 30 s, which no setting changes. A backfill
+# takes a look per layer of the graph: the test waits for what is done, not for the next look.
+_DAEMON: Final = """
+import sys
+import dagster._daemon.controller as controller
+controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+from dagster._daemon.cli import main
+sys.argv[0] = "dagster-daemon"
+main()
+"""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Dagster:
+    """A running instance: where its UI is, what it knows by GraphQL, and a shell beside it."""
+
+    url: str
+    environment: Mapping[str, str]
+
+    def run(self, *command: str) -> None:
+        """Run `recsys-assets` as in a shell on the same instance.
+
+        Raises:
+            CalledProcessError: its exit code is not 0.
+        """
+        program = [sys.executable, "-m", "recsys_assets.cli", *command]
+        subprocess.run(program, env=dict(self.environment), check=True, timeout=120)
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """Return what the one field that a query asks for holds.
+
+        Raises:
+            OSError: the webserver does not answer, or not yet.
+            RuntimeError: it refuses the query.
+        """
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
+        )
+        with _NO_PROXY.open(request, timeout=20) as answer:
+            answered = json.load(answer)
+        if answered.get("errors"):
+            raise RuntimeError(f"GraphQL refused {query!r}: {answered['errors']}")
+        (found,) = answered["data"].values()
+        return found
+
+    def backfill(self) -> str | None:
+        """Return the status of the last backfill."""
+        found = self.ask(
+            """{ partitionBackfillsOrError(limit: 1) {
+              ... on PartitionBackfills { results { status } }
+            } }"""
+        )
+        return found["results"][0]["status"] if found["results"] else None
+
+    def runs(self) -> int:
+        """Return how many runs there were."""
+        count: int = self.ask("{ runsOrError { ... on Runs { count } } }")["count"]
+        return count
+
+    def ticks(self, sensor: str) -> int:
+        """Return how often a sensor has looked, without an error."""
+        found = self.ask(
+            """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) {
+              ... on Sensor { sensorState { ticks { status } } }
+            } }""",
+            sensor={
+                "sensorName": sensor,
+                "repositoryName": "__repository__",
+                "repositoryLocationName": "recsys_assets",
+            },
+        )
+        done = [tick["status"] for tick in found["sensorState"]["ticks"]]
+        return sum(status in {"SUCCESS", "SKIPPED"} for status in done)
+
+    def days(self, asset: str) -> dict[str, list[date]]:
+        """Return the days of an asset by status: MATERIALIZED, FAILED, MATERIALIZING."""
+        found = self.ask(
+            """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
+              ... on AssetNode { assetPartitionStatuses {
+                ... on TimePartitionStatuses { ranges { status startKey endKey } }
+              } }
+            } }""",
+            key={"path": asset.split("/")},
+        )
+        days: dict[str, list[date]] = {}
+        for each in found["assetPartitionStatuses"]["ranges"]:
+            first, last = map(date.fromisoformat, (each["startKey"], each["endKey"]))
+            days.setdefault(each["status"], []).extend(
+                first + timedelta(days=number) for number in range((last - first).days + 1)
+            )
+        return days
+
+    def check(self, asset: str, name: str) -> str | None:
+        """Return what the last execution of an asset check came to: SUCCEEDED, FAILED."""
+        found = self.ask(
+            """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
+              ... on AssetNode { assetChecksOrError { ... on AssetChecks {
+                checks { name executionForLatestMaterialization { status } }
+              } } }
+            } }""",
+            key={"path": asset.split("/")},
+        )
+        last: dict[str, str] | None = {
+            check["name"]: check["executionForLatestMaterialization"]
+            for check in found["assetChecksOrError"]["checks"]
+        }[name]
+        return last["status"] if last else None
+
+
+def wait_for(what: str, look: Callable[[], T], *, within_s: float = 180) -> T:
+    """Look until there is something to see, and return it.
+
+    Raises:
+        TimeoutError: there was not, in time.
+    """
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if seen := look():
+            return seen
+        time.sleep(0.2)
+    raise TimeoutError(f"{what}: not within {within_s:g} s")
+
+
+@contextlib.contextmanager
+def running_dagster(home: Path, config_file: Path) -> Iterator[Dagster]:
+    """Run webserver and daemon as a deployment does, and stop them with all their runs.
+
+    Args:
+        home: becomes DAGSTER_HOME, with the repository's dagster.yaml; holds the servers' logs.
+        config_file: becomes RECSYS_CONFIG.
+    """
+    home.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "dagster.yaml", home)
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "RECSYS_ROOT"},
+        "DAGSTER_HOME": str(home),
+        "RECSYS_CONFIG": str(config_file),
+        "PYTHONPATH": str(ROOT),
+    }
+    port, workspace = _free_port(), f"--workspace={ROOT / 'workspace.yaml'}"
+    webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}", workspace]
+    dagster = Dagster(f"http://127.0.0.1:{port}", environment)
+    # One after the other: both make the databases of a new instance, and the later one fails.
+    with _running("webserver", webserver, home, environment) as one:
+        wait_for("webserver", lambda: _is_up(one) and _has_loaded(dagster))
+        with _running("daemon", ["-c", _DAEMON, "run", workspace], home, environment) as other:
+            wait_for("daemon", lambda: _is_up(other) and _is_healthy(dagster))
+            yield dagster
+
+
+def _is_up(server: subprocess.Popen[bytes]) -> bool:
+    if server.poll() is not None:
+        raise RuntimeError(f"{server.args!r} ended with {server.returncode}")
+    return True
+
+
+def _has_loaded(dagster: Dagster) -> bool:
+    try:
+        workspace = dagster.ask(
+            "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
+        )
+    except OSError:
+        return False
+    return all(entry["loadStatus"] == "LOADED" for entry in workspace["locationEntries"])
+
+
+def _is_healthy(dagster: Dagster) -> bool:
+    instance = dagster.ask(
+        "{ instance { daemonHealth { allDaemonStatuses { required healthy } } } }"
+    )
+    daemons = instance["daemonHealth"]["allDaemonStatuses"]
+    return all(daemon["healthy"] for daemon in daemons if daemon["required"])
+
+
+@contextlib.contextmanager
+def _running(
+    name: str, arguments: Sequence[str], home: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server; when what is done with it fails, its log is part of what is reported."""
+    log = home / f"{name}.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            ["timeout", "--kill-after=5", str(_LIVES_AT_MOST_S), sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=home,
+            start_new_session=True,  # so that its code server and its runs are ended with it
+        )
+    try:
+        yield server
+    except BaseException as error:
+        error.add_note(f"{log}:\n{log.read_text(errors='replace')[-4000:]}")
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,192 @@
+"""A week of an operator, in a real browser, against a real webserver and daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys_assets_tests.project import Project, event
+from recsys_assets_tests.ui.browser import Person, in_front_of
+from recsys_assets_tests.ui.dagster_servers import Dagster, running_dagster, wait_for
+
+CHROMIUM = Path("/usr/bin/chromium")
+MADE = ["canonical_events", "popularity", "cooc", "implicit", "session_seq", "content_sim"]
+MADE += ["manifest"]
+BASKETS = ["tea cup", "cup tea milk", "milk tea", "tea honey cup", "honey milk", "lemon tea"]
+BASKETS += ["cup honey", "tea lemon honey", "milk cup", "honey tea", "cup"]
+
+
+@pytest.fixture
+def chromium() -> Path:
+    if not CHROMIUM.exists():
+        reason = f"{CHROMIUM} is absent: install Chromium (Debian, Ubuntu: apt install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(f"{reason}; $CI is set, so it has to be there")
+        pytest.skip(reason)
+    return CHROMIUM
+
+
+@contextmanager
+def deployment(project: Project, chromium: Path) -> Iterator[tuple[Dagster, Person]]:
+    """Run a configured project, and sit down in front of it."""
+    pictures = Path(os.environ.get("RECSYS_SCREENSHOTS", project.folder / "pictures"))
+    with (
+        running_dagster(project.folder / "home", project.config_file) as dagster,
+        in_front_of(dagster.url, chromium, pictures) as person,
+    ):
+        yield dagster, person
+
+
+def today() -> date:
+    return datetime.now(UTC).date()
+
+
+def baskets(of: date) -> list[dict[str, Any]]:
+    """Return the events of a day; of ten days in a row, no two are alike."""
+    turn = of.toordinal() % len(BASKETS)
+    return [
+        event(item, of=of, session_id=f"s{number}", user_id=f"u{number}")
+        for number, basket in enumerate((BASKETS[turn:] + BASKETS[:turn])[:6])
+        for item in basket.split()
+    ]
+
+
+def live_day(project: Project) -> date | None:
+    """Return the last day that the live manifest covers, from the files that a reader reads."""
+    path = project.folder / "var/registry/current/demo/home/manifest.json"
+    if not path.exists():
+        return None
+    popularity = json.loads(path.read_bytes())["current"]["popularity"]
+    window = json.loads(Path(popularity.removeprefix("file://")).read_bytes())["window"]
+    return datetime.fromisoformat(window["end"]).date() - timedelta(days=1)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromium: Path) -> None:
+    start = today() - timedelta(days=10)
+    source = {"path": "raw", "landing": {"settle_seconds": 0}}
+    project.configure({"start_date": start, "end_date": None, "source": source})
+    week = [start + timedelta(days=number) for number in range(7)]
+    bad = week[3]
+    good = [day for day in week if day != bad]
+    for day in week:
+        project.land(day, baskets(day))
+    project.land(bad, [*baskets(bad), '{"v": 1, "item_id": "tea"}', "half a li"])
+
+    with deployment(project, chromium) as (dagster, person):
+        person.opens("Lineage")
+        person.sees("raw_events", "catalog", *MADE, "live", whole=True)
+        person.takes_picture("lineage")
+
+        person.launches_backfill(week[0], week[-1], picture="backfill-dialog")
+        wait_for("end of the backfill", lambda: dagster.backfill() not in {None, "REQUESTED"})
+        assert dagster.backfill() == "COMPLETED_FAILED"
+        person.sees("Failed", whole=True)
+        person.takes_picture("backfill-failed")
+        for asset in set(MADE) - {"content_sim"}:
+            assert dagster.days(f"demo/home/{asset}")["MATERIALIZED"] == good, asset
+        assert dagster.days("demo/home/content_sim") == {"MATERIALIZED": week}
+        assert live_day(project) == week[-1]
+
+        person.opens_asset("demo/home/canonical_events", "Partitions")
+        person.sees("Failed (1)", "Materialized (6)", "Missing (3)")
+        person.selects_day(bad)
+        person.sees("failed, and did not materialize this asset.")
+        person.takes_picture("bad-day")
+        assert dagster.days("demo/home/canonical_events")["FAILED"] == [bad]
+
+        person.opens_asset("demo/home/canonical_events", "Checks")
+        person.selects_check("max_rejected_share")
+        person.sees("missing_id", "invalid_json", "half a li")
+        person.takes_picture("failed-check")
+        assert dagster.check("demo/home/canonical_events", "max_rejected_share") == "FAILED"
+
+        runs = dagster.runs()
+        person.opens("Automation")
+        person.starts("demo__home_materialize")
+        wait_for("look at what is to do", lambda: dagster.ticks("demo__home_materialize"))
+        project.land(bad, baskets(bad))
+        person.starts("demo__home_landing")
+        person.takes_picture("automation")
+        wait_for("repair", lambda: dagster.days("demo/home/manifest") == {"MATERIALIZED": week})
+        for asset in MADE:
+            assert dagster.days(f"demo/home/{asset}") == {"MATERIALIZED": week}, asset
+        assert dagster.runs() == runs + 1  # of that day alone
+        assert dagster.days("demo/home/raw_events") == {"MATERIALIZED": [bad]}
+        assert dagster.check("demo/home/canonical_events", "max_rejected_share") == "SUCCEEDED"
+        assert live_day(project) == week[-1]
+        person.opens_asset("demo/home/manifest", "Partitions")
+        person.sees("Materialized (7)", "Missing (3)")
+        person.takes_picture("repaired-day")
+
+        config = """
+ops:
+  roll_back:
+    config:
+      surface: demo/home
+      to: "2"
+      pin: true
+      reason: "INC-7: test items"
+      who: ada
+"""
+        person.launches_job("rollback", config.lstrip(), picture="launchpad-rollback")
+        person.sees("Success", "STEP_OUTPUT", "RUN_SUCCESS")
+        person.takes_picture("rollback-run")
+        assert live_day(project) == week[1]
+        person.opens_asset("demo/home/manifest", "Events")
+        person.sees("rollback by ada: INC-7: test items")
+        person.takes_picture("rollback-event")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Path) -> None:
+    old, yesterday = today() - timedelta(days=10), today() - timedelta(days=1)
+    config = project.configure({"start_date": old, "end_date": None})
+    for day in (old, yesterday):
+        project.land(day, baskets(day))
+    project.materialize(config, [old])
+    assert live_day(project) == old
+
+    with deployment(project, chromium) as (dagster, person):
+        person.launches_job("check_freshness")
+        person.sees("RUN_FAILURE")
+        person.opens_asset("demo/home/live", "Checks")
+        person.sees(f"{old} is live, {yesterday} could be")
+        person.takes_picture("freshness-stale")
+        assert dagster.check("demo/home/live", "fresh") == "FAILED"
+
+        dagster.run("materialize", "--from", str(yesterday), "--to", str(yesterday))
+        assert live_day(project) == yesterday
+        person.launches_job("check_freshness")
+        person.sees("RUN_SUCCESS")
+        person.opens_asset("demo/home/live", "Checks")
+        person.sees("demo/home: fresh")
+        person.takes_picture("freshness-fresh")
+        assert dagster.check("demo/home/live", "fresh") == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
+)
+def test_without_chromium_a_user_is_told_and_ci_fails(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ci: str,
+    outcome: type[BaseException],
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "CHROMIUM", tmp_path / "chromium")
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(outcome, match="chromium is absent: install Chromium"):
+        request.getfixturevalue("chromium")
