@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def year(folder: Path, options: Options) -> list[str]:
         )
         for sensor in ("grocer__store_materialize", "grocer__store_landing"):
             start(dagster, sensor)
-            wait_for(sensor, lambda sensor=sensor: dagster.ticks(sensor) >= 1, within_s=120)
+            wait_for(sensor, partial(ticked, dagster, sensor, 1), within_s=120)
         wait_for(
             "the files to settle", lambda: dagster.ticks("grocer__store_landing") >= 5, within_s=300
         )
@@ -162,8 +163,8 @@ def year(folder: Path, options: Options) -> list[str]:
             )
             wait_for("quiet", lambda: idle(dagster))
             found = materialized(instance) - before
-    for (asset, day), times in sorted(found.items()):
-        print(f"    {day} {asset:16} made {times} times" if times > 1 else f"    {day} {asset}")
+    for (asset, of), times in sorted(found.items()):
+        print(f"    {of} {asset:16} made {times} times" if times > 1 else f"    {of} {asset}")
     if found != expected:
         problems.append(f"made again were {found - expected} too many, {expected - found} too few")
     return problems
@@ -201,11 +202,7 @@ def surfaces(folder: Path, options: Options) -> list[str]:
         for name in names:
             start(dagster, f"shop__{name}_materialize")
         for name in names:
-            wait_for(
-                name,
-                lambda name=name: dagster.ticks(f"shop__{name}_materialize") >= 1,
-                within_s=600,
-            )
+            wait_for(name, partial(ticked, dagster, f"shop__{name}_materialize", 1), within_s=600)
         for name in names:
             for day in days:
                 land(folder, name, day, [] if name == bad else ["a", "b", "c"])
@@ -381,6 +378,11 @@ def start(dagster: Dagster, sensor: str) -> None:
 def finished(dagster: Dagster) -> bool:
     """Tell whether the last backfill has ended."""
     return dagster.backfill() in {"COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED"}
+
+
+def ticked(dagster: Dagster, sensor: str, times: int) -> bool:
+    """Tell whether a sensor has looked so often."""
+    return dagster.ticks(sensor) >= times
 
 
 def idle(dagster: Dagster) -> bool:
