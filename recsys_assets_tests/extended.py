@@ -1,14 +1,13 @@
 """What is tried in a copy of the project that a page of docs/ has extended.
 
-`python -m recsys_assets_tests.extended kind FOLDER`, in the copy, with PYTHONPATH there: see
-`test_extending.py`.
+Not collected by itself: `test_extending.py` makes the copy, with the example of `run-locally.md` in
+it, and runs one of these tests there.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,13 @@ from recsys_assets_tests.project import day, event
 from recsys_assets_tests.test_docs import Shop, example, steps
 
 
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    shop = Shop(Path.cwd())
+    shop.enter(monkeypatch)
+    return shop
+
+
 def refused(shop: Shop, number: int) -> str:
     """Materialize a day that must not be published, and return what is said of it."""
     live = (shop.folder / "var/registry/current/shop/home/manifest.json").read_bytes()
@@ -33,8 +39,9 @@ def refused(shop: Shop, number: int) -> str:
     return result.stderr
 
 
-def try_kind(shop: Shop, patch: pytest.MonkeyPatch) -> None:
-    """Build `reach`, show, trace and compare it, and break it."""
+def test_reach_is_built_shown_traced_compared_and_held_to_its_contract(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for step in steps("add-an-artifact-kind.md", "run: kind"):
         shop.follow(step)
     traced = shop.run("trace", "shop/home", "reach", "tea")
@@ -47,14 +54,17 @@ def try_kind(shop: Shop, patch: pytest.MonkeyPatch) -> None:
     def ranked_upside_down(events: pl.LazyFrame, **_: Any) -> pl.LazyFrame:
         return events.select("item_id", users=pl.lit(1, pl.Int64)).sort("item_id", descending=True)
 
-    patch.setattr(audits, "count_users", ranked_upside_down)
+    monkeypatch.setattr(audits, "count_users", ranked_upside_down)
     shop.land(day(2), ["tea", "jar"])
     assert "shop/home/reach: check contract: 1 cases break contract 'reach': " in refused(shop, 2)
 
 
-def try_field(shop: Shop, patch: pytest.MonkeyPatch) -> None:
-    """Build a day with `device` beside one of the older format, which then is refused."""
-    land(shop, 1, event("tea", of=day(1), device=" tv"), event("cup", of=day(1)))
+def test_a_day_with_a_device_is_built_beside_one_of_the_older_format(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tea = event("tea", of=day(1), request_id="r1")
+    tv, phone = {**tea, "device": " tv"}, {**tea, "device": "phone"}
+    land(shop, 1, tv, phone, tv, event("cup", of=day(1)))
     for step in steps("add-an-event-field.md", "run: field"):
         shop.follow(step)
     code = example("add-an-event-field.md", "runnable: field")
@@ -68,10 +78,11 @@ def try_field(shop: Shop, patch: pytest.MonkeyPatch) -> None:
         ("tea", None),
         ("cup", None),
         ("tea", "tv"),
+        ("tea", "phone"),
         ("cup", None),
     ]
 
-    patch.setattr(partition, "OLDEST_READABLE_FORMAT", 2)
+    monkeypatch.setattr(partition, "OLDEST_READABLE_FORMAT", 2)
     said = refused(shop, 1).replace(str(shop.folder), "/tmp/shop")  # noqa: S108
     assert example("add-an-event-field.md", "printed: refused").strip() in said
     shop.do("materialize", "--from", str(day(0)), "--to", str(day(1)))
@@ -82,15 +93,3 @@ def land(shop: Shop, number: int, *events: dict[str, Any]) -> None:
     lines = "".join(json.dumps({**each, "tenant": "shop"}) + "\n" for each in events)
     path = shop.folder / f"raw/shop/home/exposure.{day(number)}.jsonl"
     path.write_text(lines, encoding="utf-8")
-
-
-def main(what: str, folder: Path) -> None:
-    """Try what a page has added."""
-    shop = Shop(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        shop.enter(patch)
-        {"kind": try_kind, "field": try_field}[what](shop, patch)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -91,40 +90,29 @@ def write_example(folder: Path) -> None:
         (folder / file).write_text(text, encoding="utf-8")
 
 
-def run_all(folder: Path, *commands: Sequence[str]) -> None:
-    """Run Python on modules of a copy, side by side; each must succeed."""
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-m", *command],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for command in commands
-    ]
-    printed = [process.communicate(timeout=120)[0] for process in running]
-    for process, text in zip(running, printed, strict=True):
-        assert process.returncode == 0, text
+def run_tests(copy: Path, selected: str, *files: str) -> None:
+    """Run tests of a copy, those of `extended.py` among them."""
+    chosen = [f"recsys_assets_tests/{file}" for file in ("extended.py", *files)]
+    found = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", selected, *chosen],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 @pytest.mark.slow
 def test_an_artifact_kind_can_be_added_as_the_page_says(tmp_path: Path) -> None:
     copy = extended(tmp_path, "add-an-artifact-kind.md")
-    tests = (f"recsys_assets_tests/{name}" for name in ("test_contracts.py", "test_documents.py"))
 
-    run_all(
+    run_tests(
         copy,
-        ["recsys_assets_tests.extended", "kind", str(tmp_path)],
-        [
-            "pytest",
-            "-q",
-            "-k",
-            "reach or every_kind",
-            *tests,
-            "recsys_assets_tests/compute/test_reach.py",
-        ],
+        "reach or every_kind",
+        *("compute/test_reach.py", "test_contracts.py", "test_documents.py", "test_config.py"),
     )
 
 
@@ -141,19 +129,10 @@ def test_an_event_field_can_be_added_as_the_page_says(
     before.enter(monkeypatch)
     before.do("materialize", "--from", str(DAY), "--to", str(DAY))
 
-    run_all(
+    run_tests(
         copy,
-        ["recsys_assets_tests.extended", "field", str(tmp_path)],
-        [
-            *(
-                "pytest",
-                "-q",
-                "-k",
-                "device or canonical or hundreds_of_lines or brute_force",
-                "recsys_assets_tests/compute/test_popularity.py",
-            ),
-            *("recsys_assets_tests/test_contracts.py", "recsys_assets_tests/events/test_parse.py"),
-        ],
+        "device or canonical or hundreds_of_lines or brute_force",
+        *("compute/test_popularity.py", "test_contracts.py", "events/test_parse.py"),
     )
 
 
