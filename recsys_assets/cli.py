@@ -199,8 +199,8 @@ def metrics_command(
 def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
     """Show a live artifact, or the list of one item or user (ID) in it.
 
-    KIND is popularity, cooc, implicit, session_seq or content_sim. Items of the catalog are shown
-    with their title.
+    KIND is an artifact kind, such as popularity or cooc. Items of the catalog are shown with their
+    title.
 
     Exit codes: 0 shown; 1 it is not live, not in the artifact, or damaged; 2 the command line or
     the configuration is wrong.

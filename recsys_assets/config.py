@@ -566,10 +566,6 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
 
 
 def _suggest(where: list[Any]) -> str:
-    models: tuple[type[_Model], ...] = (
-        Config, Retention, Alerts, Surface, Source, Landing, Catalog, Guardrails, Freshness,
-        Artifacts, Popularity, Cooc, Implicit, SessionSeq, ContentSim,
-    )  # fmt: skip
-    names = {name for model in models for name in model.model_fields}
+    names = {name for model in _Model.__subclasses__() for name in model.model_fields}
     close = difflib.get_close_matches(str(where[-1]), names, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -87,6 +87,34 @@ class DocumentHead:
         return (
             "{" + ",".join(f'"{key}":{_to_json(value)}' for key, value in members.items()) + ","
         ).encode()
+
+
+@dataclass(frozen=True)
+class ListLayout:
+    """How the list of a kind is laid out in its document; the names are also the frame's columns.
+
+    Attributes:
+        key: the member that holds the list.
+        owner: what names an entry of it: `item_id` or `user_id`.
+        value: what is said: a number, or `tags`.
+        entry: the frame's column of the items in an owner's own list, where they are `item_id`;
+            None where owners have a value and no list.
+    """
+
+    key: str
+    owner: str
+    value: str
+    entry: str | None = None
+
+
+# Written, shown, compared and traced by this.
+LISTS: Final = {
+    "popularity": ListLayout("items", "item_id", "count"),
+    "cooc": ListLayout("neighbors", "item_id", "count", entry="neighbour_id"),
+    "implicit": ListLayout("users", "user_id", "score", entry="item_id"),
+    "session_seq": ListLayout("users", "user_id", "score", entry="item_id"),
+    "content_sim": ListLayout("items", "item_id", "tags"),
+}
 
 
 @dataclass(frozen=True)
@@ -187,13 +215,13 @@ def list_text(frame: pl.DataFrame, kind: str) -> Iterator[bytes]:
         frame: contract of `kind`, in published order.
         kind: the artifact kind.
     """
-    key, rows = _LISTS[kind]
-    yield f'"{key}":['.encode()
+    layout = LISTS[kind]
+    yield f'"{layout.key}":['.encode()
     for start in range(0, frame.height, _SLICE_ROWS):
         # One row more on each side shows where an owner's list begins and ends.
         before = 1 if start else 0
         context = frame.slice(start - before, _SLICE_ROWS + before + 1)
-        text = rows(context).slice(before, _SLICE_ROWS).str.join("").item()
+        text = _entries(context, layout).slice(before, _SLICE_ROWS).str.join("").item()
         yield text.encode().removeprefix(b"," if not start else b"")
     yield b"]"
 
@@ -236,54 +264,41 @@ def _member(column: str, key: str | None = None) -> list[pl.Expr]:
     return [pl.lit(f'"{key or column}":'), _quoted(column)]
 
 
-def _popularity(frame: pl.DataFrame) -> pl.Series:
-    return frame.select(
-        pl.concat_str(pl.lit(",{"), *_member("item_id"), pl.lit(',"count":'), "count", pl.lit("}"))
-    ).to_series()
-
-
-def _content_sim(frame: pl.DataFrame) -> pl.Series:
-    quoted = pl.concat_str(pl.lit('"'), _escaped(pl.element()), pl.lit('"'))
+def _entries(frame: pl.DataFrame, layout: ListLayout) -> pl.Series:
+    """Write a frame's rows as entries of its list, a comma before each."""
+    if layout.entry is not None:
+        return _nested(frame, layout.owner, layout.entry, layout.value)
+    value = frame.get_column(layout.value)
+    text = _tags_text(value) if value.dtype == pl.List else _number_text(value)
     return frame.select(
         pl.concat_str(
-            pl.lit(",{"),
-            *_member("item_id"),
-            pl.lit(',"tags":['),
-            pl.col("tags").list.eval(quoted).list.join(","),
-            pl.lit("]}"),
+            pl.lit(",{"), *_member(layout.owner), pl.lit(f',"{layout.value}":'), text, pl.lit("}")
         )
     ).to_series()
 
 
-def _nested(owner: str, entry: str, number: str) -> Callable[[pl.DataFrame], pl.Series]:
-    """Build the writer of `{owner, items: [{item_id, number}]}`, one frame row per entry."""
+def _tags_text(tags: pl.Series) -> pl.Series:
+    quoted = pl.concat_str(pl.lit('"'), _escaped(pl.element()), pl.lit('"'))
+    joined = pl.col(tags.name).list.eval(quoted).list.join(",")
+    return tags.to_frame().select(pl.concat_str(pl.lit("["), joined, pl.lit("]"))).to_series()
 
-    def rows(frame: pl.DataFrame) -> pl.Series:
-        first = (pl.col(owner) != pl.col(owner).shift()).fill_null(value=True)
-        last = (pl.col(owner) != pl.col(owner).shift(-1)).fill_null(value=True)
-        opening = pl.concat_str(pl.lit(",{"), *_member(owner), pl.lit(',"items":['))
-        value = _number_text(frame.get_column(number))
-        item = pl.concat_str(
-            pl.lit("{"), *_member(entry, "item_id"), pl.lit(f',"{number}":'), value, pl.lit("}")
+
+def _nested(frame: pl.DataFrame, owner: str, entry: str, number: str) -> pl.Series:
+    """Write `{owner, items: [{item_id, number}]}`, one frame row per entry."""
+    first = (pl.col(owner) != pl.col(owner).shift()).fill_null(value=True)
+    last = (pl.col(owner) != pl.col(owner).shift(-1)).fill_null(value=True)
+    opening = pl.concat_str(pl.lit(",{"), *_member(owner), pl.lit(',"items":['))
+    value = _number_text(frame.get_column(number))
+    item = pl.concat_str(
+        pl.lit("{"), *_member(entry, "item_id"), pl.lit(f',"{number}":'), value, pl.lit("}")
+    )
+    return frame.select(
+        pl.concat_str(
+            pl.when(first).then(opening).otherwise(pl.lit(",")),
+            item.fill_null(""),
+            pl.when(last).then(pl.lit("]}")).otherwise(pl.lit("")),
         )
-        return frame.select(
-            pl.concat_str(
-                pl.when(first).then(opening).otherwise(pl.lit(",")),
-                item.fill_null(""),
-                pl.when(last).then(pl.lit("]}")).otherwise(pl.lit("")),
-            )
-        ).to_series()
-
-    return rows
-
-
-_LISTS: Final[dict[str, tuple[str, Callable[[pl.DataFrame], pl.Series]]]] = {
-    "popularity": ("items", _popularity),
-    "cooc": ("neighbors", _nested("item_id", "neighbour_id", "count")),
-    "implicit": ("users", _nested("user_id", "item_id", "score")),
-    "session_seq": ("users", _nested("user_id", "item_id", "score")),
-    "content_sim": ("items", _content_sim),
-}
+    ).to_series()
 
 
 def _escaped(text: pl.Expr) -> pl.Expr:

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from recsys_assets.contracts import CANONICAL_DTYPES
 from recsys_assets.documents import RenderedDocument, Window
 from recsys_assets.events.partition import StagedPartition, read_provenance
 from recsys_assets.operations.compare import as_rows, compare_up_to
@@ -40,8 +41,10 @@ class CanonicalPartition:
 
     @property
     def frame(self) -> pl.LazyFrame:
-        """The events, contract `canonical_event`."""
-        return pl.scan_parquet(self.location, glob=False)
+        """The events, contract `canonical_event`; a column that an older format lacks is null."""
+        return pl.scan_parquet(
+            self.location, glob=False, schema=CANONICAL_DTYPES, missing_columns="insert"
+        )
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def show_artifact(kind: str, frame: pl.DataFrame, labels: Labels) -> dict[str, A
     """
     if frame.is_empty():
         return {PICTURE: _drawn(""), PREVIEW: table([])}
-    return _SHOWN[kind](frame, labels)
+    return _SHOWN.get(kind, _first_rows)(frame, labels)
 
 
 def _popularity(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
@@ -108,6 +108,12 @@ def _content_sim(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
         PICTURE: _drawn(_distribution("items by number of tags", frame["tags"].list.len())),
         PREVIEW: _preview(rows, labels),
     }
+
+
+def _first_rows(frame: pl.DataFrame, _: Labels) -> dict[str, Any]:
+    """Show a kind that has no picture of its own."""
+    rows = frame.head(_FIRST_ITEMS).iter_rows(named=True)
+    return {PREVIEW: table([{name: _short(str(v)) for name, v in row.items()} for row in rows])}
 
 
 _SHOWN: Final = {

@@ -144,8 +144,9 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
 def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
     """Print an artifact table; items that the catalog has a title for get one."""
     rich = RichTable(header_style="bold")
-    for column in table.columns:
-        rich.add_column(column, overflow="fold", justify="right" if column in _NUMBERS else "left")
+    for number, column in enumerate(table.columns):
+        are_numbers = any(isinstance(row[number], int | float) for row in table.rows)
+        rich.add_column(column, overflow="fold", justify="right" if are_numbers else "left")
     at = table.columns.index(table.item_column)
     names = [titles.get(row[at], "") for row in table.rows]
     if any(names):
@@ -154,9 +155,6 @@ def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
         cells = [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row]
         rich.add_row(*map(printable, [*cells, name] if any(names) else cells))
     print_titled(rich, title)
-
-
-_NUMBERS = {"count", "score", "entries"}
 
 
 def print_titled(table: RichTable, title: str) -> None:

@@ -145,6 +145,19 @@ def test_content_sim_shows_the_tags() -> None:
     assert "items by number of tags; mean 1.5" in picture(shown)
 
 
+def test_a_kind_without_a_picture_of_its_own_shows_its_first_rows() -> None:
+    frame = pl.DataFrame({"user_id": [f"u{n}" for n in range(12)], "items": [["a", "b"]] * 12})
+
+    shown = pages.show_artifact("of_tomorrow", frame, lambda _: {})
+
+    (preview,) = shown.values()
+    assert [record.data for record in preview.records[:2]] == [
+        {"user_id": "u0", "items": "['a', 'b']"},
+        {"user_id": "u1", "items": "['a', 'b']"},
+    ]
+    assert len(preview.records) == 10
+
+
 def test_events_are_drawn_by_hour() -> None:
     by_hour = [0] * 24
     by_hour[7] = 1234

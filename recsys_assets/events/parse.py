@@ -20,10 +20,12 @@ import polars as pl
 from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
 from recsys_assets.events.sources import MAX_LINE_BYTES, Chunk
 
-_TEXTS: Final = ("ts", "tenant", "surface", "session_id", "item_id", "user_id", "request_id")
 _REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
-_IDS: Final = ("user_id", "session_id", "request_id", "item_id")
+_OPTIONAL: Final = ("user_id", "request_id")
+_TEXTS: Final = ("ts", *_REQUIRED, *_OPTIONAL)
+_IDS: Final = ("session_id", "item_id", *_OPTIONAL)  # kept trimmed
 _RAW_DTYPES: Final = {"v": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "rank": pl.Int64}
+_KEPT: Final = {name: dtype for name, dtype in CANONICAL_DTYPES.items() if name != "file"}
 _JSON_SPACE: Final = " \t\r\n"
 
 # [ \t\r] and not \s: JSON knows four blanks, the regular expression engine every Unicode one.
@@ -91,10 +93,10 @@ def parse_chunk(chunk: Chunk, *, tenant: str, surface: str, day: date) -> Parsed
     ]
     lines = _numbered_lines(data, chunk.first_line)
     plain, other = _split_plain(lines, whole=data)
-    slow_events: list[tuple[Any, ...]] = []
+    slow_events: list[dict[str, Any]] = []
     for line, text in other.iter_rows():
         try:
-            slow_events.append((line, *_parse_line(text)))
+            slow_events.append({**_parse_line(text), "line": line})
         except _RefusedError as problem:
             refused.append(RefusedLine(line, problem.reason, problem.detail, text.encode()))
 
@@ -195,18 +197,9 @@ def _keep_fast(
         ours.lazy()
         .filter(pl.col("ns").is_between(start, start + timedelta(days=1), closed="left"))
         .with_columns(pl.col(_IDS).str.strip_chars())
-        .with_columns(
-            pl.when(pl.col(name) != "").then(name).alias(name) for name in ("user_id", "request_id")
-        )
-        .select(
-            pl.col("ns").alias("ts"),
-            "user_id",
-            "session_id",
-            "request_id",
-            "item_id",
-            "rank",
-            "line",
-        )
+        .with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in _OPTIONAL)
+        .with_columns(pl.col("ns").alias("ts"))
+        .select(*_KEPT)
         .collect()
     )
     return kept, Counter(
@@ -215,25 +208,24 @@ def _keep_fast(
 
 
 def _keep_slow(
-    events: list[tuple[Any, ...]], *, tenant: str, surface: str, day: date
+    events: list[dict[str, Any]], *, tenant: str, surface: str, day: date
 ) -> tuple[pl.DataFrame, Counter[str]]:
     start = (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH).days * _DAY_NS
     where: Counter[str] = Counter()
     kept = []
-    for line, of_tenant, of_surface, ns, user, session, request, item, rank in events:
-        if (of_tenant, of_surface) != (tenant, surface):
+    for event in events:
+        if (event["tenant"], event["surface"]) != (tenant, surface):
             where["other_surface"] += 1
-        elif not start <= ns < start + _DAY_NS:
+        elif not start <= event["ts"] < start + _DAY_NS:
             where["outside_window"] += 1
         else:
-            kept.append((ns, user, session, request, item, rank, line))
-    columns = {name: dtype for name, dtype in CANONICAL_DTYPES.items() if name != "file"}
-    frame = pl.DataFrame(kept, schema={**columns, "ts": pl.Int64}, orient="row")
+            kept.append(tuple(event[name] for name in _KEPT))
+    frame = pl.DataFrame(kept, schema={**_KEPT, "ts": pl.Int64}, orient="row")
     return frame.with_columns(pl.col("ts").cast(TIMESTAMP)), where
 
 
-def _parse_line(text: str) -> tuple[str, str, int, str | None, str, str | None, str, int | None]:
-    """Return tenant, surface, ns since 1970, user, session, request, item and rank, or refuse."""
+def _parse_line(text: str) -> dict[str, Any]:
+    """Return tenant, surface, and every column that is kept, `ts` in ns since 1970; or refuse."""
     try:
         event = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
@@ -252,17 +244,13 @@ def _parse_line(text: str) -> tuple[str, str, int, str | None, str, str | None, 
             raise _RefusedError("missing_id", f"{name} is missing or blank")
     if rank is not None and rank < 0:
         raise _RefusedError("negative_rank", f"rank is {rank}")
-    ids = {name: texts[name].strip(WHITE_SPACE) or None for name in _IDS}
-    return (
-        texts["tenant"],
-        texts["surface"],
-        _nanoseconds(texts["ts"]),
-        ids["user_id"],
-        ids["session_id"] or "",
-        ids["request_id"],
-        ids["item_id"] or "",
-        rank,
-    )
+    return {
+        "tenant": texts["tenant"],
+        "surface": texts["surface"],
+        "ts": _nanoseconds(texts["ts"]),
+        **{name: texts[name].strip(WHITE_SPACE) or None for name in _IDS},
+        "rank": rank,
+    }
 
 
 def _no_constant(name: str) -> None:

@@ -36,13 +36,17 @@ from recsys_assets.storage.store import Store
 # Part of the fingerprint and of the assets' code version: raise it when the same raw lines would
 # give other canonical events.
 CANONICAL_FORMAT: Final = 1
+# Accepted days of an older format are refused. A day of this format or a later one is read as it
+# is, a column it lacks as nulls: raise this too when that would be wrong.
+OLDEST_READABLE_FORMAT: Final = 1
 FOOTER_KEY: Final = b"recsys_assets"
 
 _ROW_GROUP_ROWS: Final = 250_000
 _PARSERS: Final = 2
 _PROGRESS_SECONDS: Final = 5.0
 _REDELIVERY_BUCKET_ROWS: Final = 2_000_000
-_EVENT_FIELDS: Final = ("ts", "user_id", "session_id", "request_id", "item_id", "rank")
+# Events that agree in these are the same event, delivered again.
+_EVENT_FIELDS: Final = tuple(name for name in CANONICAL_DTYPES if name not in {"file", "line"})
 
 _LOG = logging.getLogger(__name__)
 
@@ -182,14 +186,16 @@ def read_provenance(store: Store, key: str) -> Provenance:
 
     Raises:
         FileNotFoundError: the partition is absent.
-        StorageError: it is damaged, or not a canonical partition.
+        StorageError: it is damaged, not a canonical partition, or of a format that is not read.
     """
+    readable = range(OLDEST_READABLE_FORMAT, CANONICAL_FORMAT + 1)
     try:
         file, _ = store.open(key)
         with file:
             footer: dict[str, Any] = json.loads(pq.read_metadata(file).metadata[FOOTER_KEY])
         files = [RawFileSeen(**seen) for seen in footer["files"]]
-        return Provenance(str(footer["fingerprint"]), files)
+        provenance = Provenance(str(footer["fingerprint"]), files)
+        is_readable = readable.start <= footer["format"] < readable.stop
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
@@ -197,6 +203,13 @@ def read_provenance(store: Store, key: str) -> Provenance:
             f"{store.location(key)} is not a readable canonical partition: {error!r}. Materialize "
             f"canonical_events of {PurePosixPath(key).stem} again; it replaces it."
         ) from None
+    if not is_readable:
+        raise StorageError(
+            f"{store.location(key)} is of format {footer['format']}, this project reads "
+            f"{' or '.join(map(str, readable))}. Materialize canonical_events of "
+            f"{PurePosixPath(key).stem} again; it replaces it."
+        )
+    return provenance
 
 
 def _fingerprint(surface: Surface, day: date, files: list[RawFile]) -> str:

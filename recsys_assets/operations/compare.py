@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from recsys_assets.documents import LISTS, ListLayout
 from recsys_assets.errors import StorageError
 from recsys_assets.operations.inspect import read_document
 from recsys_assets.storage.store import Store
@@ -27,7 +28,7 @@ class Difference:
         after: how many there are.
         added: how many came.
         removed: how many went.
-        moved: of those in both: items of popularity with another rank, others with another list;
+        moved: of those in both: items of a ranking with another rank, others with another list;
             None for the items in the lists of users, which have no place of their own.
         overlap: share of the first 10 and 50 entries that both have; for lists, the mean over
             those in both; None where there is no order.
@@ -132,35 +133,36 @@ def _size(store: Store, uri: str) -> int:
 def _compare_kind(
     kind: str, before: dict[str, Any] | None, after: dict[str, Any] | None
 ) -> list[Difference]:
-    if kind == "popularity":
-        old, new = _ranks(before), _ranks(after)
-        return [_difference(kind, "items", old, new, _share_of_first([*old], [*new]))]
-    if kind == "content_sim":
-        return [_difference(kind, "items", _tags(before), _tags(after), dict.fromkeys(OVERLAPS))]
-    lists, others = _lists(kind, before), _lists(kind, after)
-    of = "items" if kind == "cooc" else "users"
-    found = [_difference(kind, of, lists, others, _mean_overlap(lists, others))]
+    layout = LISTS[kind]
+    of = "items" if layout.owner == "item_id" else "users"
+    old, new = (_by_owner(layout, document) for document in (before, after))
+    if layout.value == "tags":
+        return [_difference(kind, of, old, new, dict.fromkeys(OVERLAPS))]
+    if layout.entry is None:
+        overlap = _share_of_first([*old], [*new])
+        return [_difference(kind, of, _ranks(old), _ranks(new), overlap)]
+    found = [_difference(kind, of, old, new, _mean_overlap(old, new))]
     if of == "users":
         no_order: dict[int, float | None] = dict.fromkeys(OVERLAPS)
-        items = _difference(kind, "items", _items_of(lists), _items_of(others), no_order)
+        items = _difference(kind, "items", _items_of(old), _items_of(new), no_order)
         found.append(replace(items, moved=None))
     return found
 
 
-def _ranks(document: dict[str, Any] | None) -> dict[str, int]:
-    entries = document["items"] if document else []
-    return {entry["item_id"]: rank for rank, entry in enumerate(entries)}
+def _by_owner(layout: ListLayout, document: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
+    """Return the owners in published order, each with its items or tags, if it has any."""
+    entries = document[layout.key] if document else []
+    if layout.entry is not None:
+        return {
+            entry[layout.owner]: tuple(item["item_id"] for item in entry["items"])
+            for entry in entries
+        }
+    of_tags = layout.value == "tags"
+    return {entry[layout.owner]: tuple(entry[layout.value]) if of_tags else () for entry in entries}
 
 
-def _tags(document: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
-    entries = document["items"] if document else []
-    return {entry["item_id"]: tuple(entry["tags"]) for entry in entries}
-
-
-def _lists(kind: str, document: dict[str, Any] | None) -> dict[str, tuple[str, ...]]:
-    key, owner = ("neighbors", "item_id") if kind == "cooc" else ("users", "user_id")
-    entries = document[key] if document else []
-    return {entry[owner]: tuple(item["item_id"] for item in entry["items"]) for entry in entries}
+def _ranks(owners: Iterable[str]) -> dict[str, int]:
+    return {owner: rank for rank, owner in enumerate(owners)}
 
 
 def _items_of(lists: Mapping[str, Sequence[str]]) -> dict[str, None]:

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from recsys_assets.config import Surface
-from recsys_assets.documents import Window
+from recsys_assets.documents import LISTS, Window
 from recsys_assets.errors import InputError, StorageError
 from recsys_assets.operations.freshness import stale_because
 from recsys_assets.operations.history import began_pin, last_change
@@ -180,31 +180,30 @@ def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int
 
 
 def _lay_out(document: Mapping[str, Any], kind: str, *, owner: str | None, limit: int) -> Table:
-    item_column = "item_id"
-    owners = {"cooc": ("neighbors", "item_id"), "implicit": ("users", "user_id")}
-    owners["session_seq"] = owners["implicit"]
-    if kind not in owners:
-        entries = document["items"]
-        if owner is not None:
-            entries = _of_owner(entries, "item_id", owner, kind)
-        columns = ["item_id", "tags" if kind == "content_sim" else "count"]
+    layout, item_column = LISTS[kind], "item_id"
+    entries = document[layout.key]
+    if owner is not None:
+        entries = _of_owner(entries, layout.owner, owner, kind)
+    if layout.entry is None:
+        columns = [layout.owner, layout.value]
         rows = [[entry[name] for name in columns] for entry in entries]
+    elif owner is None:
+        columns = [layout.owner, "entries", "strongest"]
+        item_column = "item_id" if layout.owner == "item_id" else "strongest"
+        rows = [
+            [entry[layout.owner], len(entry["items"]), _strongest(entry["items"])]
+            for entry in entries
+        ]
     else:
-        key, name = owners[kind]
-        value = "count" if kind == "cooc" else "score"
-        if owner is None:
-            columns = [name, "entries", "strongest"]
-            item_column = "item_id" if kind == "cooc" else "strongest"
-            rows = [
-                [entry[name], len(entry["items"]), (entry["items"] or [{}])[0].get("item_id", "")]
-                for entry in document[key]
-            ]
-        else:
-            (found,) = _of_owner(document[key], name, owner, kind)
-            columns = ["item_id", value]
-            rows = [[entry[column] for column in columns] for entry in found["items"]]
+        (found,) = entries
+        columns = ["item_id", layout.value]
+        rows = [[entry[column] for column in columns] for entry in found["items"]]
     rows = [[", ".join(v) if isinstance(v, list) else v for v in row] for row in rows]
     return Table(columns, rows[:limit], len(rows), item_column)
+
+
+def _strongest(entries: list[dict[str, Any]]) -> str:
+    return str(entries[0].get("item_id", "")) if entries else ""
 
 
 def _of_owner(

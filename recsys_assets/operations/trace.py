@@ -13,7 +13,7 @@ import polars as pl
 
 from recsys_assets.audits import source_hash
 from recsys_assets.config import Surface
-from recsys_assets.documents import Window
+from recsys_assets.documents import LISTS, Window
 from recsys_assets.errors import (
     CatalogError,
     ConfigError,
@@ -30,14 +30,6 @@ from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.publications import history
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
-
-# The field of an event that the lists of an artifact belong to.
-_OWNER = {
-    "popularity": "item_id",
-    "cooc": "item_id",
-    "implicit": "user_id",
-    "session_seq": "user_id",
-}
 
 
 @dataclass(frozen=True)
@@ -150,7 +142,9 @@ def _trace_day(
         provenance = read_provenance(store, key)
     except FileNotFoundError:
         return TracedDay(day, store.uri(key), None, [])
-    seen = _events_by_file(store.location(key), _OWNER[kind], owner) if owner is not None else {}
+    seen = (
+        _events_by_file(store.location(key), LISTS[kind].owner, owner) if owner is not None else {}
+    )
     files = [
         TracedFile(
             file,
@@ -185,10 +179,6 @@ def _state(surface: Surface, file: RawFileSeen) -> str:
 
 
 def _refuse_unknown(document: dict[str, Any], kind: str, owner: str) -> None:
-    key, name = {
-        "cooc": ("neighbors", "item_id"),
-        "implicit": ("users", "user_id"),
-        "session_seq": ("users", "user_id"),
-    }.get(kind, ("items", "item_id"))
-    if not any(entry.get(name) == owner for entry in document[key]):
-        raise InputError(f"no {name} {owner!r} in the live {kind}")
+    layout = LISTS[kind]
+    if not any(entry.get(layout.owner) == owner for entry in document[layout.key]):
+        raise InputError(f"no {layout.owner} {owner!r} in the live {kind}")

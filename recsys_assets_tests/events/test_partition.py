@@ -26,6 +26,7 @@ from recsys_assets.contracts import CANONICAL_DTYPES, canonical_event
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events import partition, sources
 from recsys_assets.events.partition import (
+    CANONICAL_FORMAT,
     FOOTER_KEY,
     Provenance,
     RawFileSeen,
@@ -95,6 +96,11 @@ def places(staged: StagedPartition) -> list[tuple[int, int]]:
     return staged.frame.select("file", "line").collect().rows()
 
 
+def events(staged: StagedPartition) -> list[tuple[Any, ...]]:
+    columns = ("ts", "user_id", "session_id", "request_id", "item_id", "rank", "file", "line")
+    return staged.frame.select(columns).collect().rows()
+
+
 def accounted(staged: StagedPartition) -> int:
     return (
         staged.events
@@ -146,7 +152,7 @@ def test_events_of_all_files_are_in_source_order(folder: Folder) -> None:
 
     staged = folder.stage()
 
-    assert staged.frame.collect().rows() == [
+    assert events(staged) == [
         (NOON, "u", "s1", None, "a", None, 0, 2),
         (NOON, None, "s1", None, "i1", None, 0, 4),
         (NOON, None, "s1", None, "c", 3, 1, 1),
@@ -498,7 +504,7 @@ def test_every_line_is_accounted_for_and_the_events_are_those_found_by_hand(
         staged = folder.stage()
 
         kept, fates = _by_hand(files)
-        assert staged.frame.collect().rows() == kept
+        assert events(staged) == kept
         assert fates == Counter(
             refused=staged.refused.total(),
             other_surface=staged.other_surface,
@@ -636,7 +642,7 @@ def test_the_footer_names_the_sources_with_size_and_hash(
 
     assert staged.redelivered == redelivered
     assert footer(staged) == {
-        "format": 1,
+        "format": CANONICAL_FORMAT,
         "tenant": "acme",
         "surface": "home",
         "day": "2026-01-02",
@@ -683,7 +689,7 @@ def test_the_fingerprint_changes_with_everything_the_events_depend_on(
     found.append(folder.stage().fingerprint)
     folder.write(b"", "exposure.2026-01-02-c")
     found.append(folder.stage().fingerprint)
-    monkeypatch.setattr(partition, "CANONICAL_FORMAT", 2)
+    monkeypatch.setattr(partition, "CANONICAL_FORMAT", CANONICAL_FORMAT + 1)
     found.append(folder.stage().fingerprint)
 
     assert len(set(found)) == len(found) == 9

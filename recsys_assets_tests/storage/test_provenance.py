@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_assets.errors import StorageError
+from recsys_assets.events import partition as events
 from recsys_assets.events.partition import FOOTER_KEY, Provenance, RawFileSeen, read_provenance
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Store
@@ -19,7 +20,7 @@ FILES = [
     {"name": "b.jsonl", "size_bytes": 3, "sha256": "b" * 64},
     {"name": "a.jsonl.gz", "size_bytes": 0, "sha256": "a" * 64},
 ]
-FOOTER = json.dumps({"fingerprint": "abc", "files": FILES}).encode()
+FOOTER = json.dumps({"format": 1, "fingerprint": "abc", "files": FILES}).encode()
 
 
 def partition(footer: dict[bytes, bytes]) -> bytes:
@@ -39,7 +40,7 @@ def test_fingerprint_and_raw_files_are_read_from_the_footer_in_its_order(store: 
 
 
 def test_a_day_without_raw_files_says_so(store: Store) -> None:
-    store.replace(KEY, partition({FOOTER_KEY: b'{"fingerprint":"abc","files":[]}'}))
+    store.replace(KEY, partition({FOOTER_KEY: b'{"format":1,"fingerprint":"abc","files":[]}'}))
 
     assert read_provenance(store, KEY) == Provenance("abc", [])
 
@@ -52,11 +53,13 @@ def test_a_day_without_raw_files_says_so(store: Store) -> None:
         {FOOTER_KEY: b"{}"},
         {FOOTER_KEY: b"[]"},
         {FOOTER_KEY: b"\xff"},
-        {FOOTER_KEY: b'{"fingerprint":"abc"}'},
-        {FOOTER_KEY: b'{"files":[]}'},
-        {FOOTER_KEY: b'{"fingerprint":"abc","files":null}'},
-        {FOOTER_KEY: b'{"fingerprint":"abc","files":[3]}'},
-        {FOOTER_KEY: b'{"fingerprint":"abc","files":[{"name":"a.jsonl"}]}'},
+        {FOOTER_KEY: b'{"format":1,"fingerprint":"abc"}'},
+        {FOOTER_KEY: b'{"format":1,"files":[]}'},
+        {FOOTER_KEY: b'{"format":1,"fingerprint":"abc","files":null}'},
+        {FOOTER_KEY: b'{"format":1,"fingerprint":"abc","files":[3]}'},
+        {FOOTER_KEY: b'{"format":1,"fingerprint":"abc","files":[{"name":"a.jsonl"}]}'},
+        {FOOTER_KEY: b'{"fingerprint":"abc","files":[]}'},
+        {FOOTER_KEY: b'{"format":"1","fingerprint":"abc","files":[]}'},
     ],
 )
 def test_a_parquet_file_of_something_else_is_named_with_what_to_do(
@@ -68,6 +71,43 @@ def test_a_parquet_file_of_something_else_is_named_with_what_to_do(
         read_provenance(store, KEY)
 
     assert store.location(KEY) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("of_format", "oldest", "newest", "reads"),
+    [(2, 1, 1, "1"), (0, 1, 1, "1"), (1, 2, 3, "2 or 3"), (4, 2, 3, "2 or 3")],
+)
+def test_a_format_that_is_not_read_is_refused_with_what_to_do(
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    of_format: int,
+    oldest: int,
+    newest: int,
+    reads: str,
+) -> None:
+    monkeypatch.setattr(events, "OLDEST_READABLE_FORMAT", oldest)
+    monkeypatch.setattr(events, "CANONICAL_FORMAT", newest)
+    footer = json.dumps({"format": of_format, "fingerprint": "abc", "files": FILES}).encode()
+    store.replace(KEY, partition({FOOTER_KEY: footer}))
+
+    with pytest.raises(StorageError) as error:
+        read_provenance(store, KEY)
+
+    assert str(error.value) == (
+        f"{store.location(KEY)} is of format {of_format}, this project reads {reads}. Materialize "
+        "canonical_events of 2026-01-05 again; it replaces it."
+    )
+
+
+@pytest.mark.parametrize("of_format", [1, 2])
+def test_an_older_format_that_is_read_is_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch, of_format: int
+) -> None:
+    monkeypatch.setattr(events, "CANONICAL_FORMAT", 2)
+    footer = json.dumps({"format": of_format, "fingerprint": "abc", "files": []}).encode()
+    store.replace(KEY, partition({FOOTER_KEY: footer}))
+
+    assert read_provenance(store, KEY) == Provenance("abc", [])
 
 
 def test_junk_and_a_partition_cut_short_are_named(store: Store) -> None:

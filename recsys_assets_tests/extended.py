@@ -1,0 +1,95 @@
+"""What is tried in a copy of the project that a page of docs/ has extended.
+
+Not collected by itself: `test_extending.py` makes the copy, with the example of `run-locally.md` in
+it, and runs one of these tests there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recsys_assets import audits
+from recsys_assets.events import partition
+from recsys_assets.io_managers import read_partitions
+from recsys_assets.storage.local import LocalStore
+from recsys_assets_tests.project import day, event
+from recsys_assets_tests.test_docs import Shop, example, steps
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    shop = Shop(Path.cwd())
+    shop.enter(monkeypatch)
+    return shop
+
+
+def refused(shop: Shop, number: int) -> str:
+    """Materialize a day that must not be published, and return what is said of it."""
+    live = (shop.folder / "var/registry/current/shop/home/manifest.json").read_bytes()
+    result = shop.run("materialize", "--from", str(day(number)), "--to", str(day(number)))
+    assert result.exit_code == 1, result.output
+    assert (shop.folder / "var/registry/current/shop/home/manifest.json").read_bytes() == live
+    return result.stderr
+
+
+def test_reach_is_built_shown_traced_compared_and_held_to_its_contract(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for step in steps("add-an-artifact-kind.md", "run: kind"):
+        shop.follow(step)
+    traced = shop.run("trace", "shop/home", "reach", "tea")
+    assert traced.exit_code == 0, traced.output
+    shop.land(day(1), ["tea", "jar"])
+    shop.do("materialize", "--from", str(day(1)), "--to", str(day(1)))
+    compared = shop.run("diff", "shop/home", "previous", "live")
+    assert "│ reach       │ items │ 2      │ 2     │ 1     │ 1       │" in compared.stdout
+
+    def ranked_upside_down(events: pl.LazyFrame, **_: Any) -> pl.LazyFrame:
+        return events.select("item_id", users=pl.lit(1, pl.Int64)).sort("item_id", descending=True)
+
+    monkeypatch.setattr(audits, "count_users", ranked_upside_down)
+    shop.land(day(2), ["tea", "jar"])
+    assert "shop/home/reach: check contract: 1 cases break contract 'reach': " in refused(shop, 2)
+
+
+def test_a_day_with_a_device_is_built_beside_one_of_the_older_format(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tea = event("tea", of=day(1), request_id="r1")
+    tv, phone = {**tea, "device": " tv"}, {**tea, "device": "phone"}
+    land(shop, 1, tv, phone, tv, event("cup", of=day(1)))
+    for step in steps("add-an-event-field.md", "run: field"):
+        shop.follow(step)
+    code = example("add-an-event-field.md", "runnable: field")
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(code.replace("/tmp/shop", str(shop.folder)), {})  # noqa: S102, S108
+    assert printed.getvalue() == example("add-an-event-field.md", "printed: field")
+    window = read_partitions(LocalStore(shop.folder / "var"), "shop", "home", [day(0), day(1)])
+    events = pl.concat([of.frame for of in window.values()]).collect()
+    assert events["item_id", "device"].rows() == [
+        ("tea", None),
+        ("cup", None),
+        ("tea", "tv"),
+        ("tea", "phone"),
+        ("cup", None),
+    ]
+
+    monkeypatch.setattr(partition, "OLDEST_READABLE_FORMAT", 2)
+    said = refused(shop, 1).replace(str(shop.folder), "/tmp/shop")  # noqa: S108
+    assert example("add-an-event-field.md", "printed: refused").strip() in said
+    shop.do("materialize", "--from", str(day(0)), "--to", str(day(1)))
+
+
+def land(shop: Shop, number: int, *events: dict[str, Any]) -> None:
+    """Write a raw file of `shop/home`."""
+    lines = "".join(json.dumps({**each, "tenant": "shop"}) + "\n" for each in events)
+    path = shop.folder / f"raw/shop/home/exposure.{day(number)}.jsonl"
+    path.write_text(lines, encoding="utf-8")
