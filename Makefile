@@ -19,7 +19,8 @@ demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published man
 	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo --days $(DAYS)
 
 test: $(VENV)/.dev $(VENV)/.azurite ## Run the whole test suite
-	$(BIN)/pytest -q $(ARGS)
+	@# Three at once on two cores: many tests wait for a server, a browser or the disk.
+	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
 	$(BIN)/ruff format --check .

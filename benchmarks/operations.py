@@ -44,6 +44,7 @@ ROOT = Path(__file__).parents[1]
 KINDS = ("popularity", "cooc", "implicit", "session_seq", "content_sim")
 FIRST = date(2017, 1, 1)
 LATE = (date(2017, 3, 10), date(2017, 7, 4), date(2017, 12, 30))
+AS_DEPLOYED: dict[str, Any] = {"hurried": False, "lives_at_most_s": 7200}
 _CLI = (sys.executable, "-m", "recsys_assets.cli")
 _LAUNCH = """mutation ($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
@@ -125,7 +126,10 @@ def year(folder: Path, options: Options) -> list[str]:
         f"command line {measure.run(command, env=variables(config, by_hand), log=by_hand / 'log')}"
     )
     config = journey(by_ui, days, options.window_days)
-    with running_dagster(by_ui / "home", config) as dagster, watched_memory() as memory:
+    with (
+        running_dagster(by_ui / "home", config, **AS_DEPLOYED) as dagster,
+        watched_memory() as memory,
+    ):
         started = time.perf_counter()
         launch(dagster, days)
         wait_for("the backfill", lambda: finished(dagster), within_s=1800)
@@ -198,7 +202,10 @@ def surfaces(folder: Path, options: Options) -> list[str]:
     described = [small_surface(name, start=days[0]) for name in names]
     described[1]["source"] = {"path": "not there"}
     config = write_config(folder, described)
-    with running_dagster(folder / "home", config) as dagster, watched_memory() as memory:
+    with (
+        running_dagster(folder / "home", config, **AS_DEPLOYED) as dagster,
+        watched_memory() as memory,
+    ):
         for name in names:
             start(dagster, f"shop__{name}_materialize")
         for name in names:

@@ -70,12 +70,16 @@ def file_of(folder: Path, name: str, data: bytes) -> RawFile:
     return RawFile(name, LocalStore(folder))
 
 
+def gzip_of(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)  # the same bytes in every process that collects the tests
+
+
 def zstd(data: bytes) -> bytes:
     compressed: bytes = pa.compress(data, codec="zstd", asbytes=True)
     return compressed
 
 
-_WRAPS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.compress, ".zst": zstd}
+_WRAPS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip_of, ".zst": zstd}
 
 
 def lines_of(chunks: list[Chunk]) -> tuple[dict[int, bytes], list[OversizedLine]]:
@@ -452,13 +456,13 @@ def test_a_bucket_without_objects_of_the_day_is_an_empty_day(
     ("name", "stored"),
     [
         ("a.jsonl", b"one\n\ntwo\r\n"),
-        ("a.jsonl.gz", gzip.compress(b"one\n\ntwo\r\n")),
-        ("a.jsonl.gz", gzip.compress(b"one\n\ntw") + gzip.compress(b"o\r\n")),
-        ("a.jsonl.gz", gzip.compress(b"") + gzip.compress(b"one\n\ntwo\r\n") + gzip.compress(b"")),
+        ("a.jsonl.gz", gzip_of(b"one\n\ntwo\r\n")),
+        ("a.jsonl.gz", gzip_of(b"one\n\ntw") + gzip_of(b"o\r\n")),
+        ("a.jsonl.gz", gzip_of(b"") + gzip_of(b"one\n\ntwo\r\n") + gzip_of(b"")),
         ("a.jsonl.zst", zstd(b"one\n\ntwo\r\n")),
         ("a.jsonl.zst", zstd(b"one\n\n") + zstd(b"two\r\n")),
         ("a.jsonl", b"\xef\xbb\xbfone\n\ntwo\r\n"),
-        ("a.jsonl.gz", gzip.compress(b"\xef\xbb\xbfone\n\ntwo\r\n")),
+        ("a.jsonl.gz", gzip_of(b"\xef\xbb\xbfone\n\ntwo\r\n")),
         ("a.jsonl.zst", zstd(b"\xef\xbb\xbfone\n\ntwo\r\n")),
     ],
 )
@@ -474,8 +478,8 @@ def test_the_suffix_says_how_a_file_is_read(tmp_path: Path, name: str, stored: b
         ("a.jsonl", b"one\n" * 5000),
         ("a.jsonl", b""),
         ("a.jsonl", b"\xef\xbb\xbfone\n"),
-        ("a.jsonl.gz", gzip.compress(b"one\n" * 5000) + gzip.compress(b"two\n")),
-        ("a.jsonl.gz", gzip.compress(b"")),
+        ("a.jsonl.gz", gzip_of(b"one\n" * 5000) + gzip_of(b"two\n")),
+        ("a.jsonl.gz", gzip_of(b"")),
         ("a.jsonl.zst", zstd(b"one\n" * 5000)),
     ],
 )
@@ -494,10 +498,10 @@ def test_size_and_hash_are_those_of_the_bytes_on_disk(
     ("name", "stored"),
     [
         ("a.jsonl", b""),
-        ("a.jsonl.gz", gzip.compress(b"")),
+        ("a.jsonl.gz", gzip_of(b"")),
         ("a.jsonl.zst", zstd(b"")),
         ("a.jsonl", b"\xef\xbb\xbf"),
-        ("a.jsonl.gz", gzip.compress(b"\xef\xbb\xbf")),
+        ("a.jsonl.gz", gzip_of(b"\xef\xbb\xbf")),
     ],
 )
 def test_an_empty_file_has_no_chunks(tmp_path: Path, name: str, stored: bytes) -> None:
@@ -624,7 +628,7 @@ def test_a_line_without_end_does_not_fill_the_memory(
 # Damage
 
 _CONTENT = b'{"v":1,"item_id":"a"}\n' * 1000
-_GZ, _ZST = gzip.compress(_CONTENT), zstd(_CONTENT)
+_GZ, _ZST = gzip_of(_CONTENT), zstd(_CONTENT)
 
 
 def _flipped(data: bytes, at: int) -> bytes:

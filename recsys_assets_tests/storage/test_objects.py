@@ -350,7 +350,9 @@ def test_memory_does_not_grow_with_the_size_of_an_object(s3_url: str, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "ignored", [{"if-none-match", "if-match"}, {"if-none-match"}, {"if-match"}], ids=", ".join
+    "ignored",
+    [{"if-none-match", "if-match"}, {"if-none-match"}, {"if-match"}],
+    ids=lambda ignored: ", ".join(sorted(ignored)),
 )
 def test_a_store_that_ignores_conditions_is_refused_before_the_first_manifest(
     s3_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, ignored: set[str]

@@ -15,17 +15,16 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 ROOT: Final = Path(__file__).parents[2]
-# `timeout` ends a server that its test could not end.
-_LIVES_AT_MOST_S: Final = 900
 _NO_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # The daemon looks at backfills and automation every 30 s, which no setting changes. A backfill
 # takes a look per layer of the graph: the test waits for what is done, not for the next look.
-_DAEMON: Final = """
+_HURRIED_DAEMON: Final = """
 import sys
 import dagster._daemon.controller as controller
 controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
@@ -150,12 +149,16 @@ def wait_for(what: str, look: Callable[[], T], *, within_s: float = 180) -> T:
 
 
 @contextlib.contextmanager
-def running_dagster(home: Path, config_file: Path) -> Iterator[Dagster]:
+def running_dagster(
+    home: Path, config_file: Path, *, hurried: bool = True, lives_at_most_s: int = 900
+) -> Iterator[Dagster]:
     """Run webserver and daemon as a deployment does, and stop them with all their runs.
 
     Args:
         home: becomes DAGSTER_HOME, with the repository's dagster.yaml; holds the servers' logs.
         config_file: becomes RECSYS_CONFIG.
+        hurried: look at backfills and automation every second; a deployment does every 30 s.
+        lives_at_most_s: `timeout` ends a server that its test could not end.
     """
     home.mkdir(exist_ok=True)
     shutil.copy(ROOT / "dagster.yaml", home)
@@ -169,9 +172,11 @@ def running_dagster(home: Path, config_file: Path) -> Iterator[Dagster]:
     webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}", workspace]
     dagster = Dagster(f"http://127.0.0.1:{port}", environment)
     # One after the other: both make the databases of a new instance, and the later one fails.
-    with _running("webserver", webserver, home, environment) as one:
+    start = partial(_running, home=home, environment=environment, lives_at_most_s=lives_at_most_s)
+    daemon = ["-c", _HURRIED_DAEMON] if hurried else ["-m", "dagster._daemon"]
+    with start("webserver", webserver) as one:
         wait_for("webserver", lambda: _is_up(one) and _has_loaded(dagster))
-        with _running("daemon", ["-c", _DAEMON, "run", workspace], home, environment) as other:
+        with start("daemon", [*daemon, "run", workspace]) as other:
             wait_for("daemon", lambda: _is_up(other) and _is_healthy(dagster))
             yield dagster
 
@@ -202,13 +207,18 @@ def _is_healthy(dagster: Dagster) -> bool:
 
 @contextlib.contextmanager
 def _running(
-    name: str, arguments: Sequence[str], home: Path, environment: Mapping[str, str]
+    name: str,
+    arguments: Sequence[str],
+    *,
+    home: Path,
+    environment: Mapping[str, str],
+    lives_at_most_s: int,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server; when what is done with it fails, its log is part of what is reported."""
     log = home / f"{name}.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            ["timeout", "--kill-after=5", str(_LIVES_AT_MOST_S), sys.executable, *arguments],
+            ["timeout", "--kill-after=5", str(lives_at_most_s), sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
