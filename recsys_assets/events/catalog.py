@@ -127,10 +127,7 @@ def _courtesy(surface: Surface) -> pl.DataFrame:
 
 
 def _frame(rows: list[tuple[str, list[str], str, str]]) -> pl.DataFrame:
-    """Lay rows out by column; the lists of tags through Arrow, one by one they take half a second.
-
-    Source: measured with the 92,331 products of Complete Journey.
-    """
+    """Lay rows out by column: of rows, Polars would make a series of each list of tags."""
     items, tags, namespaces, titles = zip(*rows, strict=True) if rows else ([], [], [], [])
     offsets = pa.array([0, *accumulate(map(len, tags))], pa.int64())
     values = pa.array(list(chain.from_iterable(tags)), pa.large_string())
