@@ -18,6 +18,8 @@ from recsys_assets.surface import asset_key
 
 _INTERVAL_S = 30
 _DATA_VERSION = "dagster/data_version"
+# A day that landed goes before a backfill that somebody launched, whose priority is 0.
+_FIRST = {"dagster/priority": "1"}
 _ASSET_JOB = "__ASSET_JOB"  # Dagster's own job over every asset; the one that the UI launches
 
 
@@ -91,6 +93,7 @@ def _materialize(surface: Surface) -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         name=f"{surface.group}_materialize",
         target=dg.AssetSelection.groups(surface.group),
+        run_tags=_FIRST,
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
@@ -120,6 +123,7 @@ def _daily(surface: Surface) -> dg.ScheduleDefinition:
         return dg.RunRequest(
             run_key=str(last),
             partition_key=str(last),
+            tags=_FIRST,
             asset_selection=[asset_key(surface, name) for name in assets],
         )
 

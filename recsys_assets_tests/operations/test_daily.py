@@ -225,6 +225,7 @@ class TestSchedule:
 
         assert request.partition_key == "2026-01-02"
         assert request.run_key == "2026-01-02"
+        assert request.tags["dagster/priority"] == "1"
         assert sorted(key.path[-1] for key in request.asset_selection) == sorted(everything(DAY))
 
     @pytest.mark.parametrize("moment", [datetime(2026, 1, 1, 6), datetime(2026, 2, 2, 6)])
@@ -274,6 +275,8 @@ def test_the_sensor_of_a_surface_asks_for_nothing_of_another(project: Project) -
     keys = sensor.asset_selection.resolve(definitions.resolve_asset_graph())
 
     assert {key.path[1] for key in keys} == {"checkout"}
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    assert sensor.run_tags == {"dagster/priority": "1"}
 
 
 def test_a_fingerprint_is_of_the_content(project: Project) -> None:
