@@ -20,6 +20,7 @@ import dagster as dg
 from recsys_assets.checks import FAILED_PARTITIONS, runbook, runbook_page
 from recsys_assets.config import Alerts, Config, without_secrets
 from recsys_assets.errors import WebhookError
+from recsys_assets.operations.steps import failure_message
 from recsys_assets.surface import asset_key
 
 # What failed longer ago is no news: neither a webhook that was dead for a week nor one that refuses
@@ -179,7 +180,7 @@ def _failures(
             run,
             event.step_key,
             assets.get(event.step_key or ""),
-            _why_it_ended(events) if _was_interrupted(event) else _error(event),
+            _why_it_ended(events) if _was_interrupted(event) else failure_message(event),
             config,
         )
         for event in broken
@@ -253,14 +254,6 @@ def _was_interrupted(event: dg.DagsterEvent) -> bool:
     """Tell a step that hung when its run was ended; of itself it only says so."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name == "DagsterExecutionInterruptedError"
-
-
-def _error(event: dg.DagsterEvent) -> str:
-    error = event.step_failure_data.error
-    # Dagster wraps ours; what ours was raised from says less.
-    while error and error.cause and (error.cls_name or "").startswith("Dagster"):
-        error = error.cause
-    return error.message if error else ""
 
 
 def _text(report: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ import dagster as dg
 from recsys_assets.audits import event_kinds
 from recsys_assets.checks import FAILED_PARTITIONS, WINDOW_IS_COMPLETE
 from recsys_assets.config import Surface
+from recsys_assets.operations.steps import failure_message
 from recsys_assets.surface import asset_key
 
 _EVENTS: Final = "canonical_events"
@@ -229,11 +230,7 @@ def _record_breakdown(
     """Report a run that settled nothing: a step broke for a reason that no check knows."""
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            # Dagster wraps ours; what ours was raised from says less.
-            while error and error.cause and (error.cls_name or "").startswith("Dagster"):
-                error = error.cause
-            text = error.message.strip() if error else "the step failed"
+            text = failure_message(event).strip() or "the step failed"
             asset = (event.step_key or "").rpartition("__")[2]
             report.failures.extend(Failure(day, asset, None, text) for day in _days(first, last))
     if not any(event.is_step_failure for event in result.all_events):
