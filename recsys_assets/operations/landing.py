@@ -17,6 +17,7 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, Self
 
+from recsys_assets.audits import event_kinds
 from recsys_assets.config import Surface, is_object_url
 from recsys_assets.errors import MissingPartitionError, StorageError
 from recsys_assets.events.catalog import catalog_object
@@ -167,13 +168,9 @@ def look(
             found.raw_events.append(arrival)
     found.raw_events.reverse()
     if surface.artifacts.content_sim:
-        newest = max(landed, default=None) if _has_event_kinds(surface) else last
+        newest = max(landed, default=None) if event_kinds(surface) else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
     return found
-
-
-def _has_event_kinds(surface: Surface) -> bool:
-    return surface.artifacts.kinds != (CONTENT_SIM,)
 
 
 def _look_at_catalog(
