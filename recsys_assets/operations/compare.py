@@ -125,9 +125,8 @@ def _no_collector() -> Iterator[None]:
 
 
 def _size(store: Store, uri: str) -> int:
-    file, size_bytes = store.open(store.key(uri))
-    file.close()
-    return size_bytes
+    found = store.stat(store.key(uri))
+    return found.size_bytes if found else 0  # `compare` says that it is missing
 
 
 def _compare_kind(

@@ -111,11 +111,10 @@ def _time(text: str) -> datetime | None:
 def _live_kind(store: Store, uri: str) -> LiveKind:
     version = version_of(uri)
     try:
-        file, size_bytes = store.open(store.key(uri))
-    except (FileNotFoundError, StorageError):
-        return LiveKind(version, uri, None)
-    file.close()
-    return LiveKind(version, uri, size_bytes)
+        found = store.stat(store.key(uri))
+    except StorageError:
+        found = None
+    return LiveKind(version, uri, found.size_bytes if found else None)
 
 
 def live_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:

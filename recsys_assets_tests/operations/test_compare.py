@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import gc
-import io
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from recsys_assets.errors import StorageError
 from recsys_assets.operations.compare import Difference, as_rows, compare, compare_up_to
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.store import Versioned
+from recsys_assets.storage.store import Stored, Versioned
 from recsys_assets_tests.storage.conftest import Passing
 
 WINDOW = {"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"}
@@ -45,11 +45,9 @@ class Documents(Passing):
         found = self.documents.get(key)
         return Versioned(json.dumps(found).encode(), "") if found is not None else None
 
-    def open(self, key: str) -> tuple[BinaryIO, int]:
+    def stat(self, key: str) -> Stored | None:
         found = self.read(key)
-        if found is None:
-            raise FileNotFoundError(key)
-        return io.BytesIO(found.data), len(found.data)
+        return Stored(key, len(found.data), datetime.min, "") if found else None
 
 
 def popularity(items: Sequence[str]) -> dict[str, Any]:
