@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import dagster as dg
 import polars as pl
@@ -21,6 +21,7 @@ import polars as pl
 from recsys_assets import checks, contracts, pages
 from recsys_assets.compute.content_sim import normalise_tags
 from recsys_assets.compute.cooc import count_cooccurrence
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
 from recsys_assets.compute.popularity import count_exposures
 from recsys_assets.compute.session_seq import count_next_items
@@ -33,7 +34,14 @@ from recsys_assets.config import (
     SessionSeq,
     Surface,
 )
-from recsys_assets.documents import DocumentHead, RenderedDocument, Window, list_text, render
+from recsys_assets.documents import (
+    LISTS,
+    DocumentHead,
+    RenderedDocument,
+    Window,
+    list_text,
+    render,
+)
 from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
 from recsys_assets.events.catalog import item_labels, labels_in, read_catalog
 from recsys_assets.events.partition import StagedPartition, stage_partition
@@ -42,6 +50,9 @@ from recsys_assets.storage import layout
 from recsys_assets.storage.publications import generation_of, read_live
 from recsys_assets.storage.registry import StagedRef, read_staged, verify_blob
 from recsys_assets.storage.store import Store
+
+# Rows of lists that are held to their contract, written and shown at a time: more gain nothing.
+_PIECE_ROWS: Final = 100_000
 
 T = TypeVar("T")
 Days = Mapping[date, CanonicalPartition]
@@ -74,9 +85,47 @@ class Computed:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Held:
+    """An artifact frame that is held to its contract as it is written, so that it is read once.
+
+    `text` is the list of its document; whether that may be used, `verdict` says once it was read to
+    its end. Memory is bounded by the largest list: lists are looked at in pieces.
+    """
+
+    def __init__(self, kind: str, frame: pl.LazyFrame) -> None:
+        self._kind = kind
+        self._frame = frame
+        self._groups = checks.GroupsHeld(contracts.ARTIFACTS[kind])
+        self._owners = 0
+        self.page = pages.ArtifactPage(kind)
+
+    @property
+    def verdict(self) -> checks.Verdict:
+        """What the check of the contract found."""
+        return self._groups.verdict
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Rows, and owners of lists, as the asset page names them."""
+        owner = LISTS[self._kind].owner.replace("_id", "s")
+        return {"dagster/row_count": int(self.verdict.numbers["rows"]), owner: self._owners}
+
+    def text(self) -> Iterator[bytes]:
+        """Yield the list of the document; it ends where the contract is broken."""
+        return list_text(self._pieces(), self._kind)
+
+    def _pieces(self) -> Iterator[pl.DataFrame]:
+        for piece in whole_lists(self._frame, self._kind):
+            if not self._groups.holds(piece):
+                return
+            self._owners += piece.to_series(0).n_unique()
+            self.page.add(piece)
+            yield piece
+
+
 @dataclass(frozen=True)
 class Judged:
-    """An artifact that was held to its contract; `text` is its list, None when it failed.
+    """An artifact and what is known of it before it is written.
 
     `page` gives what its asset page shows besides numbers. It is called last: the catalog it reads
     is no part of the work that is timed.
@@ -84,7 +133,8 @@ class Judged:
 
     source_hash: str
     verdicts: Sequence[checks.Verdict]
-    text: Iterable[bytes] | None
+    held: Held
+    text: Iterable[bytes]
     metadata: Mapping[str, Any]
     page: Callable[[], Mapping[str, Any]]
 
@@ -172,9 +222,10 @@ def judge_from_events(surface: Surface, kind: str, options: EventOptions, accept
                 f"{surface.name} {day} has no accepted canonical events: materialize "
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
-        events = pl.concat([partition.frame for partition in window.values()])
-        computed = _compute(options, surface.guardrails, events)
-        judged = _judge(kind, source_hash(window), computed, labels)
+        days = [DayCounts(partition.frame) for partition in window.values()]
+        judged = _judge(
+            kind, source_hash(window), _compute(options, surface.guardrails, days), labels
+        )
         missing = [str(day) for day in wanted if day not in window]
         if surface.window_days == 1:
             return judged
@@ -202,8 +253,7 @@ def judge_from_catalog(surface: Surface, options: ContentSim) -> Judge:
         computed = Computed(tags, metadata={"catalog_rows": snapshot.frame.height})
         labels = partial(labels_in, snapshot.frame)
         judged = _judge("content_sim", snapshot.fingerprint, computed, labels)
-        text = list(judged.text) if judged.text is not None else None
-        return replace(judged, text=text, page=cache(judged.page))
+        return replace(judged, text=list(judged.text), page=cache(judged.page))
 
     return lambda _: judge()
 
@@ -218,9 +268,6 @@ def audit_artifact(
     """
     started = time.monotonic()
     judged = judge(day)
-    verdicts = [checks.Verdict(checks.INPUTS, passed=True), *judged.verdicts]
-    if judged.text is None:
-        return Audited(verdicts)
     document = render(
         judged.text,
         document_head(surface, kind, day),
@@ -228,9 +275,15 @@ def audit_artifact(
         source_hash=judged.source_hash,
         built_at=datetime.now(UTC),
     )
+    inputs = checks.Verdict(checks.INPUTS, passed=True)
+    verdicts = [inputs, judged.held.verdict, *judged.verdicts]
+    if not judged.held.verdict.passed:
+        document.path.unlink()  # of a broken frame, it is meaningless
+        return Audited(verdicts)
     size = checks.at_most(surface.guardrails, checks.MAX_ARTIFACT_BYTES, document.size_bytes)
     key = layout.blob(surface.tenant, surface.surface, kind, document.version)
     metadata = {
+        **judged.held.numbers,
         **judged.metadata,
         "dagster/uri": store.uri(key),
         "version": document.version,
@@ -329,31 +382,44 @@ def window_days(surface: Surface, day: date) -> list[date]:
     return [each for each in days if each >= surface.start_date]
 
 
+def whole_lists(frame: pl.LazyFrame, kind: str) -> Iterator[pl.DataFrame]:
+    """Yield an artifact frame in pieces, at least one; no owner's list is split between two.
+
+    A kind without lists is one piece: it is unique as a whole, and small.
+    """
+    if LISTS[kind].entry is None:
+        yield frame.collect(engine="streaming")
+        return
+    height = frame.select(pl.len()).collect().item()
+    unfinished = frame.head(0).collect()
+    for start in range(0, max(height, 1), _PIECE_ROWS):
+        piece = pl.concat([unfinished, frame.slice(start, _PIECE_ROWS).collect()])
+        cut = piece.height
+        if start + _PIECE_ROWS < height:
+            owner = piece.to_series(0)
+            starts = owner.ne_missing(owner.shift()).arg_true()
+            cut = starts[-1] if starts.len() else 0
+        unfinished = piece.slice(cut)
+        if cut or start + _PIECE_ROWS >= height:
+            yield piece.head(cut)
+
+
 def _judge(kind: str, source: str, computed: Computed, labels: pages.Labels) -> Judged:
-    """Collect an artifact and hold it to its contract."""
-    frame = computed.frame.collect(engine="streaming")
-    verdict = checks.hold_to_contract(contracts.ARTIFACTS[kind], frame)
-    metadata = {
-        "dagster/row_count": frame.height,
-        frame.columns[0].replace("_id", "s"): frame.to_series(0).n_unique(),
-        **computed.metadata,
-    }
-    # A document of a broken frame would be meaningless, or impossible.
-    text = list_text(frame, kind) if verdict.passed else None
-    page = partial(pages.show_artifact, kind, frame, labels)
-    return Judged(source, [verdict, *computed.verdicts], text, metadata, page)
+    held = Held(kind, computed.frame)
+    page = partial(held.page.show, labels)
+    return Judged(source, computed.verdicts, held, held.text(), computed.metadata, page)
 
 
-def _compute(options: EventOptions, limits: Guardrails, events: pl.LazyFrame) -> Computed:
+def _compute(options: EventOptions, limits: Guardrails, days: Sequence[DayCounts]) -> Computed:
     """Compute the event-based artifact that the options belong to."""
     if isinstance(options, Popularity):
-        return Computed(count_exposures(events, top_n=options.top_n))
+        return Computed(count_exposures(days, top_n=options.top_n))
     if isinstance(options, Implicit):
-        return Computed(count_user_exposures(events, top_n=options.top_n))
+        return Computed(count_user_exposures(days, top_n=options.top_n))
     if isinstance(options, SessionSeq):
-        return Computed(count_next_items(events, top_n=options.top_n))
+        return Computed(count_next_items(days, top_n=options.top_n))
     found = count_cooccurrence(
-        events,
+        days,
         max_neighbours=options.max_neighbours,
         min_support=options.min_support,
         max_items=options.max_items,

@@ -126,23 +126,39 @@ def hold_to_contract(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> Verdi
     return Verdict(CONTRACT, passed=True, numbers={"rows": frame.height})
 
 
-def hold_groups_to_contract(
-    contract: pa.DataFrameSchema, groups: Iterable[pl.DataFrame]
-) -> Verdict:
-    """Validate a frame that is too large to hold at once, group by group, up to the first bad one.
+class GroupsHeld:
+    """Holds a frame that is too large to look at at once to its contract, group by group.
 
     Each group is looked at together with the row before it, so that order holds across groups too.
     """
-    rows, before = 0, None
-    for group in groups:
-        verdict = hold_to_contract(
-            contract, group if before is None else pl.concat([before, group])
+
+    def __init__(self, contract: pa.DataFrameSchema) -> None:
+        self._contract = contract
+        self._before: pl.DataFrame | None = None
+        self.verdict = Verdict(CONTRACT, passed=True, numbers={"rows": 0})
+
+    def holds(self, group: pl.DataFrame) -> bool:
+        """Look at the next group, and tell whether all groups hold; not after one did not."""
+        found = hold_to_contract(
+            self._contract, group if self._before is None else pl.concat([self._before, group])
         )
-        if not verdict.passed:
-            return verdict
-        if group.height:
-            rows, before = rows + group.height, group.tail(1)
-    return Verdict(CONTRACT, passed=True, numbers={"rows": rows})
+        if found.passed:
+            rows = self.verdict.numbers["rows"] + group.height
+            found = Verdict(CONTRACT, passed=True, numbers={"rows": rows})
+            self._before = group.tail(1) if group.height else self._before
+        self.verdict = found
+        return found.passed
+
+
+def hold_groups_to_contract(
+    contract: pa.DataFrameSchema, groups: Iterable[pl.DataFrame]
+) -> Verdict:
+    """Validate a frame group by group, up to the first bad one."""
+    held = GroupsHeld(contract)
+    for group in groups:
+        if not held.holds(group):
+            break
+    return held.verdict
 
 
 def at_most(

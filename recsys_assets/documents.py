@@ -208,21 +208,24 @@ def read_window(file: BinaryIO) -> Window | None:
     return None
 
 
-def list_text(frame: pl.DataFrame, kind: str) -> Iterator[bytes]:
+def list_text(pieces: Iterable[pl.DataFrame], kind: str) -> Iterator[bytes]:
     """Yield the list of a document, key included, in pieces of bounded size.
 
     Args:
-        frame: contract of `kind`, in published order.
+        pieces: contract of `kind`, in published order, one after the other; no owner's list of its
+            own is split between two.
         kind: the artifact kind.
     """
     layout = LISTS[kind]
     yield f'"{layout.key}":['.encode()
-    for start in range(0, frame.height, _SLICE_ROWS):
-        # One row more on each side shows where an owner's list begins and ends.
-        before = 1 if start else 0
-        context = frame.slice(start - before, _SLICE_ROWS + before + 1)
-        text = _entries(context, layout).slice(before, _SLICE_ROWS).str.join("").item()
-        yield text.encode().removeprefix(b"," if not start else b"")
+    first = True
+    for piece in pieces:
+        # Only an owner's list must stay whole.
+        for rows in [piece] if layout.entry else piece.iter_slices(_SLICE_ROWS):
+            if rows.height:
+                text = _entries(rows, layout).str.join("").item().encode()
+                yield text.removeprefix(b",") if first else text
+                first = False
     yield b"]"
 
 

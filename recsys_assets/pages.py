@@ -6,6 +6,7 @@ event log for each day, so a picture stays below 1 KB and a preview, in Latin sc
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from recsys_assets import pictures
+from recsys_assets.documents import LISTS
 
 PICTURE: Final = "picture"
 PREVIEW: Final = "preview"
@@ -50,17 +52,28 @@ def show_events(by_hour: Sequence[int]) -> dict[str, dg.MetadataValue[Any]]:
     return {PICTURE: _drawn(picture)}
 
 
-def show_artifact(kind: str, frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
-    """Show an artifact.
+class ArtifactPage:
+    """What the asset page shows of an artifact, gathered piece by piece."""
 
-    Args:
-        kind: the artifact kind.
-        frame: contract of `kind`, in published order.
-        labels: asked once, for the items that are shown.
-    """
-    if frame.is_empty():
-        return {PICTURE: _drawn(""), PREVIEW: table([])}
-    return _SHOWN.get(kind, _first_rows)(frame, labels)
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._lists = _Lists(kind) if (kind in LISTS and LISTS[kind].entry) else None
+        self._flat: pl.DataFrame | None = None
+
+    def add(self, piece: pl.DataFrame) -> None:
+        """Look at the next rows: whole lists where owners have lists, otherwise all rows."""
+        if self._lists:
+            self._lists.add(piece)
+        else:
+            self._flat = piece
+
+    def show(self, labels: Labels) -> dict[str, Any]:
+        """Show it; `labels` is asked once, for the items that are shown."""
+        if self._lists:
+            return self._lists.show(labels)
+        if self._flat is None or self._flat.is_empty():
+            return {PICTURE: _drawn(""), PREVIEW: table([])}
+        return _SHOWN.get(self._kind, _first_rows)(self._flat, labels)
 
 
 def _popularity(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
@@ -75,37 +88,15 @@ def _popularity(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _cooc(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
-    starts, sizes = _lists(frame)
-    return {
-        PICTURE: _drawn(_distribution("items by number of neighbours", sizes)),
-        PREVIEW: _strongest(frame, starts, sizes, labels, entry_name="neighbour"),
-    }
-
-
-def _scores(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
-    starts, sizes = _lists(frame)
-    scores, picture = frame["score"].drop_nulls(), ""
-    if scores.len():
-        found = _counts(63 - scores.cast(pl.UInt64).bitwise_leading_zeros())
-        counts = [found.get(doubled, 0) for doubled in range(max(found) + 1)]
-        highest: Any = scores.max()
-        ends = f"score 1: {counts[0]:,} entries", f"highest score: {highest:,.0f}"
-        title = "entries by score: 1, 2 to 3, 4 to 7, ...; log scale"
-        picture = pictures.bars(title, counts, ends=ends, log_scale=True)
-    return {
-        PICTURE: _drawn(picture),
-        PREVIEW: _strongest(frame, starts, sizes, labels, entry_name="item"),
-    }
-
-
 def _content_sim(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
     rows = [
         {"item_id": item, "tags": ", ".join(tags)}
         for item, tags in frame.head(_FIRST_ITEMS).iter_rows()
     ]
     return {
-        PICTURE: _drawn(_distribution("items by number of tags", frame["tags"].list.len())),
+        PICTURE: _drawn(
+            _distribution("items by number of tags", _counts(frame["tags"].list.len()))
+        ),
         PREVIEW: _preview(rows, labels),
     }
 
@@ -118,46 +109,82 @@ def _first_rows(frame: pl.DataFrame, _: Labels) -> dict[str, Any]:
 
 _SHOWN: Final = {
     "popularity": _popularity,
-    "cooc": _cooc,
-    "implicit": _scores,
-    "session_seq": _scores,
     "content_sim": _content_sim,
 }
 
 
-def _lists(frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+class _Lists:
+    """The lists of a kind whose owners have some: how many of each size, and the strongest."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._sizes: Counter[int] = Counter()
+        self._numbers: Counter[int] = Counter()  # by their power of two
+        self._highest = 0.0
+        # Number and owner of the strongest lists, and their first entries.
+        self._strongest: list[tuple[float, str, list[tuple[str, float]]]] = []
+
+    def add(self, piece: pl.DataFrame) -> None:
+        if piece.is_empty():
+            return
+        owner, entry, number = piece.columns
+        starts, sizes = list_sizes(piece)
+        self._sizes.update(_counts(sizes))
+        numbers = piece[number].drop_nulls()
+        if numbers.len():
+            powers = 63 - numbers.cast(pl.UInt64).bitwise_leading_zeros()
+            self._numbers.update(_counts(powers))
+            highest: Any = numbers.max()
+            self._highest = max(self._highest, highest)
+        first = piece[starts].select(owner, number).with_columns(start=starts, size=sizes)
+        found = first.filter(pl.col("size") > 0).top_k(
+            _OWNERS, by=[number, owner], reverse=[False, True]
+        )
+        for of, strength, start, size in found.iter_rows():
+            entries = piece.slice(start, min(size, _ENTRIES)).select(entry, number).rows()
+            self._strongest.append((strength, of, entries))
+        self._strongest.sort(key=lambda found: (-found[0], found[1]))
+        del self._strongest[_OWNERS:]
+
+    def show(self, labels: Labels) -> dict[str, Any]:
+        picture = self._by_size() if self._kind == "cooc" else self._by_number()
+        return {PICTURE: _drawn(picture), PREVIEW: self._preview(labels)}
+
+    def _by_size(self) -> str:
+        return _distribution("items by number of neighbours", self._sizes) if self._sizes else ""
+
+    def _by_number(self) -> str:
+        if not self._numbers:
+            return ""
+        counts = [self._numbers[power] for power in range(max(self._numbers) + 1)]
+        ends = f"score 1: {counts[0]:,} entries", f"highest score: {self._highest:,.0f}"
+        title = "entries by score: 1, 2 to 3, 4 to 7, ...; log scale"
+        return pictures.bars(title, counts, ends=ends, log_scale=True)
+
+    def _preview(self, labels: Labels) -> dg.MetadataValue[Any]:
+        """Show the first entries of the owners with the strongest one."""
+        layout = LISTS[self._kind]
+        of_items = layout.owner == "item_id"
+        items = [item for _, _, entries in self._strongest for item, _ in entries]
+        known = labels([*items, *(of for _, of, _ in self._strongest)] if of_items else items)
+        entry_name = "neighbour" if of_items else "item"
+        rows = []
+        for _, of, entries in self._strongest:
+            described = {_LABEL: _short(known.get(of, ""))} if of_items and known else {}
+            for at, (item, n) in enumerate(entries):
+                # The owner is named once, which reads as the list that it is.
+                cells = {layout.owner: _short(of), **described} if not at else {}
+                number = {layout.value: f"{n:,.0f}"}
+                rows.append({**cells, entry_name: _short(known.get(item, item)), **number})
+        return table(rows)
+
+
+def list_sizes(piece: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """Return, for each owner of a list, the row it begins at and its number of entries."""
-    owner, entry = frame.to_series(0), frame.to_series(1)
+    owner, entry = piece.to_series(0), piece.to_series(1)
     starts = (owner != owner.shift()).fill_null(value=True).arg_true()
-    following = pl.concat([starts.slice(1), pl.Series([frame.height], dtype=starts.dtype)])
+    following = pl.concat([starts.slice(1), pl.Series([piece.height], dtype=starts.dtype)])
     return starts, (following - starts) * entry.gather(starts).is_not_null().cast(starts.dtype)
-
-
-def _strongest(
-    frame: pl.DataFrame, starts: pl.Series, sizes: pl.Series, labels: Labels, *, entry_name: str
-) -> dg.MetadataValue[Any]:
-    """Show the first entries of the owners with the strongest one."""
-    owner, entry, number = frame.columns
-    first = frame[starts].select(owner, number).with_columns(start=starts, size=sizes)
-    chosen = (
-        first.filter(pl.col("size") > 0)
-        .top_k(_OWNERS, by=[number, owner], reverse=[False, True])
-        .sort(number, owner, descending=[True, False])
-    )
-    lists = [
-        (of, frame.slice(start, min(size, _ENTRIES)).select(entry, number).rows())
-        for of, start, size in chosen.select(owner, "start", "size").iter_rows()
-    ]
-    items = [item for _, found in lists for item, _ in found]
-    known = labels([*items, *chosen[owner]] if owner == "item_id" else items)
-    rows = []
-    for of, found in lists:
-        described = {_LABEL: _short(known.get(of, ""))} if owner == "item_id" and known else {}
-        for at, (item, n) in enumerate(found):
-            # The owner is named once, which reads as the list that it is.
-            cells = {owner: _short(of), **described} if not at else {}
-            rows.append({**cells, entry_name: _short(known.get(item, item)), number: f"{n:,.0f}"})
-    return table(rows)
 
 
 def _preview(rows: Sequence[Mapping[str, Any]], labels: Labels) -> dg.MetadataValue[Any]:
@@ -176,15 +203,14 @@ def _preview(rows: Sequence[Mapping[str, Any]], labels: Labels) -> dg.MetadataVa
     return table(shown)
 
 
-def _distribution(title: str, sizes: pl.Series) -> str:
+def _distribution(title: str, found: Mapping[int, int]) -> str:
     """Draw how many lists have each size; where sizes are many, neighbouring ones share a bar."""
-    found = _counts(sizes)
     smallest, largest = min(found), max(found)
     per_bar = -(-(largest - smallest + 1) // _MOST_BARS)
     bars = [0] * ((largest - smallest) // per_bar + 1)
     for size, lists in found.items():
         bars[(size - smallest) // per_bar] += lists
-    mean = sum(size * lists for size, lists in found.items()) / sizes.len()
+    mean = sum(size * lists for size, lists in found.items()) / sum(found.values())
     text = f"{title}; mean {mean:,.1f}; log scale"
     ends = f"{smallest:,}: {bars[0]:,} items", f"{largest:,}"
     return pictures.bars(text, bars, ends=ends, log_scale=True)
@@ -192,7 +218,7 @@ def _distribution(title: str, sizes: pl.Series) -> str:
 
 def _counts(numbers: pl.Series) -> dict[int, int]:
     """Return how often each number occurs."""
-    return dict(numbers.value_counts().iter_rows())
+    return dict(numbers.alias("number").value_counts().iter_rows())
 
 
 def _drawn(picture: str) -> dg.MetadataValue[Any]:

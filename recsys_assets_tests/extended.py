@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import polars as pl
 import pytest
 
 from recsys_assets import audits
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.events import partition
 from recsys_assets.io_managers import read_partitions
 from recsys_assets.storage.local import LocalStore
@@ -51,8 +53,9 @@ def test_reach_is_built_shown_traced_compared_and_held_to_its_contract(
     compared = shop.run("diff", "shop/home", "previous", "live")
     assert "│ reach       │ items │ 2      │ 2     │ 1     │ 1       │" in compared.stdout
 
-    def ranked_upside_down(events: pl.LazyFrame, **_: Any) -> pl.LazyFrame:
-        return events.select("item_id", users=pl.lit(1, pl.Int64)).sort("item_id", descending=True)
+    def ranked_upside_down(days: Sequence[DayCounts], **_: Any) -> pl.LazyFrame:
+        ones = days[0].events.select("item_id", users=pl.lit(1, pl.Int64))
+        return ones.sort("item_id", descending=True)
 
     monkeypatch.setattr(audits, "count_users", ranked_upside_down)
     shop.land(day(2), ["tea", "jar"])

@@ -114,7 +114,7 @@ def render_in(
     built_at: datetime = BUILT_AT,
 ) -> tuple[RenderedDocument, str]:
     path = folder / f"{len(list(folder.iterdir()))}.json"
-    text = list_text(frame, about.kind)
+    text = list_text([frame], about.kind)
     document = render(text, about, path, source_hash=source_hash, built_at=built_at)
     return document, path.read_bytes().decode()
 
@@ -228,7 +228,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError):
         render(
-            list_text(frame_of("popularity", []), "popularity"),
+            list_text([frame_of("popularity", [])], "popularity"),
             head("popularity"),
             path,
             source_hash="",

@@ -13,6 +13,7 @@ from hypothesis import given
 
 from recsys_assets import pages
 from recsys_assets.compute.cooc import count_cooccurrence
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
 from recsys_assets.compute.popularity import count_exposures
 from recsys_assets.compute.session_seq import count_next_items
@@ -25,19 +26,29 @@ TITLES = {"a": "Apple", "b": "Banana", "c": "Cherry"}
 MAX_PREVIEW_BYTES = 4096
 
 COMPUTE: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
-    "popularity": lambda events: count_exposures(events, top_n=1000),
+    "popularity": lambda events: count_exposures([DayCounts(events)], top_n=1000),
     "cooc": lambda events: (
         count_cooccurrence(
-            events, max_neighbours=50, min_support=2, max_items=1000, max_items_per_session=200
+            [DayCounts(events)],
+            max_neighbours=50,
+            min_support=2,
+            max_items=1000,
+            max_items_per_session=200,
         ).neighbours
     ),
-    "implicit": lambda events: count_user_exposures(events, top_n=500),
-    "session_seq": lambda events: count_next_items(events, top_n=500),
+    "implicit": lambda events: count_user_exposures([DayCounts(events)], top_n=500),
+    "session_seq": lambda events: count_next_items([DayCounts(events)], top_n=500),
 }
 
 
 def frame_of(kind: str, *rows: tuple[Any, ...]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=dtypes(ARTIFACTS[kind]), orient="row")
+
+
+def show_artifact(kind: str, frame: pl.DataFrame, labels: pages.Labels) -> dict[str, Any]:
+    page = pages.ArtifactPage(kind)
+    page.add(frame)
+    return page.show(labels)
 
 
 def titles(items: Sequence[str]) -> Mapping[str, str]:
@@ -65,7 +76,7 @@ def picture(shown: Mapping[str, Any]) -> str:
 def test_popularity_shows_the_first_items_with_their_titles() -> None:
     rows = [(f"{number:02}", 5_000 - number) for number in range(20)]
 
-    shown = pages.show_artifact("popularity", frame_of("popularity", ("a", 12_345), *rows), titles)
+    shown = show_artifact("popularity", frame_of("popularity", ("a", 12_345), *rows), titles)
 
     first, second, *others = preview(shown)
     assert first == {"item_id": "a", "title or tags": "Apple", "count": "12,345"}
@@ -75,7 +86,7 @@ def test_popularity_shows_the_first_items_with_their_titles() -> None:
 
 
 def test_without_a_catalog_there_is_no_column_for_titles() -> None:
-    shown = pages.show_artifact("popularity", frame_of("popularity", ("a", 1)), nothing_is_known)
+    shown = show_artifact("popularity", frame_of("popularity", ("a", 1)), nothing_is_known)
 
     assert preview(shown) == [{"item_id": "a", "count": "1"}]
 
@@ -90,7 +101,7 @@ def test_cooc_shows_the_items_with_the_strongest_neighbours() -> None:
         *weak,
     )  # fmt: skip
 
-    shown = pages.show_artifact("cooc", frame, titles)
+    shown = show_artifact("cooc", frame, titles)
 
     rows = preview(shown)
     assert rows[:5] == [
@@ -112,7 +123,7 @@ def test_users_are_shown_with_their_first_items(kind: str) -> None:
         kind, ("u", "a", 1.0), ("v", "b", 9.0), ("v", "a", 2.0), ("w", "z", 2.0), ("x", "z", 1.0)
     )
 
-    shown = pages.show_artifact(kind, frame, titles)
+    shown = show_artifact(kind, frame, titles)
 
     assert preview(shown) == [
         {"user_id": "v", "item": "Banana", "score": "9"},
@@ -125,7 +136,7 @@ def test_users_are_shown_with_their_first_items(kind: str) -> None:
 
 
 def test_users_with_one_event_only_have_nothing_to_show() -> None:
-    shown = pages.show_artifact("session_seq", frame_of("session_seq", ("u", None, None)), titles)
+    shown = show_artifact("session_seq", frame_of("session_seq", ("u", None, None)), titles)
 
     assert {name: value.value for name, value in shown.items()} == {
         "picture": "none",
@@ -136,7 +147,7 @@ def test_users_with_one_event_only_have_nothing_to_show() -> None:
 def test_content_sim_shows_the_tags() -> None:
     frame = frame_of("content_sim", ("a", ["red", "round"]), ("z", ["x"]))
 
-    shown = pages.show_artifact("content_sim", frame, titles)
+    shown = show_artifact("content_sim", frame, titles)
 
     assert preview(shown) == [
         {"item_id": "a", "title or tags": "Apple", "tags": "red, round"},
@@ -148,7 +159,7 @@ def test_content_sim_shows_the_tags() -> None:
 def test_a_kind_without_a_picture_of_its_own_shows_its_first_rows() -> None:
     frame = pl.DataFrame({"user_id": [f"u{n}" for n in range(12)], "items": [["a", "b"]] * 12})
 
-    shown = pages.show_artifact("of_tomorrow", frame, lambda _: {})
+    shown = show_artifact("of_tomorrow", frame, lambda _: {})
 
     (preview,) = shown.values()
     assert [record.data for record in preview.records[:2]] == [
@@ -174,7 +185,7 @@ def test_a_day_without_events_is_not_drawn() -> None:
 
 @pytest.mark.parametrize("kind", ARTIFACTS)
 def test_an_empty_artifact_shows_nothing(kind: str) -> None:
-    shown = pages.show_artifact(kind, frame_of(kind), titles)
+    shown = show_artifact(kind, frame_of(kind), titles)
 
     assert {name: value.value for name, value in shown.items()} == {
         "picture": "none",
@@ -196,7 +207,7 @@ def test_long_ids_titles_and_lists_stay_within_bounds(kind: str) -> None:
     ]
     frame = frame_of(kind, *wide.get(kind, per_user))
 
-    shown = pages.show_artifact(kind, frame, lambda items: dict.fromkeys(items, "title" * 1_000))
+    shown = show_artifact(kind, frame, lambda items: dict.fromkeys(items, "title" * 1_000))
 
     assert len(picture(shown)) <= MAX_CHARACTERS
     assert 0 < len(serialize_value(shown["preview"])) <= MAX_PREVIEW_BYTES
@@ -208,12 +219,12 @@ def test_any_artifact_can_be_shown(kind: str, events: list[Event]) -> None:
     """The oracle of a list's length is Polars' own grouping."""
     frame = COMPUTE[kind](events_frame(events).lazy()).collect()
 
-    shown = pages.show_artifact(kind, frame, titles)
+    shown = show_artifact(kind, frame, titles)
 
     assert set(shown) == {"picture", "preview"}
     assert len(shown["picture"].value) <= MAX_CHARACTERS
     if kind != "popularity" and not frame.is_empty():
-        _, sizes = pages._lists(frame)
+        _, sizes = pages.list_sizes(frame)
         grouped = frame.group_by(frame.columns[0], maintain_order=True).agg(
             pl.col(frame.columns[1]).count()
         )
@@ -229,7 +240,7 @@ def test_many_sizes_share_bars() -> None:
     ]
 
     cooc = [(owner, entry, int(score)) for owner, entry, score in rows if owner != entry]
-    shown = pages.show_artifact("cooc", frame_of("cooc", *cooc), titles)
+    shown = show_artifact("cooc", frame_of("cooc", *cooc), titles)
 
     assert len(picture(shown)) <= MAX_CHARACTERS
 

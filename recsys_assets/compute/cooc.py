@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
-from recsys_assets.compute.codes import code_table, count_keys, decoded, pair_key, with_codes
+from recsys_assets.compute.codes import (
+    count_keys,
+    decoded,
+    high_code,
+    low_code,
+    number_together,
+    pair_key,
+    recoded,
+)
+from recsys_assets.compute.day_counts import DayCounts, without_repeats
+from recsys_assets.compute.lists import strongest_of
 
-# Pairs that are counted at a time, about 40 bytes each; larger blocks gain nothing. All pairs of
-# one item are counted together, so an item in very many sessions makes its block larger.
+# Pairs that are counted, and entries that are ranked, at a time, about 40 bytes each; larger blocks
+# gain nothing. What belongs to one item stays together, so an item in very many sessions makes its
+# block larger.
 _BLOCK_PAIRS: Final = 4_000_000
 
 
@@ -24,7 +36,7 @@ class Cooccurrence:
 
 
 def count_cooccurrence(
-    events: pl.LazyFrame,
+    days: Sequence[DayCounts],
     *,
     max_neighbours: int,
     min_support: int,
@@ -38,7 +50,7 @@ def count_cooccurrence(
     `max_items_per_session` distinct items are bots: left out, and counted.
 
     Args:
-        events: contract `canonical_event` of the days of the window, any row order.
+        days: the counts of the days of the window, at least one.
         max_neighbours: neighbours kept per item, at least 1.
         min_support: sessions a pair needs to be kept, at least 1.
         max_items: items kept, those in the most sessions, ties by item ascending; at least 1.
@@ -62,19 +74,18 @@ def count_cooccurrence(
             f"need at least 1: {max_neighbours=}, {min_support=}, {max_items=}, "
             f"{max_items_per_session=}"
         )
-    items = code_table(events, "item_id")
-    baskets, sessions, oversized = _baskets(events, items, max_items_per_session)
+    items, item_codes = number_together([day.items["item_id"] for day in days])
+    baskets, sessions, oversized = _baskets(days, item_codes, max_items_per_session)
     shown = _items_in_most_sessions(baskets, max_items)
-    baskets = baskets.filter(pl.col("shared")).drop("shared")
+    baskets = baskets.filter("shared").drop("shared")
     pairs = _count_pairs(baskets, shown, min_support)
-    strongest = _strongest(pairs, shown, max_neighbours)
     return Cooccurrence(
-        neighbours=pl.LazyFrame(
-            {
-                "item_id": decoded(strongest["item"], items),
-                "neighbour_id": decoded(strongest["neighbour"], items),
-                "count": strongest["count"],
-            }
+        neighbours=_neighbours(pairs, shown, max_neighbours)
+        .lazy()
+        .select(
+            decoded("owner", items).alias("item_id"),
+            decoded("entry", items).alias("neighbour_id"),
+            pl.col("number").cast(pl.Int64).alias("count"),
         ),
         sessions=sessions,
         oversized_sessions=oversized,
@@ -82,7 +93,7 @@ def count_cooccurrence(
 
 
 def _baskets(
-    events: pl.LazyFrame, items: pl.DataFrame, max_items_per_session: int
+    days: Sequence[DayCounts], item_codes: Sequence[pl.Series | None], max_items_per_session: int
 ) -> tuple[pl.DataFrame, int, int]:
     """Return what the sessions hold, the number of all sessions and of the oversized ones.
 
@@ -90,30 +101,35 @@ def _baskets(
     `item`; `later`, how many of the following rows belong to the same session; `shared`, whether
     the session holds another item.
     """
-    sessions = code_table(events, "session_id")
-    keys = (
-        events.select("session_id", "item_id")
-        .pipe(with_codes, items)
-        .pipe(with_codes, sessions)
-        .select(pair_key(pl.col("session_id_code"), pl.col("item_id_code")))
-        .collect(engine="streaming")
-        .to_series()
-        .sort()
-    )
-    keys = keys.filter((keys != keys.shift()).fill_null(value=True))
-    session = (keys // 2**32).cast(pl.UInt32)
+    keys = _session_keys(days, item_codes)
+    session = keys.to_frame().select(high_code("key")).to_series()
     # Session codes are 0, 1, 2, ... and none is missing, so a code is also the index of its run.
     sizes = session.rle().struct.field("len")
     size = sizes.gather(session)
     last = (sizes.cum_sum().cast(pl.Int64) - 1).gather(session)
     baskets = pl.DataFrame(
         {
-            "item": (keys % 2**32).cast(pl.UInt32),
-            "later": last - pl.int_range(keys.len(), eager=True),
+            "item": keys.to_frame().select(low_code("key")).to_series(),
+            "later": (last - pl.int_range(keys.len(), eager=True)).cast(pl.UInt32),
             "shared": size > 1,
         }
     ).filter(size <= max_items_per_session)
     return baskets, sizes.len(), int((sizes > max_items_per_session).sum())
+
+
+def _session_keys(days: Sequence[DayCounts], item_codes: Sequence[pl.Series | None]) -> pl.Series:
+    """Return the distinct keys of (session, item) of the window, ascending."""
+    if len(days) == 1:
+        return days[0].baskets
+    _, session_codes = number_together([day.sessions for day in days])
+    return without_repeats(
+        pl.concat(
+            [
+                recoded(day.baskets, of_sessions, of_items)
+                for day, of_sessions, of_items in zip(days, session_codes, item_codes, strict=True)
+            ]
+        ).sort()
+    )
 
 
 def _items_in_most_sessions(baskets: pl.DataFrame, max_items: int) -> pl.Series:
@@ -133,23 +149,22 @@ def _items_in_most_sessions(baskets: pl.DataFrame, max_items: int) -> pl.Series:
 def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> pl.DataFrame:
     """Count the sessions of each pair `low` < `high` of which an item is shown; keep the supported.
 
-    Pairs are made and counted in blocks of whole `low` items, so a block's counts are final.
+    Pairs are made and counted in blocks of whole `low` items, so a block's counts are final. They
+    are ascending, and all columns are UInt32.
     """
     by_item = (
-        baskets.with_row_index("row")
-        .filter(pl.col("later") > 0)
-        .sort("item", "row")
-        .with_columns(block=pl.col("later").cum_sum() // _BLOCK_PAIRS)
-        .with_columns(block=pl.col("block").first().over("item"))
+        baskets.with_row_index("row").filter(pl.col("later") > 0).sort("item", maintain_order=True)
     )
     item = baskets.get_column("item")
     everything_is_shown = shown.len() == item.n_unique()
-    counted = [pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.Int64})]
-    for block in by_item.partition_by("block", include_key=False, maintain_order=True):
-        first = pl.col("row").cast(pl.UInt32) + 1
-        pairs = block.select(
-            "item", other=pl.int_ranges(first, first + pl.col("later"), dtype=pl.UInt32)
-        ).explode("other")
+    counted = [pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.UInt32})]
+    for start, length in _blocks(by_item["item"], by_item["later"]):
+        first = pl.col("row") + 1
+        pairs = (
+            by_item.slice(start, length)
+            .select("item", other=pl.int_ranges(first, first + pl.col("later"), dtype=pl.UInt32))
+            .explode("other")
+        )
         other = item.gather(pairs["other"])
         if not everything_is_shown:
             wanted = pairs["item"].is_in(shown.implode()) | other.is_in(shown.implode())
@@ -158,31 +173,56 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
         counted.append(
             count_keys(keys)
             .filter(pl.col("count") >= min_support)
-            .select(
-                low=(pl.col("key") // 2**32).cast(pl.UInt32),
-                high=(pl.col("key") % 2**32).cast(pl.UInt32),
-                count="count",
-            )
+            .select(low=high_code("key"), high=low_code("key"), count="count")
         )
     return pl.concat(counted)
 
 
-def _strongest(pairs: pl.DataFrame, shown: pl.Series, max_neighbours: int) -> pl.DataFrame:
-    """Return `item`, `neighbour`, `count` of the shown items in published order."""
-    directed = pl.concat(
-        [
-            pairs.lazy().select(item="low", neighbour="high", count="count"),
-            pairs.lazy().select(item="high", neighbour="low", count="count"),
-        ]
-    )
-    kept = (
-        directed.filter(pl.col("item").is_in(shown.implode()))
-        .sort("item", "count", "neighbour", descending=[False, True, False])
-        .filter(pl.int_range(pl.len()).over("item") < max_neighbours)
+def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[tuple[int, int]]:
+    """Yield (start, length) of slices of whole owners whose sizes add up to about _BLOCK_PAIRS."""
+    sums = sizes.cast(pl.Int64).cum_sum()
+    start, done = 0, 0
+    while start < owners.len():
+        last = min(sums.search_sorted(done + _BLOCK_PAIRS), owners.len() - 1)
+        end = owners.search_sorted(owners[last], side="right")
+        yield start, end - start
+        start, done = end, sums[end - 1]
+
+
+def _neighbours(pairs: pl.DataFrame, shown: pl.Series, max_neighbours: int) -> pl.DataFrame:
+    """Return the shown items' lists, as `strongest_of` gives them: in blocks of whole items."""
+    # One for the item itself, one for each entry.
+    degrees = (
+        pl.concat([pairs["low"], pairs["high"], shown])
+        .alias("owner")
+        .to_frame()
+        .lazy()
+        .group_by("owner")
+        .len("entries")
+        .join(shown.alias("owner").to_frame().lazy(), on="owner", how="semi")
+        .sort("owner")
         .collect()
     )
-    alone = shown.filter(~shown.is_in(kept["item"].unique().implode()))
-    empty = pl.DataFrame({"item": alone}).with_columns(
-        neighbour=pl.lit(None, pl.UInt32), count=pl.lit(None, pl.Int64)
-    )
-    return pl.concat([kept, empty]).sort("item", maintain_order=True)
+    found = [pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))]
+    for start, length in _blocks(degrees["owner"], degrees["entries"]):
+        block = degrees.slice(start, length)
+        first, last = block["owner"][0], block["owner"][-1]
+        begin = pairs["low"].search_sorted(first)
+        after = pairs.slice(begin, pairs["low"].search_sorted(last, side="right") - begin)
+        before = pairs.filter(pl.col("high").is_between(first, last))
+        empty = (
+            block.filter(pl.col("entries") == 1)
+            .select("owner")
+            .with_columns(entry=pl.lit(0, pl.UInt32), number=pl.lit(0, pl.UInt32))
+        )
+        # An owner's neighbours before it and then those after it: ascending.
+        entries = pl.concat(
+            [
+                before.select(owner="high", entry="low", number="count"),
+                after.select(owner="low", entry="high", number="count"),
+                empty,
+            ]
+        )
+        is_shown = pl.col("owner").is_in(block["owner"].implode())
+        found.append(strongest_of(entries.filter(is_shown), max_neighbours))
+    return pl.concat(found)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.user_items import score_items
 
 
-def count_user_exposures(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
+def count_user_exposures(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFrame:
     """Score each user's items by how often the user was shown them.
 
     Args:
-        events: contract `canonical_event` of the days of the window, any row order.
+        days: the counts of the days of the window, oldest first, at least one.
         top_n: items kept per user, at least 1.
 
     Returns:
@@ -21,6 +24,6 @@ def count_user_exposures(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
     Raises:
         ValueError: `top_n` is below 1.
 
-    Cost: 8 bytes per event with a user, and the result; computed when called.
+    Cost: see docs/performance.md; computed when called, but for decoding the ids.
     """
-    return score_items(events, top_n=top_n, skip_first_event=False).lazy()
+    return score_items(days, top_n=top_n, skip_first_event=False)

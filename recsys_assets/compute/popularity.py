@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
+from recsys_assets.compute.day_counts import DayCounts
 
-def count_exposures(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
+
+def count_exposures(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFrame:
     """Rank items by how often they were shown.
 
     Args:
-        events: contract `canonical_event` of the days of the window, any row order.
+        days: the counts of the days of the window, at least one.
         top_n: items kept, at least 1.
 
     Returns:
@@ -22,8 +26,10 @@ def count_exposures(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
     if top_n < 1:
         raise ValueError(f"need at least 1: {top_n=}")
     return (
-        events.group_by("item_id")
-        .agg(pl.len().cast(pl.Int64).alias("count"))
+        pl.concat([day.items for day in days])
+        .lazy()
+        .group_by("item_id")
+        .agg(pl.col("count").cast(pl.Int64).sum())
         .sort("count", "item_id", descending=[True, False])
         .head(top_n)
     )

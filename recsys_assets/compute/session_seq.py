@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.user_items import score_items
 
 
-def count_next_items(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
+def count_next_items(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFrame:
     """Score each user's items by how often they came next, the user's events put in time order.
 
     Every event of a user but the first is next to another one, so this counts the user's events per
@@ -15,7 +18,7 @@ def count_next_items(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
     source order (file, line), never by row order.
 
     Args:
-        events: contract `canonical_event` of the days of the window, any row order.
+        days: the counts of the days of the window, oldest first, at least one.
         top_n: items kept per user, at least 1.
 
     Returns:
@@ -26,6 +29,6 @@ def count_next_items(events: pl.LazyFrame, *, top_n: int) -> pl.LazyFrame:
     Raises:
         ValueError: `top_n` is below 1.
 
-    Cost: about 40 bytes per event with a user, and the result; computed when called.
+    Cost: see docs/performance.md; computed when called, but for decoding the ids.
     """
-    return score_items(events, top_n=top_n, skip_first_event=True).lazy()
+    return score_items(days, top_n=top_n, skip_first_event=True)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
-from recsys_assets.compute.codes import code_table, count_keys, decoded, pair_key, with_codes
+from recsys_assets.compute.codes import (
+    decoded,
+    high_code,
+    low_code,
+    number_together,
+    pair_key,
+    recoded,
+)
+from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.lists import strongest
 
 
-def score_items(events: pl.LazyFrame, *, top_n: int, skip_first_event: bool) -> pl.DataFrame:
+def score_items(days: Sequence[DayCounts], *, top_n: int, skip_first_event: bool) -> pl.LazyFrame:
     """Score each user's items by their exposures, the user's first event counted or not.
+
+    Args:
+        days: the counts of the days of the window, oldest first, at least one.
+        top_n: items kept per user, at least 1.
+        skip_first_event: leave out each user's first event of the window.
 
     Returns:
         `user_id`, `item_id`, `score`: by user ascending, score descending, item ascending, at most
@@ -20,58 +36,64 @@ def score_items(events: pl.LazyFrame, *, top_n: int, skip_first_event: bool) -> 
     """
     if top_n < 1:
         raise ValueError(f"need at least 1: {top_n=}")
-    known = events.filter(pl.col("user_id").is_not_null())
-    users, items = code_table(known, "user_id"), code_table(known, "item_id")
-    user, item = pl.col("user_id_code"), pl.col("item_id_code")
-    columns = (
-        ["user_id", "item_id", "ts", "file", "line"] if skip_first_event else ["user_id", "item_id"]
-    )
-    coded = (
-        known.select(columns)
-        .pipe(with_codes, users)
-        .pipe(with_codes, items)
-        .with_columns(key=pair_key(user, item))
+    users, user_codes = number_together([day.users for day in days])
+    items, item_codes = number_together([day.items["item_id"] for day in days])
+    codes = list(zip(days, user_codes, item_codes, strict=True))
+    counts = _add_up(
+        [
+            day.user_items.with_columns(recoded(day.user_items["key"], of_users, of_items))
+            for day, of_users, of_items in codes
+        ]
     )
     if skip_first_event:
-        everything = coded.collect(engine="streaming")
-        first = (
-            everything.lazy()
-            .group_by("user_id_code")
-            .agg(pl.col("key").sort_by("ts", "file", "line").first(), pl.len())
-            .collect(engine="streaming")
+        first = [
+            recoded(_first_keys(day.first_items), of_users, of_items)
+            for day, of_users, of_items in codes
+        ]
+        counts = _without_one(counts, _first_of_each_user(first))
+    entries = counts.select(owner=high_code("key"), entry=low_code("key"), number="count")
+    return (
+        strongest(entries, top_n)
+        .lazy()
+        .select(
+            decoded("owner", users).alias("user_id"),
+            decoded("entry", items).alias("item_id"),
+            pl.col("number").cast(pl.Float64).alias("score"),
         )
-        keys = everything.get_column("key")
-        del everything
-        counts = (
-            count_keys(keys)
-            .lazy()
-            .join(first.lazy().select("key", skipped=pl.lit(1, pl.Int64)), on="key", how="left")
-            .select("key", pl.col("count") - pl.col("skipped").fill_null(0))
-            .filter(pl.col("count") > 0)
-        )
-        empty = first.filter(pl.col("len") == 1).get_column("user_id_code")
-    else:
-        counts = count_keys(coded.select("key").collect(engine="streaming").to_series()).lazy()
-        empty = pl.Series(dtype=pl.UInt32)
-    scored = (
-        counts.select(
-            user=(pl.col("key") // 2**32).cast(pl.UInt32),
-            item=(pl.col("key") % 2**32).cast(pl.UInt32),
-            score=pl.col("count"),
-        )
-        .sort("user", "score", "item", descending=[False, True, False])
-        .filter(pl.int_range(pl.len()).over("user") < top_n)
-        .collect()
     )
-    if empty.len():
-        lonely = pl.DataFrame({"user": empty}).with_columns(
-            item=pl.lit(None, pl.UInt32), score=pl.lit(None, pl.Int64)
-        )
-        scored = pl.concat([scored, lonely]).sort("user", maintain_order=True)
-    return pl.DataFrame(
-        {
-            "user_id": decoded(scored["user"], users),
-            "item_id": decoded(scored["item"], items),
-            "score": scored["score"].cast(pl.Float64),
-        }
+
+
+def _first_keys(items: pl.Series) -> pl.Series:
+    """Return the key of (user, item) of each user's first event."""
+    pairs = items.alias("item").to_frame().with_row_index("user")
+    return pairs.select(key=pair_key(pl.col("user"), pl.col("item"))).to_series()
+
+
+def _first_of_each_user(days: Sequence[pl.Series]) -> pl.Series:
+    """Return the key of each user's first event of all days; a user has one key a day."""
+    if len(days) == 1:
+        return days[0]
+    keys = pl.concat(days).to_frame().with_columns(user=high_code("key"))
+    return keys.unique("user", keep="first", maintain_order=True)["key"]
+
+
+def _add_up(days: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Add the counts of equal keys; by key ascending."""
+    if len(days) == 1:
+        return days[0]
+    ordered = pl.concat(days).sort("key")
+    runs = ordered["key"].rle()
+    sums = ordered["count"].cast(pl.Int64).cum_sum().gather(runs.struct.field("len").cum_sum() - 1)
+    counts = sums - sums.shift(fill_value=0)
+    return pl.DataFrame({"key": runs.struct.field("value"), "count": counts.cast(pl.UInt32)})
+
+
+def _without_one(counts: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
+    """Take one off the count of each of `keys`; a user's only row stays when its count is 0."""
+    places = counts["key"].search_sorted(keys)
+    reduced = counts["count"].scatter(places, counts["count"].gather(places) - 1)
+    user = high_code("key")
+    only = (user != user.shift()).fill_null(value=True) & (user != user.shift(-1)).fill_null(
+        value=True
     )
+    return counts.with_columns(reduced).filter((pl.col("count") > 0) | only)

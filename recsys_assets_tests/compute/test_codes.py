@@ -1,12 +1,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from random import Random
+from typing import Any
 
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.compute.codes import code_table, count_keys, decoded, pair_key, with_codes
+from recsys_assets.compute.codes import (
+    count_keys,
+    decoded,
+    distinct,
+    high_code,
+    low_code,
+    number_together,
+    pair_key,
+    recoded,
+    with_codes,
+)
 from recsys_assets_tests import strategies
 
 _TEXTS = st.lists(st.none() | strategies.texts | st.sampled_from("abZ9é"), max_size=12)
@@ -17,44 +29,80 @@ def texts(values: list[str | None]) -> pl.LazyFrame:
     return pl.LazyFrame({"id": values}, schema={"id": pl.String})
 
 
-def test_codes_number_the_distinct_strings_by_their_utf8_bytes() -> None:
-    table = code_table(texts(["b", "a", "é", "B", "a", None, "😀", "\uffee"]), "id")
+def series(*values: str) -> pl.Series:
+    return pl.Series("id", values, dtype=pl.String)
 
-    assert table.rows() == [("B", 0), ("a", 1), ("b", 2), ("é", 3), ("\uffee", 4), ("😀", 5)]
-    assert table.schema == {"id": pl.String, "id_code": pl.UInt32}
+
+def decode(codes: list[int | None], ids: pl.Series) -> list[str | None]:
+    frame = pl.LazyFrame({"code": codes}, schema={"code": pl.UInt32})
+    return frame.select(decoded("code", ids)).collect().to_series().to_list()
+
+
+def test_codes_number_the_distinct_strings_by_their_utf8_bytes() -> None:
+    ids = distinct(texts(["b", "a", "é", "B", "a", None, "😀", "\uffee"]), "id")
+
+    assert ids.to_list() == ["B", "a", "b", "é", "\uffee", "😀"]
 
 
 def test_no_strings_have_no_codes() -> None:
-    assert code_table(texts([]), "id").height == 0
-    assert code_table(texts([None]), "id").height == 0
+    assert distinct(texts([]), "id").to_list() == []
+    assert distinct(texts([None]), "id").to_list() == []
 
 
 def test_rows_without_a_code_are_dropped_and_the_column_is_replaced() -> None:
-    table = code_table(texts(["b", "a"]), "id")
-
     coded = with_codes(
-        pl.LazyFrame({"id": ["a", "x", None, "b"], "n": [1, 2, 3, 4]}), table
+        pl.LazyFrame({"id": ["a", "x", None, "b"], "n": [1, 2, 3, 4]}), series("a", "b")
     ).collect()
 
     assert sorted(coded.select("n", "id_code").rows()) == [(1, 0), (4, 1)]
+    assert coded.schema["id_code"] == pl.UInt32
     assert "id" not in coded.columns
 
 
-def test_decoding_keeps_null_and_names_the_column() -> None:
-    table = code_table(texts(["b", "a"]), "id")
+def test_decoding_keeps_null() -> None:
+    assert decode([1, None, 0], series("a", "b")) == ["b", None, "a"]
 
-    actual = decoded(pl.Series([1, None, 0], dtype=pl.UInt32), table)
 
-    assert (actual.name, actual.to_list()) == ("id", ["b", None, "a"])
+def test_a_slice_decodes_no_more_than_it_holds() -> None:
+    asked = []
+
+    class Counted:
+        def gather(self, codes: pl.Series) -> pl.Series:
+            asked.append(codes.len())
+            return codes.cast(pl.String)
+
+    ids: Any = Counted()
+    frame = pl.LazyFrame({"code": range(1000)}, schema={"code": pl.UInt32})
+
+    assert frame.select(decoded("code", ids)).slice(500, 10).collect().height == 10
+    assert sum(asked) == 10
 
 
 @given(_TEXTS)
 def test_decoding_a_code_gives_its_string_back(values: list[str | None]) -> None:
-    table = code_table(texts(values), "id")
+    ids = distinct(texts(values), "id")
 
-    distinct = sorted({value for value in values if value is not None}, key=str.encode)
-    assert table["id"].to_list() == distinct
-    assert decoded(table["id_code"], table).to_list() == distinct
+    expected = sorted({value for value in values if value is not None}, key=str.encode)
+    assert decode(list(range(len(expected))), ids) == expected
+
+
+@given(st.lists(_TEXTS, min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_days_numbered_together_keep_what_their_codes_stand_for(
+    days: list[list[str | None]], random: Random
+) -> None:
+    """Each day's keys, in the codes of all days, stand for the same pairs of strings."""
+    ids = [distinct(texts(values), "id") for values in days]
+    together, codes = number_together(ids)
+
+    assert together.to_list() == sorted({text for day in ids for text in day}, key=str.encode)
+    for day, new in zip(ids, codes, strict=True):
+        pairs = [(random.randrange(day.len()), random.randrange(day.len())) for _ in day]
+        frame = pl.DataFrame(pairs, schema={"high": pl.UInt32, "low": pl.UInt32}, orient="row")
+        keys = frame.select(key=pair_key(pl.col("high"), pl.col("low"))).to_series()
+        found = recoded(keys, new, new).to_frame().select(high_code("key"), low=low_code("key"))
+        assert [(together[a], together[b]) for a, b in found.rows()] == [
+            (day[a], day[b]) for a, b in pairs
+        ]
 
 
 @given(_CODES)
@@ -67,6 +115,8 @@ def test_a_pair_key_sorts_by_the_high_code_then_the_low_and_unpacks(
 
     assert keys.dtype == pl.UInt64
     assert [divmod(key, 2**32) for key in keys.sort()] == sorted(codes)
+    unpacked = keys.alias("key").to_frame().select(high_code("key"), low=low_code("key"))
+    assert unpacked.rows() == codes
 
 
 @given(st.lists(st.integers(0, 5) | st.just(2**64 - 1), max_size=30))
@@ -74,4 +124,4 @@ def test_keys_are_counted_in_ascending_order(keys: list[int]) -> None:
     counted = count_keys(pl.Series(keys, dtype=pl.UInt64))
 
     assert counted.rows() == sorted(Counter(keys).items())
-    assert counted.schema == {"key": pl.UInt64, "count": pl.Int64}
+    assert counted.schema == {"key": pl.UInt64, "count": pl.UInt32}

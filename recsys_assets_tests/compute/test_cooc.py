@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 from recsys_assets.compute import cooc
 from recsys_assets.compute.cooc import Cooccurrence, count_cooccurrence
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.contracts import ARTIFACTS
 from recsys_assets_tests import strategies
 from recsys_assets_tests.frames import Event, events_frame, sessions
@@ -25,7 +26,7 @@ def count(
     max_items_per_session: int = 200,
 ) -> Cooccurrence:
     return count_cooccurrence(
-        events.lazy(),
+        [DayCounts(events.lazy())],
         max_neighbours=max_neighbours,
         min_support=min_support,
         max_items=max_items,

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.popularity import count_exposures
 from recsys_assets.contracts import ARTIFACTS
 from recsys_assets_tests import strategies
@@ -15,7 +16,7 @@ from recsys_assets_tests.frames import Event, events_frame, shown
 
 
 def run(events: pl.DataFrame, *, top_n: int = 1000) -> pl.DataFrame:
-    return count_exposures(events.lazy(), top_n=top_n).collect()
+    return count_exposures([DayCounts(events.lazy())], top_n=top_n).collect()
 
 
 def test_every_exposure_counts_also_the_anonymous_and_the_repeated_in_a_session() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.session_seq import count_next_items
 from recsys_assets.contracts import ARTIFACTS
 from recsys_assets_tests import strategies
@@ -15,7 +16,7 @@ from recsys_assets_tests.frames import Event, events_frame, shown
 
 
 def run(events: pl.DataFrame, *, top_n: int = 500) -> pl.DataFrame:
-    return count_next_items(events.lazy(), top_n=top_n).collect()
+    return count_next_items([DayCounts(events.lazy())], top_n=top_n).collect()
 
 
 def test_every_item_but_the_first_of_the_user_is_a_next_item() -> None:

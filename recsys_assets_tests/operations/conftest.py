@@ -105,7 +105,7 @@ class Shop:
             head = DocumentHead(kind, "demo", self.name, "default", window)
             with self.store.scratch() as scratch:
                 document = render(
-                    list_text(frames[kind], kind),
+                    list_text([frames[kind]], kind),
                     head,
                     scratch / f"{kind}.json",
                     source_hash="f" * 64,

@@ -285,7 +285,9 @@ def rendered(
     head = DocumentHead("popularity", TENANT, SURFACE, SEGMENT, Window.ending_with(day, days=1))
     frame = pl.DataFrame({"item_id": ["a"], "count": [count]})
     path = scratch / f"{day}.json"
-    return render(list_text(frame, head.kind), head, path, source_hash="f" * 64, built_at=built_at)
+    return render(
+        list_text([frame], head.kind), head, path, source_hash="f" * 64, built_at=built_at
+    )
 
 
 def accept_rendered(

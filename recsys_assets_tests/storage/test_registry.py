@@ -318,7 +318,7 @@ def test_a_verified_blob_is_returned_by_its_first_64_kib(store: Store, items: in
     head = DocumentHead("popularity", TENANT, SURFACE, SEGMENT, Window.ending_with(DAY, days=1))
     with store.scratch() as scratch:
         document = render(
-            list_text(frame, head.kind),
+            list_text([frame], head.kind),
             head,
             scratch / "document.json",
             source_hash="f" * 64,

@@ -1,0 +1,131 @@
+"""What one day contributes to the artifacts: counts that windows of any length are made of.
+
+Counts of days can be added up, so a day needs to be counted once, however many windows it is part
+of. Nothing is lost that an artifact needs: which sessions and users are the same on several days is
+known by their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Protocol
+
+import polars as pl
+
+from recsys_assets.compute.codes import (
+    count_keys,
+    distinct,
+    pair_key,
+    with_codes,
+)
+
+
+class Keep(Protocol):
+    """Keeps the tables of a day."""
+
+    def read(self, table: str) -> pl.DataFrame | None:
+        """Return a table that was kept, if it was."""
+
+    def write(self, table: str, frame: pl.DataFrame) -> None:
+        """Keep a table."""
+
+
+class DayCounts:
+    """The counts of one day of canonical events; each table is made when it is first asked for.
+
+    Codes are places in `items`, `users` and `sessions`, and of this day only.
+    """
+
+    def __init__(self, events: pl.LazyFrame, keep: Keep | None = None) -> None:
+        """Count events.
+
+        Args:
+            events: contract `canonical_event`, any row order.
+            keep: where tables are looked for first, and kept.
+        """
+        self.events = events
+        self._known = events.filter(pl.col("user_id").is_not_null())
+        self._keep = keep
+
+    @cached_property
+    def items(self) -> pl.DataFrame:
+        """`item_id` ascending, `count` (UInt32): exposures of each item."""
+        return self._table(
+            "items",
+            lambda: (
+                self.events.group_by("item_id")
+                .agg(pl.len().alias("count"))
+                .sort("item_id")
+                .collect(engine="streaming")
+            ),
+        )
+
+    @cached_property
+    def users(self) -> pl.Series:
+        """`user_id` ascending."""
+        return self._table("users", lambda: distinct(self._known, "user_id").to_frame()).to_series()
+
+    @cached_property
+    def sessions(self) -> pl.Series:
+        """`session_id` ascending."""
+        return self._table(
+            "sessions", lambda: distinct(self.events, "session_id").to_frame()
+        ).to_series()
+
+    @cached_property
+    def first_items(self) -> pl.Series:
+        """Code of the item of each user's first event by (ts, file, line); by user ascending."""
+        return self._table("first_items", self._find_first_items).to_series()
+
+    @cached_property
+    def user_items(self) -> pl.DataFrame:
+        """`key` of (user, item) ascending, `count` (UInt32): exposures of the item to the user."""
+        return self._table("user_items", lambda: count_keys(self._keys(self._known, self.users)))
+
+    @cached_property
+    def baskets(self) -> pl.Series:
+        """Distinct keys of (session, item), ascending: what the sessions hold."""
+        return self._table(
+            "baskets",
+            lambda: without_repeats(self._keys(self.events, self.sessions).sort()).to_frame(),
+        ).to_series()
+
+    def _table(self, name: str, count: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        kept = self._keep.read(name) if self._keep is not None else None
+        if kept is not None:
+            return kept
+        frame = count()
+        if self._keep is not None:
+            self._keep.write(name, frame)
+        return frame
+
+    def _keys(self, events: pl.LazyFrame, owners: pl.Series) -> pl.Series:
+        """Return the key of (owner, item) of each event."""
+        owner = owners.name
+        return (
+            events.select(owner, "item_id")
+            .pipe(with_codes, self.items["item_id"])
+            .pipe(with_codes, owners)
+            .select(key=pair_key(pl.col(f"{owner}_code"), pl.col("item_id_code")))
+            .collect(engine="streaming")
+            .to_series()
+        )
+
+    def _find_first_items(self) -> pl.DataFrame:
+        # Of nearly all users one event is left by its time; only the others are sorted.
+        earliest = self._known.group_by("user_id").agg(pl.col("ts").min())
+        return (
+            self._known.select("user_id", "ts", "file", "line", "item_id")
+            .join(earliest, on=["user_id", "ts"], how="semi")
+            .pipe(with_codes, self.items["item_id"])
+            .collect(engine="streaming")
+            .sort("user_id", "file", "line")
+            .unique("user_id", keep="first", maintain_order=True)
+            .select(item="item_id_code")
+        )
+
+
+def without_repeats(ordered: pl.Series) -> pl.Series:
+    """Return the distinct values of an ordered series without nulls."""
+    return ordered.filter((ordered != ordered.shift()).fill_null(value=True))

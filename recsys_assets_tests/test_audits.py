@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys_assets import audits
+from recsys_assets.audits import Held, whole_lists
+from recsys_assets.contracts import ARTIFACTS, dtypes
+
+_LISTS = st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from("uvwxyz"), max_size=5))
+
+
+def implicit(rows: list[tuple[Any, ...]]) -> pl.LazyFrame:
+    return pl.LazyFrame(rows, schema=dtypes(ARTIFACTS["implicit"]), orient="row")
+
+
+@given(_LISTS, st.integers(1, 5))
+def test_pieces_split_no_list_and_are_written_like_one(
+    lists: dict[str, set[str]], piece_rows: int
+) -> None:
+    frame = implicit([(user, item, 1.0) for user in sorted(lists) for item in sorted(lists[user])])
+    whole = b"".join(Held("implicit", frame).text())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audits, "_PIECE_ROWS", piece_rows)
+        pieces = list(whole_lists(frame, "implicit"))
+        held = Held("implicit", frame)
+        text = b"".join(held.text())
+
+    owners = [set(piece["user_id"]) for piece in pieces]
+    assert sum(map(len, owners)) == len(set().union(*owners))
+    assert pl.concat(pieces).equals(frame.collect())
+    assert text == whole
+    assert held.verdict.passed
+    assert held.numbers == {
+        "dagster/row_count": frame.collect().height,
+        "users": sum(bool(items) for items in lists.values()),
+    }
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a", "x", 1.0), ("b", "x", 1.0), ("c", "x", 1.0), ("b", "x", 1.0)],  # out of order
+        [("a", "x", 1.0), ("a", "y", 1.0), ("a", "z", 1.0), ("a", "z", 1.0)],  # repeated
+        [("a", "x", 1.0), ("b", "x", 1.0), ("c", "x", 0.0)],
+        [("a", "x", 1.0), ("b", "x", 1.0), (None, "x", 1.0)],
+        [(None, "x", 1.0), (None, "y", 1.0), (None, "z", 1.0)],
+    ],
+)
+@pytest.mark.parametrize("piece_rows", [1, 2, 3])
+def test_a_contract_broken_in_any_piece_is_found(
+    rows: list[tuple[Any, ...]], piece_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audits, "_PIECE_ROWS", piece_rows)
+    held = Held("implicit", implicit(rows))
+
+    for _ in held.text():
+        pass
+
+    assert not held.verdict.passed
+    assert "break contract 'implicit'" in held.verdict.description
+
+
+def test_an_empty_frame_of_wrong_types_breaks_its_contract() -> None:
+    held = Held("implicit", implicit([]).with_columns(pl.col("score").cast(pl.Int64)))
+
+    assert b"".join(held.text()) == b'"users":[]'
+    assert not held.verdict.passed
