@@ -22,7 +22,7 @@ from recsys_assets import checks, contracts, pages
 from recsys_assets.compute.content_sim import normalise_tags
 from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.implicit import count_user_exposures
-from recsys_assets.compute.popularity import count_exposures
+from recsys_assets.compute.popularity import count_exposures, weigh_days
 from recsys_assets.compute.session_seq import count_next_items
 from recsys_assets.config import (
     ContentSim,
@@ -173,7 +173,7 @@ def judge_from_events(surface: Surface, kind: str, options: EventOptions, accept
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
         events = pl.concat([partition.frame for partition in window.values()])
-        computed = _compute(options, surface.guardrails, events)
+        computed = _compute(options, surface.guardrails, events, wanted)
         judged = _judge(kind, source_hash(window), computed, labels)
         missing = [str(day) for day in wanted if day not in window]
         if surface.window_days == 1:
@@ -344,10 +344,14 @@ def _judge(kind: str, source: str, computed: Computed, labels: pages.Labels) -> 
     return Judged(source, [verdict, *computed.verdicts], text, metadata, page)
 
 
-def _compute(options: EventOptions, limits: Guardrails, events: pl.LazyFrame) -> Computed:
-    """Compute the event-based artifact that the options belong to."""
+def _compute(
+    options: EventOptions, limits: Guardrails, events: pl.LazyFrame, days: Sequence[date]
+) -> Computed:
+    """Compute the event-based artifact that the options belong to; `days` are its window."""
     if isinstance(options, Popularity):
-        return Computed(count_exposures(events, top_n=options.top_n))
+        half_life = options.half_life_days
+        weights = weigh_days(days, half_life_days=half_life) if half_life is not None else None
+        return Computed(count_exposures(events, top_n=options.top_n, weights=weights))
     if isinstance(options, Implicit):
         return Computed(count_user_exposures(events, top_n=options.top_n))
     if isinstance(options, SessionSeq):
