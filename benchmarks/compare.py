@@ -18,9 +18,9 @@ import json
 import statistics
 import sys
 import tempfile
-from multiprocessing import get_context
 from pathlib import Path
 
+import inputs
 import measure
 from day import DAY, configuration
 
@@ -209,11 +209,7 @@ def one(
 def main() -> None:
     """Read the command line, generate, take turns, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, help="default: a tenth of the events")
-    parser.add_argument("--items", type=int, help="default: a twentieth of the events")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--file", type=Path, help="this raw file of demo/home 2026-01-01 instead")
+    inputs.add_input(parser)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--without", choices=CONTENDERS, action="append", default=[])
     parser.add_argument("--folder", type=Path, help="where to write")
@@ -226,24 +222,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         raw = folder / f"raw/demo/home/exposure.{DAY}.jsonl"
-        if options.file:
-            raw.parent.mkdir(parents=True)
-            raw.symlink_to(options.file.absolute())
-            what = options.file.name
-        else:
-            from generate import generate
-
-            sizes = {
-                "events": options.events,
-                "users": options.users or options.events // 10,
-                "items": options.items or min(200_000, max(1000, options.events // 20)),
-                "seed": options.seed,
-            }
-            process = get_context("spawn").Process(target=generate, args=(raw,), kwargs=sizes)
-            process.start()
-            process.join()
-            what = ", ".join(f"{key} {value:,}" for key, value in sizes.items())
-        print(f"input: {what}; {raw.stat().st_size:,} bytes of raw lines")
+        print(f"input: {inputs.prepare(options, raw)}")
         print(f"machine: {measure.environment()}\n")
         compare(folder, raw, [c for c in CONTENDERS if c not in options.without], options.runs)
 

@@ -12,15 +12,13 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -30,26 +28,23 @@ from typing import Any, Final
 import dagster as dg
 import yaml
 
+sys.path.insert(1, str(Path(__file__).parents[1]))  # for the servers of the tests
+from recsys_assets_tests.ui.dagster_servers import LOCATION, Dagster, running_dagster, wait_for
+
 ROOT: Final = Path(__file__).parents[1]
 DAY: Final = date(2026, 1, 1)
 BAD_DAY: Final = date(2026, 1, 2)  # without an event
 SURFACES: Final = ("home", "shop")
+REPORTER: Final = "report_failures"
 KINDS: Final = ("popularity", "content_sim")
 CATALOG: Final = "item_id,tags\na,red\nb,yellow\n"
 ENDED: Final = ("SUCCESS", "FAILURE", "CANCELED")
 # What nobody wants to wait for here. Everything else is as in the file.
 HURRIED: Final = {"poll_interval_seconds": 2, "cancel_timeout_seconds": 10}
-LOCATION: Final = {
-    "repositoryLocationName": "recsys_assets",
-    "repositoryName": "__repository__",
-}
 LAUNCH: Final = """mutation Launch($params: ExecutionParams!) {
   launchRun(executionParams: $params) {
     __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message }
   }
-}"""
-START: Final = """mutation Start($selector: SensorSelector!) {
-  startSensor(sensorSelector: $selector) { __typename ... on Error { message } }
 }"""
 TICKS: Final = """query Ticks($selector: SensorSelector!) {
   sensorOrError(sensorSelector: $selector) {
@@ -63,45 +58,26 @@ class Trial:
     """A project, its instance, and the servers that run on it."""
 
     folder: Path
-    port: int
     instance: dg.DagsterInstance
-    servers: subprocess.Popen[bytes] | None = None
+    servers: ExitStack = field(default_factory=ExitStack)
     posts: list[dict[str, Any]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    dagster: Dagster = field(init=False)
 
     def start(self) -> None:
-        """Start webserver, daemon and code server, in a process group of their own."""
-        command = ["-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml")]
-        with (self.folder / "dagster.log").open("ab") as log:
-            self.servers = subprocess.Popen(
-                [sys.executable, *command, "--port", str(self.port)],
-                cwd=os.environ["DAGSTER_HOME"],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
+        """Start webserver, daemon and code servers."""
+        self.dagster = self.servers.enter_context(
+            running_dagster(
+                self.folder / "dagster_home",
+                self.folder / "surfaces.yaml",
+                hurried=False,
+                lives_at_most_s=3600,
             )
-        until(self._answers, 60, "the webserver")
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.ask("{ version }"))
-        except OSError:
-            return False
+        )
 
     def cut_power(self) -> None:
         """Kill the servers and their runs."""
-        assert self.servers
-        os.killpg(self.servers.pid, signal.SIGKILL)
-        self.servers.wait()
-
-    def stop(self) -> None:
-        """End the servers."""
-        if self.servers and self.servers.poll() is None:
-            self.servers.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.servers.wait(30)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.servers.pid, signal.SIGKILL)
+        self.servers.close()
 
     def land(self, surface: str, of: date, *, events: int) -> None:
         """Write a day of raw events; without an event the day fails its guardrail."""
@@ -140,7 +116,7 @@ class Trial:
             "mode": "default",
             "runConfigData": {},
         }
-        answer = self.ask(LAUNCH, params=params)["launchRun"]
+        answer = self.dagster.ask(LAUNCH, params=params)
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["runId"])
 
@@ -149,43 +125,25 @@ class Trial:
         days = ["--from", str(of), "--to", str(of)]
         command = ["-m", "recsys_assets.cli", "materialize", "--surface", "demo/home", *days]
         return subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, *command],
+            env=dict(self.dagster.environment),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
-
-    def ask(self, query: str, **variables: Any) -> Mapping[str, Any]:
-        """Send a GraphQL query."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql",
-            data=json.dumps({"query": query, "variables": variables}).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 (our own)
-            answer: dict[str, Any] = json.load(response)
-        assert "errors" not in answer, answer["errors"]
-        data: Mapping[str, Any] = answer["data"]
-        return data
-
-    def start_sensor(self) -> None:
-        """Start the sensor that reports failed runs."""
-        selector = {**LOCATION, "sensorName": "report_failures"}
-        answer = self.ask(START, selector=selector)["startSensor"]
-        assert answer["__typename"] == "Sensor", answer
 
     def reported(self, run_id: str) -> str:
         """Wait for the report of a run; return its text."""
-        texts = {}
-
-        def arrived() -> bool:
-            texts.update({posted["run_id"]: posted["text"] for posted in self.posts})
-            return run_id in texts
-
-        until(arrived, 120, f"the report of run {run_id}")
-        return str(texts[run_id])
+        texts = wait_for(
+            f"the report of run {run_id}",
+            lambda: [posted["text"] for posted in self.posts if posted["run_id"] == run_id],
+            within_s=120,
+        )
+        return str(texts[0])
 
     def ticks(self) -> list[str]:
         """Return what the ticks of the sensor said, the first first."""
-        selector = {**LOCATION, "sensorName": "report_failures"}
-        state = self.ask(TICKS, selector=selector)["sensorOrError"]["sensorState"]
+        selector = {**LOCATION, "sensorName": REPORTER}
+        state = self.dagster.ask(TICKS, selector=selector)["sensorState"]
         ticks = [
             f"{tick['status']}: {tick['skipReason'] or (tick['error'] or {}).get('message', '')}"
             for tick in state["ticks"]
@@ -204,13 +162,15 @@ class Trial:
 
     def end(self, run_id: str, *, at_most_s: float = 120) -> str:
         """Wait for the end of a run; return its status."""
-        until(lambda: self.status(run_id) in ENDED, at_most_s, f"the end of run {run_id}")
+        wait_for(
+            f"the end of run {run_id}", lambda: self.status(run_id) in ENDED, within_s=at_most_s
+        )
         return self.status(run_id)
 
     def wait_until_it_hangs(self, run_id: str) -> None:
         """Wait until a run reads the pipe."""
         pipe = "content_sim"
-        until(lambda: self.started(run_id, pipe), 60, f"run {run_id} to hang")
+        wait_for(f"run {run_id} to hang", lambda: self.started(run_id, pipe), within_s=60)
 
     def started(self, run_id: str, asset: str) -> bool:
         """Tell whether the step of an asset has started."""
@@ -233,20 +193,11 @@ class Trial:
 
     def retry(self, run_id: str) -> str:
         """Wait for the run that was started again for one; return its id."""
-        until(lambda: bool(self.retries(run_id)), 60, f"a retry of {run_id}")
-        return self.retries(run_id)[0]
+        return wait_for(f"a retry of {run_id}", lambda: self.retries(run_id), within_s=60)[0]
 
     def retries(self, run_id: str) -> list[str]:
         """Return the runs that were started again for one."""
         return [run.run_id for run in self.instance.get_runs() if run.parent_run_id == run_id]
-
-
-def until(done: Callable[[], bool], at_most_s: float, what: str) -> None:
-    """Poll."""
-    end = time.monotonic() + at_most_s
-    while not done():
-        assert time.monotonic() < end, f"waited {at_most_s} s for {what}"
-        time.sleep(0.2)
 
 
 def show(text: str) -> None:
@@ -256,12 +207,12 @@ def show(text: str) -> None:
 
 def report(trial: Trial) -> None:
     """Each failed run is posted to the webhook once, also when it answered with 500 before."""
-    until(lambda: bool(trial.ticks()), 90, "a tick")
+    wait_for("a tick", trial.ticks, within_s=90)
     trial.answers.append(500)
     from_ui = trial.launch("home", BAD_DAY)
     trial.end(from_ui)
     trial.command_line(BAD_DAY).wait(60)
-    until(lambda: len(trial.posts) >= 2, 180, "two posts")
+    wait_for("two posts", lambda: len(trial.posts) >= 2, within_s=180)
     show(f"the ticks of the sensor: {trial.ticks()}")
     for posted in trial.posts:
         show(posted["text"])
@@ -311,7 +262,7 @@ def contract(trial: Trial) -> None:
     """A day that fails a check is not started again, and what depends on it is skipped."""
     run = trial.launch("home", BAD_DAY)
     show(f"{trial.end(run)}")
-    until(lambda: bool(trial.said(run, "Not retrying")), 60, "the daemon to look at it")
+    wait_for("the daemon to look at it", lambda: trial.said(run, "Not retrying"), within_s=60)
     tried = [name for name in ("popularity", "manifest") if trial.started(run, name)]
     show(f"{trial.said(run, 'Not retrying')}; tried downstream: {tried}")
     assert trial.retries(run) == tried == []
@@ -325,7 +276,7 @@ def hang(trial: Trial) -> None:
     worker = trial.worker(run)
     show(f"hangs; its tag dagster/max_runtime is {trial.run(run).tags['dagster/max_runtime']} s")
     show(f"{trial.end(run)}: {trial.said(run, 'xceed')}")
-    until(lambda: not Path(f"/proc/{worker}").exists(), 60, "the end of its process")
+    wait_for("the end of its process", lambda: not Path(f"/proc/{worker}").exists(), within_s=60)
     show("its process is gone")
     trial.release("home")
     again = trial.retry(run)
@@ -343,7 +294,7 @@ def killed_command(trial: Trial) -> None:
     def started() -> list[str]:
         return [run.run_id for run in trial.instance.get_runs() if run.run_id not in before]
 
-    until(lambda: bool(started()), 60, "the run of the command line")
+    wait_for("the run of the command line", started, within_s=60)
     (run,) = started()
     trial.wait_until_it_hangs(run)
     command.kill()
@@ -403,30 +354,21 @@ def trying(folder: Path, settings: Path) -> Iterator[Trial]:
         }
         for name in SURFACES
     ]
-    config = folder / "surfaces.yaml"
-    config.write_text(yaml.safe_dump({"root": "var", "surfaces": surfaces}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (folder / "surfaces.yaml").write_text(yaml.safe_dump({"root": "var", "surfaces": surfaces}))
     os.environ |= {
         "DAGSTER_HOME": str(home),
-        "RECSYS_CONFIG": str(config),
-        "PYTHONPATH": str(ROOT),
         "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "2",
     }
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        trial = Trial(folder, port, instance)
+        trial = Trial(folder, instance)
         for name in SURFACES:
             trial.land(name, DAY, events=2)
             trial.land(name, BAD_DAY, events=0)
             (folder / f"{name}.csv").write_text(CATALOG)
-        with webhook(trial):
-            try:
-                trial.start()
-                trial.start_sensor()
-                yield trial
-            finally:
-                trial.stop()
+        with webhook(trial), trial.servers:
+            trial.start()
+            trial.dagster.start_sensor(REPORTER)
+            yield trial
 
 
 @contextmanager
@@ -475,7 +417,6 @@ def main() -> None:
             except BaseException:
                 for run in trial.instance.get_runs():
                     show(f"{run.run_id} {run.status.value} {run.tags}")
-                show((trial.folder / "dagster.log").read_text()[-5_000:])
                 raise
 
 

@@ -14,9 +14,9 @@ import statistics
 import sys
 import tempfile
 from datetime import UTC, date, datetime
-from multiprocessing import get_context
 from pathlib import Path
 
+import inputs
 import measure
 import yaml
 
@@ -90,15 +90,7 @@ def stage(name: str, folder: Path) -> None:
 def main() -> None:
     """Read the command line, generate, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, help="default: a tenth of the events")
-    parser.add_argument(
-        "--items", type=int, help="default: a twentieth of the events, 200,000 at most"
-    )
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--file", type=Path, help="use this raw file of demo/home 2026-01-01 instead"
-    )
+    inputs.add_input(parser)
     parser.add_argument(
         "--runs", type=int, default=3, help="runs of the whole, the median is shown"
     )
@@ -111,29 +103,9 @@ def main() -> None:
     if options.stage:
         stage(options.stage, options.folder)
         return
-    users = options.users or options.events // 10
-    items = options.items or min(200_000, max(1000, options.events // 20))
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        raw = folder / f"raw/demo/home/exposure.{DAY}.jsonl"
-        if options.file:
-            raw.parent.mkdir(parents=True)
-            raw.symlink_to(options.file.absolute())
-            what = str(options.file.name)
-        else:
-            # In a process of its own: a child's peak of memory starts at its parent's.
-            from generate import generate
-
-            arguments = {"events": options.events, "users": users, "items": items}
-            process = get_context("spawn").Process(
-                target=generate, args=(raw,), kwargs={**arguments, "seed": options.seed}
-            )
-            process.start()
-            process.join()
-            what = (
-                f"{options.events:,} events, {users:,} users, {items:,} items, seed {options.seed}"
-            )
-        print(f"input: {what}; {raw.stat().st_size:,} bytes of raw lines")
+        print(f"input: {inputs.prepare(options, folder / f'raw/demo/home/exposure.{DAY}.jsonl')}")
         print(f"machine: {measure.environment()}\n")
         whole(folder, options.runs)
         if not options.no_stages:

@@ -8,9 +8,10 @@ are drawn from a few popular ones. One session in ten is anonymous.
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
+import inputs
 import numpy as np
 import polars as pl
 
@@ -22,10 +23,8 @@ _LOCAL_SHARE = 0.6
 _LOCAL_SPREAD = 20.0
 
 
-def generate(
-    path: Path, *, events: int, users: int, items: int, seed: int, day: date = date(2026, 1, 1)
-) -> None:
-    """Write `events` raw exposure events of `demo/home` to `path`, in time order.
+def generate(path: Path, *, events: int, users: int, items: int, seed: int) -> None:
+    """Write `events` raw exposure events of `demo/home` 2026-01-01 to `path`, in time order.
 
     Args:
         path: a .jsonl file to write.
@@ -33,7 +32,6 @@ def generate(
         users: users to draw from, the active ones far more often.
         items: items to draw from.
         seed: the same arguments give the same bytes with the same versions of numpy and polars.
-        day: UTC day of the events.
     """
     rng = np.random.default_rng(seed)
     count = 1 + events * 2 // _EVENTS_PER_SESSION
@@ -47,7 +45,7 @@ def generate(
     near = centre[session] + np.rint(rng.normal(0, _LOCAL_SPREAD, events)).astype(np.int64)
     popular = (items * rng.power(0.2, events)).astype(np.int64)
     item = np.where(rng.random(events) < _LOCAL_SHARE, near % items, popular)
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+    midnight = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
     frame = pl.DataFrame(
         {
             "ms": midnight + start[session] + position * 15_000,
@@ -90,18 +88,9 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
-    parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, default=100_000)
-    parser.add_argument("--items", type=int, default=50_000)
-    parser.add_argument("--seed", type=int, default=1)
+    inputs.add_sizes(parser)
     options = parser.parse_args()
-    generate(
-        options.path,
-        events=options.events,
-        users=options.users,
-        items=options.items,
-        seed=options.seed,
-    )
+    generate(options.path, **inputs.sizes(options))
 
 
 if __name__ == "__main__":

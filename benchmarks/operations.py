@@ -49,14 +49,11 @@ _CLI = (sys.executable, "-m", "recsys_assets.cli")
 _LAUNCH = """mutation ($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
-_START = """mutation ($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) {
-  __typename ... on PythonError { message } } }"""
 _IDLE = """{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}, limit: 1) {
   ... on Runs { results { runId } } } }"""
 _RUNS = """{ runsOrError(limit: 5000) { ... on Runs { results { status } } } }"""
 _BACKFILLS = """{ partitionBackfillsOrError(limit: 1000) {
   ... on PartitionBackfills { results { status } } } }"""
-_LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "recsys_assets"}
 
 Options = argparse.Namespace
 
@@ -140,7 +137,7 @@ def year(folder: Path, options: Options) -> list[str]:
             [] if published(by_hand) == published(by_ui) else ["the two published other versions"]
         )
         for sensor in ("grocer__store_materialize", "grocer__store_landing"):
-            start(dagster, sensor)
+            dagster.start_sensor(sensor)
             wait_for(sensor, partial(ticked, dagster, sensor, 1), within_s=120)
         wait_for(
             "the files to settle", lambda: dagster.ticks("grocer__store_landing") >= 5, within_s=300
@@ -207,13 +204,13 @@ def surfaces(folder: Path, options: Options) -> list[str]:
         watched_memory() as memory,
     ):
         for name in names:
-            start(dagster, f"shop__{name}_materialize")
+            dagster.start_sensor(f"shop__{name}_materialize")
         for name in names:
             wait_for(name, partial(ticked, dagster, f"shop__{name}_materialize", 1), within_s=600)
         for name in names:
             for day in days:
                 land(folder, name, day, [] if name == bad else ["a", "b", "c"])
-            start(dagster, f"shop__{name}_landing")
+            dagster.start_sensor(f"shop__{name}_landing")
         started = time.perf_counter()
         good = [name for name in names if name not in {bad, broken}]
 
@@ -378,13 +375,6 @@ def launch(dagster: Dagster, days: Sequence[date]) -> None:
     )
     if found["__typename"] != "LaunchBackfillSuccess":
         raise RuntimeError(f"the backfill was refused: {found}")
-
-
-def start(dagster: Dagster, sensor: str) -> None:
-    """Start a sensor, as its switch does."""
-    found = dagster.ask(_START, sensor={**_LOCATION, "sensorName": sensor})
-    if found["__typename"] != "Sensor":
-        raise RuntimeError(f"{sensor} was not started: {found}")
 
 
 def finished(dagster: Dagster) -> bool:

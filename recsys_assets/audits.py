@@ -23,7 +23,7 @@ from recsys_assets.compute.content_sim import normalise_tags
 from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
-from recsys_assets.compute.popularity import count_exposures
+from recsys_assets.compute.popularity import count_exposures, weigh_days
 from recsys_assets.compute.session_seq import count_next_items
 from recsys_assets.config import (
     ContentSim,
@@ -222,10 +222,8 @@ def judge_from_events(surface: Surface, kind: str, options: EventOptions, accept
                 f"{surface.name} {day} has no accepted canonical events: materialize "
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
-        days = [DayCounts(partition.frame) for partition in window.values()]
-        judged = _judge(
-            kind, source_hash(window), _compute(options, surface.guardrails, days), labels
-        )
+        computed = _compute(options, surface.guardrails, window)
+        judged = _judge(kind, source_hash(window), computed, labels)
         missing = [str(day) for day in wanted if day not in window]
         if surface.window_days == 1:
             return judged
@@ -410,10 +408,13 @@ def _judge(kind: str, source: str, computed: Computed, labels: pages.Labels) -> 
     return Judged(source, computed.verdicts, held, held.text(), computed.metadata, page)
 
 
-def _compute(options: EventOptions, limits: Guardrails, days: Sequence[DayCounts]) -> Computed:
-    """Compute the event-based artifact that the options belong to."""
+def _compute(options: EventOptions, limits: Guardrails, window: Days) -> Computed:
+    """Compute the event-based artifact that the options belong to; `window` is oldest first."""
+    days = [DayCounts(partition.frame) for partition in window.values()]
     if isinstance(options, Popularity):
-        return Computed(count_exposures(days, top_n=options.top_n))
+        half_life = options.half_life_days
+        weights = weigh_days(list(window), half_life_days=half_life) if half_life else None
+        return Computed(count_exposures(days, top_n=options.top_n, weights=weights))
     if isinstance(options, Implicit):
         return Computed(count_user_exposures(days, top_n=options.top_n))
     if isinstance(options, SessionSeq):

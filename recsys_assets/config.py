@@ -111,6 +111,15 @@ class Popularity(_Model):
     """Most exposed items."""
 
     top_n: AtLeastOne = Field(1000, description="Items kept, the most exposed first.")
+    half_life_days: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description=(
+            "Days of age after which an exposure counts half; counts are then in thousandths of an "
+            "exposure of the last day. Null counts all days of the window alike."
+        ),
+    )
 
 
 class Cooc(_Model):

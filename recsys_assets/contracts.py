@@ -127,7 +127,11 @@ def canonical_event(day: date) -> pa.DataFrameSchema:
 POPULARITY: Final = pa.DataFrameSchema(
     {
         "item_id": _id("The item."),
-        "count": _at_least_one(pl.Int64, "Exposures of the item in the window."),
+        "count": _at_least_one(
+            pl.Int64,
+            "Exposures of the item in the window; with a half-life, in thousandths of one of its "
+            "last day.",
+        ),
     },
     checks=[
         _rule("by_count_then_id", _strictly_ascending("count", "item_id", descending=["count"])),

@@ -81,7 +81,7 @@ def _popularity(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
     ranks = sorted({round(last ** (at / (_POINTS - 1))) for at in range(_POINTS)})
     counts = frame["count"].gather([rank - 1 for rank in ranks]).to_list()
     ends = f"rank 1: {counts[0]:,}", f"rank {last:,}: {counts[-1]:,}"
-    picture = pictures.curve("exposures by rank, log scales", ranks, counts, ends=ends)
+    picture = pictures.curve("count by rank, log scales", ranks, counts, ends=ends)
     return {
         PICTURE: _drawn(picture),
         PREVIEW: _preview(frame.head(_FIRST_ITEMS).to_dicts(), labels),

@@ -53,6 +53,7 @@ KNOBS = [
     ("source", "landing", "lookback_days"),
     ("freshness", "max_days_behind"),
 ]
+HALF_LIFE = ("artifacts", "popularity", "half_life_days")
 SHARES = [("guardrails", "max_oversized_session_share"), ("guardrails", "max_rejected_share")]
 
 Loader = Callable[..., Config]
@@ -125,7 +126,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "window_days": 1,
         "schedule_at": "06:00",
         "artifacts": {
-            "popularity": {"top_n": 1000},
+            "popularity": {"top_n": 1000, "half_life_days": None},
             "cooc": None,
             "implicit": None,
             "session_seq": None,
@@ -152,7 +153,7 @@ def test_every_kind_gets_the_defaults_of_the_design(file: Path) -> None:
     config = load(file, {**SURFACE, "catalog": {"path": "c.csv"}, "artifacts": ALL_KINDS})
 
     assert config.surfaces[0].artifacts.model_dump() == {
-        "popularity": {"top_n": 1000},
+        "popularity": {"top_n": 1000, "half_life_days": None},
         "cooc": {"max_neighbours": 50, "min_support": 2, "max_items": 1000},
         "implicit": {"top_n": 500},
         "session_seq": {"top_n": 500},
@@ -325,6 +326,34 @@ def test_what_cannot_tell_anybody_is_refused_without_quoting_a_secret(
 )
 def test_secrets_of_a_url_are_blanked_and_the_rest_is_left(text: str, left: str) -> None:
     assert without_secrets(text) == left
+
+
+@pytest.mark.parametrize("value", [None, 7, 0.5, 1e-9, 1e9])
+def test_a_half_life_is_a_number_above_0_or_null(value: float | None, file: Path) -> None:
+    surface = load(file, with_knob(HALF_LIFE, value)).surfaces[0]
+
+    assert surface.artifacts.popularity
+    assert surface.artifacts.popularity.half_life_days == value
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0, "greater than 0"),
+        (-7.0, "greater than 0"),
+        (float("inf"), "a finite number"),
+        (float("nan"), "a finite number"),
+        ("7", "a valid number"),
+        (True, "a valid number"),
+        ([7], "a valid number"),
+    ],
+)
+def test_a_half_life_that_is_no_number_above_0_is_refused(
+    value: Any, message: str, file: Path
+) -> None:
+    assert problems(file, with_knob(HALF_LIFE, value)) == [
+        f"surface demo/home: {'.'.join(HALF_LIFE)}: Input should be {message}, got {value!r}"
+    ]
 
 
 @pytest.mark.parametrize("path", SHARES, ids=".".join)

@@ -86,6 +86,8 @@ def contract_table(contract: Any) -> str:
 def _type(field: FieldInfo) -> str:
     bounds: dict[str, Any] = {}
     for rule in field.metadata:
+        if isinstance(rule, annotated_types.Gt):
+            bounds["above"] = rule.gt
         if isinstance(rule, annotated_types.Ge):
             bounds["least"] = rule.ge
         if isinstance(rule, annotated_types.Le):
@@ -94,7 +96,7 @@ def _type(field: FieldInfo) -> str:
             bounds["entries"] = rule.min_length
     if set(bounds) == {"least", "most"}:
         return f"{_type_name(field.annotation)}, {bounds['least']} to {bounds['most']}"
-    words = {"least": "at least {}", "entries": "at least {} of them"}
+    words = {"above": "above {}", "least": "at least {}", "entries": "at least {} of them"}
     return ", ".join(
         [_type_name(field.annotation), *(words[name].format(of) for name, of in bounds.items())]
     )

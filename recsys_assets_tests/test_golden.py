@@ -8,7 +8,6 @@ they fail.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from datetime import date
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 
 from recsys_assets.demo.complete_journey import write_raw_events
+from recsys_assets_tests.needed import skip_or_fail_in_ci
 from recsys_assets_tests.project import Project, expected_versions, golden_surface
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -33,13 +33,10 @@ def load_case(folder: Path, name: str) -> dict[str, Any]:
 @pytest.fixture
 def shared() -> Path:
     if not (SHARED / "conformance" / "cases.json").is_file():
-        reason = (
+        skip_or_fail_in_ci(
             f"{SHARED}/conformance is absent: it holds the reference system's own fixtures, which "
             "may not be copied into this project, and the generator of the million events"
         )
-        if os.environ.get("CI"):
-            pytest.fail(f"{reason}; $CI is set, so it has to be there")
-        pytest.skip(reason)
     return SHARED
 
 
@@ -121,20 +118,3 @@ def test_a_million_generated_events_give_the_reference_versions(
     subprocess.run([sys.executable, str(shared / script), str(out), *arguments], check=True)
 
     check_case(project, case, raw, shared / "conformance")
-
-
-@pytest.mark.parametrize(
-    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
-)
-def test_without_the_shared_folder_a_user_is_told_and_ci_fails(
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    ci: str,
-    outcome: type[BaseException],
-) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "SHARED", tmp_path / "shared")
-    monkeypatch.setenv("CI", ci)
-
-    with pytest.raises(outcome, match="shared/conformance is absent: it holds the reference"):
-        request.getfixturevalue("shared")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from recsys_assets.operations import metrics
+from recsys_assets_tests.needed import skip_or_fail_in_ci
 from recsys_assets_tests.project import Project
 from recsys_assets_tests.test_docs import page
 
@@ -33,10 +33,7 @@ def promtool() -> str:
     """Give promtool; without it the test is skipped, but never in CI."""
     found = shutil.which("promtool")
     if found is None:
-        reason = "promtool is not on the PATH (Debian: apt-get install prometheus)"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        skip_or_fail_in_ci("promtool is not on the PATH (Debian: apt-get install prometheus)")
     return found
 
 

@@ -840,6 +840,22 @@ class TestWindows:
         assert self.counts(report, 1) == {"d0": 1, "d1": 1}
         assert self.counts(report, 3) == {"d1": 1, "d2": 1, "d3": 1}
 
+    def test_with_a_half_life_the_older_days_count_less(self, project: Project) -> None:
+        options = {"popularity": {"half_life_days": 1}}
+        config = project.configure({"window_days": 3, "artifacts": options})
+        for number in range(4):
+            late = event("every", of=day(number), ts=f"{day(number)}T23:59:59.999999999Z")
+            project.land(day(number), [event(f"d{number}", of=day(number)), late])
+
+        report = project.materialize(config, [day(n) for n in range(4)])
+
+        assert report.succeeded
+        assert self.counts(report, 0) == {"every": 1000, "d0": 1000}
+        assert self.counts(report, 3) == {"every": 1750, "d3": 1000, "d2": 500, "d1": 250}
+        uri = report.metadata[day(3)]["popularity"]["dagster/uri"]
+        text = Path(uri.removeprefix("file://")).read_text()
+        assert '"items":[{"item_id":"every","count":1750},{"item_id":"d3","count":1000},' in text
+
     def test_one_day_at_a_time_gives_the_same_versions(self, project: Project, config: Any) -> None:
         for number in range(4):
             project.land(day(number), [event(f"d{number}", of=day(number))])

@@ -20,6 +20,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 ROOT: Final = Path(__file__).parents[2]
+# How GraphQL names the one code location; a sensor or a job is named beside it.
+LOCATION: Final = {
+    "repositoryName": "__repository__",
+    "repositoryLocationName": "recsys_assets",
+}
 _NO_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # The daemon looks at backfills and automation every 30 s, which no setting changes. A backfill
@@ -84,17 +89,28 @@ class Dagster:
         count: int = self.ask("{ runsOrError { ... on Runs { count } } }")["count"]
         return count
 
+    def start_sensor(self, sensor: str) -> None:
+        """Start a sensor, as its switch does.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        found = self.ask(
+            """mutation ($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) {
+              __typename ... on Error { message }
+            } }""",
+            sensor={**LOCATION, "sensorName": sensor},
+        )
+        if found["__typename"] != "Sensor":
+            raise RuntimeError(f"{sensor} was not started: {found}")
+
     def ticks(self, sensor: str) -> int:
         """Return how often a sensor has looked, without an error."""
         found = self.ask(
             """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) {
               ... on Sensor { sensorState { ticks { status } } }
             } }""",
-            sensor={
-                "sensorName": sensor,
-                "repositoryName": "__repository__",
-                "repositoryLocationName": "recsys_assets",
-            },
+            sensor={**LOCATION, "sensorName": sensor},
         )
         done = [tick["status"] for tick in found["sensorState"]["ticks"]]
         return sum(status in {"SUCCESS", "SKIPPED"} for status in done)
@@ -155,13 +171,15 @@ def running_dagster(
     """Run webserver and daemon as a deployment does, and stop them with all their runs.
 
     Args:
-        home: becomes DAGSTER_HOME, with the repository's dagster.yaml; holds the servers' logs.
+        home: becomes DAGSTER_HOME, with the repository's dagster.yaml if it has none; holds the
+            servers' logs.
         config_file: becomes RECSYS_CONFIG.
         hurried: look at backfills and automation every second; a deployment does every 30 s.
         lives_at_most_s: `timeout` ends a server that its test could not end.
     """
     home.mkdir(exist_ok=True)
-    shutil.copy(ROOT / "dagster.yaml", home)
+    if not (home / "dagster.yaml").exists():
+        shutil.copy(ROOT / "dagster.yaml", home)
     environment = {
         **{name: value for name, value in os.environ.items() if name != "RECSYS_ROOT"},
         "DAGSTER_HOME": str(home),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from recsys_assets_tests.needed import skip_or_fail_in_ci
 from recsys_assets_tests.project import Project, event
 from recsys_assets_tests.ui.browser import Person, in_front_of
 from recsys_assets_tests.ui.dagster_servers import Dagster, running_dagster, wait_for
@@ -27,10 +27,9 @@ BASKETS += ["cup honey", "tea lemon honey", "milk cup", "honey tea", "cup"]
 @pytest.fixture
 def chromium() -> Path:
     if not CHROMIUM.exists():
-        reason = f"{CHROMIUM} is absent: install Chromium (Debian, Ubuntu: apt install chromium)"
-        if os.environ.get("CI"):
-            pytest.fail(f"{reason}; $CI is set, so it has to be there")
-        pytest.skip(reason)
+        skip_or_fail_in_ci(
+            f"{CHROMIUM} is absent: install Chromium (Debian, Ubuntu: apt install chromium)"
+        )
     return CHROMIUM
 
 
@@ -173,20 +172,3 @@ def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Pat
         person.sees("demo/home: fresh")
         person.takes_picture("freshness-fresh")
         assert dagster.check("demo/home/live", "fresh") == "SUCCEEDED"
-
-
-@pytest.mark.parametrize(
-    ("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)]
-)
-def test_without_chromium_a_user_is_told_and_ci_fails(
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    ci: str,
-    outcome: type[BaseException],
-) -> None:
-    monkeypatch.setattr(sys.modules[__name__], "CHROMIUM", tmp_path / "chromium")
-    monkeypatch.setenv("CI", ci)
-
-    with pytest.raises(outcome, match="chromium is absent: install Chromium"):
-        request.getfixturevalue("chromium")

@@ -1,0 +1,56 @@
+"""The raw file that a benchmark reads: one that is generated for it, or one that is there."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is generated."""
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, help="default: a tenth of the events")
+    parser.add_argument(
+        "--items",
+        type=int,
+        help="default: a twentieth of the events, at least 1,000, at most 200,000",
+    )
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def sizes(options: argparse.Namespace) -> dict[str, int]:
+    """Return what is generated: events, users, items, and the seed."""
+    events: int = options.events
+    return {
+        "events": events,
+        "users": options.users or events // 10,
+        "items": options.items or min(200_000, max(1000, events // 20)),
+        "seed": options.seed,
+    }
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `prepare`."""
+    add_sizes(parser)
+    parser.add_argument(
+        "--file", type=Path, help="use this raw file of demo/home 2026-01-01 instead"
+    )
+
+
+def prepare(options: argparse.Namespace, path: Path) -> str:
+    """Have the raw file at `path`, a link to `--file` or generated; return a line on it."""
+    if options.file:
+        path.parent.mkdir(parents=True)
+        path.symlink_to(options.file.absolute())
+        what = options.file.name
+    else:
+        wanted = sizes(options)
+        # In a process of its own: the peak of memory of those that are measured starts at ours.
+        program = Path(__file__).with_name("generate.py")
+        arguments = [f"--{name}={value}" for name, value in wanted.items()]
+        subprocess.run([sys.executable, program, path, *arguments], check=True)
+        what = ", ".join(f"{value:,} {name}" for name, value in wanted.items() if name != "seed")
+        what += f", seed {wanted['seed']}"
+    return f"{what}; {path.stat().st_size:,} bytes of raw lines"
