@@ -67,6 +67,7 @@ def stage(name: str, folder: Path) -> None:
     from recsys_assets.documents import render
     from recsys_assets.events.partition import stage_partition
     from recsys_assets.io_managers import CanonicalPartition
+    from recsys_assets.storage import open_store
 
     surface = load_config(folder / "surfaces.yaml").surfaces[0]
     if name == "canonical_events":
@@ -76,9 +77,9 @@ def stage(name: str, folder: Path) -> None:
         staged.count_distinct()
         return
     partition = CanonicalPartition(str(folder / f"{DAY}.parquet"), fingerprint="")
-    judged = judge_from_events(surface, name, getattr(surface.artifacts, name), {DAY: partition})(
-        DAY
-    )
+    judged = judge_from_events(
+        open_store(str(folder)), surface, name, getattr(surface.artifacts, name), {DAY: partition}
+    )(DAY)
     assert judged.text is not None
     path = folder / f"{name}.json"
     path.unlink(missing_ok=True)

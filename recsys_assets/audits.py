@@ -44,6 +44,7 @@ from recsys_assets.documents import (
 )
 from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
 from recsys_assets.events.catalog import item_labels, labels_in, read_catalog
+from recsys_assets.events.kept_counts import KeptCounts
 from recsys_assets.events.partition import StagedPartition, stage_partition
 from recsys_assets.io_managers import CanonicalPartition, Release
 from recsys_assets.storage import layout
@@ -203,16 +204,31 @@ def _counted_by_hour(groups: Iterable[pl.DataFrame], by_hour: list[int]) -> Iter
         yield group
 
 
-def judge_from_events(surface: Surface, kind: str, options: EventOptions, accepted: Days) -> Judge:
+def judge_from_events(
+    store: Store, surface: Surface, kind: str, options: EventOptions, accepted: Days
+) -> Judge:
     """Return how an event-based artifact of a day is computed and judged.
 
+    Where windows overlap, the counts of a day are kept: in the store for later runs, and in memory
+    from one day of a run to the next.
+
     Args:
+        store: where the counts are kept.
         surface: whose options and limits apply.
         kind: an event-based kind.
         options: its options.
         accepted: the accepted days of canonical events, those of the window at least.
     """
     labels = item_labels(surface)
+    counted: dict[date, DayCounts] = {}
+
+    def counts(day: date) -> DayCounts:
+        partition = accepted[day]
+        if surface.window_days == 1:
+            return DayCounts(partition.frame)
+        names = (surface.tenant, surface.surface)
+        keep = KeptCounts(store, *names, day, fingerprint=partition.fingerprint)
+        return DayCounts(partition.frame, keep)
 
     def judge(day: date) -> Judged:
         wanted = window_days(surface, day)
@@ -222,7 +238,12 @@ def judge_from_events(surface: Surface, kind: str, options: EventOptions, accept
                 f"{surface.name} {day} has no accepted canonical events: materialize "
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
-        computed = _compute(options, surface.guardrails, window)
+        for gone in counted.keys() - window.keys():
+            del counted[gone]
+        days = {each: counted.get(each) or counts(each) for each in window}
+        if surface.window_days > 1:
+            counted.update(days)
+        computed = _compute(options, surface.guardrails, days)
         judged = _judge(kind, source_hash(window), computed, labels)
         missing = [str(day) for day in wanted if day not in window]
         if surface.window_days == 1:
@@ -408,9 +429,11 @@ def _judge(kind: str, source: str, computed: Computed, labels: pages.Labels) -> 
     return Judged(source, computed.verdicts, held, held.text(), computed.metadata, page)
 
 
-def _compute(options: EventOptions, limits: Guardrails, window: Days) -> Computed:
+def _compute(
+    options: EventOptions, limits: Guardrails, window: Mapping[date, DayCounts]
+) -> Computed:
     """Compute the event-based artifact that the options belong to; `window` is oldest first."""
-    days = [DayCounts(partition.frame) for partition in window.values()]
+    days = list(window.values())
     if isinstance(options, Popularity):
         half_life = options.half_life_days
         weights = weigh_days(list(window), half_life_days=half_life) if half_life else None

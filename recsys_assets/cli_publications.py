@@ -308,13 +308,14 @@ def retention_command(
             click.echo(printable(f"Error: {surface.name}: {error}"), err=True)
             failed = True
             continue
-        for stored in (*plan.blobs, *plan.staged, *plan.rejected):
+        for stored in plan.going:
             if dry_run:
                 click.echo(printable(f"{store.uri(stored.key)}  {stored.modified:%Y-%m-%d}"))
         click.echo(
             f"{surface.name}: {len(plan.blobs)} blobs, {len(plan.staged)} staged references, "
-            f"{len(plan.rejected)} files of refused lines, {plan.size_bytes:,} bytes"
-            f"{' would go' if dry_run else ' deleted'}; {plan.kept_blobs} blobs stay"
+            f"{len(plan.rejected)} files of refused lines, {len(plan.counts)} of counts, "
+            f"{plan.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
+            f"{plan.kept_blobs} blobs stay"
         )
     abandoned = list(left_behind(store, keep, now=now))
     for stored in abandoned:

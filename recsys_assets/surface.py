@@ -241,7 +241,7 @@ class _Graph:
             judge = (
                 judge_from_catalog(surface, options)
                 if isinstance(options, ContentSim)
-                else judge_from_events(surface, kind, options, inputs["canonical_events"])
+                else judge_from_events(store, surface, kind, options, inputs["canonical_events"])
             )
             with store.scratch() as scratch:
                 yield from _write_audit_publish(

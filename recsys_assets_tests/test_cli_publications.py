@@ -457,8 +457,8 @@ class TestRetention:
 
     def test_the_settings_of_the_configuration_hold(self, shop: Shop, run: Run) -> None:
         assert done(run("retention")).stdout == (
-            "demo/home: 0 blobs, 0 staged references, 0 files of refused lines, 0 bytes deleted; "
-            "6 blobs stay\n0 temporary files deleted\n"
+            "demo/home: 0 blobs, 0 staged references, 0 files of refused lines, 0 of counts, "
+            "0 bytes deleted; 6 blobs stay\n0 temporary files deleted\n"
         )
 
     def test_it_deletes_and_what_is_live_stays(self, shop: Shop, run: Run) -> None:
@@ -470,7 +470,9 @@ class TestRetention:
 
         gone = before.keys() - shop.files().keys()
         size = sum(len(before[key]) for key in gone)
-        counted = f"4 blobs, 4 staged references, 0 files of refused lines, {size:,} bytes"
+        counted = (
+            f"4 blobs, 4 staged references, 0 files of refused lines, 0 of counts, {size:,} bytes"
+        )
         *listed, told, _ = dry.stdout.splitlines()
         assert {line.split("  ")[0] for line in listed} == {shop.store.uri(key) for key in gone}
         assert told == f"demo/home: {counted} would go; 2 blobs stay"

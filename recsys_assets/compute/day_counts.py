@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Protocol
+from typing import Final, Protocol
 
 import polars as pl
 
@@ -19,6 +19,9 @@ from recsys_assets.compute.codes import (
     pair_key,
     with_codes,
 )
+
+# Part of where counts are kept: raise it when the same events would give other tables.
+COUNTS_FORMAT: Final = 1
 
 
 class Keep(Protocol):

@@ -203,13 +203,14 @@ def delete_old(
                 "blobs": sum(len(plan.blobs) for plan in plans),
                 "staged": sum(len(plan.staged) for plan in plans),
                 "rejected": sum(len(plan.rejected) for plan in plans),
+                "counts": sum(len(plan.counts) for plan in plans),
                 "left_behind": len(left_behind),
                 "size_bytes": sum(plan.size_bytes for plan in plans),
                 "uris": table(
                     [
                         {"uri": store.uri(stored.key), "modified": str(stored.modified)}
                         for plan in plans
-                        for stored in (*plan.blobs, *plan.staged, *plan.rejected)
+                        for stored in plan.going
                     ][:_SHOWN]
                 ),
             }

@@ -50,18 +50,24 @@ class Plan:
     blobs: Sequence[Stored]
     staged: Sequence[Stored]
     rejected: Sequence[Stored]
+    counts: Sequence[Stored]
     kept_blobs: int
     unfinished: int = 0  # generation of the flip of a retention that was killed
 
     @property
+    def going(self) -> list[Stored]:
+        """Everything that may go."""
+        return [*self.blobs, *self.staged, *self.rejected, *self.counts]
+
+    @property
     def size_bytes(self) -> int:
         """Bytes that going frees."""
-        return sum(each.size_bytes for each in (*self.blobs, *self.staged, *self.rejected))
+        return sum(each.size_bytes for each in self.going)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing may go."""
-        return not (self.blobs or self.staged or self.rejected)
+        return not self.going
 
 
 def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: datetime) -> Plan:
@@ -69,8 +75,9 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
 
     Kept are: the blobs that the live manifest, the newest `keep.publications` publications, those
     of the last `keep.days` days and the kept staged references name; staged references and refused
-    lines of the last `keep.days` days, and references whose blob is kept; and whatever was
-    written less than `keep.grace_hours` ago. Canonical events and every record stay for good.
+    lines of the last `keep.days` days, and references whose blob is kept; counts of the days that
+    the windows of the last `keep.days` days hold; and whatever was written less than
+    `keep.grace_hours` ago. Canonical events and every record stay for good.
 
     Raises:
         InputError: another retention of the surface is running.
@@ -110,12 +117,19 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         for stored in store.list(layout.of_surface("rejected", *where))
         if stored.modified < old and _is_before(stored, since.date())
     ]
+    first = since.date() - timedelta(days=surface.window_days)
+    counts = [
+        stored
+        for stored in store.list(layout.of_surface("counts", *where))
+        if stored.modified < old and _is_before(stored, first)
+    ]
     return Plan(
         surface,
         generation_of(live),
         blobs,
         staged,
         rejected,
+        counts,
         len(listed) - len(blobs),
         unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
     )
@@ -146,7 +160,7 @@ def retain(
         except ManifestConflictError:
             if attempt + 1 == _ATTEMPTS:
                 raise
-    for stored in (*plan.rejected, *plan.staged):
+    for stored in (*plan.counts, *plan.rejected, *plan.staged):
         store.delete(stored.key)
     for number, stored in enumerate(plan.blobs):
         if clock() - started > _LONGEST:
@@ -227,5 +241,5 @@ def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
 
 
 def _is_before(stored: Stored, day: date) -> bool:
-    found = re.search(r"(\d{4}-\d\d-\d\d)\.jsonl\.zst$", stored.key)
+    found = re.search(r"/(\d{4}-\d\d-\d\d)(\.jsonl\.zst$|/[^/]*/[^/]*$)", stored.key)
     return found is not None and date.fromisoformat(found[1]) < day

@@ -9,13 +9,18 @@ from datetime import date
 
 
 def of_surface(layer: str, tenant: str, surface: str) -> str:
-    """Return the prefix of a surface's objects in `staged`, `objectstore` or `rejected`."""
+    """Return the prefix of a surface's objects in a layer such as `staged` or `objectstore`."""
     return f"{layer}/{tenant}/{surface}"
 
 
 def canonical(tenant: str, surface: str, day: date) -> str:
     """Return the key of a day's canonical events; replaced whole."""
     return f"canonical/{tenant}/{surface}/exposures/{day}.parquet"
+
+
+def counts(tenant: str, surface: str, day: date, fingerprint: str, table: str) -> str:
+    """Return the key of a table of a day's counts; a function of the events it is named after."""
+    return f"counts/{tenant}/{surface}/{day}/{fingerprint}/{table}.parquet"
 
 
 def rejected(tenant: str, surface: str, day: date) -> str:

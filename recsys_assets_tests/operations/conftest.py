@@ -76,6 +76,7 @@ class Shop:
     root: Path
     time: Time = field(default_factory=Time)
     name: str = "home"
+    window_days: int = 1
 
     @property
     def store(self) -> LocalStore:
@@ -90,6 +91,7 @@ class Shop:
                 "start_date": date(2020, 1, 1),
                 "source": {"path": str(self.root / "raw")},
                 "artifacts": {kind: {} for kind in KINDS},
+                "window_days": self.window_days,
             }
         )
 
@@ -262,7 +264,7 @@ def make_artifacts(store: Store, surface: Surface, of: date, scratch: Path) -> N
         judge = (
             audits.judge_from_catalog(surface, options)
             if isinstance(options, ContentSim)
-            else audits.judge_from_events(surface, kind, options, accepted)
+            else audits.judge_from_events(store, surface, kind, options, accepted)
         )
         document = audits.audit_artifact(store, surface, kind, of, scratch, judge)
         assert document.value

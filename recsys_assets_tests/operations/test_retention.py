@@ -170,6 +170,27 @@ class TestWhatGoes:
         assert len(plan.staged) == staged * len(KINDS)
         assert len(old.files("rejected")) == 5 - rejected
 
+    @pytest.mark.parametrize(("days", "window_days", "gone"), [(99, 1, 4), (99, 3, 2), (103, 1, 0)])
+    def test_counts_stay_as_long_as_a_window_of_the_last_days_holds_their_day(
+        self, old: Shop, days: int, window_days: int, gone: int
+    ) -> None:
+        """All were written 99 days ago, for the five days before."""
+        for number in range(5):
+            key = layout.counts("demo", "home", on(number - 2), "f" * 64, "items")
+            old.store.replace(key, b"counts")
+            os.utime(old.store.location(key), (START.timestamp(),) * 2)
+        old.window_days = window_days
+
+        plan = run(old, Retention(publications=1, days=days, grace_hours=1))
+
+        assert len(plan.counts) == gone
+        assert len(old.files("counts")) == 5 - gone
+
+    def test_counts_that_were_written_lately_stay(self, old: Shop) -> None:
+        old.store.replace(layout.counts("demo", "home", on(-2), "f" * 64, "items"), b"counts")
+
+        assert not run(old, Retention(publications=1, days=99, grace_hours=1)).counts
+
     def test_a_staged_reference_that_was_written_lately_stays_with_its_blob(
         self, old: Shop
     ) -> None:
@@ -211,7 +232,7 @@ class TestWhatGoes:
 
         plan = run(old)
 
-        gone = {stored.key for stored in (*plan.blobs, *plan.staged, *plan.rejected)}
+        gone = {stored.key for stored in plan.going}
         assert len(plan.blobs) == 8
         left = old.files()
         assert before.keys() - left.keys() == gone
