@@ -160,22 +160,19 @@ def _read_plain(lines: pl.DataFrame, source: bytes) -> tuple[pl.DataFrame, pl.Da
             pl.col(_IDS).str.strip_chars(),
             # Null where no RFC 3339 timestamp, and where the year is not near.
             ts=pl.when(pl.col("ts").str.contains(_NEAR_RFC_3339)).then("ts"),
-            repeats=_repeats(raw, source, lines["text"]),
+            certain=pl.all_horizontal(
+                ~_repeats(raw, source, lines["text"]),
+                pl.col("v") == 1,
+                *(pl.col(name).str.strip_chars() != "" for name in _REQUIRED),
+            ).fill_null(value=False),
         )
         .with_columns(_moment())
-        .with_columns(
-            certain=pl.all_horizontal(
-                ~pl.col("repeats"),
-                pl.col("v") == 1,
-                pl.col("ts").is_not_null(),
-                *(pl.col(name).str.strip_chars() != "" for name in _REQUIRED),
-            ).fill_null(value=False)
-        )
         .collect()
     )
-    if read["certain"].all():
+    certain = read["certain"] & read["ts"].is_not_null()
+    if certain.all():
         return read, lines.clear()
-    return read.filter("certain"), lines.filter(~read["certain"])
+    return read.filter(certain), lines.filter(~certain)
 
 
 def _repeats(read: pl.DataFrame, source: bytes, texts: pl.Series) -> pl.Expr:
