@@ -7,7 +7,6 @@ known fields, each at most once, without escapes, goes through Polars; every oth
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import Any, Final
 import polars as pl
 
 from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
-from recsys_assets.events.sources import MAX_LINE_BYTES, Chunk
+from recsys_assets.events.sources import MAX_LINE_BYTES, Chunk, count_byte
 
 _REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
 _OPTIONAL: Final = ("user_id", "request_id")
@@ -42,7 +41,7 @@ _RFC_3339: Final = (
 )
 # The years that 64-bit nanoseconds hold with room to spare; others are valid, and outside any
 # window.
-_NEAR_YEAR: Final = r"^(?:1[789]|20|21)"
+_NEAR_RFC_3339: Final = _RFC_3339.replace("[0-9]{4}", "(?:1[789]|20|21)[0-9]{2}", 1)
 _TIMESTAMP_PATTERN: Final = re.compile(_RFC_3339.replace("$", r"\Z"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_NS: Final = 86_400 * 10**9
@@ -91,10 +90,12 @@ def parse_chunk(chunk: Chunk, *, tenant: str, surface: str, day: date) -> Parsed
         )
         for long in chunk.oversized
     ]
-    lines = _numbered_lines(data, chunk.first_line)
-    plain, other = _split_plain(lines, whole=data)
+    lines, other = _split_plain(data, chunk.first_line)
+    whole = data if other.is_empty() else lines["text"].str.join("\n").item().encode()
+    plain, doubtful = _read_plain(lines, whole)
+    other = pl.concat([other, doubtful])
     slow_events: list[dict[str, Any]] = []
-    for line, text in other.iter_rows():
+    for line, text in other.select("line", "text").iter_rows():
         try:
             slow_events.append({**_parse_line(text), "line": line})
         except _RefusedError as problem:
@@ -130,62 +131,81 @@ def _decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
     return b"\n".join(lines), refused
 
 
-def _numbered_lines(data: bytes, first_line: int) -> pl.DataFrame:
-    """Return `line`, `text` of the lines that are not blank."""
-    return (
-        pl.read_lines(io.BytesIO(data), name="text")
-        .lazy()
-        .with_row_index("line", offset=first_line)
-        .select(pl.col("line").cast(pl.Int64), "text")
-        .filter(pl.col("text").str.strip_chars(_JSON_SPACE) != "")
+def _split_plain(data: bytes, first_line: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return `line`, `text` of the plain lines, and of the others that are not blank."""
+    lines = pl.read_lines(data, name="text").select(
+        "text",
+        line=pl.int_range(pl.len()) + first_line,
+        plain=pl.col("text").str.contains(_PLAIN_LINE),
+    )
+    if lines["plain"].all():
+        return lines, lines.clear()
+    other = lines.filter(~pl.col("plain"))
+    other = other.filter(pl.col("text").str.strip_chars(_JSON_SPACE) != "")
+    return lines.filter("plain"), other
+
+
+def _read_plain(lines: pl.DataFrame, source: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read what Polars is known to read right; return that with `line`, and the other lines.
+
+    Args:
+        lines: plain ones.
+        source: the same lines, and no others that are not blank.
+    """
+    raw = pl.read_ndjson(source, schema=_RAW_DTYPES)
+    read = (
+        raw.lazy()
+        .with_columns(
+            lines["line"],
+            pl.col(_IDS).str.strip_chars(),
+            # Null where no RFC 3339 timestamp, and where the year is not near.
+            ts=pl.when(pl.col("ts").str.contains(_NEAR_RFC_3339)).then("ts"),
+            certain=pl.all_horizontal(
+                ~_repeats(raw, source, lines["text"]),
+                pl.col("v") == 1,
+                *(pl.col(name).str.strip_chars() != "" for name in _REQUIRED),
+            ).fill_null(value=False),
+        )
+        .with_columns(_moment())
         .collect()
     )
+    certain = read["certain"] & read["ts"].is_not_null()
+    if certain.all():
+        return read, lines.clear()
+    return read.filter(certain), lines.filter(~certain)
 
 
-def _split_plain(lines: pl.DataFrame, *, whole: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Read what Polars is known to read right; return that with `line`, and the other lines.
+def _repeats(read: pl.DataFrame, source: bytes, texts: pl.Series) -> pl.Expr:
+    """Hold for the plain lines that have a field twice.
 
     Polars reads a repeated field as its last one and never says so. A plain line has no escapes, so
     its quotes are four for each text and two for each number: more than its fields need means a
-    repeat.
+    repeat. No line has fewer, so when all of them together have no more, none has.
     """
-    recognised = lines.select("line", "text", plain=pl.col("text").str.contains(_PLAIN_LINE))
-    candidates = recognised.filter("plain").drop("plain")
-    other = recognised.filter(~pl.col("plain")).drop("plain")
-    if candidates.is_empty():
-        return pl.DataFrame(schema={**_RAW_DTYPES, "line": pl.Int64, "ns": TIMESTAMP}), other
-    source = whole if other.is_empty() else "\n".join(candidates["text"]).encode()
-    needed = sum(
-        pl.col(name).is_not_null().cast(pl.Int32) * (4 if dtype == pl.String else 2)
-        for name, dtype in _RAW_DTYPES.items()
-    )
-    ids_hold = pl.all_horizontal(
-        pl.col(name).str.strip_chars().fill_null("") != "" for name in _REQUIRED
-    )
-    read = (
-        pl.read_ndjson(io.BytesIO(source), schema=_RAW_DTYPES)
-        .lazy()
-        .with_columns(
-            candidates["line"],
-            pl.when(pl.col("ts").str.contains(_RFC_3339) & pl.col("ts").str.contains(_NEAR_YEAR))
-            .then("ts")
-            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="ns", strict=False)
-            .alias("ns"),
-            quotes=candidates["text"].str.count_matches('"', literal=True),
+    quotes = {name: 4 if dtype == pl.String else 2 for name, dtype in _RAW_DTYPES.items()}
+    if count_byte(source, b'"') == sum(quotes[name] * read[name].count() for name in quotes):
+        return pl.lit(value=False)
+    needed = pl.sum_horizontal(pl.col(name).is_not_null() * quotes[name] for name in quotes)
+    return pl.lit(texts.str.count_matches('"', literal=True)) > needed
+
+
+def _moment() -> pl.Expr:
+    """Read `ts`, a text in RFC 3339, as TIMESTAMP; null where there is no such day or hour."""
+    ts = pl.col("ts")
+    in_utc = ts.str.ends_with("Z")
+    # Polars reads decimals and offsets ten times slower than whole seconds.
+    seconds = ts.str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="ns", strict=False)
+    decimals = ts.str.slice(20).str.strip_suffix("Z").str.pad_end(9, "0")
+    ns = seconds.cast(pl.Int64) + decimals.cast(pl.Int64, strict=False)
+    with_offset = pl.when(~in_utc).then(ts)
+    return (
+        pl.when(in_utc)
+        .then(ns.cast(TIMESTAMP))
+        .otherwise(
+            with_offset.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="ns", strict=False)
         )
-        .with_columns(
-            certain=(pl.col("quotes") == needed)
-            & (pl.col("v") == 1).fill_null(value=False)
-            & pl.col("ns").is_not_null()
-            & ids_hold
-        )
-        .drop("quotes")
-        .collect()
+        .alias("ts")
     )
-    if read["certain"].all():
-        return read.drop("certain"), other
-    doubtful = candidates.filter(~read["certain"])
-    return read.filter("certain").drop("certain"), pl.concat([other, doubtful])
 
 
 def _keep_fast(
@@ -195,10 +215,8 @@ def _keep_fast(
     ours = read.filter(pl.col("tenant") == tenant, pl.col("surface") == surface)
     kept = (
         ours.lazy()
-        .filter(pl.col("ns").is_between(start, start + timedelta(days=1), closed="left"))
-        .with_columns(pl.col(_IDS).str.strip_chars())
+        .filter(pl.col("ts").is_between(start, start + timedelta(days=1), closed="left"))
         .with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in _OPTIONAL)
-        .with_columns(pl.col("ns").alias("ts"))
         .select(*_KEPT)
         .collect()
     )

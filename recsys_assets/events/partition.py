@@ -85,9 +85,10 @@ class StagedPartition:
 
     def groups(self) -> Iterator[pl.DataFrame]:
         """Yield the events as frames of bounded size, in source order."""
-        with pq.ParquetFile(self.path) as file:
-            for number in range(file.num_row_groups):
-                yield pl.DataFrame(file.read_row_group(number)).cast(CANONICAL_DTYPES)
+        start = 0
+        while (group := self.frame.slice(start, _ROW_GROUP_ROWS).collect()).height:
+            yield group
+            start += group.height
 
     def count_distinct(self) -> dict[str, int]:
         """Return how many distinct `session_id`, `item_id` and `user_id` there are."""

@@ -6,7 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
@@ -208,12 +208,44 @@ def test_a_plain_line_never_meets_the_slow_reader(monkeypatch: pytest.MonkeyPatc
             line(),
             line(user_id='" ü "', request_id='""', rank="0"),
             " \t" + line().replace('":', '" :\t').replace(",", "\t, ") + " \r",
+            "",
             line(ts='"2026-01-02T23:59:59.999999999-00:00"'),
+            "  \r",
+            line(ts='"2026-01-02T23:59:59.9Z"'),
             line(tenant='"other"'),
         ]
     )
 
-    assert read(data).events.height == 4
+    assert read(data).events.height == 5
+
+
+def test_only_the_doubtful_lines_of_a_chunk_meet_the_slow_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No line stands in for another, though one repeats a field and others lack some."""
+    seen: list[str] = []
+    whole = parse._parse_line
+
+    def noting(text: str) -> Any:
+        seen.append(text)
+        return whole(text)
+
+    monkeypatch.setattr(parse, "_parse_line", noting)
+    doubtful = [
+        '{"item_id":"first",' + line()[1:],
+        '{"rank":2,' + line(rank="1")[1:],
+        line(ts='"2026-02-29T00:00:00Z"'),
+        line(ts='"1699-12-31T00:00:00Z"'),
+        line(ts='"2026-01-02T03:04:60Z"'),
+        line(session_id='""'),
+        line(tenant='" "'),
+        line(v="2"),
+    ]
+    certain = [line(), line(user_id='"u"', rank="7", request_id='"r"')]
+    for text in doubtful:
+        read("\n".join([*certain, text, *certain]))
+
+    assert seen == doubtful
 
 
 def test_without_plain_lines_every_line_meets_the_slow_reader(
@@ -736,6 +768,8 @@ _TIMES = [
     "2026-01-02T03:04:05Z", "2026-01-02T00:00:00Z", "2026-01-02T23:59:59.999999999Z",
     "2026-01-03T00:00:00Z", "2026-01-01T23:59:59.9Z", "2026-01-02T12:00:00.5+05:30",
     "2026-01-02T01:00:00+01:00", "2026-01-02T00:59:59+01:00", "2026-01-01T23:00:00-01:00",
+    *(f"2026-01-02T03:04:05.{'012345678'[:digits]}Z" for digits in range(1, 10)),
+    *(f"2026-01-02T03:04:05.{'912345678'[:digits]}+01:00" for digits in range(1, 10)),
 ]  # fmt: skip
 _ODD_TIMES = [
     "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1699-12-31T23:59:59Z", "1700-01-01T00:00:00Z",
@@ -856,10 +890,51 @@ def assert_readers_agree(lines: list[str]) -> Counter[str]:
 @given(lines_of_any_kind())
 @example([line(), "", line(), " \t", line()])
 @example([line(rank="1") + "\r", "\r", line(), line()[:-1] + ',"rank":2}'])
+@example(["x", "", "1"])
+@example(['{"v":1}'])
+@example([" " + line(), line()])
+@example([line(user_id='"u"', rank="1"), line()[:-1] + ',"item_id":"i2"}', line()])
 @settings(max_examples=150, deadline=None)
 def test_both_readers_agree_on_a_few_lines(lines: list[str]) -> None:
     """Few lines, so that Hypothesis can show the smallest ones they differ on."""
     assert_readers_agree(lines)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.datetimes(datetime(2026, 1, 1, 22), datetime(2026, 1, 3, 2)),
+            st.from_regex(r"\A(\.[0-9]{1,9})?\Z"),
+            st.sampled_from(["Z", "+00:00", "-00:00", "+05:30", "-23:59", "z"]),
+        ),
+        min_size=1,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_both_readers_agree_on_timestamps_of_every_precision_and_offset(
+    moments: list[tuple[datetime, str, str]],
+) -> None:
+    assert_readers_agree(
+        [line(ts=f'"{ts:%Y-%m-%dT%H:%M:%S}{decimals}{zone}"') for ts, decimals, zone in moments]
+    )
+
+
+@pytest.mark.parametrize("zone", ["Z", "+00:00"])
+def test_both_readers_agree_on_every_two_digits_of_a_timestamp(zone: str) -> None:
+    """All the months, days, hours, minutes and seconds that can be written, and leap days."""
+    parts = ["2026", "01", "02", "03", "04", "05"]
+    lines = [line(ts=f'"{year:04}-02-29T00:00:00{zone}"') for year in range(10_000)]
+    for place in range(1, 6):
+        for number in range(100):
+            year, month, day, hour, minute, second = [
+                f"{number:02}" if index == place else part for index, part in enumerate(parts)
+            ]
+            lines.append(line(ts=f'"{year}-{month}-{day}T{hour}:{minute}:{second}{zone}"'))
+
+    counts = assert_readers_agree(lines)
+
+    # The day itself: one month, one day, and every hour, minute and second.
+    assert counts["events"] == 1 + 1 + 24 + 60 + 60
 
 
 @given(st.integers(0, 2**32))

@@ -27,6 +27,7 @@ from recsys_assets.events.sources import (
     Chunk,
     OversizedLine,
     RawFile,
+    count_byte,
     landed_files,
     raw_files,
     read_chunks,
@@ -559,6 +560,14 @@ def test_lines_and_their_numbers_do_not_depend_on_the_chunks(data: bytes, suffix
                 len(stored),
                 hashlib.sha256(stored).hexdigest(),
             )
+
+
+@given(st.lists(st.sampled_from([b'"', b"\n", b"\x00", b"ab", b"\xe2\x80\x9d"])).map(b"".join))
+@example(b"")
+@example(b'"' * 300_000)
+def test_a_byte_is_counted_as_python_counts_it(data: bytes) -> None:
+    for byte in (b'"', b"\n", b"\xe2"):
+        assert count_byte(data, byte) == data.count(byte)
 
 
 @pytest.mark.parametrize("size", [3, 7, 64])
