@@ -85,7 +85,9 @@ def stage(name: str, folder: Path) -> None:
     path.unlink(missing_ok=True)
     head = document_head(surface, name, DAY)
     document = render(judged.text, head, path, source_hash="", built_at=datetime.now(UTC))
-    print(json.dumps({"rows": judged.held.numbers["dagster/row_count"], "version": document.version}))
+    print(
+        json.dumps({"rows": judged.held.numbers["dagster/row_count"], "version": document.version})
+    )
 
 
 def main() -> None:

@@ -1,0 +1,94 @@
+"""Trailing windows of real baskets: put together from kept counts, they are the whole counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recsys_assets import audits
+from recsys_assets.audits import Held, document_head, window_days
+from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.config import Config
+from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
+from recsys_assets.io_managers import read_partitions
+from recsys_assets.storage.registry import read_staged
+from recsys_assets_tests.project import Project
+
+FIRST = date(2017, 1, 1)
+DAYS = [FIRST + timedelta(days=number) for number in range(9)]
+LATE = DAYS[4]
+KINDS = ("popularity", "cooc", "implicit", "session_seq")
+
+
+def counted_at_once(project: Project, config: Config, day: date, kind: str) -> str:
+    """Return the version of a day whose window is one set of events, counted in one go."""
+    (surface,) = config.surfaces
+    window = read_partitions(project.store, TENANT, SURFACE, window_days(surface, day))
+    events = pl.concat([partition.frame for partition in window.values()])
+    options: Any = surface.artifacts.options(kind)
+    computed = audits._compute(options, surface.guardrails, {day: DayCounts(events)})
+    text = b"".join(Held(kind, computed.frame).text())
+    head = document_head(surface, kind, day).to_bytes()
+    return hashlib.sha256(head + text + b',"build":{"built_at":"","version":""}}').hexdigest()
+
+
+def staged(project: Project, config: Config, days: Iterable[date]) -> dict[tuple[date, str], str]:
+    """Return the versions that belong to the days."""
+    (surface,) = config.surfaces
+    where = (project.store, TENANT, SURFACE, surface.segment)
+    return {(day, kind): read_staged(*where, kind, day).version for day in days for kind in KINDS}
+
+
+def kept(project: Project) -> dict[Path, int]:
+    """Return when each kept table was written."""
+    folder = Path(project.store.location("counts"))
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+
+
+@pytest.mark.slow
+def test_windows_of_real_baskets_with_late_events_are_the_window_counted_at_once(
+    project: Project,
+) -> None:
+    raw = project.folder / "raw"
+    write_raw_events(raw, DAYS)
+    file = raw / TENANT / SURFACE / f"exposure.{LATE}.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[::2]))
+    config = project.configure(
+        {
+            "tenant": TENANT,
+            "surface": SURFACE,
+            "start_date": FIRST,
+            "end_date": DAYS[-1] + timedelta(days=1),
+            "window_days": 5,
+            "artifacts": {
+                "popularity": {},
+                "cooc": {},
+                "implicit": {},
+                "session_seq": {"top_n": 9},
+            },
+            "guardrails": {"max_oversized_session_share": 1},
+        }
+    )
+
+    assert project.materialize(config, DAYS).failures == []
+    before, tables = staged(project, config, DAYS), kept(project)
+    assert before == {key: counted_at_once(project, config, *key) for key in before}
+
+    file.write_text("".join(lines))
+    assert project.materialize(config, [LATE]).failures == []
+
+    after = staged(project, config, DAYS)
+    assert after == {key: counted_at_once(project, config, *key) for key in after}
+    changed = {day for day, kind in after if before[day, kind] != after[day, kind]}
+    assert changed == set(DAYS[4:])  # each window that holds the late day
+    # Only the day with the late events was counted again.
+    again = kept(project)
+    assert tables.items() <= again.items()
+    assert {path.parts[-3] for path in again.keys() - tables.keys()} == {str(LATE)}
