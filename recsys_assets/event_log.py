@@ -1,8 +1,9 @@
-"""Dagster's SQLite event log, with connections that stay open.
+"""Dagster's SQLite event log, with connections that stay open and fewer questions.
 
-Dagster's own opens the database anew for each event, and closing it checkpoints and syncs: for a
-year of small days that costs more than computing them (docs/decisions.md). `dagster.yaml` names
-this class; the files are the same, so an instance can go back and forth.
+Dagster's own opens the database anew for each event, and closing it checkpoints and syncs; of an
+event of an asset it also asks for the schema, twice. For a year of small days that costs more than
+computing them (docs/decisions.md). `dagster.yaml` names this class; files and tables are the same,
+so an instance can go back and forth.
 """
 
 from __future__ import annotations
