@@ -93,6 +93,11 @@ def asset_key(surface: Surface, name: str) -> dg.AssetKey:
     return dg.AssetKey([*parts, name])
 
 
+def asset_names(surface: Surface) -> tuple[str, ...]:
+    """Return the names of the assets that are materialized, each after those it reads."""
+    return ("canonical_events", *surface.artifacts.kinds, "manifest")
+
+
 class _Graph:
     """The assets of one surface; each method builds one."""
 

@@ -43,6 +43,22 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
+def plan(instance: dg.DagsterInstance, first: str, last: str) -> str:
+    """Create a run over many days, and do not execute it."""
+    return instance.create_run_for_job(
+        dg.Definitions([thing]).resolve_implicit_global_asset_job_def(),
+        tags={
+            "dagster/asset_partition_range_start": first,
+            "dagster/asset_partition_range_end": last,
+        },
+    ).run_id
+
+
+def rows(home: Path, query: str) -> list[Any]:
+    with sqlite3.connect(home / "history/runs/index.db") as index:
+        return index.execute(query).fetchall()
+
+
 def materialize(instance: dg.DagsterInstance, day: str) -> str:
     return dg.materialize([thing], partition_key=day, instance=instance).run_id
 
@@ -87,6 +103,84 @@ def test_what_is_stored_is_seen_by_another_process_at_once(
             "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
         ).fetchone()
     assert found == 1
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_what_many_days_plan_is_kept_as_dagster_keeps_it(
+    home: Path, pooled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours takes a batch at once; Dagster's own is held to the same answers."""
+    if not pooled:
+        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+
+    with dg.DagsterInstance.get() as instance:
+        assert isinstance(instance.event_log_storage, PooledSqliteEventLogStorage) == pooled
+        first, second = (plan(instance, "2026-01-01", f"2026-01-{last}") for last in ("03", "02"))
+
+        for run, days in ((first, 3), (second, 2)):
+            kinds = [event.dagster_event_type for event in instance.all_logs(run)]
+            assert kinds.count(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED) == days
+            assert kinds.count(dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED) == 1
+            assert len(kinds) == days + 1
+        info = instance.event_log_storage.get_latest_planned_materialization_info(
+            thing.key, partition="2026-01-03"
+        )
+        assert info is not None
+        assert info.run_id == first
+        (record,) = instance.get_asset_records([thing.key])
+        assert record.asset_entry.last_run_id == second
+        assert record.asset_entry.last_materialization is None
+    kept = "SELECT check_name, partition, run_id, execution_status FROM asset_check_executions"
+    assert rows(home, kept) == [
+        ("fine", day, run, "PLANNED")
+        for run, days in ((first, 3), (second, 2))
+        for day in [f"2026-01-0{number}" for number in range(1, days + 1)]
+    ]
+    events = [
+        dg.deserialize_value(text, dg.EventLogEntry)
+        for (text,) in rows(home, "SELECT evaluation_event FROM asset_check_executions")
+    ]
+    assert {event.get_dagster_event().asset_check_planned_data.check_name for event in events} == {
+        "fine"
+    }
+
+
+def test_an_asset_shows_its_last_materialization(instance: dg.DagsterInstance) -> None:
+    for day in ("2026-01-02", "2026-01-01"):
+        run = materialize(instance, day)
+
+    (record,) = instance.get_asset_records([thing.key])
+    last = record.asset_entry.last_materialization
+    assert last is not None
+    assert (last.run_id, last.get_dagster_event().partition) == (run, "2026-01-01")
+    assert record.asset_entry.last_run_id == run
+    (stored,) = instance.fetch_materializations(thing.key, limit=1).records
+    assert record.asset_entry.last_materialization_storage_id == stored.storage_id
+
+
+def test_the_schema_is_looked_at_once(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materialize(instance, "2026-01-01")
+    looked: list[str] = []
+
+    def count(name: str) -> None:
+        original = getattr(SqliteEventLogStorage, name)
+
+        def counting(*arguments: Any) -> Any:
+            looked.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(SqliteEventLogStorage, name, counting)
+
+    count("has_table")
+    count("_has_asset_key_col_on_connection")
+    materialize(instance, "2026-01-02")
+
+    assert looked == []
+    assert not storage_of(instance).has_table("nothing")
+    assert looked == ["has_table"]  # which shows that the counting counts
 
 
 def test_a_base_dir_is_where_the_events_are_kept(home: Path, tmp_path: Path) -> None:

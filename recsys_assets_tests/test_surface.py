@@ -651,13 +651,13 @@ class TestPages:
         config = project.configure()
         land(project, 0, 1, 2)
         parsed = []
-        rows_of = catalog._csv_rows
+        columns_of = catalog._csv_columns
 
         def counted(text: str, path: str) -> Any:
             parsed.append(path)
-            return rows_of(text, path)
+            return columns_of(text, path)
 
-        monkeypatch.setattr(catalog, "_csv_rows", counted)
+        monkeypatch.setattr(catalog, "_csv_columns", counted)
 
         assert project.materialize(config, [day(0), day(1), day(2)]).succeeded
         assert len(parsed) == 1

@@ -6,10 +6,11 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, chain
+from itertools import accumulate, chain, repeat
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -37,6 +38,9 @@ _MAX_FIELD_CHARACTERS: Final = 2**24
 # Of a catalog this large or smaller, what was parsed last is kept: the assets of a run share it.
 _MAX_KEPT_BYTES: Final = 2**26
 _kept: dict[str, CatalogSnapshot] = {}
+
+# Item ids, the tags of all items, how many of them each item has, namespaces, titles.
+Columns = tuple[Sequence[str], Sequence[str], Iterable[int], Sequence[str], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,12 @@ def read_catalog(path: str) -> CatalogSnapshot:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CatalogError(f"catalog {path}, line {line}: is not UTF-8 ({error.reason})") from None
-    rows = (
-        _csv_rows(text, path)
+    columns = (
+        _csv_columns(text, path)
         if PurePosixPath(path).suffix.lower() == ".csv"
-        else _json_rows(text, path)
+        else _json_columns(text, path)
     )
-    snapshot = CatalogSnapshot(_frame(list(rows)), fingerprint)
+    snapshot = CatalogSnapshot(_frame(*columns), fingerprint)
     _kept.clear()
     if len(data) <= _MAX_KEPT_BYTES:
         _kept[path] = snapshot
@@ -126,12 +130,24 @@ def _courtesy(surface: Surface) -> pl.DataFrame:
     return pl.DataFrame(schema=CATALOG_DTYPES)
 
 
-def _frame(rows: list[tuple[str, list[str], str, str]]) -> pl.DataFrame:
-    """Lay rows out by column: of rows, Polars would make a series of each list of tags."""
-    items, tags, namespaces, titles = zip(*rows, strict=True) if rows else ([], [], [], [])
-    offsets = pa.array([0, *accumulate(map(len, tags))], pa.int64())
-    values = pa.array(list(chain.from_iterable(tags)), pa.large_string())
-    lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, values))
+def _frame(
+    items: Sequence[str],
+    tags: Sequence[str],
+    counts: Iterable[int],
+    namespaces: Sequence[str],
+    titles: Sequence[str],
+) -> pl.DataFrame:
+    """Lay a catalog out by column: of rows, Polars would make a series of each list of tags.
+
+    Args:
+        items: their ids.
+        tags: the tags of all items, one after the other.
+        counts: of each item, how many of them are its own.
+        namespaces: of each item, empty where there is none.
+        titles: of each item, empty where there is none.
+    """
+    offsets = pa.array([0, *accumulate(counts)], pa.int64())
+    lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, pa.array(tags, pa.large_string())))
     columns = {"item_id": items, "tags": lists, "namespace": namespaces, "title": titles}
     return pl.DataFrame(columns, schema=CATALOG_DTYPES)
 
@@ -142,7 +158,7 @@ def catalog_object(path: str) -> tuple[str, str]:
     return folder or slash or ".", name
 
 
-def _csv_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]]:
+def _csv_columns(text: str, path: str) -> Columns:
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -154,24 +170,42 @@ def _csv_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]]
                     f"catalog {path}: no column for {column}; expected one of "
                     f"{', '.join(_COLUMNS[column])}, found {', '.join(header) or 'an empty file'}"
                 )
-        item_id, tags, namespace, title = (index[column] for column in CATALOG_DTYPES)
+        # All rows first: asking for the line of each takes longer than reading it.
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        _refuse_ragged(text, path)  # which may stand before
+        raise CatalogError(f"catalog {path}, line {reader.line_num}: {error}") from None
+    if any(len(row) != len(header) for row in rows):
+        _refuse_ragged(text, path)
+    # What a column that is not there holds comes last, where `_find` points to.
+    columns = [*zip(*rows, strict=True)] or [()] * len(header)
+    columns.append(("",) * len(rows))
+    items, tags, namespaces, titles = (columns[index[column]] for column in CATALOG_DTYPES)
+    return items, tags, repeat(1, len(rows)), namespaces, titles
+
+
+def _refuse_ragged(text: str, path: str) -> None:
+    """Raise for the first row that has not as many fields as the header, unless it is broken."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    with suppress(csv.Error):
+        fields = len(next(reader, []))
         for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
+            if row and len(row) != fields:
                 raise CatalogError(
                     f"catalog {path}, line {reader.line_num}: {len(row)} fields, the header has "
-                    f"{len(header)}"
+                    f"{fields}"
                 )
-            row.append("")  # what a column that is not there holds
-            yield row[item_id], [row[tags]], row[namespace], row[title]
-    except csv.Error as error:
-        raise CatalogError(f"catalog {path}, line {reader.line_num}: {error}") from None
 
 
 def _find(names: tuple[str, ...], header: list[str]) -> int:
     """Return where a column stands, or the number of columns when it is not there."""
     return next((header.index(name) for name in names if name in header), len(header))
+
+
+def _json_columns(text: str, path: str) -> Columns:
+    rows = list(_json_rows(text, path))
+    items, tags, namespaces, titles = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return items, list(chain.from_iterable(tags)), map(len, tags), namespaces, titles
 
 
 def _json_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]]:

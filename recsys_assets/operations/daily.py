@@ -14,7 +14,7 @@ from recsys_assets.config import Config, Surface
 from recsys_assets.operations import landing
 from recsys_assets.operations.landing import Arrival, Cursor, Report
 from recsys_assets.storage import open_store
-from recsys_assets.surface import asset_key
+from recsys_assets.surface import asset_key, asset_names
 
 _INTERVAL_S = 30
 _DATA_VERSION = "dagster/data_version"
@@ -119,12 +119,11 @@ def _daily(surface: Surface) -> dg.ScheduleDefinition:
         last = surface.newest_day(now)
         if last is None or last != now.astimezone(UTC).date() - timedelta(days=1):
             return dg.SkipReason(f"the day before is not one of {surface.name}'s days")
-        assets = ("canonical_events", *surface.artifacts.kinds, "manifest")
         return dg.RunRequest(
             run_key=str(last),
             partition_key=str(last),
             tags=_FIRST,
-            asset_selection=[asset_key(surface, name) for name in assets],
+            asset_selection=[asset_key(surface, name) for name in asset_names(surface)],
         )
 
     return schedule

@@ -19,7 +19,7 @@ from recsys_assets.audits import event_kinds
 from recsys_assets.checks import FAILED_PARTITIONS, WINDOW_IS_COMPLETE
 from recsys_assets.config import Surface
 from recsys_assets.operations.steps import failure_message
-from recsys_assets.surface import asset_key
+from recsys_assets.surface import asset_key, asset_names
 
 _EVENTS: Final = "canonical_events"
 _MANIFEST: Final = "manifest"
@@ -91,7 +91,7 @@ def materialize(
     following = _following_days(surface, days[-1], instance)
     report = Report(surface, [*days, *following])
     job = definitions.resolve_implicit_global_asset_job_def()
-    missing = {day: {_EVENTS, *surface.artifacts.kinds, _MANIFEST} for day in days}
+    missing = {day: set(asset_names(surface)) for day in days}
     missing |= {day: {*event_kinds(surface), _MANIFEST} for day in following}
     cuts: set[date] = set()
     # Ends: a run settles something, or a cut is added, or its days are given up.

@@ -271,6 +271,7 @@ def test_empty_lines_and_a_missing_last_newline_are_fine(tmp_path: Path) -> None
         ('id,tags\n"a\nb\nc",x\nd\n', 5, 1),
         ("id,tags,\na,x\n", 2, 2),
         ("id,tags\n \n", 2, 1),
+        ('id,tags\na\nb,"y"z\n', 2, 1),  # the first of two mistakes
     ],
 )
 def test_a_row_of_another_length_is_refused_with_its_line(
@@ -292,6 +293,7 @@ def test_a_row_of_another_length_is_refused_with_its_line(
         ('id,tags\n"a" ,x\n', 2),
         ('"id,tags\na,x\n', 2),
         ('"id"x,tags\na,x\n', 1),
+        ('id,tags\na,"y"z\nb\n', 2),  # the first of two mistakes
     ],
 )
 def test_broken_quotes_are_refused_with_their_line(tmp_path: Path, content: str, line: int) -> None:
