@@ -23,7 +23,9 @@ _LOCAL_SHARE = 0.6
 _LOCAL_SPREAD = 20.0
 
 
-def generate(path: Path, *, events: int, users: int, items: int, seed: int) -> None:
+def generate(
+    path: Path, *, events: int, users: int, items: int, seed: int, first_session: int = 0
+) -> None:
     """Write `events` raw exposure events of `demo/home` 2026-01-01 to `path`, in time order.
 
     Args:
@@ -31,6 +33,7 @@ def generate(path: Path, *, events: int, users: int, items: int, seed: int) -> N
         events: lines, at least 1.
         users: users to draw from, the active ones far more often.
         items: items to draw from.
+        first_session: number of the first session, so that a day can be made of parts.
         seed: the same arguments give the same bytes with the same versions of numpy and polars.
     """
     rng = np.random.default_rng(seed)
@@ -51,7 +54,7 @@ def generate(path: Path, *, events: int, users: int, items: int, seed: int) -> N
             "ms": midnight + start[session] + position * 15_000,
             "user": user[session],
             "anonymous": anonymous[session],
-            "session": session,
+            "session": first_session + session,
             "item": item,
             "rank": position,
         }
@@ -89,8 +92,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     inputs.add_sizes(parser)
+    parser.add_argument("--first-session", type=int, default=0, help="number of the first session")
     options = parser.parse_args()
-    generate(options.path, **inputs.sizes(options))
+    generate(options.path, **inputs.sizes(options), first_session=options.first_session)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+_GENERATOR = Path(__file__).with_name("generate.py")
+_PART_EVENTS = 10_000_000  # generating takes more memory than what is measured
+
 
 def add_sizes(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is generated."""
@@ -40,17 +43,24 @@ def add_input(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(options: argparse.Namespace, path: Path) -> str:
-    """Have the raw file at `path`, a link to `--file` or generated; return a line on it."""
+    """Have the raw file at `path`, a link to `--file` or generated; return a line on it.
+
+    A day of many events is generated in parts, the others beside the first.
+    """
     if options.file:
         path.parent.mkdir(parents=True)
         path.symlink_to(options.file.absolute())
         what = options.file.name
     else:
         wanted = sizes(options)
-        # In a process of its own: the peak of memory of those that are measured starts at ours.
-        program = Path(__file__).with_name("generate.py")
-        arguments = [f"--{name}={value}" for name, value in wanted.items()]
-        subprocess.run([sys.executable, program, path, *arguments], check=True)
+        for number, start in enumerate(range(0, wanted["events"], _PART_EVENTS)):
+            part = path.with_suffix(f".{number}.jsonl") if number else path
+            events = min(_PART_EVENTS, wanted["events"] - start)
+            of_part = {"events": events, "seed": wanted["seed"] + number, "first_session": start}
+            arguments = [f"--{name}={value}" for name, value in {**wanted, **of_part}.items()]
+            # In a process of its own: the peak of memory of those that are measured starts at ours.
+            subprocess.run([sys.executable, _GENERATOR, part, *arguments], check=True)
         what = ", ".join(f"{value:,} {name}" for name, value in wanted.items() if name != "seed")
         what += f", seed {wanted['seed']}"
-    return f"{what}; {path.stat().st_size:,} bytes of raw lines"
+    size = sum(part.stat().st_size for part in path.parent.iterdir())
+    return f"{what}; {size:,} bytes of raw lines"

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final, Generic, TypeVar
 
 import dagster as dg
@@ -44,7 +46,7 @@ from recsys_assets.documents import (
 )
 from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
 from recsys_assets.events.catalog import item_labels, labels_in, read_catalog
-from recsys_assets.events.kept_counts import KeptCounts
+from recsys_assets.events.kept_counts import KeptCounts, SharedCounts
 from recsys_assets.events.partition import StagedPartition, stage_partition
 from recsys_assets.io_managers import CanonicalPartition, Release
 from recsys_assets.storage import layout
@@ -210,7 +212,7 @@ def judge_from_events(
     """Return how an event-based artifact of a day is computed and judged.
 
     Where windows overlap, the counts of a day are kept: in the store for later runs, and in memory
-    from one day of a run to the next.
+    from one day of a run to the next. Otherwise the artifacts of a process share them.
 
     Args:
         store: where the counts are kept.
@@ -221,14 +223,22 @@ def judge_from_events(
     """
     labels = item_labels(surface)
     counted: dict[date, DayCounts] = {}
+    lock = Lock()  # days of a run may be judged at the same time
 
-    def counts(day: date) -> DayCounts:
-        partition = accepted[day]
+    def counts(window: Days) -> dict[date, DayCounts]:
         if surface.window_days == 1:
-            return DayCounts(partition.frame)
+            return {
+                day: DayCounts(partition.frame, SharedCounts(partition.fingerprint))
+                for day, partition in window.items()
+            }
         names = (surface.tenant, surface.surface)
-        keep = KeptCounts(store, *names, day, fingerprint=partition.fingerprint)
-        return DayCounts(partition.frame, keep)
+        with lock:
+            for day in counted.keys() - window.keys():
+                del counted[day]
+            for day in window.keys() - counted.keys():
+                keep = KeptCounts(store, *names, day, fingerprint=window[day].fingerprint)
+                counted[day] = DayCounts(window[day].frame, keep)
+            return {day: counted[day] for day in window}
 
     def judge(day: date) -> Judged:
         wanted = window_days(surface, day)
@@ -238,12 +248,7 @@ def judge_from_events(
                 f"{surface.name} {day} has no accepted canonical events: materialize "
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
-        for gone in counted.keys() - window.keys():
-            del counted[gone]
-        days = {each: counted.get(each) or counts(each) for each in window}
-        if surface.window_days > 1:
-            counted.update(days)
-        computed = _compute(options, surface.guardrails, days)
+        computed = _compute(options, surface.guardrails, counts(window))
         judged = _judge(kind, source_hash(window), computed, labels)
         missing = [str(day) for day in wanted if day not in window]
         if surface.window_days == 1:
@@ -409,17 +414,18 @@ def whole_lists(frame: pl.LazyFrame, kind: str) -> Iterator[pl.DataFrame]:
     if LISTS[kind].entry is None:
         yield frame.collect(engine="streaming")
         return
-    height = frame.select(pl.len()).collect().item()
-    unfinished = frame.head(0).collect()
-    for start in range(0, max(height, 1), _PIECE_ROWS):
-        piece = pl.concat([unfinished, frame.slice(start, _PIECE_ROWS).collect()])
-        cut = piece.height
-        if start + _PIECE_ROWS < height:
-            owner = piece.to_series(0)
-            starts = owner.ne_missing(owner.shift()).arg_true()
-            cut = starts[-1] if starts.len() else 0
-        unfinished = piece.slice(cut)
-        if cut or start + _PIECE_ROWS >= height:
+    unfinished: list[pl.DataFrame] = []
+    for start in count(0, _PIECE_ROWS):
+        rows = frame.slice(start, _PIECE_ROWS).collect()
+        piece = pl.concat([*unfinished, rows])
+        if rows.height < _PIECE_ROWS:
+            yield piece
+            return
+        owner = piece.to_series(0)
+        starts = owner.ne_missing(owner.shift()).arg_true()
+        cut = starts[-1] if starts.len() else 0
+        unfinished = [piece.slice(cut)]
+        if cut:
             yield piece.head(cut)
 
 

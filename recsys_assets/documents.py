@@ -23,7 +23,7 @@ from recsys_assets.errors import StorageError
 
 DOCUMENT_FORMAT: Final = 1
 _SLICE_ROWS: Final = 100_000
-_BLOCK_BYTES: Final = 2**20
+_BLOCK_BYTES: Final = 2**18
 _HEAD_BYTES: Final = 2**16
 # `build` is the last member; the version is that of the document with this in its place.
 _BUILD_KEY: Final = b'"build":'

@@ -127,7 +127,7 @@ class _Lists:
     def add(self, piece: pl.DataFrame) -> None:
         if piece.is_empty():
             return
-        owner, entry, number = piece.columns
+        number = piece.columns[2]
         starts, sizes = list_sizes(piece)
         self._sizes.update(_counts(sizes))
         numbers = piece[number].drop_nulls()
@@ -136,13 +136,15 @@ class _Lists:
             self._numbers.update(_counts(powers))
             highest: Any = numbers.max()
             self._highest = max(self._highest, highest)
-        first = piece[starts].select(owner, number).with_columns(start=starts, size=sizes)
-        found = first.filter(pl.col("size") > 0).top_k(
-            _OWNERS, by=[number, owner], reverse=[False, True]
-        )
-        for of, strength, start, size in found.iter_rows():
-            entries = piece.slice(start, min(size, _ENTRIES)).select(entry, number).rows()
-            self._strongest.append((strength, of, entries))
+        # Owners are ascending: of equal numbers, the first ones are wanted.
+        strengths = piece[number].gather(starts).fill_null(0)
+        weakest: Any = strengths.top_k(_OWNERS).min()
+        for found in ((strengths > weakest).arg_true(), (strengths == weakest).arg_true()):
+            for at in found.head(_OWNERS):
+                if size := min(sizes[at], _ENTRIES):
+                    rows = piece.slice(starts[at], size).rows()
+                    entries = [(item, n) for _, item, n in rows]
+                    self._strongest.append((strengths[at], rows[0][0], entries))
         self._strongest.sort(key=lambda found: (-found[0], found[1]))
         del self._strongest[_OWNERS:]
 

@@ -8,8 +8,11 @@ leaves its failed check and nothing else, and does not hold back the other days 
 # No postponed annotations here: Dagster reads the type of `context` when an asset is declared.
 import logging
 import re
+import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -54,6 +57,10 @@ OWNERS = ["team:recsys"]
 # one layer must not keep the next layer from the days that passed.
 # Many: `guardrails.max_backfill_days` sees the whole range that way.
 _DAYS_PER_RUN = {"events": 10_000, "artifacts": 9_999, "manifest": 9_998}
+
+# Days of a run that are audited at the same time, if the last one took less than so many seconds.
+_AUDITS_AT_ONCE = 2
+_SHORT_S = 1.0
 
 # Run monitoring reads this tag, in seconds, each time it looks at a run.
 _MAX_RUNTIME = "dagster/max_runtime"
@@ -388,8 +395,7 @@ def _write_audit_publish(
     if too_many:
         yield from checks.check_results({days[0]: [too_many]})
         return
-    for day in days:
-        found = _audit(audit, day)
+    for day, found in _audited(audit, days):
         verdicts[day] = found.verdicts
         _LOG.info("%s %s: %d of %d days", key.to_user_string(), day, len(verdicts), len(days))
         if found.value is None or not found.accepted:
@@ -421,6 +427,34 @@ def _limit_run_time(context: dg.AssetExecutionContext, minutes: int) -> None:
     limit = minutes * 60
     if run and limit > int(run.tags.get(_MAX_RUNTIME, 0)):
         context.instance.add_run_tags(run.run_id, {_MAX_RUNTIME: str(limit)})
+
+
+def _audited(
+    audit: Callable[[date], Audited[T]], days: Sequence[date]
+) -> Iterator[tuple[date, Audited[T]]]:
+    """Yield each day with its audit, in order; while one is accepted, the next are audited.
+
+    Two at once, as long as they are short: what an audit needs in memory is as large as its day.
+    Whoever interrupts the run waits for the audits that are going on.
+    """
+    if len(days) == 1:
+        yield days[0], _audit(audit, days[0])
+        return
+
+    def timed(day: date) -> tuple[Audited[T], float]:
+        started = time.monotonic()
+        return _audit(audit, day), time.monotonic() - started
+
+    waiting = deque(days)
+    with ThreadPoolExecutor(_AUDITS_AT_ONCE, thread_name_prefix="audit") as pool:
+        ahead = deque([(waiting.popleft(), pool.submit(timed, days[0]))])
+        while ahead:
+            day, future = ahead.popleft()
+            found, seconds = future.result()
+            while waiting and len(ahead) < (_AUDITS_AT_ONCE if seconds < _SHORT_S else 1):
+                following = waiting.popleft()
+                ahead.append((following, pool.submit(timed, following)))
+            yield day, found
 
 
 def _audit(audit: Callable[[date], Audited[T]], day: date) -> Audited[T]:

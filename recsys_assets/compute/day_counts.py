@@ -8,7 +8,7 @@ known by their ids.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
+from threading import RLock
 from typing import Final, Protocol
 
 import polars as pl
@@ -50,8 +50,10 @@ class DayCounts:
         self.events = events
         self._known = events.filter(pl.col("user_id").is_not_null())
         self._keep = keep
+        self._tables: dict[str, pl.DataFrame] = {}
+        self._lock = RLock()
 
-    @cached_property
+    @property
     def items(self) -> pl.DataFrame:
         """`item_id` ascending, `count` (UInt32): exposures of each item."""
         return self._table(
@@ -64,29 +66,29 @@ class DayCounts:
             ),
         )
 
-    @cached_property
+    @property
     def users(self) -> pl.Series:
         """`user_id` ascending."""
         return self._table("users", lambda: distinct(self._known, "user_id").to_frame()).to_series()
 
-    @cached_property
+    @property
     def sessions(self) -> pl.Series:
         """`session_id` ascending."""
         return self._table(
             "sessions", lambda: distinct(self.events, "session_id").to_frame()
         ).to_series()
 
-    @cached_property
+    @property
     def first_items(self) -> pl.Series:
         """Code of the item of each user's first event by (ts, file, line); by user ascending."""
         return self._table("first_items", self._find_first_items).to_series()
 
-    @cached_property
+    @property
     def user_items(self) -> pl.DataFrame:
         """`key` of (user, item) ascending, `count` (UInt32): exposures of the item to the user."""
         return self._table("user_items", lambda: count_keys(self._keys(self._known, self.users)))
 
-    @cached_property
+    @property
     def baskets(self) -> pl.Series:
         """Distinct keys of (session, item), ascending: what the sessions hold."""
         return self._table(
@@ -95,13 +97,14 @@ class DayCounts:
         ).to_series()
 
     def _table(self, name: str, count: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        kept = self._keep.read(name) if self._keep is not None else None
-        if kept is not None:
-            return kept
-        frame = count()
-        if self._keep is not None:
-            self._keep.write(name, frame)
-        return frame
+        with self._lock:  # days of a run that share this one may be computed at the same time
+            if name in self._tables:
+                return self._tables[name]
+            kept = self._keep.read(name) if self._keep is not None else None
+            self._tables[name] = frame = count() if kept is None else kept
+            if self._keep is not None and kept is None:
+                self._keep.write(name, frame)
+            return frame
 
     def _keys(self, events: pl.LazyFrame, owners: pl.Series) -> pl.Series:
         """Return the key of (owner, item) of each event."""

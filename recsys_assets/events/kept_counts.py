@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import logging
+from collections import OrderedDict
 from datetime import date
+from threading import Lock
+from typing import Final
 
 import polars as pl
 
@@ -16,11 +19,46 @@ from recsys_assets.compute.day_counts import COUNTS_FORMAT
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
 
+# Tables that more than one artifact needs.
+_SHARED: Final = frozenset({"items", "users", "user_items"})
+# A day of ten million events fits; of a larger one, each artifact counts what it needs.
+_MAX_SHARED_BYTES: Final = 2**27
+_shared: OrderedDict[tuple[str, str], pl.DataFrame] = OrderedDict()
+_sharing = Lock()
+
 _LOG = logging.getLogger(__name__)
 
 
+class SharedCounts:
+    """Keeps the tables of one day in memory, so that the artifacts of a process share them.
+
+    Of all days together no more than `_MAX_SHARED_BYTES`, those that were used last.
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        """Keep what is counted of the accepted events with this fingerprint."""
+        self._fingerprint = fingerprint
+
+    def read(self, table: str) -> pl.DataFrame | None:
+        """Return a table that was kept."""
+        with _sharing:
+            found = _shared.get((self._fingerprint, table))
+            if found is not None:
+                _shared.move_to_end((self._fingerprint, table))
+            return found
+
+    def write(self, table: str, frame: pl.DataFrame) -> None:
+        """Keep a table, in place of those that were not used for longest."""
+        if table not in _SHARED or frame.estimated_size() > _MAX_SHARED_BYTES:
+            return
+        with _sharing:
+            _shared[self._fingerprint, table] = frame
+            while sum(kept.estimated_size() for kept in _shared.values()) > _MAX_SHARED_BYTES:
+                _shared.popitem(last=False)
+
+
 class KeptCounts:
-    """Keeps the tables of one day of a surface, as `compute.day_counts.Keep`."""
+    """Keeps the tables of one day of a surface in the store, as `compute.day_counts.Keep`."""
 
     def __init__(
         self, store: Store, tenant: str, surface: str, day: date, *, fingerprint: str
