@@ -56,7 +56,7 @@ def prepare(options: argparse.Namespace, path: Path) -> str:
         for number, start in enumerate(range(0, wanted["events"], _PART_EVENTS)):
             part = path.with_suffix(f".{number}.jsonl") if number else path
             events = min(_PART_EVENTS, wanted["events"] - start)
-            of_part = {"events": events, "seed": wanted["seed"] + number, "first_session": start}
+            of_part = {"events": events, "seed": wanted["seed"] + number, "first-session": start}
             arguments = [f"--{name}={value}" for name, value in {**wanted, **of_part}.items()]
             # In a process of its own: the peak of memory of those that are measured starts at ours.
             subprocess.run([sys.executable, _GENERATOR, part, *arguments], check=True)
