@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -240,18 +239,10 @@ def compare(folder: Path, raw: Path, contenders: list[str], runs: int) -> None:
     for name in contenders:
         assert results[name] == expected, f"{name} computed {results[name]}, not {expected}"
     print(f"same tables: {json.dumps(expected)} (rows, sum of counts)\n")
-    medians = {
-        name: [
-            statistics.median(getattr(cost, figure) for cost in of)
-            for figure in ("wall_s", "cpu_s", "peak_mb")
-        ]
-        for name, of in costs.items()
-    }
+    medians = {name: measure.median(of) for name, of in costs.items()}
     base = medians[contenders[0]]
-    for name, figures in medians.items():
-        ratios = "  ".join(f"{mine / its:4.2f}" for mine, its in zip(base, figures, strict=True))
-        wall, cpu, peak = figures
-        print(f"{name:16}{measure.Cost(wall, cpu, peak, '')}  {contenders[0]} is  {ratios} of it")
+    for name, cost in medians.items():
+        print(f"{name:16}{cost}  {contenders[0]} is {measure.ratios(base, cost)} of it")
     print(f"\nmedians of {runs} runs in turns; ratios of wall, CPU and peak")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from datetime import UTC, date, datetime
@@ -131,11 +130,7 @@ def whole(folder: Path, runs: int) -> None:
         days = ["--from", str(DAY), "--to", str(DAY), "--json"]
         command = [sys.executable, "-m", "recsys_assets.cli", "materialize", *days]
         costs.append(measure.run(command, env=environment, log=folder / "log"))
-    median = {
-        name: statistics.median(getattr(cost, name) for cost in costs)
-        for name in ("wall_s", "cpu_s", "peak_mb")
-    }
-    print(f"{'materialize, whole process':28}{measure.Cost(**median, output='')}")
+    print(f"{'materialize, whole process':28}{measure.median(costs)}")
     wall = sorted(cost.wall_s for cost in costs)
     print(f"{'':28}median of {runs} runs, {wall[0]:.2f} to {wall[-1]:.2f} s wall\n")
 

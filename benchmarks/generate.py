@@ -8,13 +8,14 @@ are drawn from a few popular ones. One session in ten is anonymous.
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import inputs
 import numpy as np
 import polars as pl
 
+DAY = date(2026, 1, 1)
 _DAY_MS = 86_400_000
 _EVENTS_PER_SESSION = 10
 _LONGEST_SESSION = 60
@@ -24,16 +25,24 @@ _LOCAL_SPREAD = 20.0
 
 
 def generate(
-    path: Path, *, events: int, users: int, items: int, seed: int, first_session: int = 0
+    path: Path,
+    *,
+    events: int,
+    users: int,
+    items: int,
+    seed: int,
+    first_session: int = 0,
+    day: date = DAY,
 ) -> None:
-    """Write `events` raw exposure events of `demo/home` 2026-01-01 to `path`, in time order.
+    """Write `events` raw exposure events of `demo/home` to `path`, in time order.
 
     Args:
         path: a .jsonl file to write.
         events: lines, at least 1.
         users: users to draw from, the active ones far more often.
         items: items to draw from.
-        first_session: number of the first session, so that a day can be made of parts.
+        first_session: number of the first session, so that days and parts of them differ in it.
+        day: UTC day of the events.
         seed: the same arguments give the same bytes with the same versions of numpy and polars.
     """
     rng = np.random.default_rng(seed)
@@ -48,7 +57,7 @@ def generate(
     near = centre[session] + np.rint(rng.normal(0, _LOCAL_SPREAD, events)).astype(np.int64)
     popular = (items * rng.power(0.2, events)).astype(np.int64)
     item = np.where(rng.random(events) < _LOCAL_SHARE, near % items, popular)
-    midnight = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
     frame = pl.DataFrame(
         {
             "ms": midnight + start[session] + position * 15_000,
@@ -93,8 +102,14 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     inputs.add_sizes(parser)
     parser.add_argument("--first-session", type=int, default=0, help="number of the first session")
+    parser.add_argument("--day", type=date.fromisoformat, default=DAY)
     options = parser.parse_args()
-    generate(options.path, **inputs.sizes(options), first_session=options.first_session)
+    generate(
+        options.path,
+        **inputs.sizes(options),
+        first_session=options.first_session,
+        day=options.day,
+    )
 
 
 if __name__ == "__main__":

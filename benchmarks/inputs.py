@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 
 _GENERATOR = Path(__file__).with_name("generate.py")
@@ -57,10 +59,14 @@ def prepare(options: argparse.Namespace, path: Path) -> str:
             part = path.with_suffix(f".{number}.jsonl") if number else path
             events = min(_PART_EVENTS, wanted["events"] - start)
             of_part = {"events": events, "seed": wanted["seed"] + number, "first-session": start}
-            arguments = [f"--{name}={value}" for name, value in {**wanted, **of_part}.items()]
-            # In a process of its own: the peak of memory of those that are measured starts at ours.
-            subprocess.run([sys.executable, _GENERATOR, part, *arguments], check=True)
+            generate(part, wanted | of_part)
         what = ", ".join(f"{value:,} {name}" for name, value in wanted.items() if name != "seed")
         what += f", seed {wanted['seed']}"
     size = sum(part.stat().st_size for part in path.parent.iterdir())
     return f"{what}; {size:,} bytes of raw lines"
+
+
+def generate(path: Path, arguments: Mapping[str, int], day: date = date(2026, 1, 1)) -> None:
+    """Generate a raw file in a process of its own: the peak of what is measured starts at ours."""
+    named = [f"--{name}={value}" for name, value in arguments.items()]
+    subprocess.run([sys.executable, _GENERATOR, path, *named, f"--day={day}"], check=True)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median as median_of
 
 _PACKAGES = ("dagster", "polars", "pandera", "pyarrow", "numpy")
 
@@ -26,6 +27,20 @@ class Cost:
     def __str__(self) -> str:
         """Return one line of a table."""
         return f"{self.wall_s:8.2f} s wall {self.cpu_s:8.2f} s CPU {self.peak_mb:8.0f} MB peak"
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    """Return the median of each figure."""
+    wall, cpu, peak = (
+        median_of(getattr(cost, name) for cost in costs) for name in ("wall_s", "cpu_s", "peak_mb")
+    )
+    return Cost(wall, cpu, peak, output="")
+
+
+def ratios(one: Cost, other: Cost) -> str:
+    """Return wall, CPU and peak of one as parts of the other's."""
+    pairs = ((one.wall_s, other.wall_s), (one.cpu_s, other.cpu_s), (one.peak_mb, other.peak_mb))
+    return "  ".join(f"{mine / its:5.2f}" for mine, its in pairs)
 
 
 def environment() -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from datetime import date
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from polars.testing import assert_frame_equal
 from recsys_assets.compute import day_counts
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.events import kept_counts
-from recsys_assets.events.kept_counts import KeptCounts
+from recsys_assets.events.kept_counts import KeptCounts, SharedCounts
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.frames import events_frame
 
@@ -83,3 +84,55 @@ def test_damaged_counts_are_told_and_counted_again(
     assert_frame_equal(again, items)
     assert f"{path} is damaged" in caplog.text
     assert keep(store).read("items") is not None
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
+
+
+@pytest.mark.usefixtures("shared")
+class TestSharedCounts:
+    """What the artifacts of a process share."""
+
+    def test_artifacts_of_a_day_share_what_more_than_one_needs(self) -> None:
+        events = events_frame([("u", "s", "a"), ("v", "s", "b")])
+        first = DayCounts(events.lazy(), SharedCounts("f"))
+        again = DayCounts(events_frame([]).lazy(), SharedCounts("f"))
+
+        assert first.user_items.height == 2
+        assert first.baskets.len() == 2
+
+        assert again.items is first.items
+        assert again.user_items is first.user_items
+        assert again.users.equals(first.users)
+        assert again.baskets.is_empty()  # cooc alone needs them: they are not kept
+
+    def test_other_events_share_nothing(self) -> None:
+        SharedCounts("f").write("items", TABLE)
+
+        assert SharedCounts("g").read("items") is None
+
+    def test_no_more_is_kept_than_memory_is_meant_for_those_used_last_stay(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kept_counts, "_MAX_SHARED_BYTES", 2 * TABLE.estimated_size())
+        for fingerprint in "abc":
+            if fingerprint == "c":
+                SharedCounts("a").read("items")
+            SharedCounts(fingerprint).write("items", TABLE)
+
+        kept = [name for name in "abc" if SharedCounts(name).read("items") is not None]
+
+        assert kept == ["a", "c"]
+
+    def test_a_table_that_is_too_large_displaces_no_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kept_counts, "_MAX_SHARED_BYTES", TABLE.estimated_size())
+        SharedCounts("small").write("items", TABLE)
+
+        SharedCounts("large").write("items", pl.concat([TABLE, TABLE]))
+
+        assert SharedCounts("large").read("items") is None
+        assert SharedCounts("small").read("items") is not None
