@@ -12,10 +12,12 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -66,6 +68,8 @@ _SHORT_S = 1.0
 _MAX_RUNTIME = "dagster/max_runtime"
 
 _LOG = logging.getLogger(__name__)
+
+U = TypeVar("U")
 
 
 def build_surface(surface: Surface, *, root: str, docs_url: str | None = None) -> dg.Definitions:
@@ -435,7 +439,6 @@ def _audited(
     """Yield each day with its audit, in order; while one is accepted, the next are audited.
 
     Two at once, as long as they are short: what an audit needs in memory is as large as its day.
-    Whoever interrupts the run waits for the audits that are going on.
     """
     if len(days) == 1:
         yield days[0], _audit(audit, days[0])
@@ -445,16 +448,33 @@ def _audited(
         started = time.monotonic()
         return _audit(audit, day), time.monotonic() - started
 
-    waiting = deque(days)
-    with ThreadPoolExecutor(_AUDITS_AT_ONCE, thread_name_prefix="audit") as pool:
-        ahead = deque([(waiting.popleft(), pool.submit(timed, days[0]))])
-        while ahead:
-            day, future = ahead.popleft()
+    waiting = deque(days[1:])
+    ahead = deque([(days[0], _in_background(partial(timed, days[0])))])
+    while ahead:
+        day, future = ahead.popleft()
+        try:
             found, seconds = future.result()
-            while waiting and len(ahead) < (_AUDITS_AT_ONCE if seconds < _SHORT_S else 1):
-                following = waiting.popleft()
-                ahead.append((following, pool.submit(timed, following)))
-            yield day, found
+        except Exception:
+            wait([other for _, other in ahead])  # before what they write to is removed
+            raise
+        while waiting and len(ahead) < (_AUDITS_AT_ONCE if seconds < _SHORT_S else 1):
+            following = waiting.popleft()
+            ahead.append((following, _in_background(partial(timed, following))))
+        yield day, found
+
+
+def _in_background(call: Callable[[], U]) -> Future[U]:
+    """Run in a thread that no interrupt waits for, not even when it hangs."""
+    future: Future[U] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, name="audit", daemon=True).start()
+    return future
 
 
 def _audit(audit: Callable[[date], Audited[T]], day: date) -> Audited[T]:

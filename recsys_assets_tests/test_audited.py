@@ -65,7 +65,7 @@ def test_the_next_day_is_audited_while_one_is_accepted() -> None:
     time.sleep(0.5)
 
     assert audit.begun == DAYS[:3]  # and no further: what waits takes room on the disk
-    del audited  # waits for what goes on
+    del audited
 
 
 def test_a_single_day_is_audited_where_it_is_asked_for() -> None:
@@ -101,12 +101,43 @@ def test_an_audit_that_breaks_is_raised_after_the_days_before_it() -> None:
         next(audited)
 
 
-def test_whoever_is_interrupted_leaves_no_audit_behind() -> None:
+def audits_going_on() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "audit"]
+
+
+def test_an_audit_that_breaks_waits_for_those_that_go_on() -> None:
+    """They write to the directory that is removed next."""
+
+    def work(of: date) -> None:
+        time.sleep(0.2 if of == DAYS[2] else 0)
+        if of == DAYS[1]:
+            raise RuntimeError("broken")
+
+    audited = surface._audited(Watched(work), DAYS)
+    next(audited)
+    with pytest.raises(RuntimeError, match="broken"):
+        next(audited)
+
+    assert not audits_going_on()
+
+
+def test_an_interrupt_waits_for_no_audit_nor_does_the_end_of_the_process() -> None:
+    """One that hangs would keep a run beyond its limit."""
+    go_on = threading.Event()
+
+    def work(of: date) -> None:
+        if of > DAYS[0]:
+            go_on.wait(9)
+
     def interrupted() -> None:
-        for _ in surface._audited(Watched(), DAYS):
+        for _ in surface._audited(Watched(work), DAYS):
             raise KeyboardInterrupt
 
+    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         interrupted()
 
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("audit")]
+    assert time.monotonic() - started < 1
+    assert audits_going_on()
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "audit")
+    go_on.set()
