@@ -290,18 +290,23 @@ def _nested(frame: pl.DataFrame, owner: str, entry: str, number: str) -> pl.Seri
     """Write `{owner, items: [{item_id, number}]}`, one frame row per entry."""
     first = (pl.col(owner) != pl.col(owner).shift()).fill_null(value=True)
     last = (pl.col(owner) != pl.col(owner).shift(-1)).fill_null(value=True)
-    opening = pl.concat_str(pl.lit(",{"), *_member(owner), pl.lit(',"items":['))
-    value = _number_text(frame.get_column(number))
-    item = pl.concat_str(
-        pl.lit("{"), *_member(entry, "item_id"), pl.lit(f',"{number}":'), value, pl.lit("}")
+    # An owner is written once, not once for each of its rows.
+    opening = frame.filter(first).select(
+        pl.concat_str(pl.lit(",{"), *_member(owner), pl.lit(',"items":['))
     )
-    return frame.select(
-        pl.concat_str(
-            pl.when(first).then(opening).otherwise(pl.lit(",")),
-            item.fill_null(""),
-            pl.when(last).then(pl.lit("]}")).otherwise(pl.lit("")),
-        )
-    ).to_series()
+    of_owner = pl.lit(opening.to_series()).gather(first.cum_sum() - 1)
+    begin = pl.when(first).then(of_owner).otherwise(pl.lit(","))
+    row = pl.concat_str(
+        begin,
+        pl.lit("{"),
+        *_member(entry, "item_id"),
+        pl.lit(f',"{number}":'),
+        _number_text(frame.get_column(number)),
+        pl.when(last).then(pl.lit("}]}")).otherwise(pl.lit("}")),
+    )
+    if frame.get_column(entry).null_count():
+        row = row.fill_null(pl.concat_str(begin, pl.lit("]}")))
+    return frame.select(row).to_series()
 
 
 def _escaped(text: pl.Expr) -> pl.Expr:
