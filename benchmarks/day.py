@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from datetime import UTC, date, datetime
@@ -20,6 +21,7 @@ import measure
 import yaml
 
 DAY = date(2026, 1, 1)
+INSTANCE = Path(__file__).parents[1] / "dagster.yaml"
 KINDS = ("popularity", "cooc", "implicit", "session_seq")
 
 
@@ -121,7 +123,7 @@ def whole(folder: Path, runs: int) -> None:
     for number in range(runs):
         home = folder / f"dagster{number}"
         home.mkdir()
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        shutil.copy(INSTANCE, home)
         environment = {
             "DAGSTER_HOME": str(home),
             "RECSYS_CONFIG": str(config),
