@@ -48,7 +48,7 @@ from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
 from recsys_assets.events.catalog import item_labels, labels_in, read_catalog
 from recsys_assets.events.kept_counts import KeptCounts, SharedCounts
 from recsys_assets.events.partition import StagedPartition, stage_partition
-from recsys_assets.io_managers import CanonicalPartition, Release
+from recsys_assets.io_managers import CanonicalPartition, Release, read_partitions
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import generation_of, read_live
 from recsys_assets.storage.registry import StagedRef, read_staged, verify_blob
@@ -236,8 +236,15 @@ def judge_from_events(
             for day in counted.keys() - window.keys():
                 del counted[day]
             for day in window.keys() - counted.keys():
-                keep = KeptCounts(store, *names, day, fingerprint=window[day].fingerprint)
-                counted[day] = DayCounts(window[day].frame, keep)
+                partition = window[day]
+                keep = KeptCounts(
+                    store,
+                    *names,
+                    day,
+                    fingerprint=partition.fingerprint,
+                    is_current=partial(_is_accepted, store, *names, day, partition),
+                )
+                counted[day] = DayCounts(partition.frame, keep)
             return {day: counted[day] for day in window}
 
     def judge(day: date) -> Judged:
@@ -427,6 +434,12 @@ def whole_lists(frame: pl.LazyFrame, kind: str) -> Iterator[pl.DataFrame]:
         unfinished = [piece.slice(cut)]
         if cut:
             yield piece.head(cut)
+
+
+def _is_accepted(
+    store: Store, tenant: str, surface: str, day: date, partition: CanonicalPartition
+) -> bool:
+    return read_partitions(store, tenant, surface, [day]).get(day) == partition
 
 
 def _judge(kind: str, source: str, computed: Computed, labels: pages.Labels) -> Judged:

@@ -18,7 +18,7 @@ from recsys_assets.config import Config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
 from recsys_assets.io_managers import read_partitions
 from recsys_assets.storage.registry import read_staged
-from recsys_assets_tests.project import Project
+from recsys_assets_tests.project import Project, day, event
 
 FIRST = date(2017, 1, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(9)]
@@ -92,3 +92,26 @@ def test_windows_of_real_baskets_with_late_events_are_the_window_counted_at_once
     again = kept(project)
     assert tables.items() <= again.items()
     assert {path.parts[-3] for path in again.keys() - tables.keys()} == {str(LATE)}
+
+
+def test_counts_of_events_that_are_replaced_meanwhile_are_kept_under_no_name(
+    project: Project,
+) -> None:
+    """A late file is accepted between the fingerprint of a day and its scan."""
+    config = project.configure({"window_days": 2, "artifacts": {"popularity": {}}})
+    project.land(day(0), [event("a")])
+    assert project.materialize(config, [day(0)]).failures == []
+    first = kept(project)
+    accepted = read_partitions(project.store, "demo", "home", [day(0)])
+    project.land(day(0), [event("a"), event("b")])
+    assert project.materialize(config, [day(0)]).failures == []
+    for path in kept(project):
+        path.unlink()
+
+    (surface,) = config.surfaces
+    options: Any = surface.artifacts.options("popularity")
+    judge = audits.judge_from_events(project.store, surface, "popularity", options, accepted)
+    assert b'"b"' in b"".join(judge(day(0)).text)  # of what is accepted now
+
+    assert first
+    assert not kept(project)

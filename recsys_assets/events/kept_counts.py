@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import date
 from threading import Lock
 from typing import Final
@@ -61,10 +62,28 @@ class KeptCounts:
     """Keeps the tables of one day of a surface in the store, as `compute.day_counts.Keep`."""
 
     def __init__(
-        self, store: Store, tenant: str, surface: str, day: date, *, fingerprint: str
+        self,
+        store: Store,
+        tenant: str,
+        surface: str,
+        day: date,
+        *,
+        fingerprint: str,
+        is_current: Callable[[], bool],
     ) -> None:
-        """Keep what is counted of the accepted events with this fingerprint."""
+        """Keep what is counted of the accepted events with this fingerprint.
+
+        Args:
+            store: where they are kept.
+            tenant: whose events.
+            surface: whose events.
+            day: of the events.
+            fingerprint: of the accepted events.
+            is_current: tells whether these are the accepted events still. They are scanned where
+                they lie, so those of another run may be in their place by the time they are read.
+        """
         self._store = store
+        self._is_current = is_current
         self._where = (tenant, surface, day, f"{fingerprint}-{COUNTS_FORMAT}")
 
     def read(self, table: str) -> pl.DataFrame | None:
@@ -87,7 +106,9 @@ class KeptCounts:
             return None
 
     def write(self, table: str, frame: pl.DataFrame) -> None:
-        """Keep a table, in place of a damaged one."""
+        """Keep a table, in place of a damaged one, if it was made of these events for sure."""
+        if not self._is_current():
+            return
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)
         self._store.replace(layout.counts(*self._where, table), buffer.getvalue())

@@ -27,8 +27,17 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "var")
 
 
-def keep(store: LocalStore, fingerprint: str = "f") -> KeptCounts:
-    return KeptCounts(store, "demo", "home", DAY, fingerprint=fingerprint)
+def keep(store: LocalStore, fingerprint: str = "f", *, is_current: bool = True) -> KeptCounts:
+    return KeptCounts(
+        store, "demo", "home", DAY, fingerprint=fingerprint, is_current=lambda: is_current
+    )
+
+
+def test_what_may_have_been_counted_of_other_events_is_not_kept(store: LocalStore) -> None:
+    """Another run replaced the day's events between their fingerprint and their scan."""
+    keep(store, is_current=False).write("items", TABLE)
+
+    assert keep(store).read("items") is None
 
 
 def test_a_table_is_kept_as_it_is(store: LocalStore) -> None:
