@@ -32,7 +32,7 @@ _CLI = [sys.executable, "-m", "recsys_assets.cli", "materialize", "--json"]
 class Bench:
     """One surface, in one root, with a configuration for each length of window."""
 
-    def __init__(self, folder: Path, surface: dict[str, Any], first: date) -> None:
+    def __init__(self, folder: Path, surface: dict[str, Any], first: date, top_n: int) -> None:
         self.folder = folder
         self._surface = surface | {
             "start_date": first,
@@ -41,7 +41,12 @@ class Bench:
                 "max_artifact_bytes": _UNLIMITED,
                 "max_oversized_session_share": 1,
             },
-            "artifacts": {kind: {} for kind in ("popularity", "cooc", "implicit", "session_seq")},
+            "artifacts": {
+                "popularity": {},
+                "cooc": {},
+                "implicit": {"top_n": top_n},
+                "session_seq": {"top_n": top_n},
+            },
         }
         (folder / "home").mkdir()
         shutil.copy(INSTANCE, folder / "home")
@@ -69,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     inputs.add_sizes(parser)
     parser.add_argument("--window-days", type=int, default=28)
+    parser.add_argument("--top-n", type=int, default=500, help="items kept per user")
     parser.add_argument("--journey", action="store_true", help="days of Complete Journey instead")
     parser.add_argument("--folder", type=Path, help="where to write")
     options = parser.parse_args()
@@ -78,12 +84,15 @@ def main() -> None:
         if options.journey:
             from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
 
-            bench = Bench(folder, {"tenant": TENANT, "surface": SURFACE}, days[0])
+            bench = Bench(folder, {"tenant": TENANT, "surface": SURFACE}, days[0], options.top_n)
             what = f"Complete Journey, {write_raw_events(folder / 'raw', days):,} events"
         else:
-            bench = Bench(folder, {"tenant": "demo", "surface": "home"}, days[0])
+            bench = Bench(folder, {"tenant": "demo", "surface": "home"}, days[0], options.top_n)
             what = generate(folder, options, days)
-        print(f"input: {what} in {len(days)} days; window of {options.window_days} days")
+        print(
+            f"input: {what} in {len(days)} days; window of {options.window_days} days, "
+            f"{options.top_n} items a user"
+        )
         print(f"machine: {measure.environment()}\n")
         compare(bench, days, options.window_days)
 
