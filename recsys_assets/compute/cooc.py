@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -157,6 +157,8 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
     )
     item = baskets.get_column("item")
     everything_is_shown = shown.len() == item.n_unique()
+    largest: Any = item.max() if item.len() else 0
+    is_shown = pl.int_range(largest + 1, dtype=pl.UInt32, eager=True).is_in(shown.implode())
     counted = [pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.UInt32})]
     for start, length in _blocks(by_item["item"], by_item["later"]):
         first = pl.col("row") + 1
@@ -167,7 +169,7 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
         )
         other = item.gather(pairs["other"])
         if not everything_is_shown:
-            wanted = pairs["item"].is_in(shown.implode()) | other.is_in(shown.implode())
+            wanted = is_shown.gather(pairs["item"]) | is_shown.gather(other)
             pairs, other = pairs.filter(wanted), other.filter(wanted)
         keys = pairs.select(pair_key(pl.col("item"), pl.lit(other))).to_series()
         counted.append(

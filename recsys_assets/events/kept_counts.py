@@ -59,7 +59,7 @@ class SharedCounts:
 
 
 class KeptCounts:
-    """Keeps the tables of one day of a surface in the store, as `compute.day_counts.Keep`."""
+    """Keeps the tables of one day in the store, and shares them (`compute.day_counts.Keep`)."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class KeptCounts:
                 they lie, so those of another run may be in their place by the time they are read.
         """
         self._store = store
+        self._shared = SharedCounts(fingerprint)
         self._is_current = is_current
         self._where = (tenant, surface, day, f"{fingerprint}-{COUNTS_FORMAT}")
 
@@ -92,6 +93,9 @@ class KeptCounts:
         Raises:
             StoreUnavailableError: the object store does not answer.
         """
+        shared = self._shared.read(table)
+        if shared is not None:
+            return shared
         key = layout.counts(*self._where, table)
         try:
             file, _ = self._store.open(key)
@@ -100,10 +104,12 @@ class KeptCounts:
         with file:
             data = file.read()
         try:
-            return pl.read_parquet(io.BytesIO(data))
+            frame = pl.read_parquet(io.BytesIO(data))
         except pl.exceptions.PolarsError as error:
             _LOG.warning("%s is damaged and is counted again: %s", self._store.location(key), error)
             return None
+        self._shared.write(table, frame)
+        return frame
 
     def write(self, table: str, frame: pl.DataFrame) -> None:
         """Keep a table, in place of a damaged one, if it was made of these events for sure."""
@@ -112,3 +118,4 @@ class KeptCounts:
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)
         self._store.replace(layout.counts(*self._where, table), buffer.getvalue())
+        self._shared.write(table, frame)

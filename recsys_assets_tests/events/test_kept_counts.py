@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -22,6 +23,17 @@ TABLE = pl.DataFrame(
 )
 
 
+@pytest.fixture(autouse=True)
+def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Forget what the process shares, before each test and where one says so."""
+
+    def forget() -> None:
+        monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
+
+    forget()
+    return forget
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "var")
@@ -40,8 +52,9 @@ def test_what_may_have_been_counted_of_other_events_is_not_kept(store: LocalStor
     assert keep(store).read("items") is None
 
 
-def test_a_table_is_kept_as_it_is(store: LocalStore) -> None:
+def test_a_table_is_kept_as_it_is(store: LocalStore, forget: Callable[[], None]) -> None:
     keep(store).write("items", TABLE)
+    forget()
 
     found = keep(store).read("items")
 
@@ -50,12 +63,15 @@ def test_a_table_is_kept_as_it_is(store: LocalStore) -> None:
     assert keep(store).read("users") is None
 
 
-def test_every_table_of_a_day_survives_being_kept(store: LocalStore) -> None:
+def test_every_table_of_a_day_survives_being_kept(
+    store: LocalStore, forget: Callable[[], None]
+) -> None:
     events = events_frame([("u", "s", "a"), ("v", "s", "b"), (None, "t", "a")])
     first = DayCounts(events.lazy(), keep(store))
     names = ("items", "users", "sessions", "first_items", "user_items", "baskets")
     made = [getattr(first, name) for name in names]
 
+    forget()
     again = DayCounts(events_frame([]).lazy(), keep(store))
 
     for name, table in zip(names, made, strict=True):
@@ -70,9 +86,10 @@ def test_counts_of_other_events_of_the_day_are_not_found(store: LocalStore) -> N
 
 
 def test_counts_of_another_format_are_not_found(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, forget: Callable[[], None]
 ) -> None:
     keep(store).write("items", TABLE)
+    forget()
     monkeypatch.setattr(kept_counts, "COUNTS_FORMAT", day_counts.COUNTS_FORMAT + 1)
 
     assert keep(store).read("items") is None
@@ -80,27 +97,34 @@ def test_counts_of_another_format_are_not_found(
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 no table PAR1"])
 def test_damaged_counts_are_told_and_counted_again(
-    store: LocalStore, damage: bytes, caplog: pytest.LogCaptureFixture
+    store: LocalStore,
+    damage: bytes,
+    caplog: pytest.LogCaptureFixture,
+    forget: Callable[[], None],
 ) -> None:
     events = events_frame([("u", "s", "a")])
     items = DayCounts(events.lazy(), keep(store)).items
     (path,) = Path(store.location("counts")).rglob("items.parquet")
     path.write_bytes(damage)
+    forget()
 
     with caplog.at_level(logging.WARNING):
         again = DayCounts(events.lazy(), keep(store)).items
 
     assert_frame_equal(again, items)
     assert f"{path} is damaged" in caplog.text
+    forget()
     assert keep(store).read("items") is not None
 
 
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
+def test_what_was_read_once_is_shared_by_the_artifacts_of_a_process(store: LocalStore) -> None:
+    keep(store).write("items", TABLE)
+    (path,) = Path(store.location("counts")).rglob("items.parquet")
+    path.unlink()
+
+    assert keep(store).read("items") is not None
 
 
-@pytest.mark.usefixtures("shared")
 class TestSharedCounts:
     """What the artifacts of a process share."""
 
