@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,19 @@ import dagster as dg
 import pytest
 from hypothesis import settings
 
+from recsys_assets.events import kept_counts
 from recsys_assets_tests.project import Project
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.servers import Server
 
 settings.register_profile("recsys_assets", max_examples=50, deadline=None)
 settings.load_profile("recsys_assets")
+
+
+@pytest.fixture(autouse=True)
+def share_nothing_between_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the counts that the artifacts of a process share: equal events, another root."""
+    monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
 
 
 @pytest.fixture

@@ -23,14 +23,13 @@ TABLE = pl.DataFrame(
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Forget what the process shares, before each test and where one says so."""
+    """Give what makes a test go on in another process, which shares nothing."""
 
     def forget() -> None:
         monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
 
-    forget()
     return forget
 
 
