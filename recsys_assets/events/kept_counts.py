@@ -24,7 +24,7 @@ from recsys_assets.storage.store import Store
 _SHARED: Final = frozenset({"items", "users", "user_items"})
 # A day of ten million events fits; of a larger one, each artifact counts what it needs.
 _MAX_SHARED_BYTES: Final = 2**27
-_shared: OrderedDict[tuple[str, str], pl.DataFrame] = OrderedDict()
+_shared: OrderedDict[tuple[str, str], tuple[pl.DataFrame, int]] = OrderedDict()  # and its bytes
 _sharing = Lock()
 
 _LOG = logging.getLogger(__name__)
@@ -44,17 +44,19 @@ class SharedCounts:
         """Return a table that was kept."""
         with _sharing:
             found = _shared.get((self._fingerprint, table))
-            if found is not None:
-                _shared.move_to_end((self._fingerprint, table))
-            return found
+            if found is None:
+                return None
+            _shared.move_to_end((self._fingerprint, table))
+            return found[0]
 
     def write(self, table: str, frame: pl.DataFrame) -> None:
         """Keep a table, in place of those that were not used for longest."""
-        if table not in _SHARED or frame.estimated_size() > _MAX_SHARED_BYTES:
+        size = int(frame.estimated_size())
+        if table not in _SHARED or size > _MAX_SHARED_BYTES:
             return
         with _sharing:
-            _shared[self._fingerprint, table] = frame
-            while sum(kept.estimated_size() for kept in _shared.values()) > _MAX_SHARED_BYTES:
+            _shared[self._fingerprint, table] = frame, size
+            while sum(size for _, size in _shared.values()) > _MAX_SHARED_BYTES:
                 _shared.popitem(last=False)
 
 
