@@ -219,10 +219,9 @@ def test_a_plain_line_never_meets_the_slow_reader(monkeypatch: pytest.MonkeyPatc
     assert read(data).events.height == 5
 
 
-def test_only_the_doubtful_lines_of_a_chunk_meet_the_slow_reader(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """No line stands in for another, though one repeats a field and others lack some."""
+@pytest.fixture
+def read_slowly(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Give the lines that meet the slow reader, as they come."""
     seen: list[str] = []
     whole = parse._parse_line
 
@@ -231,6 +230,13 @@ def test_only_the_doubtful_lines_of_a_chunk_meet_the_slow_reader(
         return whole(text)
 
     monkeypatch.setattr(parse, "_parse_line", noting)
+    return seen
+
+
+def test_only_the_doubtful_lines_of_a_chunk_meet_the_slow_reader(
+    read_slowly: list[str],
+) -> None:
+    """No line stands in for another, though one repeats a field and others lack some."""
     doubtful = [
         '{"item_id":"first",' + line()[1:],
         '{"rank":2,' + line(rank="1")[1:],
@@ -245,24 +251,16 @@ def test_only_the_doubtful_lines_of_a_chunk_meet_the_slow_reader(
     for text in doubtful:
         read("\n".join([*certain, text, *certain]))
 
-    assert seen == doubtful
+    assert read_slowly == doubtful
 
 
 def test_without_plain_lines_every_line_meets_the_slow_reader(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, read_slowly: list[str]
 ) -> None:
-    seen: list[str] = []
-    whole = parse._parse_line
-
-    def noting(text: str) -> Any:
-        seen.append(text)
-        return whole(text)
-
-    monkeypatch.setattr(parse, "_parse_line", noting)
     monkeypatch.setattr(parse, "_PLAIN_LINE", NO_LINE_IS_PLAIN)
 
     assert read(f"{line()}\n{line(rank='3')}").events.height == 2
-    assert seen == [line(), line(rank="3")]
+    assert read_slowly == [line(), line(rank="3")]
 
 
 # Refused lines, reason by reason
