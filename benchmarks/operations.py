@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import threading
@@ -105,10 +104,7 @@ def median(command: Sequence[str], config: Path, folder: Path, repeat: int) -> s
         measure.run(command, env=variables(config, folder), log=folder / "log")
         for _ in range(repeat)
     ]
-    wall, cpu = (
-        statistics.median(getattr(cost, name) for cost in costs) for name in ("wall_s", "cpu_s")
-    )
-    return f"{wall:8.2f} s wall {cpu:8.2f} s CPU {max(cost.peak_mb for cost in costs):8.0f} MB peak"
+    return str(measure.median(costs))
 
 
 def year(folder: Path, options: Options) -> list[str]:
