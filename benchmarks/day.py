@@ -62,20 +62,15 @@ def configuration(folder: Path, window_days: int = 1) -> Path:
 
 def stage(name: str, folder: Path) -> None:
     """Run one stage in this process: canonical events, or an artifact of the staged ones."""
-    from recsys_assets.audits import document_head, judge_from_events
+    from recsys_assets.audits import audit_events, document_head, judge_from_events
     from recsys_assets.config import load_config  # before Polars: it sets the allocator
-    from recsys_assets.contracts import canonical_event
     from recsys_assets.documents import render
-    from recsys_assets.events.partition import stage_partition
     from recsys_assets.io_managers import CanonicalPartition
     from recsys_assets.storage import open_store
 
     surface = load_config(folder / "surfaces.yaml").surfaces[0]
     if name == "canonical_events":
-        staged = stage_partition(surface, DAY, scratch=folder)
-        for group in staged.groups():
-            canonical_event(DAY).validate(group, lazy=True)
-        staged.count_distinct()
+        audit_events(open_store(str(folder)), surface, DAY, folder)
         return
     partition = CanonicalPartition(str(folder / f"{DAY}.parquet"), fingerprint="")
     judged = judge_from_events(

@@ -2,7 +2,7 @@
 
 import os
 
-# Polars has its allocator keep freed memory. Giving it back after half a second lowers the peak of
+# Polars has its allocator keep freed memory. Giving it back after a second lowers the peak of
 # a million events by a third at no measurable time (docs/decisions.md). It is read once, when
 # Polars is first imported, so it must be said before; what the user set stays.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:500,muzzy_decay_ms:0")
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:1000,muzzy_decay_ms:0")

@@ -99,7 +99,6 @@ class Held:
         self._kind = kind
         self._frame = frame
         self._groups = checks.GroupsHeld(contracts.ARTIFACTS[kind])
-        self._owners = 0
         self.page = pages.ArtifactPage(kind)
 
     @property
@@ -111,7 +110,7 @@ class Held:
     def numbers(self) -> dict[str, int]:
         """Rows, and owners of lists, as the asset page names them."""
         owner = LISTS[self._kind].owner.replace("_id", "s")
-        return {"dagster/row_count": int(self.verdict.numbers["rows"]), owner: self._owners}
+        return {"dagster/row_count": int(self.verdict.numbers["rows"]), owner: self.page.owners}
 
     def text(self) -> Iterator[bytes]:
         """Yield the list of the document; it ends where the contract is broken."""
@@ -121,7 +120,6 @@ class Held:
         for piece in whole_lists(self._frame, self._kind):
             if not self._groups.holds(piece):
                 return
-            self._owners += piece.to_series(0).n_unique()
             self.page.add(piece)
             yield piece
 
@@ -161,7 +159,7 @@ def audit_events(
         store.replace(rejected, staged.rejected_path)
     else:
         store.delete(rejected)
-    distinct = staged.count_distinct()
+    distinct = _count_distinct(surface, staged)
     by_hour = [0] * 24
     contract = checks.hold_groups_to_contract(
         contracts.canonical_event(day), _counted_by_hour(staged.groups(), by_hour)
@@ -196,6 +194,18 @@ def audit_events(
         staged.fingerprint,
         metadata,
     )
+
+
+def _count_distinct(surface: Surface, staged: StagedPartition) -> dict[str, int]:
+    """Return how many distinct `session_id`, `item_id` and `user_id` there are.
+
+    The artifacts that this process makes of the day find them counted. Those of a longer window
+    look for what is kept, and nothing is kept of a day that is not accepted yet.
+    """
+    shared = SharedCounts(staged.fingerprint) if surface.window_days == 1 else None
+    counts = DayCounts(staged.frame, shared)
+    ids = (counts.sessions, counts.items["item_id"], counts.users)
+    return {of_one.name: of_one.len() for of_one in ids}
 
 
 def _counted_by_hour(groups: Iterable[pl.DataFrame], by_hour: list[int]) -> Iterator[pl.DataFrame]:

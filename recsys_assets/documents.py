@@ -223,7 +223,8 @@ def list_text(pieces: Iterable[pl.DataFrame], kind: str) -> Iterator[bytes]:
         # Only an owner's list must stay whole.
         for rows in [piece] if layout.entry else piece.iter_slices(_SLICE_ROWS):
             if rows.height:
-                text = _entries(rows, layout).str.join("").item().encode()
+                # As binary: one copy less than through a Python string.
+                text = _entries(rows, layout).str.join("").cast(pl.Binary).item()
                 yield text.removeprefix(b",") if first else text
                 first = False
     yield b"]"
@@ -263,63 +264,51 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _member(column: str, key: str | None = None) -> list[pl.Expr]:
-    return [pl.lit(f'"{key or column}":'), _quoted(column)]
-
-
 def _entries(frame: pl.DataFrame, layout: ListLayout) -> pl.Series:
     """Write a frame's rows as entries of its list, a comma before each."""
+    owner, value = frame[layout.owner], frame[layout.value]
     if layout.entry is not None:
-        return _nested(frame, layout.owner, layout.entry, layout.value)
-    value = frame.get_column(layout.value)
+        return _nested(owner, frame[layout.entry], value)
     text = _tags_text(value) if value.dtype == pl.List else _number_text(value)
-    return frame.select(
-        pl.concat_str(
-            pl.lit(",{"), *_member(layout.owner), pl.lit(f',"{layout.value}":'), text, pl.lit("}")
-        )
-    ).to_series()
+    return _concat(f',{{"{owner.name}":"', _escaped(owner), f'","{value.name}":', text, "}")
 
 
 def _tags_text(tags: pl.Series) -> pl.Series:
-    quoted = pl.concat_str(pl.lit('"'), _escaped(pl.element()), pl.lit('"'))
-    joined = pl.col(tags.name).list.eval(quoted).list.join(",")
-    return tags.to_frame().select(pl.concat_str(pl.lit("["), joined, pl.lit("]"))).to_series()
+    escaped = pl.element().map_batches(_escaped, return_dtype=pl.String, is_elementwise=True)
+    quoted = pl.concat_str(pl.lit('"'), escaped, pl.lit('"'))
+    return _concat("[", pl.select(pl.lit(tags).list.eval(quoted).list.join(",")).to_series(), "]")
 
 
-def _nested(frame: pl.DataFrame, owner: str, entry: str, number: str) -> pl.Series:
-    """Write `{owner, items: [{item_id, number}]}`, one frame row per entry."""
-    first = (pl.col(owner) != pl.col(owner).shift()).fill_null(value=True)
-    last = (pl.col(owner) != pl.col(owner).shift(-1)).fill_null(value=True)
+def _nested(owner: pl.Series, entry: pl.Series, number: pl.Series) -> pl.Series:
+    """Write `{owner, items: [{item_id, number}]}`, one row per entry."""
+    first = owner.ne_missing(owner.shift())
+    last = first.shift(-1, fill_value=True)
     # An owner is written once, not once for each of its rows.
-    opening = frame.filter(first).select(
-        pl.concat_str(pl.lit(",{"), *_member(owner), pl.lit(',"items":['))
-    )
-    of_owner = pl.lit(opening.to_series()).gather(first.cum_sum() - 1)
-    begin = pl.when(first).then(of_owner).otherwise(pl.lit(","))
-    row = pl.concat_str(
-        begin,
-        pl.lit("{"),
-        *_member(entry, "item_id"),
-        pl.lit(f',"{number}":'),
-        _number_text(frame.get_column(number)),
+    openings = _concat(f',{{"{owner.name}":"', _escaped(owner.filter(first)), '","items":[')
+    of_owner = openings.gather(first.cum_sum() - 1)
+    entries = pl.concat_str(
+        pl.when(first).then(of_owner).otherwise(pl.lit(",")),
+        pl.lit('{"item_id":"'),
+        _escaped(entry),
+        pl.lit(f'","{number.name}":'),
+        _number_text(number),
         pl.when(last).then(pl.lit("}]}")).otherwise(pl.lit("}")),
     )
-    if frame.get_column(entry).null_count():
-        row = row.fill_null(pl.concat_str(begin, pl.lit("]}")))
-    return frame.select(row).to_series()
+    if entry.null_count():
+        entries = entries.fill_null(pl.concat_str(of_owner, pl.lit("]}")))
+    return pl.select(entries).to_series()
 
 
-def _escaped(text: pl.Expr) -> pl.Expr:
-    # Looking first is cheaper than replacing: ids that need an escape are rare.
-    return (
-        pl.when(text.str.contains(_NEEDS_ESCAPE))
-        .then(text.str.replace_many(_ESCAPES_ALL))
-        .otherwise(text)
-    )
+def _concat(*parts: str | pl.Series) -> pl.Series:
+    """Put texts together row by row; a string is the same in each."""
+    return pl.select(pl.concat_str(map(pl.lit, parts))).to_series()
 
 
-def _quoted(column: str) -> pl.Expr:
-    return pl.concat_str(pl.lit('"'), _escaped(pl.col(column)), pl.lit('"'))
+def _escaped(text: pl.Series) -> pl.Series:
+    # Looking first, at all together, is cheaper than replacing: ids that need an escape are rare.
+    if text.str.join("").str.contains(_NEEDS_ESCAPE).item():
+        return text.str.replace_many(_ESCAPES_ALL)
+    return text
 
 
 def _number_text(numbers: pl.Series) -> pl.Series:

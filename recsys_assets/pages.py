@@ -67,6 +67,13 @@ class ArtifactPage:
         else:
             self._flat = piece
 
+    @property
+    def owners(self) -> int:
+        """How many users or items have a list or a value."""
+        if self._lists:
+            return self._lists.owners
+        return 0 if self._flat is None else self._flat.to_series(0).n_unique()
+
     def show(self, labels: Labels) -> dict[str, Any]:
         """Show it; `labels` is asked once, for the items that are shown."""
         if self._lists:
@@ -147,6 +154,10 @@ class _Lists:
                     self._strongest.append((strengths[at], rows[0][0], entries))
         self._strongest.sort(key=lambda found: (-found[0], found[1]))
         del self._strongest[_OWNERS:]
+
+    @property
+    def owners(self) -> int:
+        return self._sizes.total()
 
     def show(self, labels: Labels) -> dict[str, Any]:
         picture = self._by_size() if self._kind == "cooc" else self._by_number()

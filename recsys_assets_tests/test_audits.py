@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets import audits
-from recsys_assets.audits import Held, whole_lists
+from recsys_assets.audits import Held, audit_events, whole_lists
 from recsys_assets.contracts import ARTIFACTS, dtypes
+from recsys_assets.events.kept_counts import SharedCounts
+from recsys_assets_tests.project import Project, day, event
 
 _LISTS = st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from("uvwxyz"), max_size=5))
 
@@ -71,3 +73,25 @@ def test_an_empty_frame_of_wrong_types_breaks_its_contract() -> None:
 
     assert b"".join(held.text()) == b'"users":[]'
     assert not held.verdict.passed
+
+
+@pytest.mark.parametrize("window_days", [1, 2])
+def test_distinct_ids_leave_out_users_that_are_unknown(project: Project, window_days: int) -> None:
+    (surface,) = project.configure({"window_days": window_days}).surfaces
+    events = [
+        event("a", user_id="u1"),
+        event("b", user_id="u2", session_id="s2"),
+        event("b", user_id="u1"),
+        event("c", user_id=" "),
+    ]
+    project.land(day(0), events)
+
+    found = audit_events(project.store, surface, day(0), project.folder)
+
+    assert {name: found.metadata[name] for name in ("sessions", "items", "users")} == {
+        "sessions": 2,
+        "items": 3,
+        "users": 2,
+    }
+    shared = SharedCounts(found.data_version).read("sessions")
+    assert (shared is not None) == (window_days == 1)

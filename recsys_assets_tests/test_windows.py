@@ -118,3 +118,15 @@ def test_counts_of_events_that_are_replaced_meanwhile_are_kept_under_no_name(
 
     assert first
     assert not kept(project)
+
+
+@pytest.mark.parametrize("window_days", [1, 2])
+def test_what_canonical_events_counted_is_shared_and_a_window_is_kept_all_the_same(
+    project: Project, window_days: int
+) -> None:
+    config = project.configure({"window_days": window_days})
+    project.land(day(0), [event("a"), event("b")])
+    assert project.materialize(config, [day(0)]).failures == []
+
+    tables = {"items", "users", "sessions", "first_items", "user_items", "baskets"}
+    assert {path.stem for path in kept(project)} == (tables if window_days > 1 else set())

@@ -20,8 +20,8 @@ from recsys_assets.compute.day_counts import COUNTS_FORMAT
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
 
-# Tables that more than one artifact needs.
-_SHARED: Final = frozenset({"items", "users", "user_items"})
+# Tables that are needed more than once.
+_SHARED: Final = frozenset({"items", "users", "sessions", "user_items"})
 # A day of ten million events fits; of a larger one, each artifact counts what it needs.
 _MAX_SHARED_BYTES: Final = 2**27
 _shared: OrderedDict[tuple[str, str], tuple[pl.DataFrame, int]] = OrderedDict()  # and its bytes

@@ -153,17 +153,20 @@ def _read_plain(lines: pl.DataFrame, source: bytes) -> tuple[pl.DataFrame, pl.Da
         source: the same lines, and no others that are not blank.
     """
     raw = pl.read_ndjson(source, schema=_RAW_DTYPES)
+    # Of white space, a plain line can have in its values what is not ASCII, and the space.
+    has_space = not source.isascii() or b" " in source
+    ids, required = pl.col(_IDS), pl.col(_REQUIRED)
     read = (
         raw.lazy()
         .with_columns(
             lines["line"],
-            pl.col(_IDS).str.strip_chars(),
+            ids.str.strip_chars() if has_space else ids,
             # Null where no RFC 3339 timestamp, and where the year is not near.
             ts=pl.when(pl.col("ts").str.contains(_NEAR_RFC_3339)).then("ts"),
             certain=pl.all_horizontal(
                 ~_repeats(raw, source, lines["text"]),
                 pl.col("v") == 1,
-                *(pl.col(name).str.strip_chars() != "" for name in _REQUIRED),
+                (required.str.strip_chars() if has_space else required) != "",
             ).fill_null(value=False),
         )
         .with_columns(_moment())

@@ -92,15 +92,6 @@ class StagedPartition:
             yield group
             start += group.height
 
-    def count_distinct(self) -> dict[str, int]:
-        """Return how many distinct `session_id`, `item_id` and `user_id` there are."""
-        return {
-            column: self.frame.select(pl.col(column).drop_nulls().n_unique())
-            .collect(engine="streaming")
-            .item()
-            for column in ("session_id", "item_id", "user_id")
-        }
-
 
 @dataclass
 class _Tally:
@@ -281,6 +272,7 @@ class _Writer:
             compression_level=1,
             use_dictionary=_REPEATING,
             column_encoding=dict.fromkeys(_ASCENDING, "DELTA_BINARY_PACKED"),
+            write_statistics=_ASCENDING,  # of ids in any order, they help no reader
         )
         self._pending: list[pl.DataFrame] = []
         self._rows = 0

@@ -221,7 +221,6 @@ def test_a_day_without_events_is_an_empty_partition(
     assert (staged.events, staged.lines, staged.refused.total()) == (0, lines, refused)
     assert staged.rejected_share == (1.0 if refused else 0.0)
     assert (staged.rejected_path is None) == (refused == 0)
-    assert staged.count_distinct() == {"session_id": 0, "item_id": 0, "user_id": 0}
     assert len(staged.files) == (0 if content is None else 1)
     assert len(provenance(staged).files) == len(staged.files)
     assert provenance(staged).fingerprint == staged.fingerprint
@@ -722,19 +721,5 @@ def test_a_session_of_a_hundred_thousand_items_is_kept_whole(folder: Folder) -> 
     staged = folder.stage()
 
     assert (staged.events, staged.redelivered) == (100_000, 0)
-    assert staged.count_distinct() == {"session_id": 1, "item_id": 100_000, "user_id": 0}
     last = staged.frame.select("item_id", "line").last().collect().row(0)
     assert last == ("99999", 100_000)
-
-
-def test_distinct_counts_leave_out_users_that_are_unknown(folder: Folder) -> None:
-    folder.write(
-        [
-            line(user_id="u1", item_id="a"),
-            line(user_id="u2", item_id="b", session_id="s2"),
-            line(user_id="u1", item_id="b"),
-            line(item_id="c"),
-            line(user_id=" ", item_id="c"),
-        ]
-    )
-    assert folder.stage().count_distinct() == {"session_id": 2, "item_id": 3, "user_id": 2}
