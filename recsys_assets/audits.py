@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Generic, TypeVar
@@ -23,10 +24,11 @@ import polars as pl
 from recsys_assets import checks, contracts, pages
 from recsys_assets.compute.content_sim import normalise_tags
 from recsys_assets.compute.cooc import count_cooccurrence
-from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
 from recsys_assets.compute.popularity import count_exposures, weigh_days
 from recsys_assets.compute.session_seq import count_next_items
+from recsys_assets.compute.window_counts import WindowCounts
 from recsys_assets.config import (
     ContentSim,
     EventOptions,
@@ -114,7 +116,7 @@ class Held:
 
     def text(self) -> Iterator[bytes]:
         """Yield the list of the document; it ends where the contract is broken."""
-        return list_text(self._pieces(), self._kind)
+        return list_text(_one_ahead(self._pieces()), self._kind)
 
     def _pieces(self) -> Iterator[pl.DataFrame]:
         for piece in whole_lists(self._frame, self._kind):
@@ -162,7 +164,7 @@ def audit_events(
     distinct = _count_distinct(surface, staged)
     by_hour = [0] * 24
     contract = checks.hold_groups_to_contract(
-        contracts.canonical_event(day), _counted_by_hour(staged.groups(), by_hour)
+        contracts.canonical_event(day), _counted_by_hour(_one_ahead(staged.groups()), by_hour)
     )
     metadata: dict[str, Any] = {
         **pages.show_events(by_hour),
@@ -265,8 +267,12 @@ def judge_from_events(
                 f"{surface.name} {day} has no accepted canonical events: materialize "
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
-        computed = _compute(options, surface.guardrails, counts(window))
-        judged = _judge(kind, source_hash(window), computed, labels)
+        source, days = source_hash(window), counts(window)
+        together = (
+            days[day] if len(days) == 1 else WindowCounts([*days.values()], SharedCounts(source))
+        )
+        computed = _compute(options, surface.guardrails, days, together)
+        judged = _judge(kind, source, computed, labels)
         missing = [str(day) for day in wanted if day not in window]
         if surface.window_days == 1:
             return judged
@@ -446,6 +452,15 @@ def whole_lists(frame: pl.LazyFrame, kind: str) -> Iterator[pl.DataFrame]:
             yield piece.head(cut)
 
 
+def _one_ahead(values: Iterator[T]) -> Iterator[T]:
+    """Yield the same values; the next one is made in another thread while one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        following = pool.submit(list, islice(values, 1))
+        while value := following.result():
+            following = pool.submit(list, islice(values, 1))
+            yield from value
+
+
 def _is_accepted(
     store: Store, tenant: str, surface: str, day: date, partition: CanonicalPartition
 ) -> bool:
@@ -459,20 +474,27 @@ def _judge(kind: str, source: str, computed: Computed, labels: pages.Labels) -> 
 
 
 def _compute(
-    options: EventOptions, limits: Guardrails, window: Mapping[date, DayCounts]
+    options: EventOptions, limits: Guardrails, window: Mapping[date, DayCounts], counts: Counts
 ) -> Computed:
-    """Compute the event-based artifact that the options belong to; `window` is oldest first."""
+    """Compute the event-based artifact that the options belong to.
+
+    Args:
+        options: of the artifact.
+        limits: of the surface.
+        window: the counts of its days, oldest first.
+        counts: of all of them as one.
+    """
     days = list(window.values())
     if isinstance(options, Popularity):
         half_life = options.half_life_days
         weights = weigh_days(list(window), half_life_days=half_life) if half_life else None
         return Computed(count_exposures(days, top_n=options.top_n, weights=weights))
     if isinstance(options, Implicit):
-        return Computed(count_user_exposures(days, top_n=options.top_n))
+        return Computed(count_user_exposures(counts, top_n=options.top_n))
     if isinstance(options, SessionSeq):
-        return Computed(count_next_items(days, top_n=options.top_n))
+        return Computed(count_next_items(counts, top_n=options.top_n))
     found = count_cooccurrence(
-        days,
+        counts,
         max_neighbours=options.max_neighbours,
         min_support=options.min_support,
         max_items=options.max_items,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from recsys_assets import audits
 from recsys_assets.audits import Held, audit_events, whole_lists
 from recsys_assets.contracts import ARTIFACTS, dtypes
+from recsys_assets.documents import list_text
 from recsys_assets.events.kept_counts import SharedCounts
 from recsys_assets_tests.project import Project, day, event
 
@@ -25,7 +26,7 @@ def test_pieces_split_no_list_and_are_written_like_one(
     lists: dict[str, set[str]], piece_rows: int
 ) -> None:
     frame = implicit([(user, item, 1.0) for user in sorted(lists) for item in sorted(lists[user])])
-    whole = b"".join(Held("implicit", frame).text())
+    whole = b"".join(list_text([frame.collect()], "implicit"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(audits, "_PIECE_ROWS", piece_rows)

@@ -29,15 +29,15 @@ COMPUTE: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
     "popularity": lambda events: count_exposures([DayCounts(events)], top_n=1000),
     "cooc": lambda events: (
         count_cooccurrence(
-            [DayCounts(events)],
+            DayCounts(events),
             max_neighbours=50,
             min_support=2,
             max_items=1000,
             max_items_per_session=200,
         ).neighbours
     ),
-    "implicit": lambda events: count_user_exposures([DayCounts(events)], top_n=500),
-    "session_seq": lambda events: count_next_items([DayCounts(events)], top_n=500),
+    "implicit": lambda events: count_user_exposures(DayCounts(events), top_n=500),
+    "session_seq": lambda events: count_next_items(DayCounts(events), top_n=500),
 }
 
 

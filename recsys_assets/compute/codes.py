@@ -6,6 +6,7 @@ The code of a string is its place among the distinct strings, in the order of th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import polars as pl
 
@@ -19,6 +20,11 @@ def distinct(values: pl.LazyFrame, column: str) -> pl.Series:
         .collect(engine="streaming")
         .to_series()
     )
+
+
+def distinct_of_all(days: Sequence[pl.Series]) -> pl.Series:
+    """Return the distinct strings of several days, ascending."""
+    return pl.concat(days).unique().sort()
 
 
 def with_codes(frame: pl.LazyFrame, ids: pl.Series) -> pl.LazyFrame:
@@ -41,6 +47,12 @@ def pair_key(high: pl.Expr, low: pl.Expr) -> pl.Expr:
     return high.cast(pl.UInt64) * 2**32 + low.cast(pl.UInt64)
 
 
+def numbered(codes: pl.Series) -> pl.Series:
+    """Return the key of (place, code) of each code, where the places are codes themselves."""
+    pairs = codes.alias("code").to_frame().with_row_index("place")
+    return pairs.select(key=pair_key(pl.col("place"), pl.col("code"))).to_series()
+
+
 def high_code(key: str) -> pl.Expr:
     """Give the first code of a column of pair keys, UInt32."""
     return (pl.col(key) // 2**32).cast(pl.UInt32)
@@ -61,30 +73,35 @@ def count_keys(keys: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"key": runs.struct.field("value"), "count": runs.struct.field("len")})
 
 
-def number_together(days: Sequence[pl.Series]) -> tuple[pl.Series, Sequence[pl.Series | None]]:
-    """Number the strings of several days anew.
+def codes_among(ids: pl.Series, values: pl.Series) -> pl.Series:
+    """Return the code of each value among `ids`, UInt32; null for one that is not there."""
+    table = ids.to_frame().with_row_index("code")
+    found = values.to_frame().join(table, on=ids.name, how="left", maintain_order="left")
+    return found["code"]
+
+
+def number_as_they_come(days: Sequence[pl.Series]) -> Sequence[pl.Series]:
+    """Number the strings of several days anew, in the order in which they first come.
 
     Args:
-        days: what `distinct` gave for each.
+        days: distinct strings each, at least one day.
 
     Returns:
-        The distinct strings of all days, ascending; and for each day the new code of each of its
-        codes, None where a code stays what it is.
+        For each day the number of each of its strings, UInt32: 0, 1, 2, ... and none is missing.
     """
-    if len(days) == 1:
-        return days[0], [None]
-    ids = pl.concat(days).unique().sort()
-    table = ids.to_frame().with_row_index("code")
-    return ids, [
-        day.to_frame().join(table, on=ids.name, how="left", maintain_order="left")["code"]
-        for day in days
-    ]
+    ids = pl.concat(days).alias("id")
+    place = pl.int_range(ids.len(), dtype=pl.UInt32, eager=True).alias("place")
+    # Equal strings have equal hashes, and few strings come on two days: only those are compared.
+    doubtful = ids.hash().is_duplicated()
+    same = pl.DataFrame([ids, place]).filter(doubtful).with_columns(pl.first("place").over("id"))
+    first = place.clone().scatter(doubtful.arg_true(), same["place"])
+    numbers = ((first == place).cum_sum() - 1).gather(first).cast(pl.UInt32)
+    starts = accumulate((day.len() for day in days), initial=0)
+    return [numbers.slice(start, day.len()) for start, day in zip(starts, days, strict=False)]
 
 
-def recoded(keys: pl.Series, high: pl.Series | None, low: pl.Series | None) -> pl.Series:
-    """Return pair keys with their codes replaced by what `number_together` gave for their day."""
-    if high is None or low is None:
-        return keys
+def recoded(keys: pl.Series, high: pl.Series, low: pl.Series) -> pl.Series:
+    """Return pair keys with their codes replaced: code n by the n-th of `high`, and of `low`."""
     codes = keys.to_frame().select(high=high_code(keys.name), low=low_code(keys.name))
     pair = pl.DataFrame({"high": high.gather(codes["high"]), "low": low.gather(codes["low"])})
     return pair.select(pair_key(pl.col("high"), pl.col("low")).alias(keys.name)).to_series()

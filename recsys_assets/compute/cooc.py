@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,17 +14,17 @@ from recsys_assets.compute.codes import (
     decoded,
     high_code,
     low_code,
-    number_together,
     pair_key,
-    recoded,
 )
-from recsys_assets.compute.day_counts import DayCounts, without_repeats
+from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.lists import strongest_of
 
 # Pairs that are counted, and entries that are ranked, at a time, about 40 bytes each; larger blocks
 # gain nothing. What belongs to one item stays together, so an item in very many sessions makes its
 # block larger.
-_BLOCK_PAIRS: Final = 4_000_000
+_BLOCK_PAIRS: Final = 2_000_000
+# Only the sorting of a block uses more than one core.
+_BLOCKS_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Cooccurrence:
 
 
 def count_cooccurrence(
-    days: Sequence[DayCounts],
+    counts: Counts,
     *,
     max_neighbours: int,
     min_support: int,
@@ -50,7 +51,7 @@ def count_cooccurrence(
     `max_items_per_session` distinct items are bots: left out, and counted.
 
     Args:
-        days: the counts of the days of the window, at least one.
+        counts: of the window.
         max_neighbours: neighbours kept per item, at least 1.
         min_support: sessions a pair needs to be kept, at least 1.
         max_items: items kept, those in the most sessions, ties by item ascending; at least 1.
@@ -74,8 +75,7 @@ def count_cooccurrence(
             f"need at least 1: {max_neighbours=}, {min_support=}, {max_items=}, "
             f"{max_items_per_session=}"
         )
-    items, item_codes = number_together([day.items["item_id"] for day in days])
-    baskets, sessions, oversized = _baskets(days, item_codes, max_items_per_session)
+    baskets, sessions, oversized = _baskets(counts.baskets, max_items_per_session)
     shown = _items_in_most_sessions(baskets, max_items)
     baskets = baskets.filter("shared").drop("shared")
     pairs = _count_pairs(baskets, shown, min_support)
@@ -83,8 +83,8 @@ def count_cooccurrence(
         neighbours=_neighbours(pairs, shown, max_neighbours)
         .lazy()
         .select(
-            decoded("owner", items).alias("item_id"),
-            decoded("entry", items).alias("neighbour_id"),
+            decoded("owner", counts.item_ids).alias("item_id"),
+            decoded("entry", counts.item_ids).alias("neighbour_id"),
             pl.col("number").cast(pl.Int64).alias("count"),
         ),
         sessions=sessions,
@@ -92,18 +92,15 @@ def count_cooccurrence(
     )
 
 
-def _baskets(
-    days: Sequence[DayCounts], item_codes: Sequence[pl.Series | None], max_items_per_session: int
-) -> tuple[pl.DataFrame, int, int]:
+def _baskets(keys: pl.Series, max_items_per_session: int) -> tuple[pl.DataFrame, int, int]:
     """Return what the sessions hold, the number of all sessions and of the oversized ones.
 
     One row per distinct (session, item), by session, then item, without the oversized sessions:
     `item`; `later`, how many of the following rows belong to the same session; `shared`, whether
     the session holds another item.
     """
-    keys = _session_keys(days, item_codes)
     session = keys.to_frame().select(high_code("key")).to_series()
-    # Session codes are 0, 1, 2, ... and none is missing, so a code is also the index of its run.
+    # No number of a session is missing, so it is also the index of its run.
     sizes = session.rle().struct.field("len")
     size = sizes.gather(session)
     last = (sizes.cum_sum().cast(pl.Int64) - 1).gather(session)
@@ -115,21 +112,6 @@ def _baskets(
         }
     ).filter(size <= max_items_per_session)
     return baskets, sizes.len(), int((sizes > max_items_per_session).sum())
-
-
-def _session_keys(days: Sequence[DayCounts], item_codes: Sequence[pl.Series | None]) -> pl.Series:
-    """Return the distinct keys of (session, item) of the window, ascending."""
-    if len(days) == 1:
-        return days[0].baskets
-    _, session_codes = number_together([day.sessions for day in days])
-    return without_repeats(
-        pl.concat(
-            [
-                recoded(day.baskets, of_sessions, of_items)
-                for day, of_sessions, of_items in zip(days, session_codes, item_codes, strict=True)
-            ]
-        ).sort()
-    )
 
 
 def _items_in_most_sessions(baskets: pl.DataFrame, max_items: int) -> pl.Series:
@@ -159,11 +141,11 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
     everything_is_shown = shown.len() == item.n_unique()
     largest: Any = item.max() if item.len() else 0
     is_shown = pl.int_range(largest + 1, dtype=pl.UInt32, eager=True).is_in(shown.implode())
-    counted = [pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.UInt32})]
-    for start, length in _blocks(by_item["item"], by_item["later"]):
+
+    def count(block: tuple[int, int]) -> pl.DataFrame:
         first = pl.col("row") + 1
         pairs = (
-            by_item.slice(start, length)
+            by_item.slice(*block)
             .select("item", other=pl.int_ranges(first, first + pl.col("later"), dtype=pl.UInt32))
             .explode("other")
         )
@@ -172,12 +154,15 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
             wanted = is_shown.gather(pairs["item"]) | is_shown.gather(other)
             pairs, other = pairs.filter(wanted), other.filter(wanted)
         keys = pairs.select(pair_key(pl.col("item"), pl.lit(other))).to_series()
-        counted.append(
+        return (
             count_keys(keys)
             .filter(pl.col("count") >= min_support)
             .select(low=high_code("key"), high=low_code("key"), count="count")
         )
-    return pl.concat(counted)
+
+    none = pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.UInt32})
+    with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="pairs") as pool:
+        return pl.concat([none, *pool.map(count, _blocks(by_item["item"], by_item["later"]))])
 
 
 def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[tuple[int, int]]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
-from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.user_items import score_items
 
 
-def count_user_exposures(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFrame:
+def count_user_exposures(counts: Counts, *, top_n: int) -> pl.LazyFrame:
     """Score each user's items by how often the user was shown them.
 
     Args:
-        days: the counts of the days of the window, oldest first, at least one.
+        counts: of the window.
         top_n: items kept per user, at least 1.
 
     Returns:
@@ -26,4 +24,4 @@ def count_user_exposures(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFra
 
     Cost: see docs/performance.md; computed when called, but for decoding the ids.
     """
-    return score_items(days, top_n=top_n, skip_first_event=False)
+    return score_items(counts, top_n=top_n, skip_first_event=False)

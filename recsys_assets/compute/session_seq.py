@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import polars as pl
 
-from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.user_items import score_items
 
 
-def count_next_items(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFrame:
+def count_next_items(counts: Counts, *, top_n: int) -> pl.LazyFrame:
     """Score each user's items by how often they came next, the user's events put in time order.
 
     Every event of a user but the first is next to another one, so this counts the user's events per
@@ -18,7 +16,7 @@ def count_next_items(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFrame:
     source order (file, line), never by row order.
 
     Args:
-        days: the counts of the days of the window, oldest first, at least one.
+        counts: of the window.
         top_n: items kept per user, at least 1.
 
     Returns:
@@ -31,4 +29,4 @@ def count_next_items(days: Sequence[DayCounts], *, top_n: int) -> pl.LazyFrame:
 
     Cost: see docs/performance.md; computed when called, but for decoding the ids.
     """
-    return score_items(days, top_n=top_n, skip_first_event=True)
+    return score_items(counts, top_n=top_n, skip_first_event=True)

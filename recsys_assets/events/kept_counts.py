@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from datetime import date
 from threading import Lock
 from typing import Final
@@ -22,6 +22,8 @@ from recsys_assets.storage.store import Store
 
 # Tables that are needed more than once.
 _SHARED: Final = frozenset({"items", "users", "sessions", "user_items"})
+# Of a day in a window: the rest is put together once, and shared as the window's.
+_SHARED_OF_WINDOW_DAYS: Final = frozenset({"items", "users"})
 # A day of ten million events fits; of a larger one, each artifact counts what it needs.
 _MAX_SHARED_BYTES: Final = 2**27
 _shared: OrderedDict[tuple[str, str], tuple[pl.DataFrame, int]] = OrderedDict()  # and its bytes
@@ -31,14 +33,15 @@ _LOG = logging.getLogger(__name__)
 
 
 class SharedCounts:
-    """Keeps the tables of one day in memory, so that the artifacts of a process share them.
+    """Keeps tables of a day or a window in memory, so that the artifacts of a process share them.
 
-    Of all days together no more than `_MAX_SHARED_BYTES`, those that were used last.
+    Of all together no more than `_MAX_SHARED_BYTES`, those that were used last.
     """
 
-    def __init__(self, fingerprint: str) -> None:
-        """Keep what is counted of the accepted events with this fingerprint."""
+    def __init__(self, fingerprint: str, tables: Container[str] = _SHARED) -> None:
+        """Keep what is counted of the events with this fingerprint, or this `source_hash`."""
         self._fingerprint = fingerprint
+        self._names = tables
 
     def read(self, table: str) -> pl.DataFrame | None:
         """Return a table that was kept."""
@@ -52,7 +55,7 @@ class SharedCounts:
     def write(self, table: str, frame: pl.DataFrame) -> None:
         """Keep a table, in place of those that were not used for longest."""
         size = int(frame.estimated_size())
-        if table not in _SHARED or size > _MAX_SHARED_BYTES:
+        if table not in self._names or size > _MAX_SHARED_BYTES:
             return
         with _sharing:
             _shared[self._fingerprint, table] = frame, size
@@ -85,7 +88,7 @@ class KeptCounts:
                 they lie, so those of another run may be in their place by the time they are read.
         """
         self._store = store
-        self._shared = SharedCounts(fingerprint)
+        self._shared = SharedCounts(fingerprint, _SHARED_OF_WINDOW_DAYS)
         self._is_current = is_current
         self._where = (tenant, surface, day, f"{fingerprint}-{COUNTS_FORMAT}")
 

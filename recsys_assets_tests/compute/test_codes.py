@@ -5,16 +5,19 @@ from random import Random
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.compute.codes import (
+    codes_among,
     count_keys,
     decoded,
     distinct,
+    distinct_of_all,
     high_code,
     low_code,
-    number_together,
+    number_as_they_come,
     pair_key,
     recoded,
     with_codes,
@@ -92,10 +95,11 @@ def test_days_numbered_together_keep_what_their_codes_stand_for(
 ) -> None:
     """Each day's keys, in the codes of all days, stand for the same pairs of strings."""
     ids = [distinct(texts(values), "id") for values in days]
-    together, codes = number_together(ids)
+    together = distinct_of_all(ids)
 
     assert together.to_list() == sorted({text for day in ids for text in day}, key=str.encode)
-    for day, new in zip(ids, codes, strict=True):
+    for day in ids:
+        new = codes_among(together, day)
         pairs = [(random.randrange(day.len()), random.randrange(day.len())) for _ in day]
         frame = pl.DataFrame(pairs, schema={"high": pl.UInt32, "low": pl.UInt32}, orient="row")
         keys = frame.select(key=pair_key(pl.col("high"), pl.col("low"))).to_series()
@@ -103,6 +107,25 @@ def test_days_numbered_together_keep_what_their_codes_stand_for(
         assert [(together[a], together[b]) for a, b in found.rows()] == [
             (day[a], day[b]) for a, b in pairs
         ]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcdé"), unique=True), min_size=1, max_size=4))
+def test_strings_are_numbered_as_they_first_come(days: list[list[str]]) -> None:
+    numbers = number_as_they_come([series(*day) for day in days])
+
+    order = {
+        text: at for at, text in enumerate(dict.fromkeys(text for day in days for text in day))
+    }
+    assert [day.to_list() for day in numbers] == [[order[text] for text in day] for day in days]
+    assert {day.dtype for day in numbers} == {pl.UInt32}
+
+
+def test_strings_of_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pl.Series, "hash", lambda ids: pl.repeat(7, ids.len(), eager=True))
+
+    first, second = number_as_they_come([series("a", "b"), series("c", "b")])
+
+    assert (first.to_list(), second.to_list()) == ([0, 1], [2, 1])
 
 
 @given(_CODES)

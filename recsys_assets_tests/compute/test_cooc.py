@@ -26,7 +26,7 @@ def count(
     max_items_per_session: int = 200,
 ) -> Cooccurrence:
     return count_cooccurrence(
-        [DayCounts(events.lazy())],
+        DayCounts(events.lazy()),
         max_neighbours=max_neighbours,
         min_support=min_support,
         max_items=max_items,

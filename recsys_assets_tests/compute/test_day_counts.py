@@ -16,6 +16,7 @@ from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
 from recsys_assets.compute.popularity import count_exposures
 from recsys_assets.compute.session_seq import count_next_items
+from recsys_assets.compute.window_counts import WindowCounts
 from recsys_assets_tests import strategies
 from recsys_assets_tests.frames import Event, events_frame, sessions
 
@@ -45,13 +46,14 @@ class Kept(dict[str, pl.DataFrame]):
 def artifacts(days: Sequence[DayCounts], cuts: dict[str, int]) -> dict[str, Any]:
     options = dict(cuts)
     top_n = options.pop("top_n")
-    cooc = count_cooccurrence(days, **options)
+    counts = days[0] if len(days) == 1 else WindowCounts(days)
+    cooc = count_cooccurrence(counts, **options)
     return {
         "popularity": count_exposures(days, top_n=top_n).collect().rows(),
         "cooc": cooc.neighbours.collect().rows(),
         "sessions": (cooc.sessions, cooc.oversized_sessions),
-        "implicit": count_user_exposures(days, top_n=top_n).collect().rows(),
-        "session_seq": count_next_items(days, top_n=top_n).collect().rows(),
+        "implicit": count_user_exposures(counts, top_n=top_n).collect().rows(),
+        "session_seq": count_next_items(counts, top_n=top_n).collect().rows(),
     }
 
 
@@ -109,7 +111,7 @@ def test_a_session_over_midnight_counts_once() -> None:
     days = [DayCounts(sessions(s1="ab").lazy()), DayCounts(sessions(s1="abc", s2="ab").lazy())]
 
     found = count_cooccurrence(
-        days, max_neighbours=9, min_support=1, max_items=9, max_items_per_session=9
+        WindowCounts(days), max_neighbours=9, min_support=1, max_items=9, max_items_per_session=9
     )
 
     assert found.neighbours.collect().rows() == [
@@ -122,7 +124,7 @@ def test_a_session_that_is_too_large_only_together_is_left_out() -> None:
     days = [DayCounts(sessions(s1="ab", s2="yz").lazy()), DayCounts(sessions(s1="cd").lazy())]
 
     found = count_cooccurrence(
-        days, max_neighbours=9, min_support=1, max_items=9, max_items_per_session=3
+        WindowCounts(days), max_neighbours=9, min_support=1, max_items=9, max_items_per_session=3
     )
 
     assert found.neighbours.collect().rows() == [("y", "z", 1), ("z", "y", 1)]
@@ -135,14 +137,17 @@ def test_only_the_first_event_of_the_window_is_left_out_not_of_each_day() -> Non
         DayCounts(events_frame([("u", "s", "a"), ("v", "s", "b")]).lazy()),
     ]
 
-    assert count_next_items(days, top_n=9).collect().rows() == [("u", "a", 1.0), ("v", None, None)]
+    assert count_next_items(WindowCounts(days), top_n=9).collect().rows() == [
+        ("u", "a", 1.0),
+        ("v", None, None),
+    ]
 
 
 def test_counting_leaves_the_counts_of_a_day_as_they_are() -> None:
     day = DayCounts(events_frame([("u", "s", "a"), ("u", "s", "a")]).lazy())
     before = day.user_items.clone()
 
-    count_next_items([day], top_n=9).collect()
+    count_next_items(day, top_n=9).collect()
 
     assert_frame_equal(day.user_items, before)
     assert day.user_items["count"].to_list() == [2]
@@ -165,4 +170,4 @@ def test_exposures_that_32_bits_do_not_hold_are_added_up_or_refused() -> None:
 
     assert count_exposures(days, top_n=9).collect().rows() == [("a", 2**33 - 2)]
     with pytest.raises(pl.exceptions.InvalidOperationError):
-        count_user_exposures(days, top_n=9)
+        count_user_exposures(WindowCounts(days), top_n=9)

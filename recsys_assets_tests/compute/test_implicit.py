@@ -16,7 +16,7 @@ from recsys_assets_tests.frames import Event, events_frame, shown
 
 
 def run(events: pl.DataFrame, *, top_n: int = 500) -> pl.DataFrame:
-    return count_user_exposures([DayCounts(events.lazy())], top_n=top_n).collect()
+    return count_user_exposures(DayCounts(events.lazy()), top_n=top_n).collect()
 
 
 def test_the_score_is_how_often_the_user_was_shown_the_item_in_any_session() -> None:

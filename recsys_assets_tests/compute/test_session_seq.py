@@ -16,7 +16,7 @@ from recsys_assets_tests.frames import Event, events_frame, shown
 
 
 def run(events: pl.DataFrame, *, top_n: int = 500) -> pl.DataFrame:
-    return count_next_items([DayCounts(events.lazy())], top_n=top_n).collect()
+    return count_next_items(DayCounts(events.lazy()), top_n=top_n).collect()
 
 
 def test_every_item_but_the_first_of_the_user_is_a_next_item() -> None:
