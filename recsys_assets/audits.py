@@ -454,6 +454,9 @@ def whole_lists(frame: pl.LazyFrame, kind: str) -> Iterator[pl.DataFrame]:
 
 def _one_ahead(values: Iterator[T]) -> Iterator[T]:
     """Yield the same values; the next one is made in another thread while one is used."""
+    yield from (begun := list(islice(values, 2)))
+    if len(begun) < 2:
+        return  # as for nearly all days of a small surface: not worth a thread
     with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
         following = pool.submit(list, islice(values, 1))
         while value := following.result():
