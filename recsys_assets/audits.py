@@ -206,7 +206,7 @@ def _count_distinct(surface: Surface, staged: StagedPartition) -> dict[str, int]
     """
     shared = SharedCounts(staged.fingerprint) if surface.window_days == 1 else None
     counts = DayCounts(staged.frame, shared)
-    ids = (counts.sessions, counts.items["item_id"], counts.users)
+    ids = (counts.sessions, counts.item_ids, counts.users)
     return {of_one.name: of_one.len() for of_one in ids}
 
 

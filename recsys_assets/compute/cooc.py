@@ -19,11 +19,11 @@ from recsys_assets.compute.codes import (
 from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.lists import strongest_of
 
-# Pairs that are counted, and entries that are ranked, at a time, about 40 bytes each; larger blocks
-# gain nothing. What belongs to one item stays together, so an item in very many sessions makes its
-# block larger.
+# Pairs of a block that is counted, or entries of one that is ranked, about 40 bytes each; larger
+# blocks gain nothing. What belongs to one item stays together, so an item in very many sessions
+# makes its block larger.
 _BLOCK_PAIRS: Final = 2_000_000
-# Only the sorting of a block uses more than one core.
+# Blocks of pairs that are counted at a time: only the sorting of one uses more than one core.
 _BLOCKS_AT_ONCE: Final = 2
 
 
