@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import polars as pl
@@ -160,9 +161,13 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
             .select(low=high_code("key"), high=low_code("key"), count="count")
         )
 
-    none = pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.UInt32})
+    counted = [pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.UInt32})]
+    blocks = _blocks(by_item["item"], by_item["later"])
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="pairs") as pool:
-        return pl.concat([none, *pool.map(count, _blocks(by_item["item"], by_item["later"]))])
+        # Never more in line than are counted: whoever interrupts waits for the whole line.
+        while some := list(islice(blocks, _BLOCKS_AT_ONCE)):
+            counted += pool.map(count, some)
+    return pl.concat(counted)
 
 
 def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[tuple[int, int]]:
