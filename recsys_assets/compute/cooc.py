@@ -139,9 +139,10 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
         baskets.with_row_index("row").filter(pl.col("later") > 0).sort("item", maintain_order=True)
     )
     item = baskets.get_column("item")
-    everything_is_shown = shown.len() == item.n_unique()
-    largest: Any = item.max() if item.len() else 0
-    is_shown = pl.int_range(largest + 1, dtype=pl.UInt32, eager=True).is_in(shown.implode())
+    is_shown = None  # by item, where not all are
+    if shown.len() != item.n_unique():
+        largest: Any = item.max()
+        is_shown = pl.int_range(largest + 1, dtype=pl.UInt32, eager=True).is_in(shown.implode())
 
     def count(block: tuple[int, int]) -> pl.DataFrame:
         first = pl.col("row") + 1
@@ -151,7 +152,7 @@ def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> p
             .explode("other")
         )
         other = item.gather(pairs["other"])
-        if not everything_is_shown:
+        if is_shown is not None:
             wanted = is_shown.gather(pairs["item"]) | is_shown.gather(other)
             pairs, other = pairs.filter(wanted), other.filter(wanted)
         keys = pairs.select(pair_key(pl.col("item"), pl.lit(other))).to_series()
