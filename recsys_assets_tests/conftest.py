@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -18,9 +18,17 @@ settings.load_profile("recsys_assets")
 
 
 @pytest.fixture(autouse=True)
-def share_nothing_between_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget the counts that the artifacts of a process share: equal events, another root."""
-    monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
+def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Give what forgets the counts that the artifacts of a process share, as another process has.
+
+    Each test begins so: its events may be those of another test, but in another root.
+    """
+
+    def forget() -> None:
+        monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
+
+    forget()
+    return forget
 
 
 @pytest.fixture

@@ -83,6 +83,7 @@ def test_distinct_ids_leave_out_users_that_are_unknown(project: Project, window_
         event("a", user_id="u1"),
         event("b", user_id="u2", session_id="s2"),
         event("b", user_id="u1"),
+        event("c", user_id=None),
         event("c", user_id=" "),
     ]
     project.land(day(0), events)
@@ -96,3 +97,12 @@ def test_distinct_ids_leave_out_users_that_are_unknown(project: Project, window_
     }
     shared = SharedCounts(found.data_version).read("sessions")
     assert (shared is not None) == (window_days == 1)
+
+
+def test_a_day_without_events_has_no_distinct_ids(project: Project) -> None:
+    (surface,) = project.configure({}).surfaces
+    project.land(day(0), [])
+
+    found = audit_events(project.store, surface, day(0), project.folder)
+
+    assert [found.metadata[name] for name in ("sessions", "items", "users")] == [0, 0, 0]

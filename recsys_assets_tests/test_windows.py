@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from recsys_assets.audits import Held, document_head, window_days
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.config import Config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
-from recsys_assets.events import kept_counts
 from recsys_assets.io_managers import read_partitions
 from recsys_assets.storage.registry import read_staged
 from recsys_assets_tests.project import Project, day, event
@@ -98,7 +96,7 @@ def test_windows_of_real_baskets_with_late_events_are_the_window_counted_at_once
 
 
 def test_counts_of_events_that_are_replaced_meanwhile_are_kept_under_no_name(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+    project: Project, forget: Callable[[], None]
 ) -> None:
     """A late file is accepted between the fingerprint of a day and its scan."""
     config = project.configure({"window_days": 2, "artifacts": {"popularity": {}}})
@@ -110,7 +108,7 @@ def test_counts_of_events_that_are_replaced_meanwhile_are_kept_under_no_name(
     assert project.materialize(config, [day(0)]).failures == []
     for path in kept(project):
         path.unlink()
-    monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
+    forget()
 
     (surface,) = config.surfaces
     options: Any = surface.artifacts.options("popularity")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -21,16 +20,6 @@ DAY = date(2026, 1, 1)
 TABLE = pl.DataFrame(
     {"item_id": ["a", "é"], "count": [1, 2]}, schema_overrides={"count": pl.UInt32}
 )
-
-
-@pytest.fixture
-def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Give what makes a test go on in another process, which shares nothing."""
-
-    def forget() -> None:
-        monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
-
-    return forget
 
 
 @pytest.fixture
