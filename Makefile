@@ -9,7 +9,7 @@ PORT ?= 3000
 from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint dev bench install clean
+.PHONY: help demo test coverage lint dev bench install clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published man
 test: $(VENV)/.dev $(VENV)/.azurite ## Run the whole test suite
 	@# Three at once on two cores: many tests wait for a server, a browser or the disk.
 	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
+
+coverage: $(VENV)/.dev $(VENV)/.azurite ## Run the whole test suite, and say which branches it leaves out
+	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term-missing $(ARGS)
 
 lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
 	$(BIN)/ruff format --check .

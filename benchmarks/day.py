@@ -62,27 +62,27 @@ def configuration(folder: Path, window_days: int = 1) -> Path:
 
 def stage(name: str, folder: Path) -> None:
     """Run one stage in this process: canonical events, or an artifact of the staged ones."""
-    from recsys_assets.audits import audit_events, document_head, judge_from_events
-    from recsys_assets.config import load_config  # before Polars: it sets the allocator
-    from recsys_assets.documents import render
-    from recsys_assets.io_managers import CanonicalPartition
+    from recsys_assets.audit.drafts import drafts
+    from recsys_assets.audit.events import audit_events
+    from recsys_assets.audit.shared import Shared
+    from recsys_assets.config import load_config
+    from recsys_assets.documents import DocumentHead, render
+    from recsys_assets.events.accepted import AcceptedDay
+    from recsys_assets.kinds import KINDS as ALL_KINDS
     from recsys_assets.storage import open_store
 
     surface = load_config(folder / "surfaces.yaml").surfaces[0]
     if name == "canonical_events":
-        audit_events(open_store(str(folder)), surface, DAY, folder)
+        audit_events(open_store(str(folder)), surface, DAY, folder, Shared())
         return
-    partition = CanonicalPartition(str(folder / f"{DAY}.parquet"), fingerprint="")
-    judged = judge_from_events(
-        open_store(str(folder)), surface, name, getattr(surface.artifacts, name), {DAY: partition}
-    )(DAY)
-    assert judged.text is not None
+    accepted = {DAY: AcceptedDay(str(folder / f"{DAY}.parquet"), fingerprint="")}
+    draft = drafts(open_store(str(folder)), surface, ALL_KINDS[name], accepted, Shared())(DAY)
     path = folder / f"{name}.json"
     path.unlink(missing_ok=True)
-    head = document_head(surface, name, DAY)
-    document = render(judged.text, head, path, source_hash="", built_at=datetime.now(UTC))
+    head = DocumentHead.of_day(surface, name, DAY)
+    document = render(draft.text, head, path, source_hash="", built_at=datetime.now(UTC))
     print(
-        json.dumps({"rows": judged.held.numbers["dagster/row_count"], "version": document.version})
+        json.dumps({"rows": draft.list.numbers["dagster/row_count"], "version": document.version})
     )
 
 

@@ -6,6 +6,8 @@ year      365 days of Complete Journey, every kind: as one materialization of th
           as one backfill of the UI, which must publish the same. Then the sensors start, and 3
           files of old days are landed again, changed: exactly their partitions may be made again,
           as the event log tells.
+log       --year-days days of Complete Journey by the command line, --repeat times in turns: with
+          the event log of dagster.yaml, and with Dagster's own.
 surfaces  --surfaces surfaces x --days days land at once, the sensors running. One surface has only
           bad days, and one has no source: all others must be published, whole.
 
@@ -35,12 +37,13 @@ import measure
 import yaml
 
 from recsys_assets.demo.complete_journey import write_catalog, write_raw_events
+from recsys_assets.kinds import KINDS
 
 sys.path.insert(1, str(Path(__file__).parents[1]))  # for the servers of the tests
 from recsys_assets_tests.ui.dagster_servers import Dagster, running_dagster, wait_for
 
 ROOT = Path(__file__).parents[1]
-KINDS = ("popularity", "cooc", "implicit", "session_seq", "content_sim")
+OF_EVENTS = [kind.name for kind in KINDS.values() if kind.reads == "events"]
 FIRST = date(2017, 1, 1)
 LATE = (date(2017, 3, 10), date(2017, 7, 4), date(2017, 12, 30))
 AS_DEPLOYED: dict[str, Any] = {"hurried": False, "lives_at_most_s": 7200}
@@ -167,6 +170,32 @@ def year(folder: Path, options: Options) -> list[str]:
     return problems
 
 
+def log(folder: Path, options: Options) -> list[str]:
+    """Compare the event log of this project with Dagster's own."""
+    days = [FIRST + timedelta(days=number) for number in range(options.year_days)]
+    print(f"\nlog: {len(days)} days of Complete Journey, median of {options.repeat}, in turns")
+    command = [*_CLI, "materialize", "--from", str(days[0]), "--to", str(days[-1])]
+    costs: dict[str, list[measure.Cost]] = {"pooled": [], "Dagster's own": []}
+    for turn in range(options.repeat):
+        for name, found in costs.items():
+            place = folder / f"{name} {turn}"
+            config = journey(place, days, options.window_days)
+            home(place)
+            if name != "pooled":
+                settings = place / "home" / "dagster.yaml"
+                whole = yaml.safe_load(settings.read_text(encoding="utf-8"))
+                del whole["event_log_storage"]
+                settings.unlink()
+                settings.write_text(yaml.safe_dump(whole), encoding="utf-8")
+            found.append(measure.run(command, env=variables(config, place), log=place / "log"))
+    medians = {name: measure.median(found) for name, found in costs.items()}
+    for name, cost in medians.items():
+        print(f"{name:14} {cost}")
+    ratios = measure.ratios(medians["pooled"], medians["Dagster's own"])
+    print(f"pooled in parts of Dagster's own: wall, CPU, peak {ratios}")
+    return []
+
+
 def touched(
     late: Sequence[date], days: Sequence[date], window_days: int
 ) -> Counter[tuple[str, str]]:
@@ -174,7 +203,7 @@ def touched(
     following = {
         day + timedelta(days=number) for day in late for number in range(window_days)
     } & set(days)
-    of_window = ("popularity", "cooc", "implicit", "session_seq", "manifest")
+    of_window = (*OF_EVENTS, "manifest")
     return Counter(
         [("canonical_events", str(day)) for day in late]
         + [("raw_events", str(day)) for day in late]
@@ -237,6 +266,7 @@ def surfaces(folder: Path, options: Options) -> list[str]:
 PARTS: Mapping[str, Callable[[Path, Options], list[str]]] = {
     "load": load,
     "year": year,
+    "log": log,
     "surfaces": surfaces,
 }
 

@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from publishing import KINDS, SURFACE, TENANT, measured, print_versions
+from publishing import KINDS, PLACE, measured, print_versions
 
 from recsys_assets.errors import StorageError
 from recsys_assets.storage.local import LocalStore
@@ -163,7 +163,7 @@ def check(root: Path, acknowledged: list[str]) -> tuple[set[str], int]:
     """Return which publishes are in no history, and how much of what is live is damaged."""
     store = LocalStore(root)
     try:
-        live = read_live(store, TENANT, SURFACE)
+        live = read_live(store, PLACE)
         chain = [publication.publish_id for publication in history(store, live)] if live else []
     except StorageError:
         return set(acknowledged), 1

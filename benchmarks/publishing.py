@@ -43,20 +43,22 @@ from typing import Any
 
 import recsys_assets
 from recsys_assets.config import is_object_url
-from recsys_assets.documents import Window
 from recsys_assets.errors import ManifestConflictError
-from recsys_assets.storage import layout, open_store, publications
+from recsys_assets.places import Place
+from recsys_assets.storage import flips, layout, open_store
+from recsys_assets.storage.flips import flip, publish
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import Change, Live, Why, flip, history, publish, read_live
+from recsys_assets.storage.publications import Change, Live, Why, history, read_live
 from recsys_assets.storage.store import Store
+from recsys_assets.windows import Window
 
 sys.path.insert(1, str(Path(__file__).parents[1]))  # for the servers of the tests
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.proxy import Treatment, every, proxy_before
 
-TENANT, SURFACE = "demo", "home"
+PLACE = Place("demo", "home")
 KINDS = ("popularity", "cooc", "implicit", "session_seq", "content_sim")
-MANIFEST = layout.manifest(TENANT, SURFACE)
+MANIFEST = layout.manifest(PLACE)
 COUNTER = "registry/current/counter/counter/manifest.json"
 WINDOW = Window.ending_with(date(2026, 1, 5), days=1)
 WHY = Why("benchmark", "benchmark", "a benchmark")
@@ -252,10 +254,10 @@ def kill_publishers(root: str, kills: int, seed: int, how: str) -> int:
     if how != "swap":
         print()
         return broken
-    live = read_live(store, TENANT, SURFACE)
+    live = read_live(store, PLACE)
     assert live is not None
     chain = [publication.publish_id for publication in history(store, live)]
-    folder = layout.publication(TENANT, SURFACE, 0, "").rpartition("/")[0]
+    folder = layout.publication(PLACE, 0, "").rpartition("/")[0]
     records = len(list(store.list(folder)))
     lost = set(acknowledged) - set(chain)
     print(f"; {len(acknowledged)} acknowledged: {len(lost)} lost")
@@ -310,7 +312,7 @@ def publish_some(store: Store, name: str, times: int) -> list[str]:
     for index in range(times):
         current = {}
         for kind in KINDS:
-            key = layout.blob(TENANT, SURFACE, kind, f"{name}-{index}")
+            key = layout.blob(PLACE, kind, f"{name}-{index}")
             store.put_new(key, f"{kind} {name} {index}".encode())
             current[kind] = store.uri(key)
         outcome, _ = publish_current(store, current, f"{name}-{index}")
@@ -322,8 +324,7 @@ def publish_current(store: Store, current: dict[str, str], publish_id: str) -> A
     """Flip the manifest."""
     return publish(
         store,
-        tenant=TENANT,
-        surface=SURFACE,
+        PLACE,
         window=WINDOW,
         current=current,
         why=WHY,
@@ -367,7 +368,7 @@ def run_answers(root: str, options: Options) -> bool:
             )
         os.environ["AWS_ENDPOINT_URL"] = direct
         store = open_store(f"{root}/{how}")
-        live = read_live(store, TENANT, SURFACE)
+        live = read_live(store, PLACE)
         assert live is not None
         ids = [publication.publish_id for publication in history(store, live)]
         flips[how] = len(ids) if len(set(ids)) == expected else -1
@@ -384,7 +385,7 @@ def run_answers(root: str, options: Options) -> bool:
 def publish_counted(barrier: Barrier, number: int, root: str, publishes: int, how: str) -> None:
     """Flip so many times; the control takes each refusal for somebody else's flip."""
     if how == "no history":
-        control: Any = publications
+        control: Any = flips
         control._is_in_history = lambda *_, **__: False
     store = open_store(root)
     barrier.wait(_DEADLINE_S)
@@ -392,8 +393,7 @@ def publish_counted(barrier: Barrier, number: int, root: str, publishes: int, ho
         change = Change("publish", WINDOW, current_of(store, 1000 * number + index))
         outcome, _ = flip(
             store,
-            tenant=TENANT,
-            surface=SURFACE,
+            PLACE,
             decide=partial(always, change),
             why=WHY,
             publish_id=f"{number}-{index}",
@@ -429,7 +429,7 @@ def run_cost(root: str, options: Options) -> bool:
 
 def current_of(store: Store, number: int) -> dict[str, str]:
     """Name versions, which `publish` does not look at."""
-    return {kind: store.uri(layout.blob(TENANT, SURFACE, kind, f"{number}")) for kind in KINDS}
+    return {kind: store.uri(layout.blob(PLACE, kind, f"{number}")) for kind in KINDS}
 
 
 def counted_requests(root: str) -> Counter[str]:

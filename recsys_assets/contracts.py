@@ -101,9 +101,10 @@ def _id(description: str, *, nullable: bool = False) -> pa.Column:
 def _at_least_one(
     dtype: type[pl.DataType], description: str, *, nullable: bool = False
 ) -> pa.Column:
-    # Not a number is greater than anything to Polars.
-    finite = _on_column("finite", lambda number: number.cast(pl.Float64).is_finite())
-    return pa.Column(dtype, [_at_least(1), finite], nullable=nullable, description=description)
+    rules = [_at_least(1)]
+    if dtype == pl.Float64:  # not a number is greater than anything to Polars
+        rules.append(_on_column("finite", lambda number: number.is_finite()))
+    return pa.Column(dtype, rules, nullable=nullable, description=description)
 
 
 def _at_least(least: int) -> pa.Check:
@@ -245,9 +246,15 @@ CONTENT_SIM: Final = pa.DataFrameSchema(
     name="content_sim",
 )
 
-ARTIFACTS: Final = {
-    schema.name: schema for schema in (POPULARITY, COOC, IMPLICIT, SESSION_SEQ, CONTENT_SIM)
-}
+# One a kind, in the order of the configuration.
+_OF_KINDS: Final = (
+    POPULARITY,
+    COOC,
+    IMPLICIT,
+    SESSION_SEQ,
+    CONTENT_SIM,
+)
+ARTIFACTS: Final = {contract.name: contract for contract in _OF_KINDS}
 
 
 def dtypes(contract: pa.DataFrameSchema) -> pl.Schema:
@@ -262,14 +269,18 @@ def holds(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> bool:
     """
     if frame.schema != dtypes(contract):
         return False
+    if contract.unique or any(column.unique for column in contract.columns.values()):
+        return False
     kept = [
         pl.col(name).null_count() == 0
         for name, column in contract.columns.items()
         if not column.nullable
     ]
-    for name, column in contract.columns.items():
-        kept += [rule.surely(name) for rule in column.checks]
-    kept += [rule.surely("") for rule in contract.checks]
+    rules = [(name, rule) for name, column in contract.columns.items() for rule in column.checks]
+    for name, rule in [*rules, *(("", rule) for rule in contract.checks)]:
+        if not hasattr(rule, "surely"):  # one of Pandera's own
+            return False
+        kept.append(rule.surely(name))
     return bool(frame.select(pl.all_horizontal(kept)).item())
 
 

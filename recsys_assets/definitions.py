@@ -17,14 +17,16 @@ from __future__ import annotations
 
 import dagster as dg
 
+from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Config, load_config
+from recsys_assets.defs.assets import build_surface
+from recsys_assets.defs.failures import build_failure_reports
+from recsys_assets.defs.freshness import build_freshness
+from recsys_assets.defs.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
+from recsys_assets.defs.jobs import build_jobs
+from recsys_assets.defs.schedules import build_schedules
+from recsys_assets.defs.sensors import build_sensors
 from recsys_assets.errors import ConfigError
-from recsys_assets.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
-from recsys_assets.operations.daily import build_daily
-from recsys_assets.operations.failures import build_failure_reports
-from recsys_assets.operations.freshness_check import build_freshness
-from recsys_assets.operations.jobs import build_operations
-from recsys_assets.surface import build_surface
 
 
 def build_definitions(config: Config) -> dg.Definitions:
@@ -39,13 +41,15 @@ def build_definitions(config: Config) -> dg.Definitions:
         # anyway.
         executor=dg.in_process_executor,
     )
+    memory = Shared()
     surfaces = [
-        build_surface(surface, root=config.root, docs_url=config.docs_url)
+        build_surface(surface, root=config.root, shared=memory, docs_url=config.docs_url)
         for surface in config.surfaces
     ]
     operations = [
-        build_operations(config),
-        build_daily(config),
+        build_jobs(config),
+        build_sensors(config),
+        build_schedules(config),
         build_freshness(config),
         build_failure_reports(config),
     ]

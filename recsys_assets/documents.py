@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import chain
@@ -19,7 +19,10 @@ from typing import Any, BinaryIO, Final
 
 import polars as pl
 
+from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
+from recsys_assets.places import Place
+from recsys_assets.windows import Window
 
 DOCUMENT_FORMAT: Final = 1
 _SLICE_ROWS: Final = 100_000
@@ -43,44 +46,25 @@ _NEEDS_ESCAPE_PATTERN: Final = re.compile(_NEEDS_ESCAPE.replace(r"\x{", r"\u").r
 
 
 @dataclass(frozen=True)
-class Window:
-    """Whole UTC days, `end` exclusive."""
-
-    start: date
-    end: date
-
-    @classmethod
-    def ending_with(cls, day: date, *, days: int) -> Window:
-        """Return the `days` days of which `day` is the last."""
-        return cls(day - timedelta(days=days - 1), day + timedelta(days=1))
-
-    def to_json(self) -> dict[str, str]:
-        """Return the RFC 3339 form of both ends."""
-        return {"start": f"{self.start}T00:00:00Z", "end": f"{self.end}T00:00:00Z"}
-
-    @classmethod
-    def from_json(cls, window: dict[str, str]) -> Window:
-        """Read what `to_json` wrote."""
-        return cls(date.fromisoformat(window["start"][:10]), date.fromisoformat(window["end"][:10]))
-
-
-@dataclass(frozen=True)
 class DocumentHead:
     """What a document says of itself before its list."""
 
     kind: str
-    tenant: str
-    surface: str
+    place: Place
     segment: str
     window: Window
+
+    @classmethod
+    def of_day(cls, surface: Surface, kind: str, day: date) -> DocumentHead:
+        """Return what the document of a day says of itself."""
+        return cls(kind, surface.place, surface.segment, surface.window(day))
 
     def to_bytes(self) -> bytes:
         """Return the document up to its list."""
         members = {
             "v": DOCUMENT_FORMAT,
             "artifact_type": self.kind,
-            "tenant": self.tenant,
-            "surface": self.surface,
+            **asdict(self.place),
             "segment": self.segment,
             "window": self.window.to_json(),
         }
@@ -92,6 +76,8 @@ class DocumentHead:
 @dataclass(frozen=True)
 class ListLayout:
     """How the list of a kind is laid out in its document; the names are also the frame's columns.
+
+    Documents are written, shown, compared and traced by it.
 
     Attributes:
         key: the member that holds the list.
@@ -106,15 +92,20 @@ class ListLayout:
     value: str
     entry: str | None = None
 
+    @property
+    def of_items(self) -> bool:
+        """Whether owners are items."""
+        return self.owner == "item_id"
 
-# Written, shown, compared and traced by this.
-LISTS: Final = {
-    "popularity": ListLayout("items", "item_id", "count"),
-    "cooc": ListLayout("neighbors", "item_id", "count", entry="neighbour_id"),
-    "implicit": ListLayout("users", "user_id", "score", entry="item_id"),
-    "session_seq": ListLayout("users", "user_id", "score", entry="item_id"),
-    "content_sim": ListLayout("items", "item_id", "tags"),
-}
+    @property
+    def owners(self) -> str:
+        """What owners are called: `items` or `users`."""
+        return self.owner.replace("_id", "s")
+
+    @property
+    def entries(self) -> str:
+        """What the items of an owner's list are called, where there is one."""
+        return (self.entry or "").replace("_id", "s")
 
 
 @dataclass(frozen=True)
@@ -208,15 +199,14 @@ def read_window(file: BinaryIO) -> Window | None:
     return None
 
 
-def list_text(pieces: Iterable[pl.DataFrame], kind: str) -> Iterator[bytes]:
+def list_text(pieces: Iterable[pl.DataFrame], layout: ListLayout) -> Iterator[bytes]:
     """Yield the list of a document, key included, in pieces of bounded size.
 
     Args:
-        pieces: contract of `kind`, in published order, one after the other; no owner's list of its
-            own is split between two.
-        kind: the artifact kind.
+        pieces: rows in published order, one piece after the other; no owner's list of its own is
+            split between two.
+        layout: of the kind.
     """
-    layout = LISTS[kind]
     yield f'"{layout.key}":['.encode()
     first = True
     for piece in pieces:

@@ -8,7 +8,7 @@ RecsysAssetsError
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
-|   +-- StaleReleaseError         flipped since the audit; materialize manifest again
+|   +-- CandidateOvertakenError   flipped since the audit; materialize manifest again
 |   +-- StoreUnavailableError     the object store denies, fails or stays silent; nothing changed
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
@@ -61,8 +61,8 @@ class CorruptBlobError(StorageError):
         self.found = found
 
 
-class StaleReleaseError(StorageError):
-    """What is live, or retention, moved since the release was audited; nothing was changed."""
+class CandidateOvertakenError(StorageError):
+    """What is live, or retention, moved since the candidate was audited; nothing was changed."""
 
 
 class StoreUnavailableError(StorageError):

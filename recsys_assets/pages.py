@@ -2,19 +2,21 @@
 
 Everything here is for people: nothing of it enters a document or a version. It is kept in Dagster's
 event log for each day, so a picture stays below 1 KB and a preview, in Latin script, below 4 KB.
+Values are plain; the wing of Dagster turns them into its metadata.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-import dagster as dg
 import polars as pl
 
 from recsys_assets import pictures
-from recsys_assets.documents import LISTS
+from recsys_assets.documents import ListLayout
 
 PICTURE: Final = "picture"
 PREVIEW: Final = "preview"
@@ -22,174 +24,241 @@ _LABEL: Final = "title or tags"
 
 _POINTS: Final = 40
 _MOST_BARS: Final = 40
-_FIRST_ITEMS: Final = 10
-_OWNERS: Final = 5
-_ENTRIES: Final = 3
+FIRST_ITEMS: Final = 10
+OWNERS: Final = 5
+ENTRIES: Final = 3
 _MAX_CELL_CHARACTERS: Final = 500
 _MAX_PREVIEW_CHARACTERS: Final = 40
+# Smaller numbers share a bar with this power of two.
+_SMALLEST_POWER: Final = -20
 
 # Gives, for some item ids, what people call the items; one that is not known is left out.
 Labels = Callable[[Sequence[str]], Mapping[str, str]]
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
-    """Lay out rows for the UI: every column that a row has, long cells cut."""
-    if not rows:
-        return dg.MetadataValue.text("none")
+@dataclass(frozen=True)
+class Markdown:
+    """Text with a picture in it; empty when there is nothing to draw."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a table: every column that a row has, long cells cut."""
+
+    rows: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Json:
+    """Something nested that can be opened."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Link:
+    """A URL to open."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class Location:
+    """A path, or the URL of a store, to copy."""
+
+    text: str
+
+
+# What a page shows under a name.
+Shown = str | int | float | Markdown | Rows | Json | Link | Location
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Rows:
+    """Lay out rows: each gets every column that any row has."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    records = [
-        dg.TableRecord({name: _cut(str(row.get(name, "")), _MAX_CELL_CHARACTERS) for name in names})
-        for row in rows
-    ]
-    return dg.MetadataValue.table(records, dg.TableSchema([dg.TableColumn(name) for name in names]))
+    return Rows(
+        [
+            {name: _cut(str(row.get(name, "")), _MAX_CELL_CHARACTERS) for name in names}
+            for row in rows
+        ]
+    )
 
 
-def show_events(by_hour: Sequence[int]) -> dict[str, dg.MetadataValue[Any]]:
+def show_events(by_hour: Sequence[int]) -> dict[str, Shown]:
     """Show a day of canonical events; `by_hour` has their number in each of the 24 UTC hours."""
     most = max(by_hour)
     title = f"events by hour, UTC; most: {most:,} at {by_hour.index(most):02}:00"
     picture = pictures.bars(title, by_hour, ends=("00:00", "23:00")) if most else ""
-    return {PICTURE: _drawn(picture)}
+    return {PICTURE: Markdown(picture)}
 
 
-class ArtifactPage:
-    """What the asset page shows of an artifact, gathered piece by piece."""
+@dataclass
+class ListFigures:
+    """Of all lists of an artifact: how many of each size, and how large the numbers in them are."""
 
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-        self._lists = _Lists(kind) if (kind in LISTS and LISTS[kind].entry) else None
-        self._flat: pl.DataFrame | None = None
+    layout: ListLayout
+    sizes: Counter[int]
+    powers: Counter[int]  # numbers by their power of two
+    highest: float
+
+
+# Draws an artifact: from its frame where owners have a value, from figures where they have lists.
+FlatPicture = Callable[[pl.DataFrame, ListLayout], str]
+ListPicture = Callable[[ListFigures], str]
+
+
+def draw_ranking(frame: pl.DataFrame, layout: ListLayout) -> str:
+    """Draw the numbers by rank, both on a log scale."""
+    last = frame.height
+    ranks = sorted({round(last ** (at / (_POINTS - 1))) for at in range(_POINTS)})
+    numbers = frame[layout.value].gather([rank - 1 for rank in ranks]).to_list()
+    ends = f"rank 1: {_number(numbers[0])}", f"rank {last:,}: {_number(numbers[-1])}"
+    return pictures.curve(f"{layout.value} by rank, log scales", ranks, numbers, ends=ends)
+
+
+def draw_tags(frame: pl.DataFrame, layout: ListLayout) -> str:
+    """Draw how many items have how many tags, on a log scale."""
+    title = f"{layout.owners} by number of {layout.value}"
+    return _distribution(title, _counts(frame[layout.value].list.len()))
+
+
+def draw_list_sizes(figures: ListFigures) -> str:
+    """Draw how many lists have how many entries, on a log scale."""
+    if not figures.sizes:
+        return ""
+    return _distribution(
+        f"{figures.layout.owners} by number of {figures.layout.entries}", figures.sizes
+    )
+
+
+def draw_scores(figures: ListFigures) -> str:
+    """Draw how many entries have which score, doubling from bar to bar, on a log scale."""
+    if not figures.powers:
+        return ""
+    score, lowest = figures.layout.value, min(0, *figures.powers)
+    counts = [figures.powers[power] for power in range(lowest, max(figures.powers) + 1)]
+    scale, first = f"by {score}: 1, 2 to 3, 4 to 7, ...", f"{score} 1"
+    if lowest < 0:  # scores below 1, such as cosines
+        scale, first = (
+            f"by {score}, each bar up to twice the one before",
+            f"{score} {2.0**lowest:.2g}",
+        )
+    ends = f"{first}: {counts[0]:,} entries", f"highest {score}: {_number(figures.highest)}"
+    return pictures.bars(f"entries {scale}; log scale", counts, ends=ends, log_scale=True)
+
+
+class FlatPage:
+    """The page of an artifact whose owners have a value and no list; it is seen as a whole."""
+
+    def __init__(self, layout: ListLayout, draw: FlatPicture | None) -> None:
+        self._layout = layout
+        self._draw = draw
+        self._frame: pl.DataFrame | None = None
 
     def add(self, piece: pl.DataFrame) -> None:
-        """Look at the next rows: whole lists where owners have lists, otherwise all rows."""
-        if self._lists:
-            self._lists.add(piece)
-        else:
-            self._flat = piece
+        """Look at all rows."""
+        self._frame = piece
 
     @property
     def owners(self) -> int:
-        """How many users or items have a list or a value."""
-        if self._lists:
-            return self._lists.owners
-        return 0 if self._flat is None else self._flat.to_series(0).n_unique()
+        """How many users or items have a value."""
+        return 0 if self._frame is None else self._frame.to_series(0).n_unique()
 
-    def show(self, labels: Labels) -> dict[str, Any]:
+    def show(self, labels: Labels) -> dict[str, Shown]:
         """Show it; `labels` is asked once, for the items that are shown."""
-        if self._lists:
-            return self._lists.show(labels)
-        if self._flat is None or self._flat.is_empty():
-            return {PICTURE: _drawn(""), PREVIEW: table([])}
-        return _SHOWN.get(self._kind, _first_rows)(self._flat, labels)
+        frame = self._frame
+        if frame is None or frame.is_empty():
+            nothing: dict[str, Shown] = {PREVIEW: table([])}
+            return {PICTURE: Markdown(""), **nothing} if self._draw else nothing
+        rows = frame.head(FIRST_ITEMS).to_dicts()
+        known = labels([row["item_id"] for row in rows]) if self._layout.of_items else {}
+        shown: dict[str, Shown] = {PREVIEW: table([self._cells(row, known) for row in rows])}
+        return (
+            {PICTURE: Markdown(self._draw(frame, self._layout)), **shown} if self._draw else shown
+        )
+
+    def _cells(self, row: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
+        owner, value = row[self._layout.owner], row[self._layout.value]
+        label = {_LABEL: _short(known.get(owner, ""))} if known else {}
+        text = ", ".join(value) if isinstance(value, list) else _number(value)
+        return {self._layout.owner: _short(owner), **label, self._layout.value: _short(text)}
 
 
-def _popularity(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
-    last = frame.height
-    ranks = sorted({round(last ** (at / (_POINTS - 1))) for at in range(_POINTS)})
-    counts = frame["count"].gather([rank - 1 for rank in ranks]).to_list()
-    ends = f"rank 1: {counts[0]:,}", f"rank {last:,}: {counts[-1]:,}"
-    picture = pictures.curve("count by rank, log scales", ranks, counts, ends=ends)
-    return {
-        PICTURE: _drawn(picture),
-        PREVIEW: _preview(frame.head(_FIRST_ITEMS).to_dicts(), labels),
-    }
+class ListsPage:
+    """The page of an artifact whose owners have lists; seen piece by piece, whole lists each."""
 
-
-def _content_sim(frame: pl.DataFrame, labels: Labels) -> dict[str, Any]:
-    rows = [
-        {"item_id": item, "tags": ", ".join(tags)}
-        for item, tags in frame.head(_FIRST_ITEMS).iter_rows()
-    ]
-    return {
-        PICTURE: _drawn(
-            _distribution("items by number of tags", _counts(frame["tags"].list.len()))
-        ),
-        PREVIEW: _preview(rows, labels),
-    }
-
-
-def _first_rows(frame: pl.DataFrame, _: Labels) -> dict[str, Any]:
-    """Show a kind that has no picture of its own."""
-    rows = frame.head(_FIRST_ITEMS).iter_rows(named=True)
-    return {PREVIEW: table([{name: _short(str(v)) for name, v in row.items()} for row in rows])}
-
-
-_SHOWN: Final = {
-    "popularity": _popularity,
-    "content_sim": _content_sim,
-}
-
-
-class _Lists:
-    """The lists of a kind whose owners have some: how many of each size, and the strongest."""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-        self._sizes: Counter[int] = Counter()
-        self._numbers: Counter[int] = Counter()  # by their power of two
-        self._highest = 0.0
+    def __init__(self, layout: ListLayout, draw: ListPicture | None) -> None:
+        self._layout = layout
+        self._draw = draw
+        self._figures = ListFigures(layout, Counter(), Counter(), -math.inf)
         # Number and owner of the strongest lists, and their first entries.
         self._strongest: list[tuple[float, str, list[tuple[str, float]]]] = []
 
     def add(self, piece: pl.DataFrame) -> None:
+        """Look at the next lists."""
         if piece.is_empty():
             return
-        number = piece.columns[2]
         starts, sizes = list_sizes(piece)
-        self._sizes.update(_counts(sizes))
-        numbers = piece[number].drop_nulls()
+        self._figures.sizes.update(_counts(sizes))
+        numbers = piece[self._layout.value].drop_nulls()
         if numbers.len():
-            powers = 63 - numbers.cast(pl.UInt64).bitwise_leading_zeros()
-            self._numbers.update(_counts(powers))
+            self._figures.powers.update(_counts(_powers_of_two(numbers)))
             highest: Any = numbers.max()
-            self._highest = max(self._highest, highest)
+            self._figures.highest = max(self._figures.highest, highest)
         # Owners are ascending: of equal numbers, the first ones are wanted.
-        strengths = piece[number].gather(starts).fill_null(0)
-        weakest: Any = strengths.top_k(_OWNERS).min()
+        strengths = piece[self._layout.value].gather(starts).fill_null(0)
+        weakest: Any = strengths.top_k(OWNERS).min()
         for found in ((strengths > weakest).arg_true(), (strengths == weakest).arg_true()):
-            for at in found.head(_OWNERS):
-                if size := min(sizes[at], _ENTRIES):
+            for at in found.head(OWNERS):
+                if size := min(sizes[at], ENTRIES):
                     rows = piece.slice(starts[at], size).rows()
                     entries = [(item, n) for _, item, n in rows]
                     self._strongest.append((strengths[at], rows[0][0], entries))
         self._strongest.sort(key=lambda found: (-found[0], found[1]))
-        del self._strongest[_OWNERS:]
+        del self._strongest[OWNERS:]
 
     @property
     def owners(self) -> int:
-        return self._sizes.total()
+        """How many users or items have a list, empty ones too."""
+        return self._figures.sizes.total()
 
-    def show(self, labels: Labels) -> dict[str, Any]:
-        picture = self._by_size() if self._kind == "cooc" else self._by_number()
-        return {PICTURE: _drawn(picture), PREVIEW: self._preview(labels)}
+    def show(self, labels: Labels) -> dict[str, Shown]:
+        """Show it; `labels` is asked once, for the items that are shown."""
+        shown: dict[str, Shown] = {PREVIEW: self._preview(labels)}
+        return {PICTURE: Markdown(self._draw(self._figures)), **shown} if self._draw else shown
 
-    def _by_size(self) -> str:
-        return _distribution("items by number of neighbours", self._sizes) if self._sizes else ""
-
-    def _by_number(self) -> str:
-        if not self._numbers:
-            return ""
-        counts = [self._numbers[power] for power in range(max(self._numbers) + 1)]
-        ends = f"score 1: {counts[0]:,} entries", f"highest score: {self._highest:,.0f}"
-        title = "entries by score: 1, 2 to 3, 4 to 7, ...; log scale"
-        return pictures.bars(title, counts, ends=ends, log_scale=True)
-
-    def _preview(self, labels: Labels) -> dg.MetadataValue[Any]:
+    def _preview(self, labels: Labels) -> Rows:
         """Show the first entries of the owners with the strongest one."""
-        layout = LISTS[self._kind]
-        of_items = layout.owner == "item_id"
+        layout = self._layout
         items = [item for _, _, entries in self._strongest for item, _ in entries]
-        known = labels([*items, *(of for _, of, _ in self._strongest)] if of_items else items)
-        entry_name = "neighbour" if of_items else "item"
+        owners = [of for _, of, _ in self._strongest] if layout.of_items else []
+        known = labels([*items, *owners])
+        entry_name = "neighbour" if layout.of_items else "item"
         rows = []
         for _, of, entries in self._strongest:
-            described = {_LABEL: _short(known.get(of, ""))} if of_items and known else {}
+            label = {_LABEL: _short(known.get(of, ""))} if layout.of_items and known else {}
             for at, (item, n) in enumerate(entries):
                 # The owner is named once, which reads as the list that it is.
-                cells = {layout.owner: _short(of), **described} if not at else {}
-                number = {layout.value: f"{n:,.0f}"}
+                cells = {layout.owner: _short(of), **label} if not at else {}
+                number = {layout.value: _number(n)}
                 rows.append({**cells, entry_name: _short(known.get(item, item)), **number})
         return table(rows)
+
+
+def _powers_of_two(numbers: pl.Series) -> pl.Series:
+    """Return the power of two that each number has reached; of the smallest, `_SMALLEST_POWER`."""
+    scale = 2.0**-_SMALLEST_POWER  # times this is exact
+    small = numbers.filter(numbers < 1).cast(pl.Float64)
+    lifted = (small * scale).clip(1).cast(pl.UInt64)
+    of_small = _highest_bit(lifted) + _SMALLEST_POWER
+    of_large = _highest_bit(numbers.filter(numbers >= 1).cast(pl.UInt64, strict=False).drop_nulls())
+    return pl.concat([of_small, of_large])
+
+
+def _highest_bit(numbers: pl.Series) -> pl.Series:
+    return 63 - numbers.bitwise_leading_zeros().cast(pl.Int64)
 
 
 def list_sizes(piece: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
@@ -198,22 +267,6 @@ def list_sizes(piece: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     starts = (owner != owner.shift()).fill_null(value=True).arg_true()
     following = pl.concat([starts.slice(1), pl.Series([piece.height], dtype=starts.dtype)])
     return starts, (following - starts) * entry.gather(starts).is_not_null().cast(starts.dtype)
-
-
-def _preview(rows: Sequence[Mapping[str, Any]], labels: Labels) -> dg.MetadataValue[Any]:
-    """Show rows that begin with an item, with what people call it."""
-    known = labels([row["item_id"] for row in rows])
-    shown = []
-    for row in rows:
-        cells = {name: f"{v:,}" if isinstance(v, int) else _short(v) for name, v in row.items()}
-        if known:
-            cells = {
-                "item_id": cells.pop("item_id"),
-                _LABEL: _short(known.get(row["item_id"], "")),
-                **cells,
-            }
-        shown.append(cells)
-    return table(shown)
 
 
 def _distribution(title: str, found: Mapping[int, int]) -> str:
@@ -225,7 +278,7 @@ def _distribution(title: str, found: Mapping[int, int]) -> str:
         bars[(size - smallest) // per_bar] += lists
     mean = sum(size * lists for size, lists in found.items()) / sum(found.values())
     text = f"{title}; mean {mean:,.1f}; log scale"
-    ends = f"{smallest:,}: {bars[0]:,} items", f"{largest:,}"
+    ends = f"{smallest:,}: {bars[0]:,} {title.split()[0]}", f"{largest:,}"
     return pictures.bars(text, bars, ends=ends, log_scale=True)
 
 
@@ -234,8 +287,9 @@ def _counts(numbers: pl.Series) -> dict[int, int]:
     return dict(numbers.alias("number").value_counts().iter_rows())
 
 
-def _drawn(picture: str) -> dg.MetadataValue[Any]:
-    return dg.MetadataValue.md(picture) if picture else dg.MetadataValue.text("none")
+def _number(number: float) -> str:
+    """Write a number for people: whole ones in full, others to four digits."""
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.4g}"
 
 
 def _short(text: str) -> str:

@@ -1,34 +1,27 @@
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from hypothesis import settings
 
-from recsys_assets.events import kept_counts
+from recsys_assets_tests import needed
 from recsys_assets_tests.project import Project
+from recsys_assets_tests.shop import fast, once, shop
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.servers import Server
+
+__all__ = ["fast", "once", "shop"]  # fixtures for all tests
 
 settings.register_profile("recsys_assets", max_examples=50, deadline=None)
 settings.load_profile("recsys_assets")
 
 
-@pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Give what forgets the counts that the artifacts of a process share, as another process has.
-
-    Each test begins so: its events may be those of another test, but in another root.
-    """
-
-    def forget() -> None:
-        monkeypatch.setattr(kept_counts, "_shared", OrderedDict())
-
-    forget()
-    return forget
+def pytest_configure() -> None:
+    """End a run that requires a group of tests which does not exist, before its first test."""
+    needed.required_groups()
 
 
 @pytest.fixture
@@ -44,4 +37,16 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     One for all, also because Polars looks for a bucket where it last found one of that name.
     """
     with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run azurite for all tests that ask for it."""
+    program = servers.azurite_program()
+    if program is None:
+        needed.skip_unless_required(
+            "azurite", "azurite is not installed (`make test` does, where npm is)"
+        )
+    with servers.azurite(program, tmp_path_factory.mktemp("azurite")) as server:
         yield server

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -16,10 +17,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from recsys_assets import audits
+from recsys_assets import kinds
 from recsys_assets.compute.day_counts import DayCounts
-from recsys_assets.events import partition
-from recsys_assets.io_managers import read_partitions
+from recsys_assets.events import provenance
+from recsys_assets.events.accepted import accepted_days
+from recsys_assets.places import Place
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.project import day, event
 from recsys_assets_tests.test_docs import Shop, example, steps
@@ -57,7 +59,7 @@ def test_reach_is_built_shown_traced_compared_and_held_to_its_contract(
         ones = days[0].events.select("item_id", users=pl.lit(1, pl.Int64))
         return ones.sort("item_id", descending=True)
 
-    monkeypatch.setattr(audits, "count_users", ranked_upside_down)
+    monkeypatch.setattr(kinds, "count_users", ranked_upside_down)
     shop.land(day(2), ["tea", "jar"])
     assert "shop/home/reach: check contract: 1 cases break contract 'reach': " in refused(shop, 2)
 
@@ -75,7 +77,8 @@ def test_a_day_with_a_device_is_built_beside_one_of_the_older_format(
     with redirect_stdout(printed):
         exec(code.replace("/tmp/shop", str(shop.folder)), {})  # noqa: S102, S108
     assert printed.getvalue() == example("add-an-event-field.md", "printed: field")
-    window = read_partitions(LocalStore(shop.folder / "var"), "shop", "home", [day(0), day(1)])
+    stored = LocalStore(shop.folder / "var")
+    window = accepted_days(stored, Place("shop", "home"), [day(0), day(1)])
     events = pl.concat([of.frame for of in window.values()]).collect()
     assert events["item_id", "device"].rows() == [
         ("tea", None),
@@ -85,10 +88,40 @@ def test_a_day_with_a_device_is_built_beside_one_of_the_older_format(
         ("cup", None),
     ]
 
-    monkeypatch.setattr(partition, "OLDEST_READABLE_FORMAT", 2)
+    monkeypatch.setattr(provenance, "OLDEST_READABLE_FORMAT", 2)
     said = refused(shop, 1).replace(str(shop.folder), "/tmp/shop")  # noqa: S108
     assert example("add-an-event-field.md", "printed: refused").strip() in said
     shop.do("materialize", "--from", str(day(0)), "--to", str(day(1)))
+
+
+def test_a_day_whose_known_users_are_few_is_published_with_a_warning(shop: Shop) -> None:
+    land(shop, 1, event("tea", of=day(1)), event("cup", of=day(1), user_id=None))
+    shop.do("materialize", "--from", str(day(1)), "--to", str(day(1)))
+    land(shop, 2, *(event(item, of=day(2), user_id=None) for item in ("tea", "cup")))
+    shop.do("materialize", "--from", str(day(2)), "--to", str(day(2)))
+
+
+def test_a_day_that_one_item_has_most_of_is_refused(shop: Shop) -> None:
+    shop.do("materialize", "--from", str(day(0)), "--to", str(day(0)))
+    land(shop, 1, *(event("tea", of=day(1), rank=rank) for rank in range(3)))
+    file = shop.folder / "surfaces.yaml"
+    limit = "guardrails: {max_item_share: 0.9}\n    source:"
+    file.write_text(file.read_text().replace("source:", limit))
+
+    said = refused(shop, 1)
+
+    assert "check max_item_share: guardrails.max_item_share is 0.9, found 1" in said
+
+
+def test_a_day_of_a_log_is_published_and_traced_to_its_lines(shop: Shop) -> None:
+    shutil.rmtree(shop.folder / "var", ignore_errors=True)  # where others of these tests publish
+    for step in steps("add-a-source.md", "run: source"):
+        shop.follow(step)
+    traced = shop.run("trace", "shop/home", "popularity", "tea", "--json")
+    (file,) = json.loads(traced.stdout)["days"][0]["files"]
+
+    assert (file["file"]["name"], file["events"]) == ("access.2026-01-02.log", 2)
+    assert (file["now"], file["first_line"]) == ("there", 1)
 
 
 def land(shop: Shop, number: int, *events: dict[str, Any]) -> None:

@@ -1,15 +1,38 @@
-"""What a test does when this machine lacks something that it needs."""
+"""What a test does when this machine lacks something that it needs.
+
+Such tests form groups by what they need. `$RECSYS_REQUIRE` names those that this machine must have,
+separated by commas: there the test fails. Elsewhere it is skipped and says why.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import NoReturn
+from typing import Final, Literal, NoReturn, get_args
 
 import pytest
 
+VARIABLE: Final = "RECSYS_REQUIRE"
+Group = Literal["shared", "browser", "promtool", "postgres", "azurite", "mount", "extended"]
+GROUPS: Final[tuple[str, ...]] = get_args(Group)
 
-def skip_or_fail_in_ci(reason: str) -> NoReturn:
-    """Skip the test and say why; where `$CI` is set, fail it: nothing may be left out there."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}; $CI is set, so it has to be there")
-    pytest.skip(reason)
+
+def required_groups() -> frozenset[str]:
+    """Return the groups that may not be skipped.
+
+    Raises:
+        pytest.UsageError: `$RECSYS_REQUIRE` names one that does not exist, and so requires nothing.
+    """
+    named = {name.strip() for name in os.environ.get(VARIABLE, "").split(",")} - {""}
+    if unknown := sorted(named - set(GROUPS)):
+        raise pytest.UsageError(
+            f"${VARIABLE} names no group of tests: {', '.join(unknown)}; "
+            f"there are: {', '.join(GROUPS)}"
+        )
+    return frozenset(named)
+
+
+def skip_unless_required(group: Group, reason: str) -> NoReturn:
+    """Skip the test and say why; where its group is required, fail it."""
+    if group in required_groups():
+        pytest.fail(f"{reason}; ${VARIABLE} names {group}, so it has to be there")
+    pytest.skip(f"{group}: {reason}")

@@ -15,18 +15,14 @@ import yaml
 
 from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.operations.materialize import Report, materialize
+from recsys_assets.defs.materialize import RangeResult, materialize
+from recsys_assets.kinds import KINDS
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Live, read_live
 
 DAY = date(2026, 1, 1)
-ALL_KINDS: dict[str, dict[str, int]] = {
-    "popularity": {},
-    "cooc": {"min_support": 1},
-    "implicit": {},
-    "session_seq": {},
-    "content_sim": {},
-}
+# Every kind, with options by which a handful of events gives something.
+ALL_KINDS: dict[str, dict[str, int]] = {kind: {} for kind in KINDS} | {"cooc": {"min_support": 1}}
 CATALOG = "item_id,tags,title\na,red|round,Apple\nb,yellow,Banana\n"
 
 
@@ -93,7 +89,7 @@ class Project:
         path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         return path
 
-    def materialize(self, config: Config, days: Sequence[date], *, surface: int = 0) -> Report:
+    def materialize(self, config: Config, days: Sequence[date], *, surface: int = 0) -> RangeResult:
         """Materialize days of a surface the way the command line does."""
         if id(config) not in self._built:  # and is kept, so that no other gets its id
             self._built[id(config)] = config, build_definitions(config)
@@ -103,7 +99,7 @@ class Project:
     def live(self, config: Config, *, surface: int = 0) -> Live | None:
         """Return what is live for a surface."""
         of: Surface = config.surfaces[surface]
-        return read_live(self.store, of.tenant, of.surface)
+        return read_live(self.store, of.place)
 
     def blobs(self) -> dict[str, bytes]:
         """Return every file below the root that is never changed."""

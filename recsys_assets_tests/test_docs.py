@@ -30,18 +30,29 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from recsys_assets import checks, cli, config, contracts, io_managers, pictures
+from recsys_assets import config, contracts, pictures
+from recsys_assets.audit.checks import CHECKS
+from recsys_assets.cli import main as main_command
 from recsys_assets.config import Guardrails, load_config
+from recsys_assets.config.values import models_below
 from recsys_assets.definitions import build_definitions
-from recsys_assets.documents import Window
-from recsys_assets.operations import failures, retention
-from recsys_assets.storage import objects, publications
+from recsys_assets.defs import failures
+from recsys_assets.kinds import KINDS
+from recsys_assets.operations import publish, retention, webhook
+from recsys_assets.storage import answers, flips, objects
 from recsys_assets.storage.publications import Publication
+from recsys_assets.windows import Window
+from recsys_assets_tests import tables
 from recsys_assets_tests.project import DAY, Project, day, event
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
-PAGES: Final = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+DECISIONS: Final = DOCS / "decisions"
+CODE_FOLDERS: Final = ("recsys_assets", "recsys_assets_tests", "benchmarks")
+PAGES: Final = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(DOCS.rglob("*.md")),
+]
 TYPE_NAMES: Final = {int: "integer", float: "number", str: "text", date: "date"}
 
 
@@ -138,9 +149,15 @@ def _cell(text: str) -> str:
 
 def generated() -> dict[tuple[str, str], str]:
     """Return every generated text by page and marker."""
-    tables = {("configuration.md", name): model_table(model) for name, model in models().items()}
-    events = contract_table(contracts.canonical_event(DAY))
-    return {**tables, ("output-layout.md", "canonical_event"): events}
+    of_models = {("configuration.md", name): model_table(of) for name, of in models().items()}
+    return {
+        **of_models,
+        ("output-layout.md", "canonical_event"): contract_table(contracts.canonical_event(DAY)),
+        ("output-layout.md", "kinds"): tables.lists_table(),
+        ("../README.md", "kinds"): tables.kinds_table(),
+        ("asset-pages.md", "kinds"): tables.pages_table(),
+        ("checks.md", "checks"): tables.checks_table(),
+    }
 
 
 def page(name: str) -> str:
@@ -191,12 +208,9 @@ def test_every_key_of_the_configuration_has_a_meaning() -> None:
 
 
 def test_every_model_of_the_configuration_is_found() -> None:
-    written = {
-        name
-        for name, value in vars(config).items()
-        if isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel
-    }
-    assert written - {"_Model"} == set(models())
+    """Whatever module it is written in; only the bases of others have no keys of their own."""
+    written = {model.__name__ for model in models_below() if model.model_fields}
+    assert written == set(models())
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -216,7 +230,105 @@ def test_every_relative_link_resolves(path: Path) -> None:
 def test_the_index_names_every_page() -> None:
     for path in DOCS.rglob("*.md"):
         name = path.relative_to(DOCS).as_posix()
-        assert name == "README.md" or f"({name})" in page("README.md"), name
+        below_decisions = path.parent == DECISIONS and path.name != "README.md"
+        assert name == "README.md" or below_decisions or f"({name})" in page("README.md"), name
+
+
+def test_the_index_of_decisions_has_title_and_sentence_of_every_page() -> None:
+    pages = [path for path in DECISIONS.glob("*.md") if path.name != "README.md"]
+    found = {}
+    for path in pages:
+        title, decided = re.findall(
+            r"\A# (.*)\n\n\*\*Decided:\*\* (.*)\.\n", path.read_text(encoding="utf-8")
+        )[0]
+        found[path.name] = title, decided[0].upper() + decided[1:]
+    rows = re.findall(r"^\| \[(.*)\]\((\S+)\) \| (.*) \|$", page("decisions/README.md"), re.M)
+
+    assert pages
+    assert {name: (title, decided) for title, name, decided in rows} == found
+    assert len(rows) == len(found)
+
+
+def test_a_decision_that_is_named_in_the_code_has_its_page() -> None:
+    files = [
+        *(path for folder in CODE_FOLDERS for path in (ROOT / folder).rglob("*.py")),
+        *(
+            ROOT / name
+            for name in ("pyproject.toml", "constraints.txt", "Makefile", "dagster.yaml")
+        ),
+    ]
+    named = {
+        name
+        for path in files
+        for name in re.findall(r"docs/decisions/[\w-]+\.md", path.read_text(encoding="utf-8"))
+    }
+
+    assert named
+    assert all((ROOT / name).exists() for name in named), named
+
+
+def terms() -> list[str]:
+    """Return every term of the glossary, as often as it is defined."""
+    return re.findall(r"^\| \*\*(.+?)\*\* \| \S", page("concepts.md"), re.MULTILINE)
+
+
+def test_a_term_of_the_glossary_is_defined_once() -> None:
+    rows = [line for line in page("concepts.md").splitlines() if line.startswith("| ")]
+    heads = [line for line in rows if line == "| term | meaning |"]
+
+    assert len(terms()) == len(rows) - len(heads) > 0
+    assert len({term.casefold() for term in terms()}) == len(terms())
+
+
+def test_a_meaning_in_the_glossary_takes_two_sentences_or_three() -> None:
+    for meaning in re.findall(r"^\| \*\*.+?\*\* \| (.*) \|$", page("concepts.md"), re.MULTILINE):
+        assert len(re.findall(r"[.:] |\.$", meaning)) <= 3, meaning
+
+
+@pytest.mark.parametrize(
+    ("path", "link"), [("README.md", "docs/concepts.md"), ("docs/README.md", "concepts.md")]
+)
+def test_the_glossary_is_linked_where_people_begin(path: str, link: str) -> None:
+    assert f"[glossary]({link})" in (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    """All but paths and time: `...` stands for any lines."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("\n1/3  ")[1].split("\n$ make test")[0].splitlines()
+    folder = tmp_path / "project"
+    (folder / "recsys_assets").mkdir(parents=True)
+    config_file = shutil.copy(ROOT / "recsys_assets/surfaces.yaml", folder / "recsys_assets")
+    (tmp_path / "home").mkdir()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RECSYS_")},
+        "RECSYS_CONFIG": str(config_file),
+        "DAGSTER_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "160",
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-m", "recsys_assets.demo"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+
+    def without_what_varies(line: str) -> list[str]:
+        line = re.sub(r"done in [\d.]+ s", "done in <seconds>", line)
+        return cells(
+            re.sub(rf"{re.escape(str(folder))}(/recsys_assets/\.\.)?", "...", line).strip()
+        )
+
+    lines = iter(map(without_what_varies, done.stdout.splitlines()))
+    for wanted in ("1/3  " + shown[0], *shown[1:]):
+        if wanted.strip() not in {"", "..."}:
+            assert without_what_varies(wanted) in lines, f"{wanted}\n{done.stdout}"
 
 
 def test_every_guardrail_is_on_the_page_of_checks() -> None:
@@ -254,13 +366,15 @@ def test_the_page_of_the_asset_pages_has_exactly_the_artifacts_and_what_is_shown
 def test_every_check_has_its_place_in_a_runbook(project: Project) -> None:
     graph = build_definitions(project.configure({"window_days": 2})).resolve_asset_graph()
     for name in {key.name for key in graph.asset_check_keys}:
-        file, _, place = checks.runbook(name).partition("#")
+        (where,) = {check.help() for check in CHECKS if check.name == name}
+        file, _, place = where.partition("#")
         assert f"\n## {place}\n" in (ROOT / file).read_text(encoding="utf-8"), name
 
 
 def test_every_reason_for_a_refusal_is_documented() -> None:
-    source = (ROOT / "recsys_assets/events/parse.py").read_text(encoding="utf-8")
-    raised = set(re.findall(r'_RefusedError\(\s*"(\w+)"', source))
+    files = (ROOT / "recsys_assets/events").rglob("*.py")
+    source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    raised = set(re.findall(r'RefusedError\(\s*"(\w+)"', source))
     recorded = set(re.findall(r'RefusedLine\(\s*[\w. +]+,\s*"(\w+)"', source))
     assert {"invalid_json", "line_too_long", "invalid_utf8"} <= raised | recorded
 
@@ -296,8 +410,6 @@ def test_the_example_project_gives_the_documented_versions(
         version = report.metadata[DAY][kind]["version"]
         blob = project.folder / f"var/objectstore/shop/home/{kind}/{version}.json"
         assert re.search(rf"{kind} +│ {version[:12]} ", page("run-locally.md")), kind
-        (shown,) = re.findall(rf"^\| `{kind}` \| `(.*?)` \|", page("output-layout.md"), re.M)
-        assert f"{shown}," in blob.read_text(encoding="utf-8"), kind
         assert run_snippets(project.folder, blob) == {
             "python": f"{version} ok\n",
             "sh": f"{version}  -\n",
@@ -332,7 +444,7 @@ def test_the_documented_documents_hash_to_their_version(tmp_path: Path) -> None:
 
 COMMANDS: Final = {
     name: {option for parameter in command.params for option in parameter.opts}
-    for name, command in cli.main.commands.items()
+    for name, command in main_command.commands.items()
 }
 CODE: Final = re.compile(r"`([^`\n]+)`")
 
@@ -348,7 +460,7 @@ def command_lines(text: str) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_and_option_that_is_named_exists(path: Path) -> None:
-    ours = {option for parameter in cli.main.params for option in parameter.opts}
+    ours = {option for parameter in main_command.params for option in parameter.opts}
     for words in command_lines(path.read_text(encoding="utf-8")):
         before = [word for word in words if word.startswith("--")]
         named = [word for word in words if word in COMMANDS]
@@ -417,7 +529,7 @@ KEYS: Final = re.findall(
 
 
 def test_every_variable_that_an_error_advises_is_documented() -> None:
-    advised = re.findall(r"[A-Z]+_[A-Z_]+", " ".join(objects._CREDENTIALS.values()))
+    advised = re.findall(r"[A-Z]+_[A-Z_]+", " ".join(answers.CREDENTIALS.values()))
     assert set(advised) <= set(KEYS)
 
 
@@ -451,11 +563,11 @@ LIMITS: Final = [
     ("publishing.md", f"over {objects._ONE_PUT_BYTES // MIB} MiB"),
     ("publishing.md", f"`{objects._PROBE}`"),
     ("output-layout.md", f"`{objects._PROBE}`"),
-    ("publishing.md", f"up to {publications._ATTEMPTS} times"),
-    ("publishing.md", f"at most {publications._LONGEST_PAUSE_S} s"),
+    ("publishing.md", f"up to {flips._ATTEMPTS} times"),
+    ("publishing.md", f"at most {flips._LONGEST_PAUSE_S} s"),
     ("retention.md", f"up to {retention._ATTEMPTS} times"),
-    ("asset-pages.md", f"over {io_managers._MAX_COMPARED_BYTES // 10**6} MB"),
-    ("decisions.md", f"{pictures.MAX_CHARACTERS + 1:,} characters or more"),
+    ("asset-pages.md", f"over {publish._MAX_COMPARED_BYTES // 10**6} MB"),
+    ("decisions/pictures-as-svg.md", f"{pictures.MAX_CHARACTERS + 1:,} characters or more"),
 ]
 
 
@@ -470,7 +582,7 @@ def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
     assert BACKOFF["max_backoff"].total_seconds() == 4
     said = "random pauses that grow from 0.1 s to 4 s"
     assert said in " ".join(page("object-stores.md").split())
-    assert publications._UNKNOWN_OUTCOMES == 3
+    assert flips._UNKNOWN_OUTCOMES == 3
     assert "after three unknown outcomes" in " ".join(page("publishing.md").split())
     assert retention._LONGEST.total_seconds() == 3600
     assert retention._ABANDONED_AFTER.total_seconds() == 2 * 3600
@@ -492,8 +604,8 @@ def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
     ],
 )
 def test_a_documented_error_of_an_object_store_is_one_it_says(said: str) -> None:
-    source = (ROOT / "recsys_assets/storage/objects.py").read_text(encoding="utf-8")
-    assert said in source
+    files = (ROOT / "recsys_assets/storage" / name for name in ("objects.py", "answers.py"))
+    assert any(said in file.read_text(encoding="utf-8") for file in files)
     assert said in section("object-stores.md", "Errors")
 
 
@@ -536,7 +648,7 @@ def test_every_dependency_has_its_reason() -> None:
     wanted = [*project["dependencies"], *extras["dev"], *extras["postgres"]]
     for requirement in wanted:
         name = re.split(r"[<>=\[]", requirement)[0]
-        assert name in section("decisions.md", "Dependencies"), name
+        assert re.search(rf"^\| [^|]*\b{name}\b", page("decisions/dependencies.md"), re.M), name
 
 
 def leaves(settings: Mapping[str, Any], below: str = "") -> Iterator[tuple[str, str]]:
@@ -563,7 +675,7 @@ def test_the_report_of_a_failed_run_is_as_documented(project: Project) -> None:
     run = project.instance.get_run_by_id(run_id)
     assert run
 
-    report = failures.describe(project.instance, run, loaded)
+    report = failures.report_of(project.instance, run, loaded)
 
     written = json.dumps(report).replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
     written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
@@ -580,7 +692,7 @@ def test_the_bounds_of_a_report_are_as_documented(project: Project) -> None:
     assert isinstance(sensor, dg.SensorDefinition)
     assert f"`{sensor.name}`" in text
     assert f"the next tick, {sensor.minimum_interval_seconds} s later" in text
-    for status in failures._REFUSED:
+    for status in webhook._REFUSED:
         assert str(status) in text
 
 
@@ -670,7 +782,7 @@ class Shop:
 
     def run(self, *arguments: str) -> Result:
         """Run `recsys-assets`."""
-        return CliRunner().invoke(cli.main, arguments)
+        return CliRunner().invoke(main_command, arguments)
 
     def do(self, *arguments: str) -> None:
         """Run `recsys-assets` before the page begins."""
@@ -828,7 +940,15 @@ def test_a_missing_day_can_be_rolled_back_to_once_it_is_materialized_again(shop:
 
 
 def main() -> None:
-    """Write every generated text into its page."""
+    """Write every generated text into its page; a new kind gets its heading first."""
+    for name, kind in KINDS.items():
+        text, marker = page("configuration.md"), kind.options.__name__
+        if f"<!-- begin: {marker} -->" not in text:
+            heading = (
+                f"### `artifacts.{name}`\n\n<!-- begin: {marker} -->\n<!-- end: {marker} -->\n"
+            )
+            whole = text.replace("\n## `guardrails`\n", f"\n{heading}\n## `guardrails`\n")
+            (DOCS / "configuration.md").write_text(whole, encoding="utf-8")
     for (name, marker), table in generated().items():
         text = page(name)
         found = between_markers(text, marker)

@@ -19,20 +19,24 @@ from recsys_assets.contracts import ARTIFACTS, dtypes
 from recsys_assets.documents import (
     DocumentHead,
     RenderedDocument,
-    Window,
     list_text,
     read_window,
     render,
     stored_version,
 )
 from recsys_assets.errors import StorageError
+from recsys_assets.kinds import KINDS
+from recsys_assets.places import Place
+from recsys_assets.windows import Window
 from recsys_assets_tests import strategies
 
 WINDOW = Window(date(2026, 1, 1), date(2026, 1, 2))
 BUILT_AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 UNBUILT = '"build":{"built_at":"","version":""}}'
 
+# Of any kind, what its example gives; of some, more.
 FRAMES: dict[str, list[tuple[Any, ...]]] = {
+    **{kind: list(row.example.rows) for kind, row in KINDS.items()},
     "popularity": [("A", 4), ("B", 2), ("C", 2), ("D", 2)],
     "cooc": [
         ("A", "D", 2),
@@ -70,6 +74,7 @@ LISTS = {
     ),
 }
 EMPTY_LISTS = {
+    **{kind: f'"{row.layout.key}":[]' for kind, row in KINDS.items()},
     "popularity": '"items":[]',
     "cooc": '"neighbors":[]',
     "implicit": '"users":[]',
@@ -98,7 +103,7 @@ UNTOUCHED = ["/", "'", "\x7f", "\x85", "é", "日", "\ufeff", "\u2027", "\u202a"
 
 
 def head(kind: str) -> DocumentHead:
-    return DocumentHead(kind, "demo", "home", "default", WINDOW)
+    return DocumentHead(kind, Place("demo", "home"), "default", WINDOW)
 
 
 def frame_of(kind: str, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
@@ -114,7 +119,7 @@ def render_in(
     built_at: datetime = BUILT_AT,
 ) -> tuple[RenderedDocument, str]:
     path = folder / f"{len(list(folder.iterdir()))}.json"
-    text = list_text([frame], about.kind)
+    text = list_text([frame], KINDS[about.kind].layout)
     document = render(text, about, path, source_hash=source_hash, built_at=built_at)
     return document, path.read_bytes().decode()
 
@@ -196,11 +201,13 @@ def test_neither_the_time_nor_the_source_changes_the_version(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "other",
     [
-        DocumentHead("popularity", "other", "home", "default", WINDOW),
-        DocumentHead("popularity", "demo", "other", "default", WINDOW),
-        DocumentHead("popularity", "demo", "home", "other", WINDOW),
-        DocumentHead("popularity", "demo", "home", "default", Window(WINDOW.start, date.max)),
-        DocumentHead("popularity", "demo", "home", "default", Window(date.min, WINDOW.end)),
+        DocumentHead("popularity", Place("other", "home"), "default", WINDOW),
+        DocumentHead("popularity", Place("demo", "other"), "default", WINDOW),
+        DocumentHead("popularity", Place("demo", "home"), "other", WINDOW),
+        DocumentHead(
+            "popularity", Place("demo", "home"), "default", Window(WINDOW.start, date.max)
+        ),
+        DocumentHead("popularity", Place("demo", "home"), "default", Window(date.min, WINDOW.end)),
     ],
 )
 def test_every_member_of_the_head_changes_the_version(other: DocumentHead, tmp_path: Path) -> None:
@@ -228,7 +235,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError):
         render(
-            list_text([frame_of("popularity", [])], "popularity"),
+            list_text([frame_of("popularity", [])], KINDS["popularity"].layout),
             head("popularity"),
             path,
             source_hash="",
@@ -272,7 +279,7 @@ def test_a_character_is_escaped_everywhere_as_go_does(
 def test_a_character_of_the_head_is_escaped_as_go_does(
     character: str, escaped: str, tmp_path: Path
 ) -> None:
-    about = DocumentHead("popularity", "demo", "home", f"a{character}b", WINDOW)
+    about = DocumentHead("popularity", Place("demo", "home"), f"a{character}b", WINDOW)
 
     _, written = render_in(tmp_path, frame_of("popularity", []), about)
 
@@ -281,7 +288,7 @@ def test_a_character_of_the_head_is_escaped_as_go_does(
 
 @pytest.mark.parametrize("character", UNTOUCHED, ids=map(ascii, UNTOUCHED))
 def test_any_other_character_stands_for_itself(character: str, tmp_path: Path) -> None:
-    about = DocumentHead("popularity", "demo", "home", character, WINDOW)
+    about = DocumentHead("popularity", Place("demo", "home"), character, WINDOW)
 
     _, written = render_in(tmp_path, frame_of("popularity", [(character, 1)]), about)
 
@@ -346,7 +353,7 @@ def test_a_count_is_an_integer_literal_of_any_size(tmp_path: Path) -> None:
     assert '"count":1}' in written
 
 
-@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_version_is_recomputed_from_the_stored_bytes(kind: str, tmp_path: Path) -> None:
     document, text = render_in(tmp_path, frame_of(kind, FRAMES[kind]), head(kind))
 
@@ -427,7 +434,7 @@ def window_of(text: str) -> Window | None:
     return read_window(io.BytesIO(text.encode()))
 
 
-@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_window_is_read_from_the_head_of_a_document(kind: str, tmp_path: Path) -> None:
     _, text = render_in(tmp_path, frame_of(kind, FRAMES[kind]), head(kind))
 
@@ -437,7 +444,7 @@ def test_the_window_is_read_from_the_head_of_a_document(kind: str, tmp_path: Pat
 
 def test_a_name_that_looks_like_the_window_does_not_confuse_it(tmp_path: Path) -> None:
     name = '"window":{"start":"2030-01-01T00:00:00Z","end":"2030-01-02T00:00:00Z"},'
-    other = DocumentHead("popularity", name, name, name, WINDOW)
+    other = DocumentHead("popularity", Place(name, name), name, WINDOW)
 
     _, text = render_in(tmp_path, frame_of("popularity", []), other)
 
@@ -570,15 +577,3 @@ def test_any_score_survives_the_round_trip_through_json(scores: list[float]) -> 
 
     stored = json.loads(text, parse_int=float)["users"][0]["items"]
     assert [entry["score"] for entry in stored] == scores
-
-
-@pytest.mark.parametrize(
-    ("days", "start"), [(1, date(2026, 3, 1)), (2, date(2026, 2, 28)), (31, date(2026, 1, 30))]
-)
-def test_a_window_ends_with_its_day_and_excludes_the_next(days: int, start: date) -> None:
-    assert Window.ending_with(date(2026, 3, 1), days=days) == Window(start, date(2026, 3, 2))
-
-
-def test_a_window_survives_json() -> None:
-    assert WINDOW.to_json() == {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
-    assert Window.from_json(WINDOW.to_json()) == WINDOW

@@ -1,4 +1,8 @@
-"""The pages on extending the project are followed: their changes are made in a copy and tried."""
+"""The pages on extending the project are followed: their changes are made in a copy and tried.
+
+With `extended` in $RECSYS_REQUIRE, as in CI, the whole suite runs in a copy in which every page was
+followed.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,15 @@ from typing import Final
 import dagster as dg
 import pytest
 
-from recsys_assets.audits import audit_release, window_days
+from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.config import load_config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.io_managers import read_partitions
+from recsys_assets.events.accepted import accepted_days
 from recsys_assets.storage.local import LocalStore
+from recsys_assets_tests.needed import required_groups, skip_unless_required
 from recsys_assets_tests.project import DAY, day
 from recsys_assets_tests.test_docs import (
+    DOCS,
     ROOT,
     Shop,
     assert_printed,
@@ -30,12 +36,38 @@ from recsys_assets_tests.test_docs import (
     steps,
 )
 
+GUIDES: Final = Path(__file__).with_name("guides")
+KIND, CHECK, SOURCE, FIELD = (
+    "add-an-artifact-kind.md",
+    "add-a-check.md",
+    "add-a-source.md",
+    "add-an-event-field.md",
+)
+# A kind that is added before the one of the page; it is no part of the documentation.
+FURTHER_KIND: Final = "closeness.md"
+# What a copy is made without: what is made anew, and what takes long and has nothing to do with it.
+_LEFT_OUT: Final = shutil.ignore_patterns(
+    "__pycache__", ".*cache", ".venv", ".git", ".dagster", "var", "*.egg-info", ".hypothesis"
+)
+
+
+def guide(name: str) -> str:
+    """Return a page of docs/, or one that is there for these tests alone."""
+    file = GUIDES / name
+    return file.read_text(encoding="utf-8") if file.exists() else page(name)
+
+
+def parts(text: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the changed and the new files of a page, each with its path."""
+    flags = re.DOTALL | re.MULTILINE
+    changes = re.findall(r"^```diff\n--- (\S+)\n(.*?)^```", text, flags)
+    return changes, re.findall(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```", text, flags)
+
 
 def change(folder: Path, name: str) -> None:
     """Make every change and every new file of a page below a folder."""
-    text = page(name)
-    changes = re.findall(r"^```diff\n--- (\S+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    files = re.findall(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    text = guide(name)
+    changes, files = parts(text)
     assert changes, f"{name} changes nothing: this test would pass by default"
     for path, hunks in changes:
         file = folder / path
@@ -64,17 +96,19 @@ def changed(whole: str, hunk: str, *, where: str) -> str:
     return whole[: found[0]] + after + whole[found[0] + len(before) :]
 
 
-def extended(folder: Path, name: str) -> Path:
-    """Copy the project and the example of `run-locally.md`, and extend them as a page says."""
-    for package in ("recsys_assets", "recsys_assets_tests"):
-        ignored = shutil.ignore_patterns("__pycache__", "golden")
-        shutil.copytree(ROOT / package, folder / package, ignore=ignored)
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    for read_only in ("docs", "README.md"):
-        (folder / read_only).symlink_to(ROOT / read_only)
+def extended(folder: Path, *names: str) -> Path:
+    """Copy the project and the example of `run-locally.md`, and extend them as pages say."""
+    shutil.copytree(ROOT, folder, ignore=_LEFT_OUT, dirs_exist_ok=True)
     write_example(folder)
-    change(folder, name)
+    for name in names:
+        change(folder, name)
+    write_tables(folder)
     return folder
+
+
+def write_tables(folder: Path) -> None:
+    """Write the tables of the documentation anew, as each page says in the end."""
+    run(folder, "-m", "recsys_assets_tests.test_docs")
 
 
 def write_example(folder: Path) -> None:
@@ -90,30 +124,68 @@ def write_example(folder: Path) -> None:
         (folder / file).write_text(text, encoding="utf-8")
 
 
-def run_tests(copy: Path, selected: str, *files: str) -> None:
-    """Run tests of a copy, those of `extended.py` among them."""
-    chosen = [f"recsys_assets_tests/{file}" for file in ("extended.py", *files)]
+def run(copy: Path, *arguments: str, timeout_s: float = 180) -> str:
+    """Run Python in a copy, with the modules of the copy, and return what it printed."""
+    left_out = {"RECSYS_REQUIRE", "RECSYS_CONFIG", "RECSYS_ROOT", "DAGSTER_HOME"}
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
     found = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", selected, *chosen],
+        [sys.executable, *arguments],
         cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
+        env={**kept, "PYTHONPATH": str(copy)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
     assert found.returncode == 0, found.stdout + found.stderr
+    return found.stdout
+
+
+def run_tests(copy: Path, *selected: str) -> None:
+    """Run tests of a copy."""
+    run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selected)
+
+
+def below(*files: str) -> list[str]:
+    return [f"recsys_assets_tests/{file}" for file in files]
+
+
+# What a further kind, check or source could turn red; the rest of the suite runs in CI.
+OWED: Final = below(
+    "test_kinds.py", "audit/test_checks.py", "config", "defs/test_definitions.py", "test_layers.py"
+)
+# What is tried of the pages in a copy, besides their own tests.
+TRIED: Final = (
+    "test_reach_is_built_shown_traced_compared_and_held_to_its_contract",
+    "test_a_day_whose_known_users_are_few_is_published_with_a_warning",
+    "test_a_day_that_one_item_has_most_of_is_refused",
+    "test_a_day_of_a_log_is_published_and_traced_to_its_lines",
+)
+OF_DOCS: Final = "generated or checks or asset_pages or link or runbook or refusal or model"
+
+
+@pytest.mark.extended
+@pytest.mark.slow
+def test_an_artifact_kind_can_be_added_where_none_was(tmp_path: Path) -> None:
+    if "extended" not in required_groups():
+        skip_unless_required("extended", "the page is followed after another kind was added")
+    copy = extended(tmp_path, KIND)
+
+    tests = below("test_kinds.py", "compute/test_reach.py", "extended.py")
+    run_tests(copy, "-k", "kind or reach", *tests)
 
 
 @pytest.mark.slow
-def test_an_artifact_kind_can_be_added_as_the_page_says(tmp_path: Path) -> None:
-    copy = extended(tmp_path, "add-an-artifact-kind.md")
+def test_a_kind_a_check_and_a_source_can_be_added_where_others_were(tmp_path: Path) -> None:
+    copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK)
+    *of_lines, of_log = (f"recsys_assets_tests/extended.py::{name}" for name in TRIED)
+    run_tests(copy, *of_lines)
 
-    run_tests(
-        copy,
-        "reach or every_kind",
-        *("compute/test_reach.py", "test_contracts.py", "test_documents.py", "test_config.py"),
-    )
+    change(copy, SOURCE)  # whose example reads no JSON lines any more
+    write_tables(copy)
+    new = below("compute/test_reach.py", "audit/test_known_users.py", "events/test_log.py")
+    run_tests(copy, *OWED, *new, of_log)
+    run_tests(copy, "-k", OF_DOCS, *below("test_docs.py"))
 
 
 @pytest.mark.slow
@@ -121,7 +193,7 @@ def test_an_event_field_can_be_added_as_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A day is stored before, by the project as it is, and is in the window of the next one."""
-    copy = extended(tmp_path, "add-an-event-field.md")
+    copy = extended(tmp_path, FIELD)
     file = tmp_path / "surfaces.yaml"
     text = file.read_text(encoding="utf-8").replace("source:", "window_days: 2\n    source:")
     file.write_text(text, encoding="utf-8")
@@ -129,11 +201,53 @@ def test_an_event_field_can_be_added_as_the_page_says(
     before.enter(monkeypatch)
     before.do("materialize", "--from", str(DAY), "--to", str(DAY))
 
-    run_tests(
+    run_tests(copy, "-k", "device", *below("extended.py"))
+    of_events = below("test_contracts.py", "events/test_parse.py", "test_kinds.py")
+    run_tests(copy, "-k", "device or canonical or hundreds_of_lines or kind", *of_events)
+
+
+@pytest.mark.extended
+@pytest.mark.slow
+def test_the_whole_suite_is_green_when_every_page_was_followed(tmp_path: Path) -> None:
+    """It takes as long as the suite itself."""
+    if "extended" not in required_groups():
+        skip_unless_required("extended", "the whole suite runs once more here")
+    copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK, SOURCE)
+    skipped = "recsys_assets_tests/test_extending.py"
+
+    run(
         copy,
-        "device or canonical or hundreds_of_lines or brute_force",
-        *("compute/test_popularity.py", "test_contracts.py", "events/test_parse.py"),
+        *("-m", "pytest", "-q", "-n", "3", "--dist", "worksteal", f"--ignore={skipped}"),
+        timeout_s=1500,
     )
+
+
+def touched(name: str) -> dict[str, int]:
+    """Return the files of the product that a page changes or adds, with their added lines."""
+    changes, files = parts(guide(name))
+    found = {path: len(re.findall(r"^\+", hunks, re.MULTILINE)) for path, hunks in changes}
+    found |= {path: len(whole.splitlines()) for path, whole in files}
+    return {path: lines for path, lines in found.items() if path.startswith("recsys_assets/")}
+
+
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        (KIND, ["config/options.py", "compute/reach.py", "contracts.py", "kinds.py"]),
+        (CHECK, ["audit/checks.py", "config/surface.py"]),
+        (SOURCE, ["config/sources.py", "events/sources/log.py"]),
+    ],
+)
+def test_what_extending_touches_is_counted_in_the_decisions(name: str, files: list[str]) -> None:
+    counted = (DOCS / "decisions/rooms-for-growth.md").read_text(encoding="utf-8")
+
+    assert set(touched(name)) == {f"recsys_assets/{file}" for file in files}
+    for path, lines in touched(name).items():
+        assert f"`{path}`, {_lines(lines)}" in counted, f"{name}: {path} adds {lines}"
+
+
+def _lines(number: int) -> str:
+    return "1 line" if number == 1 else f"{number} lines"
 
 
 RAW_LINE: Final = json.loads(example("add-a-surface.md", "example: raw line of search"))
@@ -175,8 +289,8 @@ def problems(shop: Shop, number: int) -> dict[str, str]:
     """Return what `publishable` says of a day of `shop/search`, by kind."""
     config = load_config()
     surface, store = config.surface("shop/search"), LocalStore(shop.folder / "var")
-    accepted = read_partitions(store, "shop", "search", window_days(surface, day(number)))
-    (verdict,) = audit_release(store, surface, day(number), accepted).verdicts
+    accepted = accepted_days(store, surface.place, surface.days_of_window(day(number)))
+    verdict = audit_candidate(store, surface, day(number), accepted).verdicts["publishable"]
     return {row["kind"]: row["problem"].partition(":")[0] for row in verdict.rows}
 
 

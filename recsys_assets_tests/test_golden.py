@@ -1,8 +1,8 @@
 """The same versions as the reference system, through the whole of the project.
 
 golden/ holds the cases that may be copied here. The others are read from the folder `shared`
-beside the project, which a clone does not have: their tests are then skipped and say so, but in CI
-they fail.
+beside the project, which a clone does not have: their tests are then skipped and say so, or
+fail where they are required.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from recsys_assets.demo.complete_journey import write_raw_events
-from recsys_assets_tests.needed import skip_or_fail_in_ci
+from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.project import Project, expected_versions, golden_surface
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -33,9 +33,10 @@ def load_case(folder: Path, name: str) -> dict[str, Any]:
 @pytest.fixture
 def shared() -> Path:
     if not (SHARED / "conformance" / "cases.json").is_file():
-        skip_or_fail_in_ci(
+        skip_unless_required(
+            "shared",
             f"{SHARED}/conformance is absent: it holds the reference system's own fixtures, which "
-            "may not be copied into this project, and the generator of the million events"
+            "may not be copied into this project, and the generator of the million events",
         )
     return SHARED
 

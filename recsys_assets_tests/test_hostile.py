@@ -25,18 +25,21 @@ import pytest
 
 from recsys_assets.config import Config, load_config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.operations.materialize import Report, materialize
-from recsys_assets.storage import layout, objects, open_store, publications
+from recsys_assets.defs.materialize import RangeResult, materialize
+from recsys_assets.places import Place
+from recsys_assets.storage import flips, layout, objects, open_store
 from recsys_assets.storage.publications import Live, Publication, history, read_live
 from recsys_assets.storage.registry import verify_blob, version_of
-from recsys_assets_tests.operations.conftest import make_day
+from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.project import Project, day, event, expected_versions, golden_surface
+from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.conftest import at_once, new_prefix, use
 from recsys_assets_tests.storage.proxy import KIND, Proxy, Request, Treatment, always, proxy_before
 from recsys_assets_tests.storage.servers import Server
 from recsys_assets_tests.test_golden import GOLDEN, load_case
 
+PLACE = Place("demo", "home")
 YESTERDAY, TODAY = day(0), day(1)
 # Every way of writing, in few assets: events give one, the catalog the other.
 SURFACE: dict[str, Any] = {"artifacts": {"popularity": {}, "content_sim": {}}}
@@ -58,7 +61,7 @@ def landed(project: Project, config: Config) -> Config:
 def live(config: Config) -> Live | None:
     """Return what is live, and make sure of every URI in it and of its history."""
     store = open_store(config.root)
-    found = read_live(store, "demo", "home")
+    found = read_live(store, PLACE)
     if found:
         for uri in found.current.values():
             key = store.key(uri)
@@ -82,7 +85,7 @@ def around(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def said(report: Report) -> str:
+def said(report: RangeResult) -> str:
     return "\n".join(failure.description for failure in report.failures)
 
 
@@ -209,7 +212,7 @@ def small_disk(project: Project) -> Iterator[Path]:
     except FileNotFoundError:
         mounted = False
     if not mounted:
-        pytest.skip("only where this process may mount a file system")
+        skip_unless_required("mount", "only where this process may mount a file system")
     yield directory
     subprocess.run(["umount", str(directory)], check=True)
 
@@ -335,13 +338,12 @@ def keys_of_today(
     made = live(copied)
     assert made
     version = version_of(made.current["popularity"])
-    where = ("demo", "home")
     return {
-        "canonical": layout.canonical(*where, TODAY),
-        "blob": layout.blob(*where, "popularity", version),
-        "record": layout.record(*where, "popularity", version),
-        "staged": layout.staged(*where, "default", "popularity", TODAY),
-        "manifest": layout.manifest(*where),
+        "canonical": layout.canonical(PLACE, TODAY),
+        "blob": layout.blob(PLACE, "popularity", version),
+        "record": layout.record(PLACE, "popularity", version),
+        "staged": layout.staged(PLACE, "default", "popularity", TODAY),
+        "manifest": layout.manifest(PLACE),
     }
 
 
@@ -378,7 +380,7 @@ def test_a_clock_that_was_set_back_does_not_decide_what_is_newer(
             return cls(1999, 1, 1, tzinfo=tz)
 
     with monkeypatch.context() as set_back:
-        set_back.setattr(publications, "datetime", Wrong)
+        set_back.setattr(flips, "datetime", Wrong)
         assert_finishes(project, config)
 
     newest, oldest = chain(config)
@@ -420,7 +422,7 @@ def test_a_blob_that_changed_behind_our_back_is_found_and_can_be_made_again(
     assert not result.success
     assert not check.passed
     assert uri in str(check.metadata)
-    assert read_live(store, "demo", "home") == before
+    assert read_live(store, PLACE) == before
 
     if changed is not None:  # what is there is never overwritten: somebody has to look at it
         report = project.materialize(config, [YESTERDAY])
@@ -514,7 +516,7 @@ def test_a_project_in_s3_gives_the_reference_versions(project: Project, s3: str,
     assert config.root.startswith("s3://")
     actual = {(of, kind): report.metadata[of][kind]["version"] for of, kind in expected}
     assert actual == expected
-    found = read_live(open_store(config.root), case["tenant"], case["surface"])
+    found = read_live(open_store(config.root), config.surfaces[0].place)
     assert found
     assert {uri.split("://")[0] for uri in found.current.values()} == {"s3"}
     assert around(project.folder) == before

@@ -1,24 +1,103 @@
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
 import pytest
 
-from recsys_assets_tests.needed import skip_or_fail_in_ci
+from recsys_assets_tests.needed import GROUPS, VARIABLE, required_groups, skip_unless_required
+
+HERE: Final = Path(__file__).parent
+ROOT: Final = HERE.parent
+SKIPPED: Final = (pytest.skip.Exception, "^promtool: tea is absent$")
+FAILED: Final = (
+    pytest.fail.Exception,
+    r"^tea is absent; \$RECSYS_REQUIRE names promtool, so it has to be there$",
+)
 
 
 @pytest.mark.parametrize(
-    ("ci", "outcome", "said"),
+    ("value", "outcome"),
     [
-        (None, pytest.skip.Exception, "tea is absent$"),
-        ("", pytest.skip.Exception, "tea is absent$"),
-        ("true", pytest.fail.Exception, r"tea is absent; \$CI is set, so it has to be there$"),
+        (None, SKIPPED),
+        ("", SKIPPED),
+        ("shared,browser", SKIPPED),
+        ("promtool", FAILED),
+        ("shared, promtool ,", FAILED),
     ],
 )
-def test_who_lacks_something_is_told_and_ci_fails(
-    monkeypatch: pytest.MonkeyPatch, ci: str | None, outcome: type[BaseException], said: str
+def test_what_is_absent_skips_a_test_and_fails_it_where_its_group_is_required(
+    monkeypatch: pytest.MonkeyPatch,
+    value: str | None,
+    outcome: tuple[type[BaseException], str],
 ) -> None:
-    monkeypatch.delenv("CI", raising=False)
-    if ci is not None:
-        monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("CI", "true")  # which hosted runners set, and which decides nothing
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(VARIABLE, value)
+    exception, said = outcome
 
-    with pytest.raises(outcome, match=said):
-        skip_or_fail_in_ci("tea is absent")
+    with pytest.raises(exception, match=said):
+        skip_unless_required("promtool", "tea is absent")
+
+
+def test_a_group_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "shared,promtol")
+
+    with pytest.raises(pytest.UsageError, match=f"promtol; there are: {', '.join(GROUPS)}$"):
+        required_groups()
+
+
+def test_a_run_with_an_unknown_group_ends_before_its_first_test() -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            str(HERE / "test_needed.py"),
+        ],
+        cwd=ROOT,
+        env={**os.environ, VARIABLE: "promtol", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "names no group of tests: promtol; there are: shared, " in done.stderr
+    assert "passed" not in done.stdout
+
+
+def test_no_test_is_skipped_in_another_way() -> None:
+    """A skip that belongs to no group could not be required of any machine."""
+    ways = re.compile(r"pytest\.(?:skip\(|importorskip)|mark\.skip|\bskipif\b|unittest")
+    found = {
+        path.name
+        for path in HERE.rglob("*.py")
+        if ways.search(path.read_text(encoding="utf-8")) and path != Path(__file__)
+    }
+
+    assert found == {"needed.py"}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_is_used_and_described(group: str) -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in HERE.rglob("*.py"))
+    assert re.search(rf'skip_unless_required\(\s*"{group}"', tests.replace("tea is absent", ""))
+
+    text = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| `{group}` \|", text, re.MULTILINE)
+
+
+def test_ci_requires_every_group_but_the_one_that_takes_rights() -> None:
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    (named,) = re.findall(rf"^export {VARIABLE}=(\S+)$", script, re.MULTILINE)
+
+    assert set(named.split(",")) == set(GROUPS) - {"mount"}

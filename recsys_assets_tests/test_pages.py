@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import base64
+import re
+import time
+import tracemalloc
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,43 +16,49 @@ from dagster._serdes import serialize_value
 from hypothesis import given
 
 from recsys_assets import pages
-from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.day_counts import DayCounts
-from recsys_assets.compute.implicit import count_user_exposures
-from recsys_assets.compute.popularity import count_exposures
-from recsys_assets.compute.session_seq import count_next_items
-from recsys_assets.contracts import ARTIFACTS, dtypes
+from recsys_assets.config import Surface
+from recsys_assets.contracts import dtypes
+from recsys_assets.defs.metadata import as_metadata
+from recsys_assets.documents import ListLayout
+from recsys_assets.kinds import KINDS, WindowEvents
 from recsys_assets.pictures import MAX_CHARACTERS
 from recsys_assets_tests import strategies
 from recsys_assets_tests.frames import Event, events_frame
+from recsys_assets_tests.project import DAY
 
 TITLES = {"a": "Apple", "b": "Banana", "c": "Cherry"}
 MAX_PREVIEW_BYTES = 4096
 
-COMPUTE: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
-    "popularity": lambda events: count_exposures([DayCounts(events)], top_n=1000),
-    "cooc": lambda events: (
-        count_cooccurrence(
-            DayCounts(events),
-            max_neighbours=50,
-            min_support=2,
-            max_items=1000,
-            max_items_per_session=200,
-        ).neighbours
-    ),
-    "implicit": lambda events: count_user_exposures(DayCounts(events), top_n=500),
-    "session_seq": lambda events: count_next_items(DayCounts(events), top_n=500),
-}
+SURFACE = Surface.model_validate(
+    {
+        "tenant": "demo",
+        "surface": "home",
+        "start_date": DAY,
+        "source": {"path": "raw"},
+        "artifacts": {"popularity": {}},
+    }
+)
+OF_EVENTS = [name for name, kind in KINDS.items() if kind.reads == "events"]
+# Of tomorrow: lists, and single values, of numbers below 1.
+SIMILAR = ListLayout("items", "item_id", "score", entry="similar_id")
+QUALITY = ListLayout("items", "item_id", "score")
+COSINES = (1.0, 0.9, 0.5, 0.25, 1e-9)
 
 
 def frame_of(kind: str, *rows: tuple[Any, ...]) -> pl.DataFrame:
-    return pl.DataFrame(list(rows), schema=dtypes(ARTIFACTS[kind]), orient="row")
+    return pl.DataFrame(list(rows), schema=dtypes(KINDS[kind].contract), orient="row")
 
 
 def show_artifact(kind: str, frame: pl.DataFrame, labels: pages.Labels) -> dict[str, Any]:
-    page = pages.ArtifactPage(kind)
+    return shown_by(KINDS[kind].page(), frame, labels)
+
+
+def shown_by(
+    page: pages.FlatPage | pages.ListsPage, frame: pl.DataFrame, labels: pages.Labels
+) -> dict[str, Any]:
     page.add(frame)
-    return page.show(labels)
+    return as_metadata(page.show(labels))
 
 
 def titles(items: Sequence[str]) -> Mapping[str, str]:
@@ -71,6 +81,11 @@ def picture(shown: Mapping[str, Any]) -> str:
     assert isinstance(value, dg.MarkdownMetadataValue), value
     assert value.value
     return value.value
+
+
+def svg(shown: Mapping[str, Any]) -> str:
+    (data,) = re.findall(r"base64,([\w+/=]+)\)", picture(shown))
+    return base64.b64decode(data).decode()
 
 
 def test_popularity_shows_the_first_items_with_their_titles() -> None:
@@ -158,32 +173,149 @@ def test_content_sim_shows_the_tags() -> None:
 
 def test_a_kind_without_a_picture_of_its_own_shows_its_first_rows() -> None:
     frame = pl.DataFrame({"user_id": [f"u{n}" for n in range(12)], "items": [["a", "b"]] * 12})
+    page = pages.FlatPage(ListLayout("users", "user_id", "items"), None)
 
-    shown = show_artifact("of_tomorrow", frame, lambda _: {})
+    shown = shown_by(page, frame, titles)
 
     (preview,) = shown.values()
     assert [record.data for record in preview.records[:2]] == [
-        {"user_id": "u0", "items": "['a', 'b']"},
-        {"user_id": "u1", "items": "['a', 'b']"},
+        {"user_id": "u0", "items": "a, b"},
+        {"user_id": "u1", "items": "a, b"},
     ]
     assert len(preview.records) == 10
+
+
+def test_items_without_a_picture_of_their_own_have_their_titles_all_the_same() -> None:
+    frame = pl.DataFrame({"item_id": ["b", "z"], "score": [0.9, 0.25]})
+
+    shown = shown_by(pages.FlatPage(QUALITY, None), frame, titles)
+
+    assert set(shown) == {"preview"}
+    assert preview(shown) == [
+        {"item_id": "b", "title or tags": "Banana", "score": "0.9"},
+        {"item_id": "z", "score": "0.25"},
+    ]
+
+
+def test_lists_without_a_picture_of_their_own_show_rows_only() -> None:
+    frame = pl.DataFrame({"item_id": ["a"], "similar_id": ["b"], "score": [0.5]})
+
+    shown = shown_by(pages.ListsPage(SIMILAR, None), frame, titles)
+
+    assert set(shown) == {"preview"}
+    assert preview(shown) == [
+        {"item_id": "a", "title or tags": "Apple", "neighbour": "Banana", "score": "0.5"}
+    ]
+
+
+def test_lists_of_numbers_below_1_are_shown_as_they_are() -> None:
+    frame = pl.DataFrame(
+        {"item_id": [*"abcde"], "similar_id": ["z"] * 5, "score": COSINES},
+    )
+
+    shown = shown_by(pages.ListsPage(SIMILAR, pages.draw_scores), frame, nothing_is_known)
+
+    assert [row["score"] for row in preview(shown)] == ["1", "0.9", "0.5", "0.25", "1e-09"]
+    above, _, below = picture(shown).split("\n\n")
+    assert above == "entries by score, each bar up to twice the one before; log scale"
+    # A billionth shares the bar of a millionth: no bar for each power of two that numbers have.
+    assert below == "score 9.5e-07: 1 entries → highest score: 1"
+    # From 2^-20 to 1 = 2^0: 0.25 in one bar, 0.5 and 0.9 in the next.
+    assert re.findall(r"M(\d+) 64V", svg(shown)) == ["0", "18", "19", "20"]
+    assert 'viewBox="-.5 0 21 64"' in svg(shown)
+
+
+def test_single_values_below_1_are_shown_as_they_are() -> None:
+    frame = pl.DataFrame({"item_id": [*"abcde"], "score": COSINES})
+
+    shown = shown_by(pages.FlatPage(QUALITY, pages.draw_ranking), frame, nothing_is_known)
+
+    assert [row["score"] for row in preview(shown)] == ["1", "0.9", "0.5", "0.25", "1e-09"]
+    assert picture(shown).startswith("score by rank, log scales\n")
+    assert picture(shown).endswith("rank 1: 1 → rank 5: 1e-09")
+
+
+def test_the_highest_number_is_not_rounded_up_to_1() -> None:
+    frame = pl.DataFrame({"item_id": ["a", "a"], "similar_id": ["b", "c"], "score": [0.9, 0.1]})
+
+    shown = shown_by(pages.ListsPage(SIMILAR, pages.draw_scores), frame, nothing_is_known)
+
+    assert picture(shown).endswith("score 0.062: 1 entries → highest score: 0.9")
+
+
+@pytest.mark.parametrize("smallest", [0.25, 1e-9, 5e-324])
+def test_many_numbers_below_1_take_little_memory_and_time(smallest: float) -> None:
+    """Each power of two below 1 was once taken for one of some billions above."""
+    scores = pl.Series([smallest, 0.5, 0.9, 1.0]).reverse()
+    frame = pl.DataFrame(
+        {
+            "item_id": pl.int_range(100_000, eager=True).cast(pl.String).str.zfill(6),
+            "similar_id": ["z"] * 100_000,
+            "score": pl.concat([scores] * 25_000),
+        }
+    )
+    page = pages.ListsPage(SIMILAR, pages.draw_scores)
+    before = time.process_time()
+    tracemalloc.start()
+    try:
+        shown = shown_by(page, frame, nothing_is_known)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert time.process_time() - before < 5
+    assert most < 2_000_000
+    assert len(picture(shown)) <= MAX_CHARACTERS
+    assert page.owners == 100_000
+
+
+@pytest.mark.parametrize(
+    ("scores", "drawn", "below"),
+    [
+        (
+            [1.0, 9.0, 2.0, 2.0, 1.0],
+            '<svg xmlns="http://www.w3.org/2000/svg" width="360" height="64" '
+            'viewBox="-.5 0 4 64" preserveAspectRatio="none"><path d="M0 64V0M1 64V0M3 64V24M-.5 '
+            '64H4" stroke="#4a7dfc" stroke-width=".8"/></svg>',
+            "score 1: 2 entries → highest score: 9",
+        ),
+        (
+            [float(2**power + power) for power in range(41)],
+            '<svg xmlns="http://www.w3.org/2000/svg" width="360" height="64" '
+            'viewBox="-.5 0 41 64" preserveAspectRatio="none"><path d="'
+            + "".join(f"M{power} 64V0" for power in range(41))
+            + 'M-.5 64H41" stroke="#4a7dfc" stroke-width=".8"/></svg>',
+            "score 1: 1 entries → highest score: 1,099,511,627,816",
+        ),
+    ],
+)
+def test_whole_numbers_from_1_are_drawn_as_they_always_were(
+    scores: list[float], drawn: str, below: str
+) -> None:
+    rows = [(f"u{number:02}", "a", score) for number, score in enumerate(scores)]
+
+    shown = show_artifact("implicit", frame_of("implicit", *rows), nothing_is_known)
+
+    title = "entries by score: 1, 2 to 3, 4 to 7, ...; log scale"
+    data = base64.b64encode(drawn.encode()).decode()
+    assert picture(shown) == (f"{title}\n\n![{title}](data:image/svg+xml;base64,{data})\n\n{below}")
 
 
 def test_events_are_drawn_by_hour() -> None:
     by_hour = [0] * 24
     by_hour[7] = 1234
 
-    text = picture(pages.show_events(by_hour))
+    text = picture(as_metadata(pages.show_events(by_hour)))
 
     assert text.startswith("events by hour, UTC; most: 1,234 at 07:00\n")
     assert text.endswith("00:00 → 23:00")
 
 
 def test_a_day_without_events_is_not_drawn() -> None:
-    assert pages.show_events([0] * 24)["picture"].value == "none"
+    assert as_metadata(pages.show_events([0] * 24))["picture"].value == "none"
 
 
-@pytest.mark.parametrize("kind", ARTIFACTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_an_empty_artifact_shows_nothing(kind: str) -> None:
     shown = show_artifact(kind, frame_of(kind), titles)
 
@@ -193,19 +325,20 @@ def test_an_empty_artifact_shows_nothing(kind: str) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", ARTIFACTS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_long_ids_titles_and_lists_stay_within_bounds(kind: str) -> None:
     """Ids may be as long as a raw line; what is shown is kept for each day."""
     ids = [f"{number:03}" + "x" * 5_000 for number in range(30)]
-    wide: dict[str, list[tuple[Any, ...]]] = {
-        "popularity": [(item, 10**15 - at) for at, item in enumerate(ids)],
-        "cooc": [(item, to, 10**15 - at) for item in ids for at, to in enumerate(ids)],
-        "content_sim": [(item, [f"tag {n}" for n in range(500)]) for item in ids],
-    }
-    per_user: list[tuple[Any, ...]] = [
-        (item, to, 2.0**50 - at) for item in ids for at, to in enumerate(ids)
-    ]
-    frame = frame_of(kind, *wide.get(kind, per_user))
+    layout, columns = KINDS[kind].layout, dtypes(KINDS[kind].contract)
+    value: Any = columns[layout.value]
+    if value == pl.List:
+        values: list[Any] = [[f"tag {n}" for n in range(500)]] * 30
+    else:
+        values = [(10**15 if value == pl.Int64 else 2.0**50) - at for at in range(30)]
+    rows: list[tuple[Any, ...]] = [*zip(ids, values, strict=True)]
+    if layout.entry:
+        rows = [(item, *entry) for item in ids for entry in rows]
+    frame = frame_of(kind, *rows)
 
     shown = show_artifact(kind, frame, lambda items: dict.fromkeys(items, "title" * 1_000))
 
@@ -213,17 +346,20 @@ def test_long_ids_titles_and_lists_stay_within_bounds(kind: str) -> None:
     assert 0 < len(serialize_value(shown["preview"])) <= MAX_PREVIEW_BYTES
 
 
-@pytest.mark.parametrize("kind", COMPUTE)
+@pytest.mark.parametrize("kind", OF_EVENTS)
 @given(events=strategies.events())
 def test_any_artifact_can_be_shown(kind: str, events: list[Event]) -> None:
     """The oracle of a list's length is Polars' own grouping."""
-    frame = COMPUTE[kind](events_frame(events).lazy()).collect()
+    counts = DayCounts(events_frame(events).lazy())
+    window = WindowEvents({DAY: counts}, counts)
+    computed = KINDS[kind].compute(window, KINDS[kind].options(), SURFACE)
+    frame = computed.frame.collect()
 
     shown = show_artifact(kind, frame, titles)
 
     assert set(shown) == {"picture", "preview"}
     assert len(shown["picture"].value) <= MAX_CHARACTERS
-    if kind != "popularity" and not frame.is_empty():
+    if KINDS[kind].layout.entry and not frame.is_empty():
         _, sizes = pages.list_sizes(frame)
         grouped = frame.group_by(frame.columns[0], maintain_order=True).agg(
             pl.col(frame.columns[1]).count()
@@ -246,7 +382,7 @@ def test_many_sizes_share_bars() -> None:
 
 
 def test_a_table_has_every_column_of_every_row_and_cuts_long_cells() -> None:
-    value: Any = pages.table([{"a": 1}, {"b": "x" * 1_000}])
+    value = as_metadata({"table": pages.table([{"a": 1}, {"b": "x" * 1_000}])})["table"]
 
     assert [column.name for column in value.schema.columns] == ["a", "b"]
     assert value.records[0].data == {"a": "1", "b": ""}

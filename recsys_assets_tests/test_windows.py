@@ -1,131 +1,73 @@
-"""Trailing windows of real baskets: put together from kept counts, they are the whole counted."""
+"""A window's days, and the fingerprint of what is in it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
 from datetime import date, timedelta
-from pathlib import Path
-from typing import Any
 
-import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recsys_assets import audits
-from recsys_assets.audits import Held, document_head, window_days
-from recsys_assets.compute.day_counts import DayCounts
-from recsys_assets.config import Config
-from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
-from recsys_assets.io_managers import read_partitions
-from recsys_assets.storage.registry import read_staged
-from recsys_assets_tests.project import Project, day, event
+from recsys_assets.windows import Window, source_hash
 
-FIRST = date(2017, 1, 1)
-DAYS = [FIRST + timedelta(days=number) for number in range(9)]
-LATE = DAYS[4]
-KINDS = ("popularity", "cooc", "implicit", "session_seq")
+WINDOW = Window(date(2025, 12, 31), date(2026, 1, 3))
+DAYS = [date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 2)]
 
 
-def counted_at_once(project: Project, config: Config, day: date, kind: str) -> str:
-    """Return the version of a day whose window is one set of events, counted in one go."""
-    (surface,) = config.surfaces
-    window = read_partitions(project.store, TENANT, SURFACE, window_days(surface, day))
-    events = pl.concat([partition.frame for partition in window.values()])
-    options: Any = surface.artifacts.options(kind)
-    counts = DayCounts(events)
-    computed = audits._compute(options, surface.guardrails, {day: counts}, counts)
-    text = b"".join(Held(kind, computed.frame).text())
-    head = document_head(surface, kind, day).to_bytes()
-    return hashlib.sha256(head + text + b',"build":{"built_at":"","version":""}}').hexdigest()
+@pytest.mark.parametrize(
+    ("days", "start"), [(1, date(2026, 3, 1)), (2, date(2026, 2, 28)), (31, date(2026, 1, 30))]
+)
+def test_a_window_ends_with_its_day_and_excludes_the_next(days: int, start: date) -> None:
+    assert Window.ending_with(date(2026, 3, 1), days=days) == Window(start, date(2026, 3, 2))
 
 
-def staged(project: Project, config: Config, days: Iterable[date]) -> dict[tuple[date, str], str]:
-    """Return the versions that belong to the days."""
-    (surface,) = config.surfaces
-    where = (project.store, TENANT, SURFACE, surface.segment)
-    return {(day, kind): read_staged(*where, kind, day).version for day in days for kind in KINDS}
+def test_a_window_survives_json() -> None:
+    window = Window(date(2026, 1, 1), date(2026, 1, 2))
+
+    assert window.to_json() == {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+    assert Window.from_json(window.to_json()) == window
 
 
-def kept(project: Project) -> dict[Path, int]:
-    """Return when each kept table was written."""
-    folder = Path(project.store.location("counts"))
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
+def test_a_window_has_each_of_its_days_oldest_first() -> None:
+    assert WINDOW.days() == DAYS
+    assert WINDOW.last_day == DAYS[-1]
 
 
-@pytest.mark.slow
-def test_windows_of_real_baskets_with_late_events_are_the_window_counted_at_once(
-    project: Project,
-) -> None:
-    raw = project.folder / "raw"
-    write_raw_events(raw, DAYS)
-    file = raw / TENANT / SURFACE / f"exposure.{LATE}.jsonl"
-    lines = file.read_text().splitlines(keepends=True)
-    file.write_text("".join(lines[::2]))
-    config = project.configure(
-        {
-            "tenant": TENANT,
-            "surface": SURFACE,
-            "start_date": FIRST,
-            "end_date": DAYS[-1] + timedelta(days=1),
-            "window_days": 5,
-            "artifacts": {
-                "popularity": {},
-                "cooc": {},
-                "implicit": {},
-                "session_seq": {"top_n": 9},
-            },
-            "guardrails": {"max_oversized_session_share": 1},
-        }
+@pytest.mark.parametrize(
+    ("since", "days"),
+    [
+        (date(2025, 12, 1), DAYS),
+        (DAYS[0], DAYS),
+        (DAYS[1], DAYS[1:]),
+        (DAYS[2], DAYS[2:]),
+        (WINDOW.end, []),
+        (date(2026, 2, 1), []),
+    ],
+)
+def test_days_before_a_first_one_are_left_out(since: date, days: list[date]) -> None:
+    assert WINDOW.days(since=since) == days
+
+
+@given(st.dates(date(2000, 1, 1), date(2100, 1, 1)), st.integers(1, 400))
+def test_a_window_that_ends_with_a_day_has_as_many_days(day: date, number: int) -> None:
+    window = Window.ending_with(day, days=number)
+
+    assert window.last_day == window.days()[-1] == day
+    assert window.days() == [window.start + timedelta(days=n) for n in range(number)]
+
+
+def test_the_hash_of_one_day_is_its_fingerprint() -> None:
+    assert source_hash({DAYS[0]: "f" * 64}) == "f" * 64
+
+
+def test_the_hash_of_several_days_is_of_their_lines_in_order_of_days() -> None:
+    lines = b"2025-12-31 c\n2026-01-01 a\n2026-01-02 b"
+
+    assert (
+        source_hash({DAYS[1]: "a", DAYS[2]: "b", DAYS[0]: "c"}) == hashlib.sha256(lines).hexdigest()
     )
 
-    assert project.materialize(config, DAYS).failures == []
-    before, tables = staged(project, config, DAYS), kept(project)
-    assert before == {key: counted_at_once(project, config, *key) for key in before}
 
-    file.write_text("".join(lines))
-    assert project.materialize(config, [LATE]).failures == []
-
-    after = staged(project, config, DAYS)
-    assert after == {key: counted_at_once(project, config, *key) for key in after}
-    changed = {day for day, kind in after if before[day, kind] != after[day, kind]}
-    assert changed == set(DAYS[4:])  # each window that holds the late day
-    # Only the day with the late events was counted again.
-    again = kept(project)
-    assert tables.items() <= again.items()
-    assert {path.parts[-3] for path in again.keys() - tables.keys()} == {str(LATE)}
-
-
-def test_counts_of_events_that_are_replaced_meanwhile_are_kept_under_no_name(
-    project: Project, forget: Callable[[], None]
-) -> None:
-    """A late file is accepted between the fingerprint of a day and its scan."""
-    config = project.configure({"window_days": 2, "artifacts": {"popularity": {}}})
-    project.land(day(0), [event("a")])
-    assert project.materialize(config, [day(0)]).failures == []
-    first = kept(project)
-    accepted = read_partitions(project.store, "demo", "home", [day(0)])
-    project.land(day(0), [event("a"), event("b")])
-    assert project.materialize(config, [day(0)]).failures == []
-    for path in kept(project):
-        path.unlink()
-    forget()
-
-    (surface,) = config.surfaces
-    options: Any = surface.artifacts.options("popularity")
-    judge = audits.judge_from_events(project.store, surface, "popularity", options, accepted)
-    assert b'"b"' in b"".join(judge(day(0)).text)  # of what is accepted now
-
-    assert first
-    assert not kept(project)
-
-
-@pytest.mark.parametrize("window_days", [1, 2])
-def test_what_canonical_events_counted_is_shared_and_a_window_is_kept_all_the_same(
-    project: Project, window_days: int
-) -> None:
-    config = project.configure({"window_days": window_days})
-    project.land(day(0), [event("a"), event("b")])
-    assert project.materialize(config, [day(0)]).failures == []
-
-    tables = {"items", "users", "sessions", "first_items", "user_items", "baskets"}
-    assert {path.stem for path in kept(project)} == (tables if window_days > 1 else set())
+def test_the_hash_of_no_day_is_that_of_nothing() -> None:
+    assert source_hash({}) == hashlib.sha256(b"").hexdigest()

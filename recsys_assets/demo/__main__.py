@@ -8,7 +8,9 @@ from pathlib import Path
 
 import click
 
-from recsys_assets import cli, printing
+from recsys_assets.cli import printing
+from recsys_assets.cli.days import run_days
+from recsys_assets.cli.main import plain_errors
 from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
 from recsys_assets.errors import ConfigError
@@ -22,7 +24,7 @@ _FIRST_DAY = date(2017, 1, 1)
 )
 def demo(days: int) -> None:
     """Write raw days of the demo data, materialize them through Dagster, and show the result."""
-    with cli.plain_errors():
+    with plain_errors():
         run(days)
 
 
@@ -36,12 +38,12 @@ def run(days: int) -> None:
     products = write_catalog(catalog)
     click.echo(f"     {events:,} events, {products:,} products", err=True)
     click.echo("2/3  Materializing every asset of every day through Dagster ...", err=True)
-    (report,) = cli.run_days(config, [surface], wanted)
+    (result,) = run_days(config, [surface], wanted)
     click.echo("3/3  Reading back what is live ...\n", err=True)
-    printing.print_report(report)
-    if report.published:
+    printing.print_result(result)
+    if result.published:
         show_what_is_live(config.root, surface.name)
-    if not report.succeeded:
+    if not result.succeeded:
         sys.exit(1)
 
 
@@ -61,13 +63,14 @@ def show_what_is_live(root: str, name: str) -> None:
     The first that has neighbours: on a thin day the most popular ones may have none.
     """
     from recsys_assets.events.catalog import item_titles
-    from recsys_assets.operations.inspect import artifact_table, live_document, surface_status
+    from recsys_assets.live.status import surface_status
+    from recsys_assets.live.tables import artifact_table, live_document
     from recsys_assets.storage import layout, open_store
 
     surface = load_config().surface(name)
     store, titles = open_store(root), item_titles(surface)
     printing.print_status([surface_status(store, surface, now=datetime.now(UTC))])
-    manifest = store.uri(layout.manifest(surface.tenant, surface.surface)).removeprefix("file://")
+    manifest = store.uri(layout.manifest(surface.place)).removeprefix("file://")
     click.echo(f"The live manifest: {manifest}\n")
     popularity, cooc = (live_document(store, surface, kind) for kind in ("popularity", "cooc"))
     ten = artifact_table(popularity, owner=None, limit=10)

@@ -35,9 +35,8 @@ _COLUMNS: Final = {
     "title": ("title",),
 }
 _MAX_FIELD_CHARACTERS: Final = 2**24
-# Of a catalog this large or smaller, what was parsed last is kept: the assets of a run share it.
+# Of a catalog this large or smaller, what was parsed last is kept.
 _MAX_KEPT_BYTES: Final = 2**26
-_kept: dict[str, CatalogSnapshot] = {}
 
 # Item ids, the tags of all items, how many of them each item has, namespaces, titles.
 Columns = tuple[Sequence[str], Sequence[str], Iterable[int], Sequence[str], Sequence[str]]
@@ -51,10 +50,25 @@ class CatalogSnapshot:
     fingerprint: str
 
 
+class CatalogCache:
+    """Keeps the catalog that was parsed last: the assets of a process share it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[str, CatalogSnapshot] | None = None
+
+    def read(self, path: str) -> CatalogSnapshot:
+        """Read a catalog as `read_catalog` does; the bytes of last time are not parsed again."""
+        data = _read(path)
+        fingerprint = hashlib.sha256(data).hexdigest()
+        if self._last and self._last[0] == path and self._last[1].fingerprint == fingerprint:
+            return self._last[1]
+        snapshot = _parse(data, path, fingerprint)
+        self._last = (path, snapshot) if len(data) <= _MAX_KEPT_BYTES else None
+        return snapshot
+
+
 def read_catalog(path: str) -> CatalogSnapshot:
     """Read a catalog; the title, for people only, is optional, as is the namespace.
-
-    The bytes are read each time; the same bytes as last time are not parsed again.
 
     Args:
         path: a file, or the URL of an object; .csv or .jsonl.
@@ -64,6 +78,11 @@ def read_catalog(path: str) -> CatalogSnapshot:
             column for item_id or tags; says the line.
         StoreUnavailableError: the object store does not answer.
     """
+    data = _read(path)
+    return _parse(data, path, hashlib.sha256(data).hexdigest())
+
+
+def _read(path: str) -> bytes:
     folder, name = catalog_object(path)
     try:
         found = open_store(folder).read(name)
@@ -71,11 +90,10 @@ def read_catalog(path: str) -> CatalogSnapshot:
         raise CatalogError(f"catalog {path} cannot be read: {error.strerror}") from error
     if found is None:
         raise CatalogError(f"catalog {path} cannot be read: it is not there")
-    data = found.data
-    fingerprint = hashlib.sha256(data).hexdigest()
-    last = _kept.get(path)
-    if last and last.fingerprint == fingerprint:
-        return last
+    return found.data
+
+
+def _parse(data: bytes, path: str, fingerprint: str) -> CatalogSnapshot:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -86,26 +104,24 @@ def read_catalog(path: str) -> CatalogSnapshot:
         if PurePosixPath(path).suffix.lower() == ".csv"
         else _json_columns(text, path)
     )
-    snapshot = CatalogSnapshot(_frame(*columns), fingerprint)
-    _kept.clear()
-    if len(data) <= _MAX_KEPT_BYTES:
-        _kept[path] = snapshot
-    return snapshot
+    return CatalogSnapshot(_frame(*columns), fingerprint)
 
 
 def item_titles(surface: Surface) -> dict[str, str]:
     """Return the catalog's titles by item; empty when there is no catalog, or it cannot be read."""
-    frame = _courtesy(surface)
+    frame = _courtesy(surface, CatalogCache())
     return {item: title for item, title in frame.select("item_id", "title").iter_rows() if title}
 
 
-def item_labels(surface: Surface) -> Callable[[Sequence[str]], dict[str, str]]:
+def item_labels(
+    surface: Surface, catalogs: CatalogCache
+) -> Callable[[Sequence[str]], dict[str, str]]:
     """Return what looks up the labels of items (`labels_in`), for as many days as one likes.
 
     The catalog is read at the first look-up, and only then. No item has a label when there is no
     catalog, or it cannot be read.
     """
-    frame = cache(lambda: _courtesy(surface))
+    frame = cache(lambda: _courtesy(surface, catalogs))
     return lambda items: labels_in(frame(), items)
 
 
@@ -120,11 +136,11 @@ def labels_in(catalog: pl.DataFrame, items: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _courtesy(surface: Surface) -> pl.DataFrame:
+def _courtesy(surface: Surface, catalogs: CatalogCache) -> pl.DataFrame:
     """Read the catalog for its titles, which nothing may fail for: content_sim's check reports."""
     try:
         if surface.catalog:
-            return read_catalog(surface.catalog.path).frame
+            return catalogs.read(surface.catalog.path).frame
     except RecsysAssetsError:  # also a store whose settings are wrong
         pass
     return pl.DataFrame(schema=CATALOG_DTYPES)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -17,7 +18,8 @@ from typing import Any, Final
 import polars as pl
 
 from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
-from recsys_assets.events.sources import MAX_LINE_BYTES, Chunk, count_byte
+from recsys_assets.events.chunks import MAX_LINE_BYTES, Chunk, count_byte
+from recsys_assets.places import Place
 
 _REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
 _OPTIONAL: Final = ("user_id", "request_id")
@@ -68,28 +70,22 @@ class ParsedChunk:
     other_surface: int = 0
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
+    """A line is no event: why, in a word to count by and in a detail to read."""
+
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason)
         self.reason, self.detail = reason, detail
 
 
-def parse_chunk(chunk: Chunk, *, tenant: str, surface: str, day: date) -> ParsedChunk:
-    """Split a chunk into the events of (tenant, surface, day) and the lines that are refused.
+def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
+    """Split a chunk into the events of a surface and day and the lines that are refused.
 
     Every line that is not blank is an event that is kept, an event that is counted because it
     belongs to another day or surface, or a refused line. Order of lines is kept in both.
     """
     data, undecodable = _decodable(chunk)
-    refused = undecodable + [
-        RefusedLine(
-            long.line,
-            "line_too_long",
-            f"{long.size_bytes} bytes, the limit is {MAX_LINE_BYTES}; the raw text is cut there",
-            long.beginning,
-        )
-        for long in chunk.oversized
-    ]
+    refused = undecodable + refused_as_too_long(chunk)
     lines, other = _split_plain(data, chunk.first_line)
     whole = data if other.is_empty() else lines["text"].str.join("\n").item().encode()
     plain, doubtful = _read_plain(lines, whole)
@@ -98,17 +94,52 @@ def parse_chunk(chunk: Chunk, *, tenant: str, surface: str, day: date) -> Parsed
     for line, text in other.select("line", "text").iter_rows():
         try:
             slow_events.append({**_parse_line(text), "line": line})
-        except _RefusedError as problem:
+        except RefusedError as problem:
             refused.append(RefusedLine(line, problem.reason, problem.detail, text.encode()))
 
     result = ParsedChunk(pl.DataFrame(), sorted(refused, key=lambda item: item.line))
     result.lines = plain.height + other.height + len(undecodable) + len(chunk.oversized)
-    slow, where = _keep_slow(slow_events, tenant=tenant, surface=surface, day=day)
-    fast, fast_where = _keep_fast(plain, tenant=tenant, surface=surface, day=day)
+    slow, where = _keep(slow_events, place=place, day=day)
+    fast, fast_where = _keep_fast(plain, place=place, day=day)
     where.update(fast_where)
     result.outside_window, result.other_surface = where["outside_window"], where["other_surface"]
     result.events = pl.concat([fast, slow]).sort("line") if slow.height else fast
     return result
+
+
+def collect(
+    rows: Sequence[Mapping[str, Any]], refused: Sequence[RefusedLine], *, place: Place, day: date
+) -> ParsedChunk:
+    """Return what became of a piece whose lines were read one by one, for sources of other formats.
+
+    Args:
+        rows: in source order: `tenant`, `surface`, `ts` in nanoseconds since 1970, and every
+            canonical column but `file`; ids trimmed and not blank, optional ones null.
+        refused: the other lines that are not blank.
+        place: whose events are kept.
+        day: UTC day that is kept.
+    """
+    events, where = _keep(rows, place=place, day=day)
+    return ParsedChunk(
+        events,
+        sorted(refused, key=lambda line: line.line),
+        lines=len(rows) + len(refused),
+        outside_window=where["outside_window"],
+        other_surface=where["other_surface"],
+    )
+
+
+def refused_as_too_long(chunk: Chunk) -> list[RefusedLine]:
+    """Return the lines of a chunk that nobody reads because of their length."""
+    return [
+        RefusedLine(
+            long.line,
+            "line_too_long",
+            f"{long.size_bytes} bytes, the limit is {MAX_LINE_BYTES}; the raw text is cut there",
+            long.beginning,
+        )
+        for long in chunk.oversized
+    ]
 
 
 def _decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
@@ -211,11 +242,9 @@ def _moment() -> pl.Expr:
     )
 
 
-def _keep_fast(
-    read: pl.DataFrame, *, tenant: str, surface: str, day: date
-) -> tuple[pl.DataFrame, Counter[str]]:
+def _keep_fast(read: pl.DataFrame, *, place: Place, day: date) -> tuple[pl.DataFrame, Counter[str]]:
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    ours = read.filter(pl.col("tenant") == tenant, pl.col("surface") == surface)
+    ours = read.filter(pl.col("tenant") == place.tenant, pl.col("surface") == place.surface)
     kept = (
         ours.lazy()
         .filter(pl.col("ts").is_between(start, start + timedelta(days=1), closed="left"))
@@ -228,14 +257,14 @@ def _keep_fast(
     )
 
 
-def _keep_slow(
-    events: list[dict[str, Any]], *, tenant: str, surface: str, day: date
+def _keep(
+    events: Sequence[Mapping[str, Any]], *, place: Place, day: date
 ) -> tuple[pl.DataFrame, Counter[str]]:
     start = (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH).days * _DAY_NS
     where: Counter[str] = Counter()
     kept = []
     for event in events:
-        if (event["tenant"], event["surface"]) != (tenant, surface):
+        if (event["tenant"], event["surface"]) != (place.tenant, place.surface):
             where["other_surface"] += 1
         elif not start <= event["ts"] < start + _DAY_NS:
             where["outside_window"] += 1
@@ -250,25 +279,25 @@ def _parse_line(text: str) -> dict[str, Any]:
     try:
         event = json.loads(text, parse_constant=_no_constant)
     except RecursionError:
-        raise _RefusedError("invalid_json", "nested too deeply") from None
+        raise RefusedError("invalid_json", "nested too deeply") from None
     except ValueError as error:
-        raise _RefusedError("invalid_json", str(error)) from None
+        raise RefusedError("invalid_json", str(error)) from None
     if not isinstance(event, dict):
-        raise _RefusedError("wrong_type", f"the line is {_json_type(event)}, not an object")
+        raise RefusedError("wrong_type", f"the line is {_json_type(event)}, not an object")
     texts = {name: _text(event, name) for name in _TEXTS}
     rank = _integer(event, "rank")
     if (version := _integer(event, "v")) != 1:
         found = "missing" if version is None else version
-        raise _RefusedError("wrong_version", f"v is {found}, this project reads v 1")
+        raise RefusedError("wrong_version", f"v is {found}, this project reads v 1")
     for name in _REQUIRED:
         if not texts[name].strip(WHITE_SPACE):
-            raise _RefusedError("missing_id", f"{name} is missing or blank")
+            raise RefusedError("missing_id", f"{name} is missing or blank")
     if rank is not None and rank < 0:
-        raise _RefusedError("negative_rank", f"rank is {rank}")
+        raise RefusedError("negative_rank", f"rank is {rank}")
     return {
         "tenant": texts["tenant"],
         "surface": texts["surface"],
-        "ts": _nanoseconds(texts["ts"]),
+        "ts": nanoseconds(texts["ts"]),
         **{name: texts[name].strip(WHITE_SPACE) or None for name in _IDS},
         "rank": rank,
     }
@@ -288,7 +317,7 @@ def _text(event: dict[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a string")
+        raise RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a string")
     try:
         value.encode()
     except UnicodeEncodeError:  # half of a surrogate pair, written as \ud83d: no character
@@ -301,22 +330,26 @@ def _integer(event: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise _RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a 64-bit integer")
+        raise RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a 64-bit integer")
     return value
 
 
-def _nanoseconds(text: str) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 timestamp; any year, so any size."""
+def nanoseconds(text: str) -> int:
+    """Return nanoseconds since 1970 of an RFC 3339 timestamp; any year, so any size.
+
+    Raises:
+        RefusedError: it is none.
+    """
     found = _TIMESTAMP_PATTERN.match(text)
     if not found:
-        raise _RefusedError(
+        raise RefusedError(
             "bad_timestamp", f"ts {text[:80]!r} is not RFC 3339 with at most nine decimals"
         )
     seconds, fraction, sign, hours, minutes = found.groups()
     try:
         moment = datetime.fromisoformat(f"{seconds}+00:00") - _EPOCH
     except ValueError as error:
-        raise _RefusedError("bad_timestamp", f"ts {text!r}: {error}") from None
+        raise RefusedError("bad_timestamp", f"ts {text!r}: {error}") from None
     ns = (moment.days * 86_400 + moment.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
     offset = (int(hours) * 60 + int(minutes)) * 60 * 10**9 if sign else 0
     return ns + offset if sign == "-" else ns - offset

@@ -1,1 +1,1 @@
-"""What people do every day, from the command line and from Dagster."""
+"""What changes what is live or stored, and what is new; from the command line and from Dagster."""

@@ -11,28 +11,23 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import lru_cache
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from recsys_assets.audits import event_kinds
-from recsys_assets.config import Surface, is_object_url
+from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError, StorageError
 from recsys_assets.events.catalog import catalog_object
-from recsys_assets.events.partition import read_provenance
-from recsys_assets.events.sources import landed_files
+from recsys_assets.events.provenance import read_provenance
+from recsys_assets.events.sources import Source, open_source
+from recsys_assets.events.sources.hashing import sha256_of
+from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.registry import read_staged
 from recsys_assets.storage.store import Store, Stored
 
-CONTENT_SIM: Final = "content_sim"
-
 _MOST_DAYS: Final = 400  # reported in one tick; each is an event that the daemon writes
 _BUDGET_S: Final = 20.0  # of reading files in one tick; Dagster gives it 60 s
-# A larger file is told by its size and times: reading it would take longer than a tick may.
-_MOST_BYTES: Final = 4 * 2**30
 _CATALOG: Final = "catalog"  # stands for a day among what is waited for
 
 
@@ -72,7 +67,7 @@ class Arrival:
     files: Sequence[Stored]
 
     @property
-    def metadata(self) -> dict[str, Any]:
+    def shown(self) -> dict[str, Shown]:
         """Return what the asset page shows of it."""
         return {
             "files": len(self.files),
@@ -109,7 +104,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True)
-class Report:
+class LastReport:
     """What was last reported of a day of an asset."""
 
     data_version: str
@@ -117,7 +112,7 @@ class Report:
 
 
 # Returns what was last reported of a day of `raw_events` or `catalog`.
-Reported = Callable[[str, date], Report | None]
+Reported = Callable[[str, date], LastReport | None]
 
 
 def look(
@@ -141,8 +136,9 @@ def look(
     last = surface.newest_day(now)
     if last is None:
         return found
+    source = open_source(surface)
     first = max(surface.start_date, last - timedelta(days=surface.source.landing.lookback_days - 1))
-    landed = {day: files for day, files in landed_files(surface).items() if first <= day <= last}
+    landed = {day: files for day, files in source.landed().items() if first <= day <= last}
     found.days = len(landed)
     _forget(cursor, {day.isoformat() for day in landed})
     # The newest day first: history that is landed in bulk must not keep today's from being seen.
@@ -154,21 +150,21 @@ def look(
         if cursor.seen.get(day.isoformat()) == signature:
             cursor.waiting.pop(day.isoformat(), None)
             continue
-        if not _is_complete(surface, day, signature, cursor, now):
+        if not _is_complete(source, surface, day, signature, cursor, now):
             found.waiting.append(day)
             continue
         try:
-            version = _content_of(surface.source.path, landed[day])
+            version = _content_of(source, landed[day])
         except FileNotFoundError:  # replaced while it was read: not complete after all
             found.waiting.append(day)
             continue
         _settle(cursor, day.isoformat(), signature)
         arrival = Arrival(day, version, landed[day])
-        if _is_news(store, surface, arrival, reported("raw_events", day)):
+        if _is_news(store, source, surface, arrival, reported("raw_events", day)):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
-    if surface.artifacts.content_sim:
-        newest = max(landed, default=None) if event_kinds(surface) else last
+    if surface.artifacts.of("catalog"):
+        newest = max(landed, default=None) if surface.artifacts.of("events") else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
     return found
 
@@ -184,13 +180,17 @@ def _look_at_catalog(
 ) -> None:
     """Report the catalog for the newest day when it has changed, and for days that lack it.
 
-    Older days keep what they were made of: their content_sim is history.
+    Older days keep what they were made of: their artifacts are history.
     """
     cursor = found.cursor
     folder, name = catalog_object(surface.catalog_path)
     stored = open_store(folder).stat(name)
     if stored is None:
-        found.problem = f"there is no catalog {surface.catalog_path}: content_sim waits for it"
+        waiting = surface.artifacts.of("catalog")
+        wait = "waits" if len(waiting) == 1 else "wait"
+        found.problem = (
+            f"there is no catalog {surface.catalog_path}: {', '.join(waiting)} {wait} for it"
+        )
     if stored is None or newest is None:
         return
     signature = _signature([stored])
@@ -209,7 +209,7 @@ def _look_at_catalog(
     if not days:
         return
     try:
-        version = _sha256(folder, stored.key, stored.tag)
+        version = sha256_of(folder, stored.key, stored.tag)
     except FileNotFoundError:  # replaced while it was read
         _hold_back(found, days)
         return
@@ -231,11 +231,11 @@ def _hold_back(found: Arrivals, days: Iterable[date]) -> None:
 
 
 def _is_complete(
-    surface: Surface, day: date, signature: str, cursor: Cursor, now: datetime
+    source: Source, surface: Surface, day: date, signature: str, cursor: Cursor, now: datetime
 ) -> bool:
-    marker = surface.success_marker(day)
-    if marker is not None:
-        return open_store(surface.source.path).stat(marker) is not None
+    marked = source.is_complete(day)
+    if marked is not None:
+        return marked
     return _has_settled(surface, day.isoformat(), signature, cursor, now)
 
 
@@ -271,36 +271,22 @@ def _signature(files: Sequence[Stored]) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _content_of(path: str, files: Sequence[Stored]) -> str:
-    lines = "\n".join(f"{file.key}\t{_content(path, file)}" for file in files)
+def _content_of(source: Source, files: Sequence[Stored]) -> str:
+    lines = "\n".join(f"{file.key}\t{source.content(file)}" for file in files)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _content(path: str, file: Stored) -> str:
-    """Return what tells the content of a file or object, without reading an object."""
-    if is_object_url(path) or file.size_bytes > _MOST_BYTES:
-        return f"{file.size_bytes}-{file.tag}"
-    return _sha256(path, file.key, file.tag)
-
-
-@lru_cache(maxsize=10_000)  # a day that takes several ticks is not begun again in each
-def _sha256(path: str, name: str, tag: str) -> str:
-    digest = hashlib.sha256()
-    with open_store(path).open(name)[0] as opened:
-        while data := opened.read(2**20):
-            digest.update(data)
-    return digest.hexdigest()
-
-
-def _is_news(store: Store, surface: Surface, arrival: Arrival, known: Report | None) -> bool:
+def _is_news(
+    store: Store, source: Source, surface: Surface, arrival: Arrival, known: LastReport | None
+) -> bool:
     """Tell whether the day's canonical events are to be made of what landed.
 
     They are not when they are made of these very files; nor again when they were to be made of them
     and failed their checks. Were they made of other files since, they are.
     """
-    key = layout.canonical(surface.tenant, surface.surface, arrival.day)
+    key = layout.canonical(surface.place, arrival.day)
     built = store.stat(key)
-    if built is not None and _is_made_of(store, key, built, surface, arrival.files):
+    if built is not None and _is_made_of(store, key, built, source, arrival.files):
         return False
     if known is None or known.data_version != arrival.data_version:
         return True
@@ -308,31 +294,28 @@ def _is_news(store: Store, surface: Surface, arrival: Arrival, known: Report | N
 
 
 def _is_made_of(
-    store: Store, key: str, built: Stored, surface: Surface, files: Sequence[Stored]
+    store: Store, key: str, built: Stored, source: Source, files: Sequence[Stored]
 ) -> bool:
-    """Compare with the raw files that an accepted day names.
-
-    Of objects, whose bytes are not read here, by names, sizes and that none is newer than the day.
-    """
+    """Compare with the raw files that an accepted day names."""
     try:
         made_of = read_provenance(store, key).files
     except (FileNotFoundError, StorageError):
         return False
-    if [(file.key, file.size_bytes) for file in files] != [
-        (seen.name, seen.size_bytes) for seen in made_of
-    ]:
+    if [file.key for file in files] != [seen.name for seen in made_of]:
         return False
-    path = surface.source.path
-    if is_object_url(path):
-        return all(file.modified < built.modified for file in files)
     return all(
-        _content(path, file) == seen.sha256 for file, seen in zip(files, made_of, strict=True)
+        source.is_still(seen, file, read_at=built.modified)
+        for file, seen in zip(files, made_of, strict=True)
     )
 
 
 def _staged_source(store: Store, surface: Surface, day: date) -> str | None:
-    """Return the fingerprint of the catalog that the day's content_sim is made of, if any."""
-    where = (surface.tenant, surface.surface, surface.segment, CONTENT_SIM, day)
-    with suppress(MissingPartitionError, StorageError):
-        return read_staged(store, *where).source_hash
-    return None
+    """Return the fingerprint of the catalog that the day's artifacts are made of, if all are."""
+    found = set()
+    for kind in surface.artifacts.of("catalog"):
+        try:
+            ref = read_staged(store, surface.place, surface.segment, kind, day)
+        except (MissingPartitionError, StorageError):
+            return None
+        found.add(ref.source_hash)
+    return found.pop() if len(found) == 1 else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
-from recsys_assets.audits import audit_release, window_days
+from recsys_assets.audit.candidates import audit_candidate
+from recsys_assets.audit.checks import checks_of
 from recsys_assets.config import Artifacts, Surface
 from recsys_assets.errors import (
     InputError,
@@ -16,19 +17,13 @@ from recsys_assets.errors import (
     StorageError,
     StoreUnavailableError,
 )
-from recsys_assets.io_managers import publish_release, read_partitions
-from recsys_assets.operations.compare import Difference, compare
-from recsys_assets.operations.history import find, recorded_live
+from recsys_assets.events.accepted import accepted_days
+from recsys_assets.live.compare import Difference, compare
+from recsys_assets.live.history import find, recorded_live
+from recsys_assets.operations.publish import publish_candidate
 from recsys_assets.storage import layout
-from recsys_assets.storage.publications import (
-    Change,
-    Live,
-    Outcome,
-    Publication,
-    Why,
-    flip,
-    generation_of,
-)
+from recsys_assets.storage.flips import Outcome, flip
+from recsys_assets.storage.publications import Change, Live, Publication, Why, generation_of
 from recsys_assets.storage.registry import read_staged, verify_blob, version_of
 from recsys_assets.storage.store import Store
 
@@ -130,13 +125,13 @@ def roll_back(store: Store, plan: Rollback, why: Why) -> tuple[Outcome, Live]:
     def decide(live: Live | None) -> Change | Outcome:
         if generation_of(live) != plan.seen:
             raise ManifestConflictError(
-                store.uri(layout.manifest(surface.tenant, surface.surface)),
+                store.uri(layout.manifest(surface.place)),
                 expected=f"generation {plan.seen}",
                 found=f"generation {generation_of(live)}",
             )
         return "unchanged" if plan.is_empty else plan.change
 
-    return flip(store, tenant=surface.tenant, surface=surface.surface, decide=decide, why=why)
+    return flip(store, surface.place, decide=decide, why=why)
 
 
 def pin(store: Store, surface: Surface, why: Why) -> tuple[Outcome, Live]:
@@ -145,7 +140,7 @@ def pin(store: Store, surface: Surface, why: Why) -> tuple[Outcome, Live]:
     Raises:
         InputError: no reason was given, or nothing is live that was published here.
     """
-    return _hold(store, surface, why, pinned=True)
+    return _set_pinned(store, surface, why, pinned=True)
 
 
 def release(store: Store, surface: Surface, why: Why) -> Released:
@@ -154,22 +149,23 @@ def release(store: Store, surface: Surface, why: Why) -> Released:
     Raises:
         InputError: no reason was given, or nothing is live that was published here.
     """
-    outcome, live = _hold(store, surface, why, pinned=False)
+    outcome, live = _set_pinned(store, surface, why, pinned=False)
     day = held_back(store, surface, live)
     if day is None:
         return Released(outcome, live)
-    accepted = read_partitions(store, surface.tenant, surface.surface, window_days(surface, day))
-    audited = audit_release(store, surface, day, accepted)
-    if audited.value is None:
-        return Released(outcome, live, day, audited.verdicts[0].description)
-    published = publish_release(store, surface.tenant, surface.surface, audited.value, why)
-    return Released(outcome, recorded_live(store, surface)[0], day, published["outcome"])
+    accepted = accepted_days(store, surface.place, surface.days_of_window(day))
+    audited = audit_candidate(store, surface, day, accepted).held_to(checks_of(surface, "manifest"))
+    if audited.value is None or not audited.passed:
+        refused = "; ".join(verdict.description for verdict in audited.failures.values())
+        return Released(outcome, live, day, refused)
+    published = publish_candidate(store, surface.place, audited.value, why)
+    return Released(outcome, recorded_live(store, surface)[0], day, published.outcome)
 
 
 def held_back(store: Store, surface: Surface, live: Live) -> date | None:
     """Return the newest day with every kind staged, unless just its versions are live."""
     days: dict[str, dict[date, str]] = {kind: {} for kind in surface.artifacts.kinds}
-    prefix = layout.of_surface("staged", surface.tenant, surface.surface)
+    prefix = layout.of_place("staged", surface.place)
     for stored in store.list(f"{prefix}/{surface.segment}"):
         *_, kind, name = stored.key.split("/")
         if kind in days and (found := re.fullmatch(r"(\d{4}-\d\d-\d\d)\.json", name)):
@@ -178,13 +174,13 @@ def held_back(store: Store, surface: Surface, live: Live) -> date | None:
     if not complete:
         return None
     newest = max(complete)
-    is_older = live.window is not None and newest < live.window.end - timedelta(days=1)
+    is_older = live.window is not None and newest < live.window.last_day
     return None if is_older or _is_live(store, surface, newest, live) else newest
 
 
 def _is_live(store: Store, surface: Surface, day: date, live: Live) -> bool:
     """Tell whether just what is staged for a day is live; what is damaged is not."""
-    where = (surface.tenant, surface.surface, surface.segment)
+    where = (surface.place, surface.segment)
     try:
         kinds = surface.artifacts.kinds
         staged = {kind: read_staged(store, *where, kind, day).uri for kind in kinds}
@@ -195,7 +191,7 @@ def _is_live(store: Store, surface: Surface, day: date, live: Live) -> bool:
     return staged == live.current
 
 
-def _hold(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Outcome, Live]:
+def _set_pinned(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Outcome, Live]:
     _require_reason(why)
     recorded_live(store, surface)
 
@@ -211,7 +207,7 @@ def _hold(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Ou
             retiring=newest.retiring,
         )
 
-    return flip(store, tenant=surface.tenant, surface=surface.surface, decide=decide, why=why)
+    return flip(store, surface.place, decide=decide, why=why)
 
 
 def _require_reason(why: Why) -> None:

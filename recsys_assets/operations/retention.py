@@ -11,21 +11,27 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from recsys_assets.config import Retention, Surface
-from recsys_assets.errors import InputError, ManifestConflictError, StorageError
-from recsys_assets.operations.verify import newest_different, staged_refs
+from recsys_assets.errors import (
+    InputError,
+    ManifestConflictError,
+    RecsysAssetsError,
+    StorageError,
+    StoreUnavailableError,
+)
+from recsys_assets.live.verify import newest_different, staged_refs
 from recsys_assets.storage import layout
+from recsys_assets.storage.flips import Outcome, flip
 from recsys_assets.storage.publications import (
     Change,
     Live,
-    Outcome,
     Publication,
     Why,
-    flip,
     generation_of,
     history,
     read_live,
@@ -83,7 +89,7 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         InputError: another retention of the surface is running.
         StorageError: the history or a staged reference is damaged, so what is named is unknown.
     """
-    live = read_live(store, surface.tenant, surface.surface)
+    live = read_live(store, surface.place)
     chain = list(history(store, live)) if live else []
     _refuse_running(surface, chain, now)
     old = now - timedelta(hours=keep.grace_hours)
@@ -108,19 +114,18 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     ]
     going = {stored.key for stored in staged}
     named |= {ref.uri for stored, ref in refs if stored.key not in going}
-    where = (surface.tenant, surface.surface)
-    listed = list(store.list(layout.of_surface("objectstore", *where)))
+    listed = list(store.list(layout.of_place("objectstore", surface.place)))
     # Without a publication of ours there is no record to say in what is being deleted.
     blobs = [b for b in listed if chain and store.uri(b.key) not in named and b.modified < old]
     rejected = [
         stored
-        for stored in store.list(layout.of_surface("rejected", *where))
+        for stored in store.list(layout.of_place("rejected", surface.place))
         if stored.modified < old and _is_before(stored, since.date())
     ]
     first = since.date() - timedelta(days=surface.window_days)
     counts = [
         stored
-        for stored in store.list(layout.of_surface("counts", *where))
+        for stored in store.list(layout.of_place("counts", surface.place))
         if stored.modified < old and _is_before(stored, first)
     ]
     return Plan(
@@ -175,9 +180,53 @@ def retain(
     return plan
 
 
-def left_behind(store: Store, keep: Retention, *, now: datetime) -> Iterator[Stored]:
-    """Yield what killed processes left of unfinished writes, of all surfaces."""
-    return store.left_behind(before=now - timedelta(hours=keep.grace_hours))
+def retain_each(
+    store: Store,
+    surfaces: Iterable[Surface],
+    keep: Retention,
+    why: Why,
+    *,
+    dry_run: bool,
+    watch: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Iterator[tuple[Surface, Plan | RecsysAssetsError]]:
+    """Retain surface by surface; of one that cannot be judged yield why, and go on.
+
+    Args:
+        store: where everything is.
+        surfaces: whose.
+        keep: what is kept.
+        why: for the record.
+        dry_run: whether to plan only.
+        watch: a context for the work on a surface, given its name.
+        clock: gives the time.
+
+    Raises:
+        StoreUnavailableError: the object store does not answer.
+    """
+    for surface in surfaces:
+        try:
+            with watch(surface.name):
+                plan = (
+                    plan_retention(store, surface, keep, now=clock())
+                    if dry_run
+                    else retain(store, surface, keep, why, clock=clock)
+                )
+        except StoreUnavailableError:
+            raise
+        except RecsysAssetsError as error:
+            yield surface, error
+        else:
+            yield surface, plan
+
+
+def sweep(store: Store, keep: Retention, *, dry_run: bool, now: datetime) -> list[Stored]:
+    """Delete what killed processes left of unfinished writes, of all surfaces; return it."""
+    found = list(store.left_behind(before=now - timedelta(hours=keep.grace_hours)))
+    for stored in found:
+        if not dry_run:
+            store.delete(stored.key)
+    return found
 
 
 def _refuse_running(surface: Surface, chain: Sequence[Publication], now: datetime) -> None:
@@ -203,19 +252,18 @@ def _last_retention(chain: Iterable[Publication]) -> Publication | None:
 
 def _raise_fence(store: Store, plan: Plan, why: Why, clock: Callable[[], datetime]) -> int:
     """Put on record what is about to go, if nobody has flipped since; return the generation."""
-    where = (plan.surface.tenant, plan.surface.surface)
     retiring = tuple(store.uri(stored.key) for stored in plan.blobs)
 
     def decide(live: Live | None) -> Change:
         if generation_of(live) != plan.seen:
             raise ManifestConflictError(
-                store.uri(layout.manifest(*where)),
+                store.uri(layout.manifest(plan.surface.place)),
                 expected=f"generation {plan.seen}",
                 found=f"generation {generation_of(live)}",
             )
         return _change(live, retiring)
 
-    flip(store, tenant=where[0], surface=where[1], decide=decide, why=why, clock=clock)
+    flip(store, plan.surface.place, decide=decide, why=why, clock=clock)
     return plan.seen + 1
 
 
@@ -228,8 +276,7 @@ def _lift_fence(
         last = _last_retention(history(store, live)) if live else None
         return _change(live, ()) if last and last.generation == fence else "unchanged"
 
-    where = (plan.surface.tenant, plan.surface.surface)
-    flip(store, tenant=where[0], surface=where[1], decide=decide, why=why, clock=clock)
+    flip(store, plan.surface.place, decide=decide, why=why, clock=clock)
 
 
 def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:

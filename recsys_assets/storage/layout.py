@@ -7,47 +7,49 @@ from __future__ import annotations
 
 from datetime import date
 
+from recsys_assets.places import Place
 
-def of_surface(layer: str, tenant: str, surface: str) -> str:
+
+def of_place(layer: str, place: Place) -> str:
     """Return the prefix of a surface's objects in a layer such as `staged` or `objectstore`."""
-    return f"{layer}/{tenant}/{surface}"
+    return f"{layer}/{place.name}"
 
 
-def canonical(tenant: str, surface: str, day: date) -> str:
+def canonical(place: Place, day: date) -> str:
     """Return the key of a day's canonical events; replaced whole."""
-    return f"canonical/{tenant}/{surface}/exposures/{day}.parquet"
+    return f"canonical/{place.name}/exposures/{day}.parquet"
 
 
-def counts(tenant: str, surface: str, day: date, fingerprint: str, table: str) -> str:
+def counts(place: Place, day: date, fingerprint: str, table: str) -> str:
     """Return the key of a table of a day's counts; a function of the events it is named after."""
-    return f"counts/{tenant}/{surface}/{day}/{fingerprint}/{table}.parquet"
+    return f"counts/{place.name}/{day}/{fingerprint}/{table}.parquet"
 
 
-def rejected(tenant: str, surface: str, day: date) -> str:
+def rejected(place: Place, day: date) -> str:
     """Return the key of a day's refused lines; replaced whole, absent when there are none."""
-    return f"rejected/{tenant}/{surface}/{day}.jsonl.zst"
+    return f"rejected/{place.name}/{day}.jsonl.zst"
 
 
-def staged(tenant: str, surface: str, segment: str, kind: str, day: date) -> str:
+def staged(place: Place, segment: str, kind: str, day: date) -> str:
     """Return the key of the reference to the version that belongs to a day; replaced whole."""
-    return f"staged/{tenant}/{surface}/{segment}/{kind}/{day}.json"
+    return f"staged/{place.name}/{segment}/{kind}/{day}.json"
 
 
-def blob(tenant: str, surface: str, kind: str, version: str) -> str:
+def blob(place: Place, kind: str, version: str) -> str:
     """Return the key of an artifact document; immutable."""
-    return f"objectstore/{tenant}/{surface}/{kind}/{version}.json"
+    return f"objectstore/{place.name}/{kind}/{version}.json"
 
 
-def record(tenant: str, surface: str, kind: str, version: str) -> str:
+def record(place: Place, kind: str, version: str) -> str:
     """Return the key of a version's registry record; write-once."""
-    return f"registry/records/{tenant}/{surface}/{kind}/{version}.json"
+    return f"registry/records/{place.name}/{kind}/{version}.json"
 
 
-def publication(tenant: str, surface: str, generation: int, publish_id: str) -> str:
+def publication(place: Place, generation: int, publish_id: str) -> str:
     """Return the key of a publication record; write-once. Keys sort by generation."""
-    return f"registry/publications/{tenant}/{surface}/{generation:010d}-{publish_id}.json"
+    return f"registry/publications/{place.name}/{generation:010d}-{publish_id}.json"
 
 
-def manifest(tenant: str, surface: str) -> str:
+def manifest(place: Place) -> str:
     """Return the key of the live pointer, the only object that is ever changed."""
-    return f"registry/current/{tenant}/{surface}/manifest.json"
+    return f"registry/current/{place.name}/manifest.json"

@@ -1,7 +1,7 @@
 """Objects as files below a directory: atomic for readers, durable across a power cut.
 
-No library does both on a local filesystem (docs/decisions.md), so the few system calls are made
-here.
+No library does both on a local filesystem (docs/decisions/local-files.md), so the few system calls
+are made here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Objects in a bucket of S3, Google Cloud Storage or Azure Blob Storage, through obstore.
 
-Credentials, region and endpoint come from the environment and are never part of what is said here:
-the answers of a store can hold key ids, so errors are told in our own words.
+Credentials, region and endpoint come from the environment.
 """
 
 from __future__ import annotations
@@ -9,23 +8,19 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
-import re
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
     NotFoundError,
-    PermissionDeniedError,
     PreconditionError,
-    UnauthenticatedError,
 )
 from obstore.store import AzureStore, GCSStore, S3Store
 
@@ -35,6 +30,8 @@ from recsys_assets.errors import (
     StorageError,
     StoreUnavailableError,
 )
+from recsys_assets.storage.answers import Answers, refuse_unusable_endpoints
+from recsys_assets.storage.ranges import Ranges
 from recsys_assets.storage.store import Stored, Versioned
 
 if TYPE_CHECKING:
@@ -61,38 +58,21 @@ _RETRY: Final[RetryConfig] = {
 _PROBE: Final = "registry/.conditional-writes"
 _NO_SUCH_VERSION: Final[PutMode] = {"e_tag": '"0"', "version": "1"}
 
-_BUCKET_IS_MISSING: Final = ("NoSuchBucket", "ContainerNotFound", "specified bucket does not exist")
-_CREDENTIALS: Final = {
-    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or a role of the machine), AWS_REGION and "
-    "AWS_ENDPOINT_URL",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or a managed identity",
-}
-
-
-# Where a client asks the machine for its role when the environment holds no credentials.
-_ASKED_THE_MACHINE: Final = (
-    "/latest/api/token",
-    "/latest/meta-data",
-    "/metadata/identity",
-    "/computeMetadata/",
-)
-_ENDPOINTS: Final = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
-
 
 class ObjectStore:
     """A `Store` below `scheme://bucket/prefix`."""
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._scheme, _, path = self._url.partition("://")
-        self._bucket, _, prefix = path.partition("/")
-        _refuse_unusable_endpoints()
+        scheme, _, path = self._url.partition("://")
+        bucket, _, prefix = path.partition("/")
+        self._answers = Answers(scheme, bucket)
+        refuse_unusable_endpoints()
         # Not obstore's from_url: that decodes a `%20` in the prefix, which nobody else does.
         try:
-            self._store = _open(self._scheme, self._bucket, prefix or None)
+            self._store = _open(scheme, bucket, prefix or None)
         except BaseError as error:
-            self._fail("open", "", error)
+            self._answers.fail("open", self.uri(""), error)
 
     def uri(self, key: str) -> str:
         """Return the URL, literally: nothing is percent-encoded."""
@@ -110,10 +90,10 @@ class ObjectStore:
             found = obstore.get(self._store, key)
             data = bytes(found.bytes())
         except (NotFoundError, FileNotFoundError) as error:
-            self._check_bucket(error)
+            self._answers.refuse_missing_bucket(error)
             return None
         except BaseError as error:
-            self._fail("read", key, error)
+            self._answers.fail("read", self.uri(key), error)
         meta = found.meta
         # Google compares generations (version), the others ETags.
         tag = {"e_tag": meta["e_tag"], "version": meta["version"]}
@@ -127,10 +107,10 @@ class ObjectStore:
             if size <= _BLOCK_BYTES:
                 return io.BytesIO(bytes(found.bytes())), size
         except (NotFoundError, FileNotFoundError) as error:
-            self._check_bucket(error)
+            self._answers.refuse_missing_bucket(error)
             raise FileNotFoundError(f"{self.uri(key)} is not there") from None
         except BaseError as error:
-            self._fail("read", key, error)
+            self._answers.fail("read", self.uri(key), error)
         e_tag = found.meta["e_tag"]
 
         def read_range(start: int, end: int) -> bytes:
@@ -147,9 +127,9 @@ class ObjectStore:
                     f"{self.uri(key)} was replaced while it was read; run again"
                 ) from None
             except BaseError as error:
-                self._fail("read", key, error)
+                self._answers.fail("read", self.uri(key), error)
 
-        return io.BufferedReader(_Ranges(read_range, size), buffer_size=_BLOCK_BYTES), size
+        return io.BufferedReader(Ranges(read_range, size), buffer_size=_BLOCK_BYTES), size
 
     def location(self, key: str) -> str:
         """Return the URL; Polars takes the same environment variables."""
@@ -162,19 +142,19 @@ class ObjectStore:
                 for found in batch:
                     yield _as_stored(found)
         except (NotFoundError, FileNotFoundError) as error:  # Azure, of a container
-            self._check_bucket(error)
+            self._answers.refuse_missing_bucket(error)
         except BaseError as error:
-            self._fail("list", prefix, error)
+            self._answers.fail("list", self.uri(prefix), error)
 
     def stat(self, key: str) -> Stored | None:
         """Return size, time and ETag of one object, or None when it is absent."""
         try:
             return _as_stored(obstore.head(self._store, key))
         except (NotFoundError, FileNotFoundError) as error:
-            self._check_bucket(error)
+            self._answers.refuse_missing_bucket(error)
             return None
         except BaseError as error:
-            self._fail("read", key, error)
+            self._answers.fail("read", self.uri(key), error)
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already.
@@ -205,9 +185,9 @@ class ObjectStore:
         try:
             obstore.delete(self._store, key)
         except (NotFoundError, FileNotFoundError) as error:
-            self._check_bucket(error)
+            self._answers.refuse_missing_bucket(error)
         except BaseError as error:
-            self._fail("delete", key, error)
+            self._answers.fail("delete", self.uri(key), error)
 
     def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:
         """Write an object if its tag is still `expected`; None means that it must be absent.
@@ -240,8 +220,11 @@ class ObjectStore:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a private directory of this machine, below $TMPDIR."""
-        with tempfile.TemporaryDirectory(prefix="recsys_assets-", ignore_cleanup_errors=True) as at:
-            yield Path(at)
+        at = Path(tempfile.mkdtemp(prefix="recsys_assets-"))
+        try:
+            yield at
+        finally:
+            shutil.rmtree(at, ignore_errors=True)
 
     def _exists(self, key: str) -> bool:
         try:
@@ -249,7 +232,7 @@ class ObjectStore:
         except (NotFoundError, FileNotFoundError):
             return False
         except BaseError as error:
-            self._fail("read", key, error)
+            self._answers.fail("read", self.uri(key), error)
         return True
 
     def _put(self, key: str, content: bytes | Path, *, mode: PutMode = "overwrite") -> None:
@@ -268,11 +251,11 @@ class ObjectStore:
         except (AlreadyExistsError, PreconditionError):
             raise _ConditionError from None
         except (NotFoundError, FileNotFoundError) as error:
-            self._check_bucket(error)
+            self._answers.refuse_missing_bucket(error)
             # If-Match of an object that is gone.
             raise _ConditionError from None
         except BaseError as error:
-            self._fail("write", key, error)
+            self._answers.fail("write", self.uri(key), error)
 
     def _refuse_without_conditions(self) -> None:
         """Make sure, before a surface's first manifest, that the store obeys conditions."""
@@ -290,47 +273,6 @@ class ObjectStore:
                 "would overwrite each other. Nothing was published; use a store that honours them."
             )
 
-    def _check_bucket(self, error: Exception) -> None:
-        """Tell a missing bucket from a missing object."""
-        if any(sign in str(error) for sign in _BUCKET_IS_MISSING):
-            raise StoreUnavailableError(
-                f"{self._scheme}://{self._bucket} does not exist: create it, or correct `root` "
-                "(or source.path, catalog.path) in surfaces.yaml.",
-                refused=True,
-            ) from None
-
-    def _fail(self, verb: str, key: str, error: Exception) -> NoReturn:
-        self._check_bucket(error)
-        text = str(error)
-        code = re.search(r"<Code>(\w+)</Code>", text)
-        status = re.search(r"status(?: code)?: (\d{3})", text)
-        said = " ".join(found.group(1) for found in (status, code) if found)
-        refused = True
-        if any(sign in text for sign in _ASKED_THE_MACHINE):
-            problem = "no credentials are set, and this machine has no role"
-            advice = f"Set {_CREDENTIALS[self._scheme]}."
-        elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or said[:3] in {
-            "401",
-            "403",
-        }:
-            problem = f"access was denied ({said or type(error).__name__})"
-            advice = f"Check {_CREDENTIALS[self._scheme]} and the rights on the bucket."
-        elif said:
-            problem, advice = f"the store answered {said}", "Run again once it has recovered."
-            refused = False
-        elif "error sending request" in text or "timed out" in text or "onnect" in text:
-            problem = "no answer came in time"
-            advice = "Check the network and the endpoint, then run again."
-            refused = False
-        else:
-            problem = f"{type(error).__name__} without an answer"
-            advice = f"Check {_CREDENTIALS[self._scheme]}."
-            refused = False
-        # `from None`: the original error quotes the store's answer.
-        raise StoreUnavailableError(
-            f"cannot {verb} {self.uri(key)}: {problem}. {advice}", refused=refused
-        ) from None
-
 
 def _as_stored(found: ObjectMeta) -> Stored:
     tag = found["e_tag"] or found["version"] or found["last_modified"].isoformat()
@@ -346,51 +288,6 @@ def _take_over(content: bytes | Path) -> None:
 
 class _ConditionError(Exception):
     """The condition of a write did not hold."""
-
-
-class _Ranges(io.RawIOBase):
-    """A seekable file over ranges of an object."""
-
-    def __init__(self, read_range: Callable[[int, int], bytes], size: int) -> None:
-        self._read_range, self._size, self._at = read_range, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = start + offset
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readall(self) -> bytes:
-        # Inherited, it would ask for 8 KiB at a time.
-        data = self._read_range(self._at, self._size) if self._at < self._size else b""
-        self._at += len(data)
-        return data
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        end = min(self._at + len(buffer), self._size)
-        if end <= self._at:
-            return 0
-        data = self._read_range(self._at, end)
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
-
-
-def _refuse_unusable_endpoints() -> None:
-    """Refuse what obstore would panic over at the first request."""
-    for name in _ENDPOINTS:
-        endpoint = urlsplit(os.environ.get(name, "http://unset"))
-        if endpoint.scheme not in {"http", "https"} or not endpoint.hostname:
-            # Not quoted back: it may hold a password.
-            raise StoreUnavailableError(f"${name} is no URL: it must be http(s)://host, or unset.")
 
 
 def _open(scheme: str, bucket: str, prefix: str | None) -> S3Store | GCSStore | AzureStore:

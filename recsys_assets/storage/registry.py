@@ -14,6 +14,7 @@ from recsys_assets.errors import (
     StorageError,
     StoreUnavailableError,
 )
+from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
 
@@ -65,10 +66,10 @@ class StagedRef:
         return ref
 
 
-def accept(
-    store: Store, document: RenderedDocument, *, day: date, run_id: str, now: datetime
+def stage_version(
+    store: Store, document: RenderedDocument, *, run_id: str, now: datetime
 ) -> StagedRef:
-    """Store a document that was held to its contract, and make it the day's version.
+    """Store a document that passed its checks, and make it the version of its window's last day.
 
     In this order, each step durable before the next: blob (put if absent), read back and hashed;
     record (write-once); staged reference. After a crash anywhere, doing it again finishes it.
@@ -78,7 +79,8 @@ def accept(
             to it.
     """
     head = document.head
-    where = (head.tenant, head.surface, head.kind, document.version)
+    day = head.window.last_day
+    where = (head.place, head.kind, document.version)
     key = layout.blob(*where)
     store.put_new(key, document.path)
     verify_blob(store, key, document.version)
@@ -88,8 +90,7 @@ def accept(
             {
                 "v": 1,
                 "kind": head.kind,
-                "tenant": head.tenant,
-                "surface": head.surface,
+                **asdict(head.place),
                 "segment": head.segment,
                 "window": head.window.to_json(),
                 "version": document.version,
@@ -110,26 +111,22 @@ def accept(
         size_bytes=document.size_bytes,
         staged_at=utc_text(now),
     )
-    store.replace(
-        layout.staged(head.tenant, head.surface, head.segment, head.kind, day), ref.to_bytes()
-    )
+    store.replace(layout.staged(head.place, head.segment, head.kind, day), ref.to_bytes())
     return ref
 
 
-def read_staged(
-    store: Store, tenant: str, surface: str, segment: str, kind: str, day: date
-) -> StagedRef:
+def read_staged(store: Store, place: Place, segment: str, kind: str, day: date) -> StagedRef:
     """Return which version of a kind belongs to a day.
 
     Raises:
         MissingPartitionError: none was accepted yet.
         StorageError: the reference is damaged.
     """
-    key = layout.staged(tenant, surface, segment, kind, day)
+    key = layout.staged(place, segment, kind, day)
     found = store.read(key)
     if found is None:
         raise MissingPartitionError(
-            f"no {kind} was accepted for {tenant}/{surface} {day}: materialize it first"
+            f"no {kind} was accepted for {place.name} {day}: materialize it first"
         )
     try:
         return StagedRef.from_bytes(found.data)

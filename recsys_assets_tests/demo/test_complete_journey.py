@@ -16,6 +16,7 @@ from recsys_assets.demo.__main__ import demo, show_what_is_live
 from recsys_assets.demo.complete_journey import data_directory, write_catalog, write_raw_events
 from recsys_assets.errors import InputError
 from recsys_assets.events.catalog import read_catalog
+from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets_tests.project import Project, day, event
 
@@ -216,7 +217,7 @@ class TestCommand:
         assert "Banana" in shown[bought:]
         assert "make dev" in shown[bought:]
         assert "show demo/home cooc a\n" in shown[bought:]
-        manifest = project.folder / "var" / layout.manifest("demo", "home")
+        manifest = project.folder / "var" / layout.manifest(Place("demo", "home"))
         assert f"The live manifest: {manifest}\n" in shown[:popular]
         assert manifest.is_file()
 

@@ -16,14 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import (
-    CatalogError,
-    ConfigError,
-    RecsysAssetsError,
-    StoreUnavailableError,
-)
+from recsys_assets.errors import CatalogError, ConfigError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.events import catalog
-from recsys_assets.events.catalog import item_labels, item_titles, read_catalog
+from recsys_assets.events.catalog import CatalogCache, item_labels, item_titles, read_catalog
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Versioned
 from recsys_assets_tests.project import Project
@@ -471,14 +466,14 @@ class TestTitles:
         (project.folder / "catalog.csv").write_bytes(content)
 
         assert item_titles(surface) == {}
-        assert item_labels(surface)(["a"]) == {}
+        assert item_labels(surface, CatalogCache())(["a"]) == {}
 
     def test_a_missing_catalog_gives_none(self, surface: Surface) -> None:
         assert surface.catalog is not None
         Path(surface.catalog.path).unlink()
 
         assert item_titles(surface) == {}
-        assert item_labels(surface)(["a"]) == {}
+        assert item_labels(surface, CatalogCache())(["a"]) == {}
 
     @pytest.mark.parametrize("error", [StoreUnavailableError, ConfigError])
     def test_a_store_that_does_not_answer_gives_none(
@@ -494,13 +489,13 @@ class TestTitles:
         monkeypatch.setattr(catalog, "open_store", Silent)
 
         assert item_titles(surface) == {}
-        assert item_labels(surface)(["a"]) == {}
+        assert item_labels(surface, CatalogCache())(["a"]) == {}
 
     def test_a_surface_without_catalog_has_none(self, project: Project) -> None:
         config = project.configure({"catalog": None, "artifacts": {"popularity": {}}})
 
         assert item_titles(config.surfaces[0]) == {}
-        assert item_labels(config.surfaces[0])(["a"]) == {}
+        assert item_labels(config.surfaces[0], CatalogCache())(["a"]) == {}
 
 
 class TestLabels:
@@ -512,7 +507,7 @@ class TestLabels:
         text = "id,tags,title\na,x,Apple\nb,y|z,\nc,,\nd,x,Date\n"
         (project.folder / "catalog.csv").write_text(text)
 
-        labels = item_labels(surface)
+        labels = item_labels(surface, CatalogCache())
 
         assert labels(["a", "b", "c", "absent"]) == {"a": "Apple", "b": "y|z"}
         assert labels([]) == {}
@@ -521,12 +516,12 @@ class TestLabels:
         self, surface: Surface
     ) -> None:
         assert surface.catalog is not None
-        labels = item_labels(surface)
+        labels = item_labels(surface, CatalogCache())
 
         assert labels(["a"]) == {"a": "Apple"}
         Path(surface.catalog.path).unlink()
         assert labels(["b"]) == {"b": "Banana"}
-        assert item_labels(surface)(["b"]) == {}
+        assert item_labels(surface, CatalogCache())(["b"]) == {}
 
 
 class TestWhatIsKept:
@@ -535,24 +530,27 @@ class TestWhatIsKept:
     def test_the_same_bytes_are_parsed_once(self, tmp_path: Path) -> None:
         path = write(tmp_path, "c.csv", "id,tags\na,x\n")
 
-        assert read_catalog(str(path)).frame is read_catalog(str(path)).frame
+        catalogs = CatalogCache()
+
+        assert catalogs.read(str(path)).frame is catalogs.read(str(path)).frame
 
     def test_other_bytes_of_the_same_size_and_time_are_parsed_again(self, tmp_path: Path) -> None:
-        path = write(tmp_path, "c.csv", "id,tags\na,x\n")
-        read_catalog(str(path))
+        path, catalogs = write(tmp_path, "c.csv", "id,tags\na,x\n"), CatalogCache()
+        catalogs.read(str(path))
         before = path.stat()
         write(tmp_path, "c.csv", "id,tags\nb,x\n")
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-        assert read_catalog(str(path)).frame["item_id"].to_list() == ["b"]
+        assert catalogs.read(str(path)).frame["item_id"].to_list() == ["b"]
 
     def test_the_same_bytes_under_another_name_are_read_as_what_that_name_says(
         self, tmp_path: Path
     ) -> None:
-        content = '{"item_id":"a","tags":["x"]}\n'
-        read_catalog(str(write(tmp_path, "c.jsonl", content)))
+        content, catalogs = '{"item_id":"a","tags":["x"]}\n', CatalogCache()
+        catalogs.read(str(write(tmp_path, "c.jsonl", content)))
 
-        assert refusal(tmp_path, "c.csv", content).startswith(", line 1: ")
+        with pytest.raises(CatalogError, match=r"c\.csv, line 1: "):
+            catalogs.read(str(write(tmp_path, "c.csv", content)))
 
     def test_one_catalog_is_kept_and_no_large_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -561,8 +559,9 @@ class TestWhatIsKept:
         large = write(tmp_path, "b.csv", "id,tags\n" + "a,x\n" * 100)
         monkeypatch.setattr(catalog, "_MAX_KEPT_BYTES", 100)
 
-        kept = read_catalog(str(first))
-        read_catalog(str(large))
+        catalogs = CatalogCache()
+        kept = catalogs.read(str(first))
+        large_one = catalogs.read(str(large))
 
-        assert catalog._kept == {}
-        assert read_catalog(str(first)).frame is not kept.frame
+        assert catalogs.read(str(large)).frame is not large_one.frame
+        assert catalogs.read(str(first)).frame is not kept.frame

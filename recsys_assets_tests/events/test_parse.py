@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from recsys_assets.contracts import CANONICAL_DTYPES, WHITE_SPACE
 from recsys_assets.events import parse
+from recsys_assets.events.chunks import Chunk, OversizedLine
 from recsys_assets.events.parse import ParsedChunk, RefusedLine, parse_chunk
-from recsys_assets.events.sources import Chunk, OversizedLine
+from recsys_assets.places import Place
 
 DAY = date(2026, 1, 2)
 # 20,455 days from 1970-01-01 to 2026-01-02, and 3 h 4 min 5 s.
@@ -45,7 +46,7 @@ def line(*, without: str = "", **members: str) -> str:
 
 def read(data: str | bytes, *, first_line: int = 1) -> ParsedChunk:
     raw = data.encode() if isinstance(data, str) else data
-    return parse_chunk(Chunk(first_line, raw), tenant="acme", surface="home", day=DAY)
+    return parse_chunk(Chunk(first_line, raw), place=Place("acme", "home"), day=DAY)
 
 
 def rows(parsed: ParsedChunk) -> list[tuple[Any, ...]]:
@@ -430,7 +431,7 @@ def test_a_negative_rank_is_refused(rank: str) -> None:
 def test_a_line_over_the_limit_is_refused_with_its_size_and_its_beginning() -> None:
     chunk = Chunk(7, f"{line()}\n\n{line()}\n".encode(), [OversizedLine(8, 5_000_000, b"{begin")])
 
-    parsed = parse_chunk(chunk, tenant="acme", surface="home", day=DAY)
+    parsed = parse_chunk(chunk, place=Place("acme", "home"), day=DAY)
 
     (refused,) = parsed.refused
     assert (refused.line, refused.reason, refused.raw) == (8, "line_too_long", b"{begin")
@@ -445,7 +446,7 @@ def test_refused_lines_come_in_order_whatever_their_reasons() -> None:
     data = b"\n".join([b"x", b"\xff", b"[]", b"", b"\xff", b"{}", line(rank="-1").encode()])
     chunk = Chunk(1, data, [OversizedLine(4, 5_000_000, b"{")])
 
-    parsed = parse_chunk(chunk, tenant="acme", surface="home", day=DAY)
+    parsed = parse_chunk(chunk, place=Place("acme", "home"), day=DAY)
 
     assert reasons(parsed) == [
         (1, "invalid_json"),
@@ -975,7 +976,7 @@ def test_every_line_of_any_bytes_is_accounted_for(parts: list[bytes], long: set[
     oversized = [OversizedLine(number + 1, 5_000_000, b"{") for number in sorted(numbers)]
 
     parsed = parse_chunk(
-        Chunk(1, b"\n".join(lines), oversized), tenant="acme", surface="home", day=DAY
+        Chunk(1, b"\n".join(lines), oversized), place=Place("acme", "home"), day=DAY
     )
 
     wanted = {number + 1 for number, text in enumerate(lines) if text.strip(b" \t\r")}

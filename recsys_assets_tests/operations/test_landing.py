@@ -12,11 +12,12 @@ import pytest
 from recsys_assets.config import Config, Surface
 from recsys_assets.errors import RawEventsError
 from recsys_assets.operations import landing
-from recsys_assets.operations.landing import Arrival, Arrivals, Cursor, Report, look
+from recsys_assets.operations.landing import Arrival, Arrivals, Cursor, LastReport, look
+from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store
-from recsys_assets_tests.operations.conftest import make_day
 from recsys_assets_tests.project import CATALOG, DAY, Project, day, event
+from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.storage.conftest import new_prefix, use
 from recsys_assets_tests.storage.servers import Server
 
@@ -32,7 +33,7 @@ class Watch:
     config: Config
     now: datetime = NOON
     cursor: str | None = None
-    reports: dict[tuple[str, date], Report] = field(default_factory=dict)
+    reports: dict[tuple[str, date], LastReport] = field(default_factory=dict)
 
     @property
     def surface(self) -> Surface:
@@ -51,7 +52,7 @@ class Watch:
         for asset, arrivals in (("raw_events", found.raw_events), ("catalog", found.catalog)):
             for arrival in arrivals:
                 at = datetime.now(UTC)
-                self.reports[asset, arrival.day] = Report(arrival.data_version, at)
+                self.reports[asset, arrival.day] = LastReport(arrival.data_version, at)
         return found
 
     def settled(self) -> Arrivals:
@@ -94,8 +95,8 @@ def test_a_new_file_is_reported_once_it_stayed_as_it_is_and_only_once(
 
     assert days(found.raw_events) == [DAY]
     assert not found.waiting
-    assert found.raw_events[0].metadata["files"] == 1
-    assert found.raw_events[0].metadata["size_bytes"] == found.raw_events[0].files[0].size_bytes
+    assert found.raw_events[0].shown["files"] == 1
+    assert found.raw_events[0].shown["size_bytes"] == found.raw_events[0].files[0].size_bytes
     for _ in range(3):
         assert not watch.look().raw_events
 
@@ -486,7 +487,7 @@ def test_objects_are_told_apart_by_their_etag_and_not_read(
     # The store's clock shows seconds: what was built in the same one could be made of other bytes.
     while built is None or landed is None or built.modified <= landed.modified:
         make_day(store, watch.surface, day(1))
-        built = store.stat(layout.canonical("demo", "home", day(1)))
+        built = store.stat(layout.canonical(Place("demo", "home"), day(1)))
     raw.replace(f"{day(1)}.done", b"")
 
     found = watch.look()

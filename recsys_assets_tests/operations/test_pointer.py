@@ -10,19 +10,21 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from recsys_assets.audits import audit_events, audit_release
+from recsys_assets.audit import checks
+from recsys_assets.audit.candidates import audit_candidate
+from recsys_assets.audit.events import audit_events
+from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Surface
-from recsys_assets.documents import Window
 from recsys_assets.errors import (
+    CandidateOvertakenError,
     InputError,
     ManifestConflictError,
-    StaleReleaseError,
     StorageError,
     StoreUnavailableError,
 )
-from recsys_assets.io_managers import accept_partition
+from recsys_assets.events.accepted import accept_day
+from recsys_assets.live.history import publications
 from recsys_assets.operations import pointer
-from recsys_assets.operations.history import publications
 from recsys_assets.operations.pointer import (
     Released,
     held_back,
@@ -31,10 +33,16 @@ from recsys_assets.operations.pointer import (
     release,
     roll_back,
 )
+from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.flips import MANIFEST_FORMAT
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import MANIFEST_FORMAT, Live, Publication, read_live
-from recsys_assets_tests.operations.conftest import (
+from recsys_assets.storage.publications import Live, Publication, read_live
+from recsys_assets.verdicts import Check, Verdict, failed
+from recsys_assets.windows import Window
+from recsys_assets_tests.live.test_history import publish_as_another_producer
+from recsys_assets_tests.project import Project, day, event
+from recsys_assets_tests.shop import (
     KINDS,
     WHY,
     Shop,
@@ -42,8 +50,6 @@ from recsys_assets_tests.operations.conftest import (
     on,
     verified,
 )
-from recsys_assets_tests.operations.test_history import publish_as_another_producer
-from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.storage.conftest import Passing
 
 
@@ -92,7 +98,7 @@ class TestRollback:
         ((_, data),) = three.files("registry/current").items()
 
         manifest = json.loads(data)
-        record = layout.publication("demo", "home", 4, three.newest.publish_id)
+        record = layout.publication(Place("demo", "home"), 4, three.newest.publish_id)
         expected = {
             "v": MANIFEST_FORMAT,
             "tenant": "demo",
@@ -319,7 +325,7 @@ class TestBetweenPlanAndFlip:
         seen, current = three.generation, three.stage(on(4), 4)
         three.rollback("1")
 
-        with pytest.raises(StaleReleaseError, match=r"generation 4 \(rollback, somebody\)"):
+        with pytest.raises(CandidateOvertakenError, match=r"generation 4 \(rollback, somebody\)"):
             three.publish(on(4), current, seen=seen)
 
         assert three.publish(on(4), current, seen=4)[0] == "published"
@@ -382,7 +388,7 @@ class Made:
 
     @property
     def live(self) -> Live:
-        live = read_live(self.store, "demo", "home")
+        live = read_live(self.store, Place("demo", "home"))
         assert live is not None
         return live
 
@@ -397,7 +403,7 @@ class Made:
         return make_day(self.store, self.surface, of)
 
     def staged(self, number: int, kind: str) -> Path:
-        key = layout.staged("demo", "home", "default", kind, day(number))
+        key = layout.staged(Place("demo", "home"), "default", kind, day(number))
         return Path(self.store.location(key))
 
     def release(self) -> Released:
@@ -481,9 +487,9 @@ class TestRelease:
         """Nothing has to be published then."""
         pinned.project.land(day(0), [event("z")])
         with pinned.store.scratch() as scratch:
-            events = audit_events(pinned.store, pinned.surface, day(0), scratch).value
+            events = audit_events(pinned.store, pinned.surface, day(0), scratch, Shared()).value
             assert events
-            accept_partition(pinned.store, "demo", "home", events)
+            accept_day(pinned.store, pinned.surface.place, events)
 
         assert pinned.release().succeeded
 
@@ -506,7 +512,7 @@ class TestRelease:
         elif damage == "reference":
             reference.write_text("{}")
         else:
-            Path(pinned.store.location(layout.canonical("demo", "home", day(1)))).unlink()
+            Path(pinned.store.location(layout.canonical(Place("demo", "home"), day(1)))).unlink()
 
         released = pinned.release()
 
@@ -515,6 +521,66 @@ class TestRelease:
         assert not released.succeeded
         assert pinned.live.current == before
         assert not pinned.newest.pinned
+
+    @pytest.mark.parametrize(
+        ("found", "told"),
+        [
+            (failed("nobody has signed 2 of its kinds"), "nobody has signed 2 of its kinds"),
+            (None, "check signed gave no verdict, so the day is refused: this is a fault of the"),
+        ],
+        ids=["failed", "no verdict"],
+    )
+    def test_a_day_that_another_gate_refuses_is_told_with_what_the_gate_says(
+        self,
+        pinned: Made,
+        monkeypatch: pytest.MonkeyPatch,
+        found: Verdict | None,
+        told: str,
+    ) -> None:
+        signed = Check("signed", ["manifest"], "Signed.", "validation-failed", lambda _: found)
+        before = pinned.live.current
+        assert pinned.make(1) == "pinned"
+        monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, signed))
+
+        released = pinned.release()
+
+        assert (released.outcome, released.next_day) == ("published", day(1))
+        assert released.next_outcome.startswith(told)
+        assert not released.succeeded
+        assert pinned.live.current == before
+        assert not pinned.newest.pinned
+
+    def test_what_two_gates_say_is_told_together(
+        self, pinned: Made, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        signed = Check(
+            "signed", ["manifest"], "Signed.", "validation-failed", lambda _: failed("unsigned")
+        )
+        pinned.make(1)
+        pinned.staged(1, "cooc").write_text("{}")
+        monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, signed))
+
+        released = pinned.release()
+
+        publishable, *others = released.next_outcome.split("; ")
+        assert publishable.startswith("cooc: ")
+        assert others[-1] == "unsigned"
+
+    def test_a_gate_that_only_warns_holds_nothing_back(
+        self, pinned: Made, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        signed = Check(
+            "signed",
+            ["manifest"],
+            "Signed.",
+            "validation-failed",
+            lambda _: failed("unsigned"),
+            blocks=False,
+        )
+        pinned.make(1)
+        monkeypatch.setattr(checks, "CHECKS", (*checks.CHECKS, signed))
+
+        assert pinned.release().next_outcome == "published"
 
     def test_without_a_pin_it_publishes_what_a_rollback_left_behind(self, pinned: Made) -> None:
         pinned.release()
@@ -544,9 +610,9 @@ class TestRelease:
 
         def pin_meanwhile(*arguments: Any) -> Any:
             pin(pinned.store, pinned.surface, WHY)
-            return audit_release(*arguments)
+            return audit_candidate(*arguments)
 
-        monkeypatch.setattr(pointer, "audit_release", pin_meanwhile)
+        monkeypatch.setattr(pointer, "audit_candidate", pin_meanwhile)
 
         released = pinned.release()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -13,20 +14,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.config import Retention
+from recsys_assets.config import Retention, Surface
 from recsys_assets.errors import (
+    CandidateOvertakenError,
     InputError,
     ManifestConflictError,
-    StaleReleaseError,
+    RecsysAssetsError,
     StorageError,
+    StoreUnavailableError,
 )
+from recsys_assets.live.verify import verify_surface
+from recsys_assets.operations import retention
 from recsys_assets.operations.pointer import pin, plan_rollback, release, roll_back
-from recsys_assets.operations.retention import Plan, left_behind, plan_retention, retain
-from recsys_assets.operations.verify import verify_surface
+from recsys_assets.operations.retention import Plan, plan_retention, retain, retain_each, sweep
+from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Publication, history
 from recsys_assets.storage.store import Store
-from recsys_assets_tests.operations.conftest import (
+from recsys_assets_tests.live.test_history import publish_as_another_producer
+from recsys_assets_tests.shop import (
     KINDS,
     START,
     WHY,
@@ -36,7 +42,6 @@ from recsys_assets_tests.operations.conftest import (
     time_of,
     verified,
 )
-from recsys_assets_tests.operations.test_history import publish_as_another_producer
 from recsys_assets_tests.storage.conftest import CrashError
 
 STRICT = Retention(publications=1, days=1, grace_hours=1)
@@ -160,7 +165,7 @@ class TestWhatGoes:
     ) -> None:
         """All were written 99 days ago, for the five days before."""
         for number in range(5):
-            key = layout.rejected("demo", "home", on(number - 2))
+            key = layout.rejected(Place("demo", "home"), on(number - 2))
             old.store.replace(key, b"refused")
             os.utime(old.store.location(key), (START.timestamp(),) * 2)
 
@@ -176,7 +181,7 @@ class TestWhatGoes:
     ) -> None:
         """All were written 99 days ago, for the five days before."""
         for number in range(5):
-            key = layout.counts("demo", "home", on(number - 2), "f" * 64, "items")
+            key = layout.counts(Place("demo", "home"), on(number - 2), "f" * 64, "items")
             old.store.replace(key, b"counts")
             os.utime(old.store.location(key), (START.timestamp(),) * 2)
         old.window_days = window_days
@@ -187,7 +192,9 @@ class TestWhatGoes:
         assert len(old.files("counts")) == 5 - gone
 
     def test_counts_that_were_written_lately_stay(self, old: Shop) -> None:
-        old.store.replace(layout.counts("demo", "home", on(-2), "f" * 64, "items"), b"counts")
+        old.store.replace(
+            layout.counts(Place("demo", "home"), on(-2), "f" * 64, "items"), b"counts"
+        )
 
         assert not run(old, Retention(publications=1, days=99, grace_hours=1)).counts
 
@@ -222,9 +229,9 @@ class TestWhatGoes:
             other.day(on(1), 1)
             other.stage(on(2), 1)
             other.stage(on(2), 2)
-            other.store.replace(layout.rejected("demo", other.name, on(-2)), b"refused")
+            other.store.replace(layout.rejected(other.place, on(-2)), b"refused")
             other.stamp()
-        old.store.replace(layout.canonical("demo", "home", on(-2)), b"events")
+        old.store.replace(layout.canonical(Place("demo", "home"), on(-2)), b"events")
         old.store.replace("objectstore/elsewhere", b"a file of somebody")
         old.stamp()
         old.time.passes(days=99)
@@ -289,9 +296,99 @@ class TestWhatGoes:
 
         def found(hours: int) -> list[str]:
             keep = STRICT.model_copy(update={"grace_hours": hours})
-            return [stored.key for stored in left_behind(old.store, keep, now=old.time())]
+            return [stored.key for stored in sweep(old.store, keep, dry_run=True, now=old.time())]
 
         assert (found(1), found(2)) == ([".scratch/somebody/half"], [])
+        assert (scratch / "half").exists()
+
+
+class Watching:
+    """Remembers which surfaces are watched, and what happens in which order."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        self.told.append(f"{name} begins")
+        try:
+            yield
+        finally:
+            self.told.append(f"{name} ends")
+
+
+class TestSurfaceBySurface:
+    """`retain_each`: a surface that cannot be judged holds back no other."""
+
+    @pytest.fixture
+    def three(self, shop: Shop) -> list[Shop]:
+        """Publish two days of three surfaces, long ago; the second cannot be judged."""
+        shops = [Shop(shop.root, shop.time, name=name) for name in ("one", "two", "three")]
+        for each in shops:
+            each.day(on(1), 1)
+            each.day(on(2), 2)
+        key = layout.staged(shops[1].place, "default", "cooc", on(1))
+        shop.store.replace(key, b"{")
+        shop.time.passes(days=99)
+        return shops
+
+    def retained(
+        self, three: list[Shop], *, dry_run: bool, watch: Watching
+    ) -> Iterator[tuple[Surface, Plan | RecsysAssetsError]]:
+        return retain_each(
+            three[0].store,
+            [each.surface for each in three],
+            STRICT,
+            WHY,
+            dry_run=dry_run,
+            watch=watch,
+            clock=three[0].time,
+        )
+
+    @pytest.mark.parametrize("dry_run", [True, False])
+    def test_it_goes_on_after_one_that_cannot_be_judged_and_says_why(
+        self, three: list[Shop], dry_run: bool
+    ) -> None:
+        (_, one), (broken, two), (_, last) = found = list(
+            self.retained(three, dry_run=dry_run, watch=Watching())
+        )
+
+        assert [surface.name for surface, _ in found] == ["demo/one", "demo/two", "demo/three"]
+        assert isinstance(one, Plan)
+        assert isinstance(last, Plan)
+        assert len(one.blobs) == len(last.blobs) == 2
+        assert broken == three[1].surface
+        assert isinstance(two, StorageError)
+        assert "default/cooc/2020-01-08.json is damaged" in str(two)
+        left = [len(each.files(f"objectstore/demo/{each.name}/")) for each in three]
+        assert left == ([4, 4, 4] if dry_run else [2, 4, 2])
+
+    def test_each_is_watched_by_its_name_while_it_is_worked_on_and_told_at_once(
+        self, three: list[Shop]
+    ) -> None:
+        watch = Watching()
+
+        for surface, _ in self.retained(three, dry_run=False, watch=watch):
+            watch.told.append(f"{surface.name} told")
+
+        assert watch.told == [
+            f"demo/{name} {what}"
+            for name in ("one", "two", "three")
+            for what in ("begins", "ends", "told")
+        ]
+
+    def test_a_store_that_does_not_answer_ends_it(
+        self, three: list[Shop], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would be the same for each of the others."""
+
+        def silent(*_: object) -> None:
+            raise StoreUnavailableError("no answer came in time")
+
+        monkeypatch.setattr(retention, "read_live", silent)
+
+        with pytest.raises(StoreUnavailableError):
+            list(self.retained(three, dry_run=True, watch=Watching()))
 
 
 class TestWhereNothingMayGo:
@@ -322,7 +419,7 @@ class TestWhereNothingMayGo:
     def test_a_damaged_staged_reference_stops_it(self, shop: Shop, data: bytes) -> None:
         shop.day(on(1), 1)
         shop.day(on(2), 2)
-        key = layout.staged("demo", "home", "default", "cooc", on(1))
+        key = layout.staged(Place("demo", "home"), "default", "cooc", on(1))
         shop.store.replace(key, data)
         shop.time.passes(days=99)
         before = shop.files()
@@ -333,7 +430,7 @@ class TestWhereNothingMayGo:
 
     def test_a_lost_record_stops_it(self, shop: Shop) -> None:
         shop.day(on(1), 1)
-        lost = layout.publication("demo", "home", 1, shop.newest.publish_id)
+        lost = layout.publication(Place("demo", "home"), 1, shop.newest.publish_id)
         shop.day(on(2), 2)
         shop.store.delete(lost)
         shop.time.passes(days=99)
@@ -519,7 +616,7 @@ class TestRaces:
                 seen[0] = shop.generation
             if moment == published:
                 before = shop.live
-                with pytest.raises(StaleReleaseError):
+                with pytest.raises(CandidateOvertakenError):
                     shop.publish(on(2), race.doomed, seen=seen[0])
                 refused[0] = True
                 assert shop.live == before
@@ -581,7 +678,7 @@ class TestRaces:
                     roll_back(shop.store, plan, WHY)
             if moment == "fenced":
                 again = plan_rollback(shop.store, shop.surface, to="1")
-                with pytest.raises(StaleReleaseError, match="retention is deleting"):
+                with pytest.raises(CandidateOvertakenError, match="retention is deleting"):
                     roll_back(shop.store, again, WHY)
             if moment in MOMENTS[3:]:
                 with pytest.raises(StorageError, match="is missing"):
@@ -611,7 +708,7 @@ class TestRaces:
         """Also not the rest of what was planned: the plan was of another state of things."""
         shop, attempts = race.shop, [0]
         shop.stage(on(0), 9)
-        shop.store.replace(layout.rejected("demo", "home", on(0)), b"refused")
+        shop.store.replace(layout.rejected(Place("demo", "home"), on(0)), b"refused")
         shop.stamp()
         shop.time.passes(days=99)
         plan = planned(shop)
@@ -697,7 +794,7 @@ class TestKilled:
         assert not keys(race.doomed, shop=shop) & shop.files("objectstore").keys()
         assert race.fenced
         shop.time.passes(hours=2)
-        with pytest.raises(StaleReleaseError, match="retention is deleting"):
+        with pytest.raises(CandidateOvertakenError, match="retention is deleting"):
             shop.publish(on(2), race.doomed)
 
         plan = run(shop)

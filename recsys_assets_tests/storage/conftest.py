@@ -6,8 +6,10 @@ processes import them by name.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import traceback
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -24,21 +26,30 @@ import polars as pl
 import pytest
 from obstore.store import AzureStore, S3Store
 
-from recsys_assets.documents import DocumentHead, RenderedDocument, Window, list_text, render
-from recsys_assets.storage import layout
+from recsys_assets.documents import DocumentHead, RenderedDocument, list_text, render
+from recsys_assets.kinds import KINDS
+from recsys_assets.places import Place
+from recsys_assets.storage import flips, layout, objects
+from recsys_assets.storage.flips import publish
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.objects import ObjectStore
 from recsys_assets.storage.publications import Live, Why, history, read_live
-from recsys_assets.storage.registry import StagedRef, accept
+from recsys_assets.storage.registry import StagedRef, stage_version
 from recsys_assets.storage.store import Store, Stored, Versioned
+from recsys_assets.windows import Window
 from recsys_assets_tests.storage import servers
+from recsys_assets_tests.storage.proxy import Proxy, proxy_before
 from recsys_assets_tests.storage.servers import Server
 
 TENANT = "demo"
 SURFACE = "home"
+PLACE = Place(TENANT, SURFACE)
 SEGMENT = "default"
 DAY = date(2026, 1, 5)
-MANIFEST = layout.manifest(TENANT, SURFACE)
+TOMORROW = DAY + timedelta(days=1)
+MANIFEST = layout.manifest(PLACE)
+KEY = "objectstore/demo/home/popularity/1.json"
+BODY = "<Error><Code>Strange</Code><Message>what the server says is revealed</Message></Error>"
 _DEADLINE_S = 60
 
 
@@ -72,14 +83,49 @@ def local_backend(root: Path) -> Backend:
     return Backend(partial(LocalStore, root), partial(files_below, root))
 
 
-@pytest.fixture(scope="session")
-def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Run azurite for all tests that ask for it."""
-    program = servers.azurite_program()
-    if program is None:
-        pytest.skip("azurite is not installed (`make test` does, where npm is)")
-    with servers.azurite(program, tmp_path_factory.mktemp("azurite")) as server:
-        yield server
+@pytest.fixture(params=["s3", "azure"])
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A root of its own in a real object store."""
+    server: Server = request.getfixturevalue(f"{request.param}_server")
+    use(server, monkeypatch)
+    return server.url(new_prefix())
+
+
+@pytest.fixture
+def s3_url(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    use(s3_server, monkeypatch)
+    return s3_server.url(new_prefix())
+
+
+@pytest.fixture
+def proxy(s3_server: Server, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """The proxy through which `s3_url` is reached."""
+    with proxy_before(s3_server.endpoint) as running:
+        use(s3_server, monkeypatch, running.url)
+        yield running
+
+
+QUICKLY = {
+    "init_backoff": timedelta(milliseconds=5),
+    "max_backoff": timedelta(milliseconds=10),
+    "base": 2,
+}
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up after one more try."""
+    second = timedelta(seconds=1)
+    monkeypatch.setattr(
+        objects, "_RETRY", {"max_retries": 1, "backoff": QUICKLY, "retry_timeout": second}
+    )
+    monkeypatch.setattr(flips, "_LONGEST_PAUSE_S", 0)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try as often as ever, with less of a pause."""
+    monkeypatch.setattr(objects, "_RETRY", {**objects._RETRY, "backoff": QUICKLY})
 
 
 def use(server: Server, monkeypatch: pytest.MonkeyPatch, endpoint: str | None = None) -> None:
@@ -233,8 +279,7 @@ class Clock:
 class PublishArguments(TypedDict):
     """What `publish` is asked for."""
 
-    tenant: str
-    surface: str
+    place: Place
     window: Window
     current: dict[str, str]
     why: Why
@@ -247,21 +292,38 @@ def version_of(number: int) -> str:
 def publish_arguments(store: Store, *, day: date = DAY, version: int = 1) -> PublishArguments:
     """Build the arguments of a publish; blobs are named, not written: `publish` reads none."""
     current = {
-        kind: store.uri(layout.blob(TENANT, SURFACE, kind, version_of(version)))
+        kind: store.uri(layout.blob(PLACE, kind, version_of(version)))
         for kind in ("popularity", "cooc")
     }
     window = Window.ending_with(day, days=1)
     return PublishArguments(
-        tenant=TENANT,
-        surface=SURFACE,
+        place=PLACE,
         window=window,
         current=current,
         why=Why(f"run-{version}", "somebody", "a test"),
     )
 
 
+OPERATIONS: dict[str, Callable[[Store], object]] = {
+    "read": lambda store: store.read(KEY),
+    "open": lambda store: store.open(KEY),
+    "list": lambda store: list(store.list("objectstore")),
+    "put": lambda store: store.put_new("new", b"one"),
+    "replace": lambda store: store.replace(KEY, b"two"),
+    "delete": lambda store: store.delete(KEY),
+    "first publish": lambda store: publish(store, **publish_arguments(store)),
+}
+
+
+def assert_reveals_nothing(error: BaseException) -> None:
+    """Neither what is shown of an error, nor of those that led to it, may hold a secret."""
+    shown = "".join(traceback.format_exception(error))
+    for secret in (servers.SECRET, servers.KEY_ID, "revealed", "<Error>", "<Code>", "RequestId"):
+        assert secret not in shown
+
+
 def live_now(store: Store) -> Live:
-    live = read_live(store, TENANT, SURFACE)
+    live = read_live(store, PLACE)
     assert live is not None, "nothing is published"
     return live
 
@@ -274,6 +336,19 @@ def lineage(store: Store) -> list[tuple[int, str, str | None]]:
     ]
 
 
+def record(store: Store, generation: int, publish_id: str) -> dict[str, Any]:
+    found = store.read(layout.publication(PLACE, generation, publish_id))
+    assert found is not None
+    members: dict[str, Any] = json.loads(found.data)
+    return members
+
+
+def manifest_bytes(store: Store) -> bytes:
+    found: Versioned | None = store.read(MANIFEST)
+    assert found is not None
+    return found.data
+
+
 def rendered(
     scratch: Path,
     *,
@@ -282,11 +357,15 @@ def rendered(
     built_at: datetime = datetime(2026, 1, 6, 1, tzinfo=UTC),
 ) -> RenderedDocument:
     """Write a popularity document; `count` decides its version, `built_at` does not."""
-    head = DocumentHead("popularity", TENANT, SURFACE, SEGMENT, Window.ending_with(day, days=1))
+    head = DocumentHead("popularity", PLACE, SEGMENT, Window.ending_with(day, days=1))
     frame = pl.DataFrame({"item_id": ["a"], "count": [count]})
     path = scratch / f"{day}.json"
     return render(
-        list_text([frame], head.kind), head, path, source_hash="f" * 64, built_at=built_at
+        list_text([frame], KINDS[head.kind].layout),
+        head,
+        path,
+        source_hash="f" * 64,
+        built_at=built_at,
     )
 
 
@@ -300,7 +379,7 @@ def accept_rendered(
     """Render and accept a day, as its asset does."""
     with store.scratch() as scratch:
         document = rendered(scratch, count=count, day=day, built_at=built_at)
-        return accept(store, document, day=day, run_id="run-1", now=built_at)
+        return stage_version(store, document, run_id="run-1", now=built_at)
 
 
 # Its processes are forked from one that has imported what takes long, and has no threads.

@@ -23,8 +23,8 @@ import polars as pl
 import pytest
 
 from recsys_assets.errors import ManifestConflictError, PublishOutcomeUnknownError, StorageError
+from recsys_assets.storage.flips import publish
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import publish
 from recsys_assets_tests.storage.conftest import (
     files_below,
     lineage,

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
 import random
 import subprocess
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -24,82 +20,25 @@ from recsys_assets.errors import (
     StorageError,
     StoreUnavailableError,
 )
-from recsys_assets.storage import layout, objects, open_store, publications
+from recsys_assets.storage import layout, objects, open_store
+from recsys_assets.storage.flips import publish
 from recsys_assets.storage.objects import ObjectStore
-from recsys_assets.storage.publications import publish
 from recsys_assets.storage.store import Store
-from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.conftest import (
+    BODY,
+    KEY,
     MANIFEST,
-    SURFACE,
-    TENANT,
+    OPERATIONS,
+    PLACE,
+    QUICKLY,
+    assert_reveals_nothing,
     at_once,
     lineage,
     live_now,
-    new_prefix,
     publish_arguments,
-    use,
 )
-from recsys_assets_tests.storage.proxy import (
-    KIND,
-    Proxy,
-    Request,
-    Treatment,
-    always,
-    every,
-    first,
-    proxy_before,
-)
+from recsys_assets_tests.storage.proxy import KIND, Proxy, Request, Treatment, always, every, first
 from recsys_assets_tests.storage.servers import Server
-
-KEY = "objectstore/demo/home/popularity/1.json"
-BODY = "<Error><Code>Strange</Code><Message>what the server says is revealed</Message></Error>"
-
-
-@pytest.fixture(params=["s3", "azure"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A root of its own in a real object store."""
-    server: Server = request.getfixturevalue(f"{request.param}_server")
-    use(server, monkeypatch)
-    return server.url(new_prefix())
-
-
-@pytest.fixture
-def s3_url(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    use(s3_server, monkeypatch)
-    return s3_server.url(new_prefix())
-
-
-@pytest.fixture
-def proxy(s3_server: Server, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """The proxy through which `s3_url` is reached."""
-    with proxy_before(s3_server.endpoint) as running:
-        use(s3_server, monkeypatch, running.url)
-        yield running
-
-
-_QUICKLY = {
-    "init_backoff": timedelta(milliseconds=5),
-    "max_backoff": timedelta(milliseconds=10),
-    "base": 2,
-}
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up after one more try."""
-    second = timedelta(seconds=1)
-    monkeypatch.setattr(
-        objects, "_RETRY", {"max_retries": 1, "backoff": _QUICKLY, "retry_timeout": second}
-    )
-    monkeypatch.setattr(publications, "_LONGEST_PAUSE_S", 0)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try as often as ever, with less of a pause."""
-    monkeypatch.setattr(objects, "_RETRY", {**objects._RETRY, "backoff": _QUICKLY})
-
 
 # Keys and URLs
 
@@ -387,7 +326,7 @@ def test_the_question_whether_conditions_hold_is_asked_once_per_surface(
 
     publish(store, **publish_arguments(store, version=2))
 
-    record = layout.publication(TENANT, SURFACE, 1, "").removesuffix("-.json")
+    record = layout.publication(PLACE, 1, "").removesuffix("-.json")
     assert [request.method for request in proxy.requests] == ["GET", "GET", "PUT", "PUT"]
     assert [request.path.endswith(MANIFEST) for request in proxy.requests] == [
         True, False, False, True,
@@ -396,135 +335,6 @@ def test_the_question_whether_conditions_hold_is_asked_once_per_surface(
 
 
 # Failures
-
-
-Break = Callable[[pytest.MonkeyPatch, Proxy], object]
-
-
-def treated(treatment: Treatment) -> Break:
-    return lambda _, proxy: setattr(proxy, "treat", always(treatment))
-
-
-def environment(**variables: str | None) -> Break:
-    def change(monkeypatch: pytest.MonkeyPatch, _: Proxy) -> None:
-        for name, value in variables.items():
-            if value is None:
-                monkeypatch.delenv(name)
-            else:
-                monkeypatch.setenv(name, value)
-
-    return change
-
-
-CREDENTIALS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY"
-# Nothing listens on it: a port below 1024 that is not assigned.
-NOWHERE = "http://127.0.0.1:1"
-NO_CREDENTIALS = environment(
-    AWS_ACCESS_KEY_ID=None,
-    AWS_SECRET_ACCESS_KEY=None,
-    AWS_METADATA_ENDPOINT=NOWHERE,  # where the role of a machine is asked for
-)
-FAILURES: dict[str, tuple[Break, str, str]] = {
-    "wrong secret": (environment(AWS_SECRET_ACCESS_KEY="x" * 20), "denied (403", CREDENTIALS),
-    "wrong key id": (environment(AWS_ACCESS_KEY_ID="akidother"), "denied (403", CREDENTIALS),
-    "no credentials": (NO_CREDENTIALS, "no credentials are set", CREDENTIALS),
-    "http not allowed": (environment(AWS_ALLOW_HTTP=None), "", "AWS_ENDPOINT_URL"),
-    "unreachable": (environment(AWS_ENDPOINT_URL=NOWHERE), "no answer came", "Check the network"),
-    "500 for ever": (treated(Treatment(status=500, body=BODY)), "answered 500", "Run again"),
-    "503 for ever": (treated(Treatment(status=503, body=BODY)), "answered 503", "Run again"),
-    "429 for ever": (treated(Treatment(status=429, body=BODY)), "answered 429", "Run again"),
-    "401": (treated(Treatment(status=401, body=BODY)), "denied (401", CREDENTIALS),
-    "403": (treated(Treatment(status=403, body=BODY)), "denied (403", CREDENTIALS),
-    "400": (treated(Treatment(status=400, body=BODY)), "answered 400", ""),
-    "resets": (treated(Treatment(reset=True)), "no answer came", "Check the network"),
-    "silence": (treated(Treatment(delay_s=0.3)), "no answer came", "Check the network"),
-}
-OPERATIONS: dict[str, Callable[[Store], object]] = {
-    "read": lambda store: store.read(KEY),
-    "open": lambda store: store.open(KEY),
-    "list": lambda store: list(store.list("objectstore")),
-    "put": lambda store: store.put_new("new", b"one"),
-    "replace": lambda store: store.replace(KEY, b"two"),
-    "delete": lambda store: store.delete(KEY),
-    "first publish": lambda store: publish(store, **publish_arguments(store)),
-}
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("failure", FAILURES)
-def test_a_store_that_cannot_be_used_is_said_so_with_what_to_do(
-    s3_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, failure: str
-) -> None:
-    open_store(s3_url).put_new(KEY, b"one")
-    make, problem, advice = FAILURES[failure]
-    monkeypatch.setenv("AWS_TIMEOUT", "0.3s" if failure != "silence" else "0.1s")
-    make(monkeypatch, proxy)
-
-    for name, operate in OPERATIONS.items():
-        with pytest.raises(StoreUnavailableError) as error:
-            operate(open_store(s3_url))
-        said = str(error.value)
-        assert problem in said, name
-        assert advice in said, name
-        assert s3_url in said, name
-        assert_reveals_nothing(error.value)
-
-
-@pytest.mark.parametrize(
-    "endpoint", ["localhost:8333", "127.0.0.1:8333", "revealed", "", "http://", "ftp://localhost"]
-)
-@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT"])
-def test_an_endpoint_that_is_no_url_is_refused_at_once_and_not_quoted(
-    s3_url: str, monkeypatch: pytest.MonkeyPatch, variable: str, endpoint: str
-) -> None:
-    """The client would panic, which no `except Exception` catches."""
-    monkeypatch.setenv(variable, endpoint)
-
-    with pytest.raises(StoreUnavailableError, match="is no URL: it must be http") as error:
-        open_store(s3_url)
-
-    assert f"${variable}" in str(error.value)
-    assert_reveals_nothing(error.value)
-
-
-# Azure answers a delete, which is a batch, that nothing is there: as it should be afterwards.
-TOLD_OF_BUCKETS = [
-    (server, operation)
-    for server in ("s3", "azure")
-    for operation in OPERATIONS
-    if (server, operation) != ("azure", "delete")
-]
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize(("server", "operation"), TOLD_OF_BUCKETS)
-def test_a_bucket_that_does_not_exist_is_named(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, server: str, operation: str
-) -> None:
-    """An empty bucket would look the same to a read, and that day would have no events."""
-    running: Server = request.getfixturevalue(f"{server}_server")
-    use(running, monkeypatch)
-    store = open_store(f"{running.scheme}://nowhere/prefix")
-
-    with pytest.raises(StoreUnavailableError, match="does not exist: create it") as error:
-        OPERATIONS[operation](store)
-
-    assert f"{running.scheme}://nowhere does not exist" in str(error.value)
-    assert_reveals_nothing(error.value)
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_wrong_key_of_azure_is_denied_and_not_said(
-    azure_server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use(azure_server, monkeypatch)
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", base64.b64encode(b"another").decode())
-
-    for name, operate in OPERATIONS.items():
-        with pytest.raises(StoreUnavailableError, match="access was denied") as error:
-            operate(open_store(azure_server.url("prefix")))
-        assert "AZURE_STORAGE_ACCOUNT_KEY" in str(error.value), name
-        assert_reveals_nothing(error.value)
 
 
 PASSING = {
@@ -707,7 +517,7 @@ def test_four_publishers_with_every_third_answer_lost_publish_each_once(
 
 def publish_six(url: str, number: int) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objects, "_RETRY", {**objects._RETRY, "backoff": _QUICKLY})
+        patch.setattr(objects, "_RETRY", {**objects._RETRY, "backoff": QUICKLY})
         store, acknowledged = open_store(url), []
     for version in range(number * 100, number * 100 + _PUBLISHES):
         arguments = publish_arguments(store, version=version)
@@ -758,13 +568,6 @@ def count_one(store: Store, key: str, *, swap: bool) -> bool:
     except ManifestConflictError:
         return False
     return True
-
-
-def assert_reveals_nothing(error: BaseException) -> None:
-    """Neither what is shown of an error, nor of those that led to it, may hold a secret."""
-    shown = "".join(traceback.format_exception(error))
-    for secret in (servers.SECRET, servers.KEY_ID, "revealed", "<Error>", "<Code>", "RequestId"):
-        assert secret not in shown
 
 
 def is_flip(request: Request) -> bool:

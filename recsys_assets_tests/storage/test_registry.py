@@ -10,25 +10,28 @@ from typing import BinaryIO
 import polars as pl
 import pytest
 
-from recsys_assets.documents import DocumentHead, Window, list_text, render
+from recsys_assets.documents import DocumentHead, list_text, render
 from recsys_assets.errors import (
     CorruptBlobError,
     MissingPartitionError,
     StorageError,
     StoreUnavailableError,
 )
+from recsys_assets.kinds import KINDS
 from recsys_assets.storage import layout
 from recsys_assets.storage.registry import (
     StagedRef,
-    accept,
     read_staged,
+    stage_version,
     utc_text,
     verify_blob,
     version_of,
 )
 from recsys_assets.storage.store import Store
+from recsys_assets.windows import Window
 from recsys_assets_tests.storage.conftest import (
     DAY,
+    PLACE,
     SEGMENT,
     SURFACE,
     TENANT,
@@ -43,7 +46,7 @@ from recsys_assets_tests.storage.conftest import (
 
 MORNING = datetime(2026, 1, 6, 1, tzinfo=UTC)
 EVENING = datetime(2026, 1, 6, 19, 30, 0, 250_000, tzinfo=UTC)
-STAGED = layout.staged(TENANT, SURFACE, SEGMENT, "popularity", DAY)
+STAGED = layout.staged(PLACE, SEGMENT, "popularity", DAY)
 
 
 def test_an_accepted_document_is_stored_byte_for_byte_under_its_version(store: Store) -> None:
@@ -225,7 +228,7 @@ def test_a_day_without_accepted_artifact_is_named(store: Store) -> None:
     accept_rendered(store)
 
     with pytest.raises(MissingPartitionError, match=r"popularity .* demo/home 2026-01-06"):
-        read_staged(store, TENANT, SURFACE, SEGMENT, "popularity", date(2026, 1, 6))
+        read_staged(store, PLACE, SEGMENT, "popularity", date(2026, 1, 6))
 
 
 @on_one_backend
@@ -315,16 +318,16 @@ def test_a_store_that_does_not_answer_is_no_damage_of_the_blob(store: Store) -> 
 def test_a_verified_blob_is_returned_by_its_first_64_kib(store: Store, items: int) -> None:
     """What stands before the list is read again from there, not from the store."""
     frame = pl.DataFrame({"item_id": [f"{n:05}" for n in range(items)], "count": [1] * items})
-    head = DocumentHead("popularity", TENANT, SURFACE, SEGMENT, Window.ending_with(DAY, days=1))
+    head = DocumentHead("popularity", PLACE, SEGMENT, Window.ending_with(DAY, days=1))
     with store.scratch() as scratch:
         document = render(
-            list_text([frame], head.kind),
+            list_text([frame], KINDS[head.kind].layout),
             head,
             scratch / "document.json",
             source_hash="f" * 64,
             built_at=MORNING,
         )
-        ref = accept(store, document, day=DAY, run_id="run-1", now=MORNING)
+        ref = stage_version(store, document, run_id="run-1", now=MORNING)
 
     found = verify_blob(store, blob_key(ref.version), ref.version)
 
@@ -347,15 +350,15 @@ def test_moments_are_written_in_utc_whatever_their_zone() -> None:
 
 
 def blob_key(version: str) -> str:
-    return layout.blob(TENANT, SURFACE, "popularity", version)
+    return layout.blob(PLACE, "popularity", version)
 
 
 def record_key(version: str) -> str:
-    return layout.record(TENANT, SURFACE, "popularity", version)
+    return layout.record(PLACE, "popularity", version)
 
 
 def staged(store: Store) -> StagedRef:
-    return read_staged(store, TENANT, SURFACE, SEGMENT, "popularity", DAY)
+    return read_staged(store, PLACE, SEGMENT, "popularity", DAY)
 
 
 def read(store: Store, key: str) -> bytes:

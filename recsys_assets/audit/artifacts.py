@@ -1,0 +1,55 @@
+"""The artifact of a day: write its document, and find out whether it may be staged."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from recsys_assets.audit.audited import Audited
+from recsys_assets.audit.checks import checks_of
+from recsys_assets.audit.drafts import Drafts
+from recsys_assets.config import Surface
+from recsys_assets.documents import DocumentHead, RenderedDocument, render
+from recsys_assets.kinds import ArtifactFacts
+from recsys_assets.pages import Shown
+from recsys_assets.storage import layout
+from recsys_assets.storage.store import Store
+from recsys_assets.verdicts import judge
+
+
+def audit_artifact(
+    store: Store, surface: Surface, kind: str, day: date, scratch: Path, drafts: Drafts
+) -> Audited[RenderedDocument]:
+    """Compute and render the artifact of a day.
+
+    Raises:
+        InputError: what it is computed from is missing or cannot be read.
+    """
+    started = time.monotonic()
+    draft = drafts(day)
+    document = render(
+        draft.text,
+        DocumentHead.of_day(surface, kind, day),
+        scratch / f"{kind}.{day}.json",
+        source_hash=draft.source_hash,
+        built_at=datetime.now(UTC),
+    )
+    contract = draft.list.verdict
+    size_bytes = document.size_bytes if contract.passed else None
+    facts = ArtifactFacts(surface, contract, draft.found, size_bytes, draft.missing)
+    verdicts = judge(checks_of(surface, kind), facts)
+    if not contract.passed:
+        document.path.unlink()  # of broken rows, it is meaningless
+        return Audited(verdicts)
+    shown: dict[str, Shown] = {
+        **draft.list.numbers,
+        **draft.shown,
+        "dagster/uri": store.uri(layout.blob(surface.place, kind, document.version)),
+        "version": document.version,
+        "source_hash": draft.source_hash,
+        "size_bytes": document.size_bytes,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    # In this order on the page.
+    return Audited(verdicts, document, document.version, {**draft.page(), **shown})

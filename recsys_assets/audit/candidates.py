@@ -1,0 +1,92 @@
+"""What is to become live for a day: gather its staged versions, and find out whether it may."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from recsys_assets.audit.audited import Audited
+from recsys_assets.audit.checks import CandidateFacts, checks_of
+from recsys_assets.config import Surface
+from recsys_assets.documents import DocumentHead
+from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
+from recsys_assets.events.accepted import AcceptedDays
+from recsys_assets.kinds import KINDS
+from recsys_assets.pages import Json
+from recsys_assets.storage import layout
+from recsys_assets.storage.publications import generation_of, read_live
+from recsys_assets.storage.registry import StagedRef, read_staged, verify_blob
+from recsys_assets.storage.store import Store
+from recsys_assets.verdicts import at_most, judge
+from recsys_assets.windows import Window, source_hash
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to become live for a day: the staged and verified version of every enabled kind."""
+
+    day: date
+    window: Window
+    current: Mapping[str, str]  # kind: URI
+    seen: int  # the generation that was live before the versions were gathered
+
+
+def audit_candidate(
+    store: Store, surface: Surface, day: date, accepted: AcceptedDays
+) -> Audited[Candidate]:
+    """Gather the day's staged versions and find out whether they may be published."""
+    # Before anything is gathered: what is flipped in from here on has overtaken the candidate.
+    seen = generation_of(read_live(store, surface.place))
+    refs: dict[str, StagedRef] = {}
+    problems: dict[str, str] = {}
+    window = [each for each in surface.days_of_window(day) if each in accepted]
+    events = source_hash({each: accepted[each].fingerprint for each in window})
+    for kind in surface.artifacts.kinds:
+        try:
+            ref = read_staged(store, surface.place, surface.segment, kind, day)
+            problem = _problem(store, surface, ref, events if day in window else None)
+        except MissingPartitionError:
+            problem = f"no version is staged: materialize {kind} of the day"
+        except RecsysAssetsError as error:
+            problem = str(error)
+        if problem:
+            problems[kind] = problem
+        else:
+            refs[kind] = ref
+    current = {kind: ref.uri for kind, ref in refs.items()}
+    verdicts = judge(checks_of(surface, "manifest"), CandidateFacts(surface, current, problems))
+    if problems:
+        return Audited(verdicts)
+    return Audited(
+        verdicts,
+        Candidate(day, surface.window(day), current, seen),
+        hashlib.sha256("\n".join(sorted(current.values())).encode()).hexdigest(),
+        {
+            "dagster/uri": store.uri(layout.manifest(surface.place)),
+            "size_bytes": sum(ref.size_bytes for ref in refs.values()),
+            "current": Json(current),
+        },
+    )
+
+
+def _problem(store: Store, surface: Surface, ref: StagedRef, events: str | None) -> str | None:
+    """Return why a staged version may not be published, or None.
+
+    Raises:
+        StorageError: its blob is missing, altered, or in another root.
+    """
+    kind = ref.kind
+    if KINDS[kind].reads == "events" and ref.source_hash != events:
+        return f"made of other events than are accepted now: materialize {kind} of the day"
+    size = at_most(surface.guardrails, "max_artifact_bytes", ref.size_bytes)
+    if not size.passed:
+        return size.description
+    head = verify_blob(store, store.key(ref.uri), ref.version)
+    if not head.startswith(DocumentHead.of_day(surface, kind, ref.day).to_bytes()):
+        return (
+            "made with another segment or window than is configured now: materialize "
+            f"{kind} of the day"
+        )
+    return None

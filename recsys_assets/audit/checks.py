@@ -1,0 +1,216 @@
+"""The table of checks: every check of every asset, one row each.
+
+A kind's own checks stand in its row (`kinds.py`). docs/add-a-check.md adds one, step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from recsys_assets.config import Surface
+from recsys_assets.kinds import KINDS, ArtifactFacts
+from recsys_assets.live.status import SurfaceStatus, stale_because
+from recsys_assets.verdicts import (
+    Check,
+    Subject,
+    Verdict,
+    at_least,
+    at_most,
+    failed,
+    guardrail,
+    passed,
+    skipped,
+)
+
+if TYPE_CHECKING:
+    from recsys_assets.events.days import ParsedDay
+
+
+@dataclass(frozen=True)
+class EventFacts:
+    """What is known of a day of canonical events when its checks look at it.
+
+    Attributes:
+        surface: whose it is.
+        day: the day as it was parsed.
+        contract: whether its rows keep their contract.
+        distinct: number of distinct `session_id`, `item_id` and `user_id` in it.
+    """
+
+    surface: Surface
+    day: ParsedDay
+    contract: Verdict
+    distinct: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class CandidateFacts:
+    """What is known of what is to become live when the checks of `manifest` look at it.
+
+    Attributes:
+        surface: whose it is.
+        current: kind to URI, of the kinds that may be published.
+        problems: of each kind that may not, why.
+    """
+
+    surface: Surface
+    current: Mapping[str, str]
+    problems: Mapping[str, str]
+
+
+def _inputs(facts: EventFacts | ArtifactFacts) -> Verdict:
+    """Tell of a day that was made: what it lacks ends the audit before there are facts."""
+    return passed(raw_files=len(facts.day.files)) if isinstance(facts, EventFacts) else passed()
+
+
+def _enough_events(facts: EventFacts) -> Verdict:
+    day = facts.day
+    because = (
+        f"; {day.lines:,} raw lines: {day.refused.total():,} refused, "
+        f"{day.outside_window:,} outside the day, {day.other_surface:,} of other surfaces, "
+        f"{day.redelivered:,} redelivered"
+        if day.files
+        else f"; no {day.wanted}"
+    )
+    return at_least(facts.surface.guardrails, "min_events", day.events, because=because)
+
+
+def _few_refused(facts: EventFacts) -> Verdict:
+    day = facts.day
+    found = at_most(
+        facts.surface.guardrails, "max_rejected_share", day.rejected_share, rows=day.first_refused
+    )
+    # A day that is blocked has no metadata that would count them.
+    reasons = ", ".join(f"{reason} ({count:,})" for reason, count in (+day.refused).most_common())
+    return replace(found, description=f"{found.description}: {reasons}") if reasons else found
+
+
+def _small_enough(facts: ArtifactFacts) -> Verdict:
+    if facts.size_bytes is None:
+        return skipped("the contract is broken, so there is no document")
+    return at_most(facts.surface.guardrails, "max_artifact_bytes", facts.size_bytes)
+
+
+def _window_is_complete(facts: ArtifactFacts) -> Verdict:
+    missing = [str(day) for day in facts.missing]
+    if not missing:
+        return passed()
+    return failed(f"the window lacks {', '.join(missing)}", failures=len(missing))
+
+
+def _has_window(surface: Surface, kind: str) -> bool:
+    return surface.window_days > 1 and KINDS[kind].reads == "events"
+
+
+def _publishable(facts: CandidateFacts) -> Verdict:
+    if not facts.problems:
+        return passed(kinds=len(facts.current))
+    return failed(
+        "; ".join(f"{kind}: {problem}" for kind, problem in facts.problems.items()),
+        failures=len(facts.problems),
+        rows=[{"kind": kind, "problem": problem} for kind, problem in facts.problems.items()],
+    )
+
+
+def _fresh(status: SurfaceStatus) -> Verdict:
+    because = stale_because(status)
+    hours = None if status.age is None else round(status.age.total_seconds() / 3600, 2)
+    numbers = {
+        "days_behind": status.days_behind,
+        "hours_since_flip": hours,
+        "generation": status.generation,
+        "pinned": None if status.error else int(status.pin is not None),
+    }
+    return Verdict(
+        "failed" if because else "passed",
+        f"{status.surface.name}: {because or 'fresh'}",
+        failures=int(because is not None),
+        numbers={name: value for name, value in numbers.items() if value is not None},
+    )
+
+
+INPUTS: Final = "inputs"
+PUBLISHABLE: Final = "publishable"
+FRESH: Final = "fresh"
+_EVENTS: Final[Sequence[Subject]] = ("canonical_events",)
+_MADE: Final[Sequence[Subject]] = ("canonical_events", "artifact")
+
+CHECKS: Final = (
+    Check(
+        INPUTS,
+        _MADE,
+        "Everything the day is made of is there and can be read.",
+        "validation-failed",
+        _inputs,
+        knobs=["guardrails.max_backfill_days"],
+    ),
+    Check(
+        "contract",
+        _MADE,
+        "Every value, order and uniqueness rule of the contract in contracts.py holds.",
+        "validation-failed",
+        lambda facts: facts.contract,
+    ),
+    guardrail("min_events", _EVENTS, _enough_events),
+    guardrail(
+        "max_events",
+        _EVENTS,
+        lambda facts: at_most(facts.surface.guardrails, "max_events", facts.day.events),
+    ),
+    guardrail(
+        "max_sessions",
+        _EVENTS,
+        lambda facts: at_most(
+            facts.surface.guardrails, "max_sessions", facts.distinct["session_id"]
+        ),
+    ),
+    guardrail(
+        "max_distinct_items",
+        _EVENTS,
+        lambda facts: at_most(
+            facts.surface.guardrails, "max_distinct_items", facts.distinct["item_id"]
+        ),
+    ),
+    guardrail(
+        "max_users",
+        _EVENTS,
+        lambda facts: at_most(facts.surface.guardrails, "max_users", facts.distinct["user_id"]),
+    ),
+    guardrail("max_rejected_share", _EVENTS, _few_refused),
+    guardrail("max_artifact_bytes", ["artifact"], _small_enough),
+    *(check for kind in KINDS.values() for check in kind.own_checks),
+    Check(
+        "window_is_complete",
+        ["artifact"],
+        "No older day of the trailing window is missing. A gap is tolerated.",
+        "validation-failed",
+        _window_is_complete,
+        blocks=False,
+        where=_has_window,
+        where_text="event-based artifacts, when `window_days` is over 1",
+    ),
+    Check(
+        PUBLISHABLE,
+        ["manifest"],
+        "Every kind is staged for the day, made of its accepted events, and unaltered.",
+        "validation-failed",
+        _publishable,
+        knobs=["guardrails.max_backfill_days"],
+    ),
+    Check(
+        FRESH,
+        ["live"],
+        "What is live is as new as `freshness` of surfaces.yaml promises.",
+        "stale-artifacts",
+        _fresh,
+        knobs=["freshness.max_days_behind", "freshness.max_hours_since_flip"],
+    ),
+)
+
+
+def checks_of(surface: Surface, asset: str) -> list[Check]:
+    """Return the checks of an asset, by its name: of an artifact, its kind."""
+    subject = "artifact" if asset in KINDS else asset
+    return [check for check in CHECKS if subject in check.of and check.where(surface, asset)]

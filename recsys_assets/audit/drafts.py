@@ -1,0 +1,234 @@
+"""Artifacts before they are written: computed from accepted events, or from the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cache, partial
+from itertools import count
+from threading import Lock
+from typing import Final
+
+import polars as pl
+
+from recsys_assets import pages
+from recsys_assets.audit.contract import PieceChecker, one_ahead
+from recsys_assets.audit.shared import Shared
+from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.window_counts import WindowCounts
+from recsys_assets.config import Surface
+from recsys_assets.documents import ListLayout, list_text
+from recsys_assets.errors import MissingPartitionError
+from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
+from recsys_assets.events.catalog import item_labels, labels_in
+from recsys_assets.kinds import Computed, Kind, WindowEvents
+from recsys_assets.pages import Shown
+from recsys_assets.storage.counts import KeptCounts
+from recsys_assets.storage.store import Store
+from recsys_assets.verdicts import Verdict
+from recsys_assets.windows import source_hash
+
+# Rows of lists that are held to their contract, written and shown at a time: more gain nothing.
+_PIECE_ROWS: Final = 100_000
+
+
+class CheckedList:
+    """The list of a document, held to the contract of its kind as it is written.
+
+    So the rows are read once. Whether `text` may be used, `verdict` says once it was read to its
+    end. Memory is bounded by the largest list of an owner: rows are looked at in pieces.
+    """
+
+    def __init__(self, kind: Kind, frame: pl.LazyFrame) -> None:
+        self._layout = kind.layout
+        self._frame = frame
+        self._checker = PieceChecker(kind.contract)
+        self.page = kind.page()
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the check of the contract found."""
+        return self._checker.verdict
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Rows, and owners of lists, as the asset page names them."""
+        rows = int(self.verdict.numbers["rows"])
+        return {"dagster/row_count": rows, self._layout.owners: self.page.owners}
+
+    def text(self) -> Iterator[bytes]:
+        """Yield the list; it ends where the contract is broken."""
+        return list_text(one_ahead(self._pieces()), self._layout)
+
+    def _pieces(self) -> Iterator[pl.DataFrame]:
+        for piece in whole_lists(self._frame, self._layout):
+            if not self._checker.holds(piece):
+                return
+            self.page.add(piece)
+            yield piece
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An artifact of a day that is computed and not yet written.
+
+    Attributes:
+        source_hash: fingerprint of what it is computed from.
+        list: its list.
+        text: the list's text.
+        found: numbers for the kind's own checks.
+        shown: numbers for the asset page.
+        page: gives what the page shows besides numbers. It is called last: the catalog it reads is
+            no part of the work that is timed.
+        missing: days of the window that are not there.
+    """
+
+    source_hash: str
+    list: CheckedList
+    text: Iterable[bytes]
+    found: Mapping[str, float]
+    shown: Mapping[str, Shown]
+    page: Callable[[], Mapping[str, Shown]]
+    missing: Sequence[date] = field(default=())
+
+
+# Gives the draft of a day.
+Drafts = Callable[[date], Draft]
+
+
+def drafts(
+    store: Store, surface: Surface, kind: Kind, accepted: AcceptedDays, shared: Shared
+) -> Drafts:
+    """Return how the artifact of a day is computed.
+
+    Args:
+        store: where the counts of days are kept.
+        surface: whose artifact.
+        kind: the artifact kind.
+        accepted: the accepted days of canonical events, those of the windows at least; empty for a
+            kind that reads the catalog.
+        shared: what is parsed and counted already.
+    """
+    if kind.reads == "catalog":
+        return _drafts_of_catalog(surface, kind, shared)
+    return _DraftsOfEvents(store, surface, kind, accepted, shared)
+
+
+class _DraftsOfEvents:
+    """Drafts of a kind that reads events.
+
+    Where windows overlap, the counts of a day are kept: in the store for later runs, and in memory
+    from one day of a run to the next. Otherwise the artifacts of a process share them.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        surface: Surface,
+        kind: Kind,
+        accepted: AcceptedDays,
+        shared: Shared,
+    ) -> None:
+        self._store = store
+        self._surface = surface
+        self._kind = kind
+        self._accepted = accepted
+        self._cache = shared.counts
+        self._labels = item_labels(surface, shared.catalogs)
+        self._counted: dict[date, DayCounts] = {}
+        self._lock = Lock()  # days of a run may be drafted at the same time
+
+    def __call__(self, day: date) -> Draft:
+        surface = self._surface
+        wanted = surface.days_of_window(day)
+        window = {each: self._accepted[each] for each in wanted if each in self._accepted}
+        if day not in window:
+            raise MissingPartitionError(
+                f"{surface.name} {day} has no accepted canonical events: materialize "
+                "canonical_events of that day first, and look at its failed checks if it fails"
+            )
+        source = source_hash({each: of.fingerprint for each, of in window.items()})
+        days = self._counts(window)
+        together = (
+            days[day] if len(days) == 1 else WindowCounts([*days.values()], self._cache.of(source))
+        )
+        computed = self._kind.compute(
+            WindowEvents(days, together), surface.artifacts.options(self._kind.name), surface
+        )
+        draft = _draft(self._kind, source, computed, self._labels)
+        missing = [each for each in wanted if each not in window]
+        if not missing:
+            return draft
+        shown = {**draft.shown, "missing_days": ", ".join(map(str, missing))}
+        return replace(draft, missing=missing, shown=shown)
+
+    def _counts(self, window: AcceptedDays) -> dict[date, DayCounts]:
+        if self._surface.window_days == 1:
+            return {
+                day: DayCounts(of.frame, self._cache.of(of.fingerprint))
+                for day, of in window.items()
+            }
+        with self._lock:
+            for day in self._counted.keys() - window.keys():
+                del self._counted[day]
+            for day in window.keys() - self._counted.keys():
+                self._counted[day] = self._kept(day, window[day])
+            return {day: self._counted[day] for day in window}
+
+    def _kept(self, day: date, accepted: AcceptedDay) -> DayCounts:
+        def is_current() -> bool:
+            return accepted_days(self._store, self._surface.place, [day]).get(day) == accepted
+
+        keep = KeptCounts(
+            self._store,
+            self._surface.place,
+            day,
+            fingerprint=accepted.fingerprint,
+            is_current=is_current,
+            cache=self._cache,
+        )
+        return DayCounts(accepted.frame, keep)
+
+
+def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
+    """Return drafts of a kind that reads the catalog: computed once a run, for all its days."""
+
+    @cache  # only the head of the document belongs to a day
+    def draft() -> Draft:
+        snapshot = shared.catalogs.read(surface.catalog_path)
+        computed = kind.compute(snapshot.frame, surface.artifacts.options(kind.name), surface)
+        labels = partial(labels_in, snapshot.frame)
+        made = _draft(kind, snapshot.fingerprint, computed, labels)
+        return replace(made, text=list(made.text), page=cache(made.page))
+
+    return lambda _: draft()
+
+
+def _draft(kind: Kind, source: str, computed: Computed, labels: pages.Labels) -> Draft:
+    checked = CheckedList(kind, computed.frame)
+    page = partial(checked.page.show, labels)
+    return Draft(source, checked, checked.text(), computed.found, computed.shown, page)
+
+
+def whole_lists(frame: pl.LazyFrame, layout: ListLayout) -> Iterator[pl.DataFrame]:
+    """Yield an artifact frame in pieces, at least one; no owner's list is split between two.
+
+    A kind without lists is one piece: it is unique as a whole, and small.
+    """
+    if layout.entry is None:
+        yield frame.collect(engine="streaming")
+        return
+    unfinished: list[pl.DataFrame] = []
+    for start in count(0, _PIECE_ROWS):
+        rows = frame.slice(start, _PIECE_ROWS).collect()
+        piece = pl.concat([*unfinished, rows])
+        if rows.height < _PIECE_ROWS:
+            yield piece
+            return
+        owner = piece.to_series(0)
+        starts = owner.ne_missing(owner.shift()).arg_true()
+        cut = starts[-1] if starts.len() else 0
+        unfinished = [piece.slice(cut)]
+        if cut:
+            yield piece.head(cut)

@@ -1,0 +1,87 @@
+"""A day of canonical events: parse it, and find out whether it may be accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from recsys_assets import contracts, pages
+from recsys_assets.audit.audited import Audited
+from recsys_assets.audit.checks import EventFacts, checks_of
+from recsys_assets.audit.contract import check_pieces, one_ahead
+from recsys_assets.audit.shared import Shared
+from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.config import Surface
+from recsys_assets.events.days import ParsedDay, parse_day
+from recsys_assets.pages import Json, Link, Shown
+from recsys_assets.storage import layout
+from recsys_assets.storage.store import Store
+from recsys_assets.verdicts import judge
+
+
+def audit_events(
+    store: Store, surface: Surface, day: date, scratch: Path, shared: Shared
+) -> Audited[ParsedDay]:
+    """Parse a day of canonical events; its refused lines are kept whatever the verdicts.
+
+    Raises:
+        RawEventsError: an input cannot be read.
+    """
+    parsed = parse_day(surface, day, scratch=scratch)
+    rejected = layout.rejected(surface.place, day)
+    if parsed.rejected_path:
+        # Kept whether or not the day passes: it is what one needs to see when it does not.
+        store.replace(rejected, parsed.rejected_path)
+    else:
+        store.delete(rejected)
+    distinct = _count_distinct(surface, parsed, shared)
+    by_hour = [0] * 24
+    contract = check_pieces(
+        contracts.canonical_event(day), _counted_by_hour(one_ahead(parsed.groups()), by_hour)
+    )
+    shown: dict[str, Shown] = {
+        **pages.show_events(by_hour),
+        "dagster/row_count": parsed.events,
+        "dagster/uri": store.uri(layout.canonical(surface.place, day)),
+        "sessions": distinct["session_id"],
+        "users": distinct["user_id"],
+        "items": distinct["item_id"],
+        "refused": parsed.refused.total(),
+        "refused_by_reason": Json(dict(sorted(parsed.refused.items()))),
+        "redelivered": parsed.redelivered,
+        "outside_window": parsed.outside_window,
+        "other_surface": parsed.other_surface,
+        "raw_files": Json([file.name for file in parsed.files]),
+        "raw_bytes": sum(file.size_bytes for file in parsed.files),
+        "size_bytes": parsed.path.stat().st_size,
+        "seconds": round(parsed.seconds, 3),
+        "fingerprint": parsed.fingerprint,
+    }
+    if parsed.rejected_path:
+        shown["rejected"] = Link(store.uri(rejected))
+    facts = EventFacts(surface, parsed, contract, distinct)
+    verdicts = judge(checks_of(surface, "canonical_events"), facts)
+    return Audited(verdicts, parsed, parsed.fingerprint, shown)
+
+
+def _count_distinct(surface: Surface, parsed: ParsedDay, shared: Shared) -> dict[str, int]:
+    """Return how many distinct `session_id`, `item_id` and `user_id` there are.
+
+    The artifacts that this process makes of the day find them counted. Those of a longer window
+    look for what is kept, and nothing is kept of a day that is not accepted yet.
+    """
+    keep = shared.counts.of(parsed.fingerprint) if surface.window_days == 1 else None
+    counts = DayCounts(parsed.frame, keep)
+    ids = (counts.sessions, counts.item_ids, counts.users)
+    return {of_one.name: of_one.len() for of_one in ids}
+
+
+def _counted_by_hour(pieces: Iterable[pl.DataFrame], by_hour: list[int]) -> Iterator[pl.DataFrame]:
+    """Add the events of each piece to the hours of the day as it passes."""
+    for piece in pieces:
+        for hour, events in piece["ts"].dt.hour().value_counts().iter_rows():
+            by_hour[hour] += events
+        yield piece

@@ -1,0 +1,8 @@
+"""`recsys-assets`: the operations from a shell.
+
+`options` is what commands share, `printing` what they print; each other module has some commands.
+"""
+
+from recsys_assets.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,155 @@
+"""The commands that change what is live or stored: rollback, pin, release, retention."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+
+from recsys_assets.cli.options import DRY_RUN, ONE_SURFACE, REASON, SURFACE, open_surface, why
+from recsys_assets.cli.printing import days_text, print_differences, printable, progress
+from recsys_assets.config import load_config
+
+
+@click.command("rollback")
+@SURFACE
+@click.option(
+    "--to",
+    default="previous",
+    show_default=True,
+    help="`previous`, a generation of the history, or a day that was live.",
+)
+@click.option("--kind", help="The only kind to roll back.  [default: the whole manifest]")
+@click.option("--pin", is_flag=True, help="Hold it: later publishes wait for `release`.")
+@REASON
+@DRY_RUN
+def rollback_command(
+    name: str, to: str, kind: str | None, pin: bool, reason: str, dry_run: bool
+) -> None:
+    """Make an earlier publication live again, once every blob of it is verified.
+
+    Without --pin the next publish moves the pointer forward again.
+
+    Exit codes: 0 it is live, or was already; 1 it cannot be, and what is live stays; 2 the command
+    line or the configuration is wrong.
+    """
+    from recsys_assets.operations.pointer import plan_rollback, roll_back
+
+    surface, store = open_surface(name)
+    plan = plan_rollback(store, surface, to=to, kind=kind, pin=pin)
+    target = f"{kind or 'all'} of generation {plan.target.generation}, {days_text(plan.target)},"
+    print_differences(plan.differences, f"{name}, to {target.rstrip(',')}")
+    if dry_run:
+        click.echo("dry run: nothing was changed")
+        return
+    outcome, live = roll_back(store, plan, why(reason))
+    done = "was live already" if outcome == "unchanged" else "is live"
+    held = live.publication is not None and live.publication.pinned
+    then = (
+        f"pinned: publishes wait for `recsys-assets release {name}`"
+        if held
+        else "not pinned: the next publish moves it forward"
+    )
+    click.echo(printable(f"{target} {done}; {then}"))
+
+
+@click.command("pin")
+@SURFACE
+@REASON
+def pin_command(name: str, reason: str) -> None:
+    """Hold what is live: later publishes are staged, but not live, until `release`."""
+    from recsys_assets.operations.pointer import pin
+
+    surface, store = open_surface(name)
+    outcome, _ = pin(store, surface, why(reason))
+    click.echo(f"{name} {'was pinned already' if outcome == 'unchanged' else 'is pinned'}")
+
+
+@click.command("release")
+@SURFACE
+@REASON
+@DRY_RUN
+def release_command(name: str, reason: str, dry_run: bool) -> None:
+    """Let publishes through again, and publish the newest complete day that was held back.
+
+    Exit codes: 0 done; 1 the day that was held back cannot be published, though the surface is
+    released; 2 the command line or the configuration is wrong.
+    """
+    from recsys_assets.live.history import recorded_live
+    from recsys_assets.operations.pointer import held_back, release
+
+    surface, store = open_surface(name)
+    if dry_run:
+        live, publication = recorded_live(store, surface)
+        day = held_back(store, surface, live)
+        state = "is pinned" if publication.pinned else "is not pinned"
+        click.echo(f"{name} {state}; the day to publish: {day or 'none'}. Nothing was changed")
+        return
+    released = release(store, surface, why(reason))
+    state = "was not pinned" if released.outcome == "unchanged" else "is released"
+    if released.next_day is None:
+        click.echo(f"{name} {state}; no day was held back")
+        return
+    click.echo(printable(f"{name} {state}; {released.next_day}: {released.next_outcome}"))
+    if not released.succeeded:
+        sys.exit(1)
+
+
+@click.command("retention")
+@ONE_SURFACE
+@click.option("--publications", type=click.IntRange(1), help="Instead of retention.publications.")
+@click.option("--days", type=click.IntRange(1, 36_500), help="Instead of retention.days.")
+@click.option(
+    "--grace-hours", type=click.IntRange(1, 876_000), help="Instead of retention.grace_hours."
+)
+@DRY_RUN
+def retention_command(
+    name: str | None,
+    publications: int | None,
+    days: int | None,
+    grace_hours: int | None,
+    dry_run: bool,
+) -> None:
+    """Delete blobs, staged references, refused lines and temporary files that are old and unnamed.
+
+    What is kept is set under `retention` in surfaces.yaml. Whatever is live, or a kept publication
+    names, stays. Safe to run while days are published.
+
+    Exit codes: 0 done; 1 a surface could not be judged or is in use by another retention, and
+    nothing of it was deleted; 2 the command line or the configuration is wrong.
+    """
+    from recsys_assets.operations.retention import Plan, retain_each, sweep
+    from recsys_assets.storage import open_store
+
+    config = load_config()
+    store = open_store(config.root)
+    changes = {"publications": publications, "days": days, "grace_hours": grace_hours}
+    keep = config.retention.model_copy(
+        update={key: value for key, value in changes.items() if value is not None}
+    )
+    surfaces, failed = config.selected(name), False
+    for surface, found in retain_each(
+        store, surfaces, keep, why("retention"), dry_run=dry_run, watch=progress
+    ):
+        if not isinstance(found, Plan):
+            click.echo(printable(f"Error: {surface.name}: {found}"), err=True)
+            failed = True
+            continue
+        for stored in found.going:
+            if dry_run:
+                click.echo(printable(f"{store.uri(stored.key)}  {stored.modified:%Y-%m-%d}"))
+        click.echo(
+            f"{surface.name}: {len(found.blobs)} blobs, {len(found.staged)} staged references, "
+            f"{len(found.rejected)} files of refused lines, {len(found.counts)} of counts, "
+            f"{found.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
+            f"{found.kept_blobs} blobs stay"
+        )
+    abandoned = sweep(store, keep, dry_run=dry_run, now=datetime.now(UTC))
+    click.echo(f"{len(abandoned)} temporary files {'would go' if dry_run else 'deleted'}")
+    if failed:
+        sys.exit(1)
+
+
+COMMANDS: Final = (rollback_command, pin_command, release_command, retention_command)

@@ -1,0 +1,76 @@
+"""`recsys-assets`: materialize days, see what is live, and operate on what is published.
+
+Exit codes: 0 done; 1 something was blocked, failed or is not there, and the output says which day,
+asset and check; 2 the command line, the configuration or the environment is wrong. Results go to
+standard output, progress and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recsys_assets import __version__
+from recsys_assets.cli import changing, days, reading
+from recsys_assets.cli.printing import printable
+from recsys_assets.config import CONFIG_VARIABLE
+from recsys_assets.errors import ConfigError, RecsysAssetsError
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turn an error that a user can act on into text and an exit code; a bug keeps its stack."""
+    try:
+        yield
+    except RecsysAssetsError as error:
+        click.echo(_plain(error), err=True)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # `| head`: click knows what to do
+            raise
+        click.echo(_plain(error), err=True)
+        sys.exit(1)
+
+
+def _plain(error: Exception) -> str:
+    return "\n".join(map(printable, f"Error: {error}".split("\n")))
+
+
+class _Cli(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        with plain_errors():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(dir_okay=False),
+    help=f"The surfaces.yaml to use.  [default: ${CONFIG_VARIABLE}, else the packaged demo]",
+)
+@click.version_option(__version__, prog_name="recsys-assets")
+def main(config_path: str | None) -> None:
+    """Raw exposure events to published recommender artifacts.
+
+    Everything is written below `root` of surfaces.yaml; $RECSYS_ROOT wins over it. Runs are
+    recorded on the Dagster instance at $DAGSTER_HOME, the one the UI shows.
+
+    Results go to standard output; progress and errors go to standard error.
+
+    Exit codes: 0 done; 1 something was blocked, failed or is not there; 2 the command line, the
+    configuration or the environment is wrong.
+    """
+    if config_path:
+        os.environ[CONFIG_VARIABLE] = str(Path(config_path).absolute())
+
+
+for command in (*days.COMMANDS, *reading.COMMANDS, *changing.COMMANDS):
+    main.add_command(command)

@@ -1,0 +1,344 @@
+"""The commands that read: what is live and was, how it came about, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from recsys_assets.cli.options import JSON, ONE_SURFACE, SURFACE, open_surface
+from recsys_assets.cli.printing import (
+    print_differences,
+    print_json,
+    print_rows,
+    print_status,
+    print_table,
+    printable,
+    progress,
+    publication_row,
+    window_text,
+)
+from recsys_assets.config import load_config
+from recsys_assets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from recsys_assets.live.trace import Trace
+
+
+@click.command("status")
+@click.option("--surface", "name", help="tenant/surface.  [default: every surface]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def status_command(name: str | None, as_json: bool) -> None:
+    """Show what is live, and whether it is as new as `freshness` of surfaces.yaml promises.
+
+    Exit codes: 0 every surface is fresh; 1 a surface is stale, has nothing live though a day is
+    over, or its manifest is damaged, and the other surfaces are shown all the same; 2 the command
+    line or the configuration is wrong.
+    """
+    from recsys_assets.live.status import stale_because, surface_status
+    from recsys_assets.storage import open_store
+
+    config = load_config()
+    surfaces = config.selected(name)
+    store, now = open_store(config.root), datetime.now(UTC)
+    statuses = [surface_status(store, surface, now=now) for surface in surfaces]
+    if as_json:
+        click.echo(json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1))
+    else:
+        print_status(statuses)
+    for status in statuses:
+        if status.error:
+            click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
+    if any(map(stale_because, statuses)):
+        sys.exit(1)
+
+
+@click.command("metrics")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write this file, for node_exporter's textfile collector, instead of standard output.",
+)
+@click.option("--port", type=click.IntRange(1, 65535), help="Serve /metrics until it is stopped.")
+@click.option(
+    "--host",
+    help="The address that --port listens on, 0.0.0.0 for all of them.  [default: 127.0.0.1]",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0),
+    help=(
+        "Seconds for which --port gives the same figures again.  [default: 0, read them at every "
+        "scrape]"
+    ),
+)
+def metrics_command(
+    output: Path | None, port: int | None, host: str | None, interval: float | None
+) -> None:
+    """Give the figures of `status` to Prometheus, of every surface.
+
+    A surface that cannot be read has recsys_surface_status_error 1, and the others their figures.
+
+    Exit codes: 0 done, also when a surface is stale; 1 the file cannot be written, or the port not
+    be used; 2 the command line or the configuration is wrong.
+    """
+    from recsys_assets.live import metrics
+
+    if output and port:
+        raise click.UsageError("--output and --port exclude each other")
+    if not port and (host is not None or interval is not None):
+        raise click.UsageError("--interval and --host are about --port: add it")
+    config = load_config()
+    if port:
+        metrics.serve(config, host=host or "127.0.0.1", port=port, keep_s=interval or 0)
+    elif output:
+        metrics.write(config, output)
+    else:
+        click.echo(metrics.text(config), nl=False)
+
+
+@click.command("show")
+@click.argument("surface", metavar="TENANT/SURFACE")
+@click.argument("kind")
+@click.argument("id", required=False)
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Rows shown.")
+def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
+    """Show a live artifact, or the list of one item or user (ID) in it.
+
+    KIND is an artifact kind, such as popularity or cooc. Items of the catalog are shown with their
+    title.
+
+    Exit codes: 0 shown; 1 it is not live, not in the artifact, or damaged; 2 the command line or
+    the configuration is wrong.
+    """
+    from recsys_assets.events.catalog import item_titles
+    from recsys_assets.live.tables import artifact_table, live_document
+    from recsys_assets.storage import open_store
+
+    config = load_config()
+    of = config.surface(surface)
+    document = live_document(open_store(config.root), of, kind)
+    table = artifact_table(document, owner=id, limit=limit)
+    window = document["window"]
+    title = f"{surface} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
+    print_table(table, title=title, titles=item_titles(of))
+    if table.total > len(table.rows):
+        click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")
+
+
+@click.command("history")
+@SURFACE
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Flips shown.")
+@JSON
+def history_command(name: str, limit: int, as_json: bool) -> None:
+    """Show the flips that led to what is live, the newest first: what, when, who and why."""
+    from recsys_assets.live.history import publications
+
+    surface, store = open_surface(name)
+    found = publications(store, surface, limit=limit)
+    if as_json:
+        print_json({"publications": [publication.to_json() for publication in found]})
+    elif found:
+        print_rows([publication_row(publication) for publication in found], title=name)
+    else:
+        click.echo(f"nothing of {name} was published here yet")
+
+
+@click.command("at")
+@SURFACE
+@click.option(
+    "--time",
+    "moment",
+    required=True,
+    help="ISO 8601, UTC when it names no offset: 2026-01-05T12:00.",
+)
+@JSON
+def at_command(name: str, moment: str, as_json: bool) -> None:
+    """Show what was live at a time: the flip, and the URI of each kind."""
+    from recsys_assets.live.history import live_at
+
+    surface, store = open_surface(name)
+    publication = live_at(store, surface, _moment(moment))
+    if as_json:
+        print_json(publication.to_json())
+        return
+    print_rows([publication_row(publication)], title=name)
+    print_rows(
+        [{"kind": kind, "uri": uri} for kind, uri in publication.current.items()], title="live then"
+    )
+
+
+@click.command("diff")
+@SURFACE
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B", default="live")
+@JSON
+def diff_command(name: str, before: str, after: str, as_json: bool) -> None:
+    """Show per kind which items and users came, went and moved from A to B.
+
+    A and B are each a generation of the history, a day that was live, `previous` or `live`.
+    """
+    from recsys_assets.live.compare import compare
+    from recsys_assets.live.history import find
+
+    surface, store = open_surface(name)
+    old, new = find(store, surface, before), find(store, surface, after)
+    differences = compare(store, old.current, new.current)
+    if as_json:
+        print_json(
+            {
+                "before": old.to_json(),
+                "after": new.to_json(),
+                "differences": [difference.to_json() for difference in differences],
+            }
+        )
+    else:
+        title = f"{name}, generation {old.generation} to {new.generation}"
+        print_differences(differences, title)
+
+
+@click.command("trace")
+@SURFACE
+@click.argument("kind")
+@click.argument("id", required=False)
+@JSON
+def trace_command(name: str, kind: str, id: str | None, as_json: bool) -> None:
+    """Show where a live artifact comes from, or one item or user (ID) of it.
+
+    From the flip and the record of its version back to the canonical partitions and the raw files,
+    with size and SHA-256; with ID also how many events of it are in which file, from which line on.
+    """
+    from recsys_assets.live.trace import trace
+
+    surface, store = open_surface(name)
+    found = trace(store, surface, kind, owner=id)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        _print_trace(found, name)
+
+
+@click.command("verify")
+@ONE_SURFACE
+@click.option(
+    "--last", default=10, show_default=True, type=click.IntRange(1), help="Publications to re-read."
+)
+@click.option(
+    "--grace-hours",
+    default=24,
+    show_default=True,
+    type=click.IntRange(0, 876_000),
+    help="Age from which a blob that nothing names is reported.",
+)
+@JSON
+def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool) -> None:
+    """Re-read every blob that is live, or was lately, and recompute its version.
+
+    Exit codes: 0 all is as it was written; 1 something is missing, corrupt or orphaned; 2 the
+    command line or the configuration is wrong.
+    """
+    from recsys_assets.live.verify import verify_each
+    from recsys_assets.storage import open_store
+
+    config = load_config()
+    found = list(
+        verify_each(
+            open_store(config.root),
+            config.selected(name),
+            last=last,
+            grace_hours=grace_hours,
+            watch=progress,
+        )
+    )
+    if as_json:
+        print_json(
+            {
+                "surfaces": [
+                    {
+                        "tenant": verified.surface.tenant,
+                        "surface": verified.surface.surface,
+                        "blobs": verified.blobs,
+                        "publications": verified.publications,
+                        "findings": [vars(finding) for finding in verified.findings],
+                    }
+                    for verified in found
+                ]
+            }
+        )
+    for verified in found:
+        if not as_json:
+            click.echo(
+                f"{verified.surface.name}: {verified.blobs} blobs of "
+                f"{verified.publications} publications verified, "
+                f"{len(verified.findings)} findings"
+            )
+        for finding in verified.findings:
+            click.echo(printable(f"{finding.problem}: {finding.uri}: {finding.detail}"), err=True)
+    if any(verified.findings for verified in found):
+        sys.exit(1)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # OverflowError: an offset from the first or last moment
+        raise ConfigError(f"--time {text!r} is no ISO 8601 time, as 2026-01-05T12:00") from None
+
+
+def _print_trace(found: Trace, name: str) -> None:
+    publication, record = found.publication, found.record or {}
+    print_rows(
+        [
+            {"what": "live since", "is": publication["published_at"]},
+            {
+                "what": "published by",
+                "is": f"generation {publication['generation']}, {publication['action']}, run "
+                f"{publication['run_id']}, {publication['who']}: {publication['reason']}",
+            },
+            {"what": "blob", "is": found.uri},
+            {
+                "what": "built",
+                "is": f"{record.get('built_at', '?')}, run {record.get('run_id', '?')}",
+            },
+            {"what": "source hash", "is": str(record.get("source_hash", "?"))},
+            {
+                "what": "inputs",
+                "is": "as they were" if found.is_current else "changed since it was built",
+            },
+        ],
+        title=f"{name} {found.kind}{f' of {found.owner}' if found.owner else ''}",
+    )
+    for day in found.days:
+        title = f"{day.day}: {day.uri}, fingerprint {day.fingerprint or 'none: it is not there'}"
+        rows = [
+            {
+                "raw file": file.file.name,
+                "bytes": f"{file.file.size_bytes:,}",
+                "sha256": file.file.sha256,
+                "now": file.now,
+                "events": "" if file.events is None else f"{file.events:,}",
+                "from line": "" if file.first_line is None else str(file.first_line),
+            }
+            for file in day.files
+        ]
+        if rows:
+            print_rows(rows, title=title)
+        else:
+            click.echo(printable(title))
+
+
+COMMANDS: Final = (
+    status_command,
+    metrics_command,
+    show_command,
+    history_command,
+    at_command,
+    diff_command,
+    trace_command,
+    verify_command,
+)

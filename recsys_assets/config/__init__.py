@@ -1,0 +1,86 @@
+"""`surfaces.yaml` as pydantic models: what is built for whom, from where, within which limits.
+
+`load_config` is the only reader of the file and of the two environment variables `RECSYS_CONFIG`
+and `RECSYS_ROOT`. Every mistake in the file is reported at once, each with file, surface and key.
+
+Each module imports only from those above it:
+
+    values    what a single value may be, and the base of the models
+    patterns  {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
+    options   the artifact kinds and their options
+    sources   raw events, when they have landed, and the catalog
+    surface   one surface, its limits, its days
+    whole     the whole file
+    file      reads it, and says what is wrong with it
+"""
+
+from recsys_assets.config.file import (
+    CONFIG_VARIABLE,
+    PACKAGED_CONFIG,
+    ROOT_VARIABLE,
+    load_config,
+    without_secrets,
+)
+from recsys_assets.config.options import (
+    Artifacts,
+    ContentSim,
+    Cooc,
+    Implicit,
+    Options,
+    Popularity,
+    Reads,
+    SessionSeq,
+)
+from recsys_assets.config.patterns import ANY_DAY, DayPattern
+from recsys_assets.config.sources import Catalog, Landing, Source
+from recsys_assets.config.surface import Freshness, Guardrails, Surface
+from recsys_assets.config.values import (
+    AtLeastOne,
+    AtLeastZero,
+    Location,
+    Model,
+    Segment,
+    Share,
+    TimeOfDay,
+    VariableName,
+    WebUrl,
+    is_object_url,
+)
+from recsys_assets.config.whole import Alerts, Config, Retention
+
+__all__ = [
+    "ANY_DAY",
+    "CONFIG_VARIABLE",
+    "PACKAGED_CONFIG",
+    "ROOT_VARIABLE",
+    "Alerts",
+    "Artifacts",
+    "AtLeastOne",
+    "AtLeastZero",
+    "Catalog",
+    "Config",
+    "ContentSim",
+    "Cooc",
+    "DayPattern",
+    "Freshness",
+    "Guardrails",
+    "Implicit",
+    "Landing",
+    "Location",
+    "Model",
+    "Options",
+    "Popularity",
+    "Reads",
+    "Retention",
+    "Segment",
+    "SessionSeq",
+    "Share",
+    "Source",
+    "Surface",
+    "TimeOfDay",
+    "VariableName",
+    "WebUrl",
+    "is_object_url",
+    "load_config",
+    "without_secrets",
+]

@@ -1,0 +1,144 @@
+"""The only reader of the file, and of the environment variables that name it and the root."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from recsys_assets.config.values import as_location, is_object_url, models_below
+from recsys_assets.config.whole import Config
+from recsys_assets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+CONFIG_VARIABLE = "RECSYS_CONFIG"
+ROOT_VARIABLE = "RECSYS_ROOT"
+PACKAGED_CONFIG = Path(__file__).parents[1] / "surfaces.yaml"
+
+
+def load_config(path: str | Path | None = None) -> Config:
+    """Read and check the configuration; every path in the result is absolute.
+
+    Args:
+        path: the file; None means `$RECSYS_CONFIG`, else the packaged demo. `$RECSYS_ROOT` replaces
+            `root` and, being typed in a shell, is relative to the working directory.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and
+            key.
+    """
+    file = Path(path or os.environ.get(CONFIG_VARIABLE) or PACKAGED_CONFIG).absolute()
+    raw = _read_yaml(file)
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
+        raise ConfigError(f"{file}:\n{without_secrets(problems)}") from None
+    return _with_absolute_paths(config, file.parent)
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    def absolute(path: str) -> str:
+        if is_object_url(path):
+            return path
+        # normpath, not resolve: a symlinked data directory keeps the name people gave it.
+        return os.path.normpath(folder / path)
+
+    surfaces = [
+        surface.model_copy(
+            update={
+                "source": surface.source.model_copy(update={"path": absolute(surface.source.path)}),
+                "catalog": surface.catalog
+                and surface.catalog.model_copy(update={"path": absolute(surface.catalog.path)}),
+            }
+        )
+        for surface in config.surfaces
+    ]
+    from_environment = os.environ.get(ROOT_VARIABLE)
+    root = _root_from(from_environment) if from_environment else absolute(config.root)
+    return config.model_copy(update={"root": root, "surfaces": surfaces})
+
+
+def _root_from(environment: str) -> str:
+    try:
+        root = as_location(environment)
+    except ValueError as error:
+        raise ConfigError(f"${ROOT_VARIABLE}: {error}") from None
+    return root if is_object_url(root) else str(Path(root).absolute())
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a repeated key, which the stock loader would overwrite silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"repeated key {key!r}", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file}: cannot be read ({error}). Set ${CONFIG_VARIABLE} to your surfaces.yaml."
+        ) from None
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    # PyYAML lets Python's own errors through: 2026-02-30 as a date, a list as a key.
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        problem = without_secrets(_yaml_problem(error))
+        raise ConfigError(f"{file}: is not valid YAML: {problem}") from None
+
+
+def _yaml_problem(error: Exception) -> str:
+    """Return what is wrong and where, without PyYAML's quote of the line: it may hold a secret."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    mark = error.problem_mark
+    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+
+
+def without_secrets(text: str) -> str:
+    """Blank what stands before an @ or behind a ? of a URL, wherever somebody has put one."""
+    text = re.sub(r"[^\s'\"]*@", "***@", text)
+    return re.sub(r"((?:://|\*@)[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
+
+
+def _explain(raw: Any, problem: ErrorDetails) -> str:
+    """Write one pydantic problem as `surface tenant/surface: key: what is wrong`."""
+    where: list[Any] = list(problem["loc"])
+    prefix = ""
+    if where[:1] == ["surfaces"] and len(where) > 1:
+        entry = raw["surfaces"][where[1]]
+        named = isinstance(entry, dict) and entry.get("tenant") and entry.get("surface")
+        name = f"{entry['tenant']}/{entry['surface']}" if named else f"number {where[1] + 1}"
+        prefix, where = f"surface {name}: ", where[2:]
+    key = ".".join(map(str, where))
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = f"unknown key{_suggest(where)}"
+    elif problem["type"] == "missing":
+        message = "is required"
+    elif not problem["type"].startswith("value_error"):
+        message = f"{message}, got {problem['input']!r}"
+    return prefix + (f"{key}: " if key else "") + message
+
+
+def _suggest(where: list[Any]) -> str:
+    names = {name for model in models_below() for name in model.model_fields}
+    close = difflib.get_close_matches(str(where[-1]), names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

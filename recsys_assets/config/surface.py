@@ -1,0 +1,148 @@
+"""One surface: what is built of which events, on which days, within which limits."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from recsys_assets.config.options import Artifacts
+from recsys_assets.config.patterns import DayPattern
+from recsys_assets.config.sources import Catalog, Source
+from recsys_assets.config.values import (
+    AtLeastOne,
+    AtLeastZero,
+    Model,
+    Segment,
+    Share,
+    TimeOfDay,
+)
+from recsys_assets.errors import ConfigError
+from recsys_assets.places import Place
+from recsys_assets.windows import Window
+
+
+class Guardrails(Model):
+    """Limits of one day. Exceeding one fails a blocking check; nothing is cut silently."""
+
+    min_events: AtLeastZero = Field(
+        1, description="Fewest canonical events a day needs; 0 publishes empty days."
+    )
+    max_events: AtLeastOne = Field(100_000_000, description="Most canonical events in a day.")
+    max_sessions: AtLeastOne = Field(10_000_000, description="Most distinct sessions in a day.")
+    max_distinct_items: AtLeastOne = Field(5_000_000, description="Most distinct items in a day.")
+    max_users: AtLeastOne = Field(10_000_000, description="Most distinct users in a day.")
+    max_items_per_session: AtLeastOne = Field(
+        200, description="Distinct items above which a session is left out of cooc."
+    )
+    max_oversized_session_share: Share = Field(
+        0.01, description="Largest share of sessions that may be left out of cooc that way."
+    )
+    max_rejected_share: Share = Field(
+        0.01, description="Largest share of a day's raw lines that may be refused."
+    )
+    max_artifact_bytes: AtLeastOne = Field(
+        10_000_000, description="Largest artifact document, the online service's default limit."
+    )
+    max_backfill_days: AtLeastOne = Field(
+        400, description="Most days that one materialization may cover."
+    )
+
+
+class Freshness(Model):
+    """How old what is live may be; more is stale."""
+
+    max_days_behind: AtLeastZero = Field(
+        1, description="Most whole UTC days between the live window's last day and yesterday."
+    )
+    max_hours_since_flip: int | None = Field(
+        None,
+        ge=1,
+        description="Most hours since a flip changed what is live; null does not count them.",
+    )
+
+
+class Surface(Model):
+    """One place where recommendations are shown, of one tenant."""
+
+    tenant: Segment = Field(description="The tenant, one path segment.")
+    surface: Segment = Field(description="The surface, one path segment.")
+    segment: Segment = Field("default", description="A label in the artifact documents.")
+    start_date: date = Field(description="First day, UTC.")
+    end_date: date | None = Field(None, description="Day after the last one; null is open.")
+    source: Source = Field(description="Where raw exposure events land.")
+    catalog: Catalog | None = Field(None, description="Required when content_sim is built.")
+    window_days: AtLeastOne = Field(
+        1, description="Days the event-based artifacts look back on, the day itself included."
+    )
+    schedule_at: TimeOfDay = Field(
+        "06:00", description="When the daily schedule materializes the day before, HH:MM UTC."
+    )
+    artifacts: Artifacts = Field(description="The artifact kinds to build.")
+    guardrails: Guardrails = Field(
+        default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
+    )
+    freshness: Freshness = Field(
+        default_factory=lambda: Freshness.model_validate({}),
+        description="How old what is live may be.",
+    )
+    max_run_minutes: AtLeastOne = Field(
+        240, description="Minutes after which a run that still goes on is ended, as failed."
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for kind in self.artifacts.of("catalog"):
+            if not self.catalog:
+                raise ValueError(f"artifacts.{kind} needs a catalog: add `catalog: {{path: ...}}`")
+        if self.end_date and self.end_date <= self.start_date:
+            raise ValueError(f"end_date {self.end_date} must come after {self.start_date}")
+        return self
+
+    @property
+    def place(self) -> Place:
+        """Whose events and artifacts these are."""
+        return Place(self.tenant, self.surface)
+
+    def window(self, day: date) -> Window:
+        """Return the trailing window of a day, whatever the first day of the surface is."""
+        return Window.ending_with(day, days=self.window_days)
+
+    def days_of_window(self, day: date) -> list[date]:
+        """Return the days of the trailing window, oldest first, from `start_date` on."""
+        return self.window(day).days(since=self.start_date)
+
+    def raw_pattern(self, day: date) -> str:
+        """Return the pattern of a day's raw files as people read it, its placeholders filled in."""
+        return DayPattern(self.source.pattern).filled(self.place, day)
+
+    def success_marker(self, day: date) -> str | None:
+        """Return the file that says that a day's raw files are complete, if there is to be one."""
+        marker = self.source.landing.success_marker
+        return None if marker is None else DayPattern(marker).filled(self.place, day)
+
+    @property
+    def catalog_path(self) -> str:
+        """The catalog's file or URL; ConfigError when there is none."""
+        if self.catalog is None:
+            raise ConfigError(f"surface {self.name} has no catalog")
+        return self.catalog.path
+
+    @property
+    def name(self) -> str:
+        """`tenant/surface`, as people write it."""
+        return self.place.name
+
+    @property
+    def group(self) -> str:
+        """`tenant__surface`, the Dagster asset group; Dagster allows only letters, digits and _."""
+        return re.sub(r"[^A-Za-z0-9_]", "_", f"{self.tenant}__{self.surface}")
+
+    def newest_day(self, now: datetime) -> date | None:
+        """Return the newest day that is over, UTC, and so can be made; None before the first is."""
+        newest = now.astimezone(UTC).date() - timedelta(days=1)
+        if self.end_date:
+            newest = min(newest, self.end_date - timedelta(days=1))
+        return newest if newest >= self.start_date else None

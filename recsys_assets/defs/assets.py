@@ -1,0 +1,331 @@
+"""The asset graph of one (tenant, surface).
+
+Every asset follows write-audit-publish: a day is computed into a scratch directory, held to its
+contract and guardrails, and only then handed to its IO manager and materialized. A day that fails
+leaves its failed check and nothing else, and does not hold back the other days of its run.
+"""
+
+# No postponed annotations here: Dagster reads the type of `context` when an asset is declared.
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets import contracts
+from recsys_assets.audit.artifacts import audit_artifact
+from recsys_assets.audit.candidates import Candidate, audit_candidate
+from recsys_assets.audit.checks import checks_of
+from recsys_assets.audit.drafts import drafts
+from recsys_assets.audit.events import audit_events
+from recsys_assets.audit.shared import Shared
+from recsys_assets.config import Surface
+from recsys_assets.defs.automation import ANY_DAY, of_window
+from recsys_assets.defs.checks import check_spec
+from recsys_assets.defs.io_managers import SURFACE, TENANT
+from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key
+from recsys_assets.defs.metadata import as_metadata, column_schema
+from recsys_assets.defs.write_audit_publish import write_audit_publish
+from recsys_assets.documents import RenderedDocument
+from recsys_assets.events.accepted import AcceptedDays, accept_day
+from recsys_assets.events.days import ParsedDay
+from recsys_assets.events.provenance import CANONICAL_FORMAT
+from recsys_assets.events.sources import open_source
+from recsys_assets.kinds import KINDS
+from recsys_assets.live.freshness import longest_without_a_day
+from recsys_assets.operations.publish import (
+    Published,
+    changes,
+    materialized,
+    publish_candidate,
+)
+from recsys_assets.storage import layout, open_store
+from recsys_assets.storage.publications import read_live
+from recsys_assets.storage.registry import stage_version
+
+CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
+OWNERS = ["team:recsys"]
+
+# Days that one run of a backfill covers: starting a run costs as much as computing many days.
+# Assets whose numbers differ are never put into the same run, and that is wanted: a day that fails
+# one layer must not keep the next layer from the days that passed.
+# Many: `guardrails.max_backfill_days` sees the whole range that way.
+_DAYS_PER_RUN = {"events": 10_000, "artifacts": 9_999, "manifest": 9_998}
+
+
+def build_surface(
+    surface: Surface, *, root: str, shared: Shared, docs_url: str | None = None
+) -> dg.Definitions:
+    """Build the assets of one surface.
+
+    Args:
+        surface: its configuration.
+        root: where everything is written.
+        shared: what the assets of all surfaces share in this process.
+        docs_url: where docs/ is served; None when it is not.
+    """
+    partitions = dg.DailyPartitionsDefinition(
+        start_date=datetime.combine(surface.start_date, datetime.min.time()),
+        end_date=datetime.combine(surface.end_date, datetime.min.time())
+        if surface.end_date
+        else None,
+    )
+    graph = _Graph(surface, root, partitions, shared, docs_url)
+    assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
+        graph.raw_events(),
+        graph.canonical_events(),
+    ]
+    if surface.catalog:
+        assets.append(graph.catalog())
+    assets += [graph.artifact(kind) for kind in surface.artifacts.kinds]
+    assets += [graph.manifest(), graph.live()]
+    return dg.Definitions(assets=assets)
+
+
+class _Graph:
+    """The assets of one surface; each method builds one."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        root: str,
+        partitions: dg.DailyPartitionsDefinition,
+        shared: Shared,
+        docs_url: str | None,
+    ) -> None:
+        self._surface = surface
+        self._store = open_store(root)
+        self._partitions = partitions
+        self._shared = shared
+        self._docs_url = docs_url
+
+    def _key(self, name: str) -> dg.AssetKey:
+        return asset_key(self._surface, name)
+
+    def _names(self) -> dict[str, str]:
+        """Return the metadata that the IO managers read."""
+        surface = self._surface
+        return {TENANT: surface.tenant, SURFACE: surface.surface}
+
+    def _common(self, *, kinds: set[str]) -> dict[str, Any]:
+        """Return what every asset of the surface has in common."""
+        return {
+            "group_name": self._surface.group,
+            "partitions_def": self._partitions,
+            "owners": OWNERS,
+            "tags": {
+                "tenant": _tag_value(self._surface.tenant),
+                "surface": _tag_value(self._surface.surface),
+            },
+            "kinds": kinds,
+        }
+
+    def _asset(
+        self, name: str, *, max_partitions_per_run: int, **details: Any
+    ) -> Callable[..., Any]:
+        """Return `dg.asset` with what the materialized assets have in common filled in."""
+        key = self._key(name)
+        with warnings.catch_warnings():
+            # backfill_policy is beta in this version; what it is relied on for is held by a test.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            decorator: Callable[..., Any] = dg.asset(
+                key=key,
+                backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run),
+                output_required=False,  # a day that fails its checks is not materialized
+                check_specs=[
+                    check_spec(key, check, docs_url=self._docs_url)
+                    for check in checks_of(self._surface, name)
+                ],
+                **self._common(kinds=details.pop("kinds")),
+                **details,
+            )
+        return decorator
+
+    def raw_events(self) -> dg.AssetSpec:
+        """Declare the raw exposure events, which somebody else lands."""
+        source = open_source(self._surface)
+        return dg.AssetSpec(
+            self._key("raw_events"),
+            description=source.description,
+            metadata=as_metadata(source.shown),
+            **self._common(kinds={source.tag}),
+        )
+
+    def catalog(self) -> dg.AssetSpec:
+        """Declare the item catalog, which somebody else keeps."""
+        path = self._surface.catalog_path
+        return dg.AssetSpec(
+            self._key("catalog"),
+            description=f"The item catalog `{path}`: id, tags and, optionally, namespace.",
+            metadata={"path": dg.MetadataValue.path(path)},
+            **self._common(kinds={PurePosixPath(path).suffix.lstrip(".").lower()}),
+        )
+
+    def canonical_events(self) -> dg.AssetsDefinition:
+        """Build the asset that turns a day's raw lines into canonical events."""
+        surface, store, shared = self._surface, self._store, self._shared
+
+        @self._asset(
+            EVENTS,
+            deps=[self._key("raw_events")],
+            automation_condition=ANY_DAY,
+            io_manager_key="canonical_io",
+            max_partitions_per_run=_DAYS_PER_RUN["events"],
+            kinds={"polars", "parquet"},
+            code_version=str(CANONICAL_FORMAT),
+            description=(
+                "A UTC day of exposure events: parsed, trimmed, redeliveries dropped, in source "
+                "order. Refused lines are kept beside it with their reason."
+            ),
+            metadata={
+                **self._names(),
+                "dagster/column_schema": column_schema(contracts.canonical_event(date.min)),
+            },
+        )
+        def canonical_events(context: dg.AssetExecutionContext) -> Iterator[Any]:
+            def save(parsed: ParsedDay) -> Mapping[str, Any]:
+                accept_day(store, surface.place, parsed)
+                return {}
+
+            with store.scratch() as scratch:
+                audit = partial(audit_events, store, surface, scratch=scratch, shared=shared)
+                yield from write_audit_publish(context, surface, EVENTS, audit=audit, save=save)
+
+        return canonical_events  # type: ignore[no-any-return]
+
+    def artifact(self, name: str) -> dg.AssetsDefinition:
+        """Build the asset of one artifact kind."""
+        surface, store, shared = self._surface, self._store, self._shared
+        kind = KINDS[name]
+        of_events = kind.reads == "events"
+
+        @self._asset(
+            name,
+            ins=self._events_in() if of_events else {},
+            deps=[] if of_events else [self._key("catalog")],
+            automation_condition=self._automation() if of_events else ANY_DAY,
+            io_manager_key="artifact_io",
+            max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
+            kinds={"polars", "json"},
+            code_version=CODE_VERSION,
+            description=kind.text,
+            metadata={
+                **self._names(),
+                "dagster/column_schema": column_schema(kind.contract),
+                "options": dg.MetadataValue.json(surface.artifacts.options(name).model_dump()),
+            },
+        )
+        def artifact(context: dg.AssetExecutionContext, **inputs: AcceptedDays) -> Iterator[Any]:
+            def save(document: RenderedDocument) -> Mapping[str, Any]:
+                run_id = context.run.run_id
+                stage_version(store, document, run_id=run_id, now=datetime.now(UTC))
+                return {}
+
+            drafted = drafts(store, surface, kind, inputs.get(EVENTS, {}), shared)
+            with store.scratch() as scratch:
+                yield from write_audit_publish(
+                    context,
+                    surface,
+                    name,
+                    audit=lambda day: audit_artifact(store, surface, name, day, scratch, drafted),
+                    save=save,
+                )
+
+        return artifact  # type: ignore[no-any-return]
+
+    def manifest(self) -> dg.AssetsDefinition:
+        """Build the asset that publishes a day: it flips what the online service reads."""
+        surface, store, key = self._surface, self._store, self._key(MANIFEST)
+
+        @self._asset(
+            MANIFEST,
+            ins=self._events_in() if surface.artifacts.of("events") else {},
+            deps=[self._key(kind) for kind in surface.artifacts.kinds],
+            automation_condition=self._automation(),
+            io_manager_key="manifest_io",
+            # With the granularity of dagster.yaml: of the runs that publish this surface the queue
+            # starts one at a time.
+            pool=f"{surface.group}__publish",
+            metadata=self._names(),
+            freshness_policy=self._freshness_policy(),
+            max_partitions_per_run=_DAYS_PER_RUN["manifest"],
+            kinds={"json"},
+            code_version=CODE_VERSION,
+            description=(
+                "The live pointer of the surface: which version of each kind the online service "
+                "reads. Flipped atomically once every kind of the day is verified, and never to an "
+                "older window."
+            ),
+        )
+        def manifest(context: dg.AssetExecutionContext, **inputs: AcceptedDays) -> Iterator[Any]:
+            accepted = inputs.get(EVENTS, {})
+            before = read_live(store, surface.place)
+            flipped: list[Published] = []
+
+            def save(candidate: Candidate) -> Mapping[str, Any]:
+                why = materialized(candidate, run_id=context.run.run_id)
+                published = publish_candidate(store, surface.place, candidate, why)
+                if published.flipped:
+                    flipped[:] = [published]
+                return published.shown
+
+            yield from write_audit_publish(
+                context,
+                surface,
+                MANIFEST,
+                audit=lambda day: audit_candidate(store, surface, day, accepted),
+                save=save,
+            )
+            # Of many days, only what the run as a whole changed: comparing costs more than a flip.
+            for published in flipped:
+                context.log_event(
+                    dg.AssetObservation(
+                        key,
+                        partition=str(published.candidate.day),
+                        metadata=as_metadata(changes(store, before, published)),
+                        description="What this run changed, all its days together.",
+                    )
+                )
+
+        return manifest  # type: ignore[no-any-return]
+
+    def _automation(self) -> dg.AutomationCondition[dg.AssetKey]:
+        """Return when an asset that reads canonical events is materialized by itself."""
+        if self._surface.window_days == 1:
+            return ANY_DAY
+        return of_window(self._key("raw_events"), self._key(EVENTS))
+
+    def live(self) -> dg.AssetSpec:
+        """Declare what readers see now: the pointer, whichever day it names."""
+        surface = self._surface
+        path = self._store.uri(layout.manifest(surface.place))
+        return dg.AssetSpec(
+            self._key("live"),
+            deps=[self._key(MANIFEST)],
+            description=(
+                "What the online service reads now, whichever day it is of. Flipped by `manifest`, "
+                "a rollback, a pin and a release. Its check `fresh` says whether it is new enough."
+            ),
+            metadata={"path": dg.MetadataValue.path(path)},
+            **self._common(kinds={"json"}) | {"partitions_def": None},
+        )
+
+    def _freshness_policy(self) -> dg.FreshnessPolicy | None:
+        """Return a policy that is late rather than wrong; the check `fresh` knows which day."""
+        longest = longest_without_a_day(self._surface, now=datetime.now(UTC))
+        return dg.FreshnessPolicy.time_window(fail_window=longest) if longest else None
+
+    def _events_in(self) -> dict[str, dg.AssetIn]:
+        """Return the trailing window of canonical events; at the start of history it is shorter."""
+        days = self._surface.window_days
+        mapping = dg.TimeWindowPartitionMapping(start_offset=-(days - 1)) if days > 1 else None
+        return {EVENTS: dg.AssetIn(self._key(EVENTS), partition_mapping=mapping)}
+
+
+def _tag_value(text: str) -> str:
+    """Return text as a Dagster tag value, which is at most 63 of a few characters."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

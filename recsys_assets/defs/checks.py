@@ -1,0 +1,92 @@
+"""Checks and verdicts to Dagster's asset checks.
+
+A verdict is about one check and one day. A run may cover many days, while Dagster takes one result
+per check and run: the verdicts of all days are folded into one, with the failed days in its
+metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+import dagster as dg
+
+from recsys_assets.audit.contract import MAX_SHOWN_ROWS
+from recsys_assets.defs.metadata import as_metadata, days_text
+from recsys_assets.pages import Json, table
+from recsys_assets.verdicts import Check, Verdict
+
+# Metadata that the command line and the failure reports read back.
+FAILED_PARTITIONS: Final = "failed_partitions"
+SAMPLE: Final = "sample"
+
+
+def check_spec(
+    asset: dg.AssetKey, check: Check, *, docs_url: str | None = None
+) -> dg.AssetCheckSpec:
+    """Declare a check of an asset."""
+    return dg.AssetCheckSpec(
+        check.name, asset=asset, blocking=check.blocks, description=check.description(docs_url)
+    )
+
+
+def check_results(
+    checks: Iterable[Check], verdicts: Mapping[date, Mapping[str, Verdict]]
+) -> list[dg.AssetCheckResult]:
+    """Fold the verdicts of all days of a run into one result per check.
+
+    A check that was skipped on a day that is refused is left out there: it has not looked.
+    """
+    results = []
+    for check in checks:
+        found = [
+            (day, of_day[check.name])
+            for day, of_day in verdicts.items()
+            if check.name in of_day and not _has_not_looked(of_day, of_day[check.name])
+        ]
+        if found:
+            results.append(_fold(check, found))
+    return results
+
+
+def _has_not_looked(of_day: Mapping[str, Verdict], verdict: Verdict) -> bool:
+    is_refused = any(each.outcome == "failed" for each in of_day.values())
+    return verdict.outcome == "skipped" and is_refused
+
+
+def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckResult:
+    wrong = [(day, verdict) for day, verdict in found if not verdict.passed]
+    metadata: dict[str, Any] = {
+        "partition": days_text([day for day, _ in found]),
+        "partitions": len(found),
+    }
+    description = found[0][1].description if len(found) == 1 else ""
+    if wrong:
+        description = f"{wrong[0][0]}: {wrong[0][1].description}"
+        if len(wrong) > 1:
+            description = f"{len(wrong)} of {len(found)} days failed; {description}"
+        by_day = {str(day): verdict.description for day, verdict in wrong}
+        metadata |= as_metadata({FAILED_PARTITIONS: Json(by_day)})
+        metadata["failures"] = sum(verdict.failures for _, verdict in wrong)
+        rows = [{"day": day, **row} for day, verdict in wrong for row in verdict.rows]
+        if rows:
+            metadata |= as_metadata({SAMPLE: table(rows[:MAX_SHOWN_ROWS])})
+    if len(found) == 1:
+        metadata.update(found[0][1].numbers)
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        passed=not wrong,
+        severity=_severity(check, wrong),
+        description=description or None,
+        metadata=metadata,
+    )
+
+
+def _severity(check: Check, wrong: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckSeverity:
+    """Return the worst there is: Dagster stops at an error only."""
+    if any(verdict.outcome == "failed" for _, verdict in wrong):
+        return dg.AssetCheckSeverity.ERROR
+    only_warns = bool(wrong) or not check.blocks
+    return dg.AssetCheckSeverity.WARN if only_warns else dg.AssetCheckSeverity.ERROR

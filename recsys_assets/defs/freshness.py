@@ -1,0 +1,72 @@
+"""The check `fresh` of what is live, for every surface, and the job and schedule that run it.
+
+It is a check of `live`, which nothing materializes, and not of `manifest`: Dagster runs every check
+of an asset whenever it materializes the asset, and a backfill of old days would fail by it.
+"""
+
+# No postponed annotations here: Dagster reads the types of a check's arguments.
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from recsys_assets.audit.checks import checks_of
+from recsys_assets.config import Config, Surface
+from recsys_assets.defs.keys import asset_key
+from recsys_assets.defs.schedules import schedule_of
+from recsys_assets.live.status import surface_status
+from recsys_assets.storage import open_store
+from recsys_assets.verdicts import Check, complete, judge
+
+
+def build_freshness(
+    config: Config, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> dg.Definitions:
+    """Build the check of every surface, one job over all of them, and its schedule.
+
+    Args:
+        config: the surfaces, and where what is live is read.
+        clock: gives the time of each check.
+    """
+    checks = [
+        _check(config, surface, check, clock)
+        for surface in config.surfaces
+        for check in checks_of(surface, "live")
+    ]
+    job = dg.define_asset_job(
+        "check_freshness",
+        selection=dg.AssetSelection.checks(*checks),
+        description="Hold what is live of every surface to its `freshness`; changes nothing.",
+    )
+    hourly = schedule_of(
+        job,
+        "freshness_hourly",
+        "5 * * * *",
+        "The check `fresh` of every surface, at minute 5 of every hour.",
+    )
+    return dg.Definitions(asset_checks=checks, jobs=[job], schedules=[hourly])
+
+
+def _check(
+    config: Config, surface: Surface, check: Check, clock: Callable[[], datetime]
+) -> dg.AssetChecksDefinition:
+    # blocking: nothing is downstream, but only a blocking check turns its run red.
+    @dg.asset_check(
+        asset=asset_key(surface, "live"),
+        name=check.name,
+        blocking=check.blocks,
+        description=check.description(config.docs_url),
+    )
+    def check_live() -> dg.AssetCheckResult:
+        status = surface_status(open_store(config.root), surface, now=clock())
+        verdict = complete([check], judge([check], status))[check.name]
+        return dg.AssetCheckResult(
+            passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.ERROR
+            if verdict.outcome != "warned"
+            else dg.AssetCheckSeverity.WARN,
+            description=verdict.description,
+            metadata=dict(verdict.numbers),
+        )
+
+    return check_live

@@ -1,0 +1,76 @@
+"""What the project relies on inside Dagster, in one place.
+
+None of it is promised by Dagster. All of it was seen in the version that `SEEN_IN` names, and
+`test_internals.py` fails when an upgrade changes it: then look at each use, and name the version.
+The event log's own parts stand in `defs/event_log.py`, which overrides them: they take SQLAlchemy,
+which takes half a second to import, and definitions need none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import dagster as dg
+
+SEEN_IN: Final = "1.13.27"
+
+# Dagster's own job over every asset; the one that the UI launches.
+ASSET_JOB: Final = "__ASSET_JOB"
+# Run monitoring reads this tag, in seconds, each time it looks at a run.
+MAX_RUNTIME: Final = "dagster/max_runtime"
+# Tags of a run over one partition, and of one that covers a range of them.
+PARTITION: Final = "dagster/partition"
+RANGE_START: Final = "dagster/asset_partition_range_start"
+RANGE_END: Final = "dagster/asset_partition_range_end"
+# A run that failed and is started again has it.
+WILL_RETRY: Final = "dagster/will_retry"
+# A materialization says by it what its data is.
+DATA_VERSION: Final = "dagster/data_version"
+# A batch of events is stored as one only where this variable is set.
+BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
+
+# Errors of steps, by the name of their class.
+_INTERRUPTED: Final = "DagsterExecutionInterruptedError"
+_INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
+_REFUSED_BY_CHECK: Final = "DagsterAssetCheckFailedError"
+
+
+def failure_message(event: dg.DagsterEvent) -> str:
+    """Return why the step of a failure event broke, in our words where they are ours."""
+    error = event.step_failure_data.error
+    # Dagster wraps ours; what ours was raised from says less.
+    while error and error.cause and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return error.message if error else ""
+
+
+def is_of_a_check(event: dg.DagsterEvent) -> bool:
+    """Tell a step that Dagster ended because of a failed check."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == _REFUSED_BY_CHECK
+
+
+def was_interrupted(event: dg.DagsterEvent) -> bool:
+    """Tell a step that hung when its run was ended; of itself it only says so."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == _INTERRUPTED
+
+
+def was_stopped_by_user(event: dg.DagsterEvent) -> bool:
+    """Tell a step that the user's Ctrl-C ended; Dagster takes it for a failure like any other."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name in _INTERRUPTIONS
+
+
+def says_why_run_ended(event: dg.DagsterEvent) -> bool:
+    """Tell an event from outside of the run, of whoever saw it end.
+
+    Dagster puts who speaks before the text, [DagsterApiServer]. The run itself speaks without.
+    """
+    is_engine = event.event_type is dg.DagsterEventType.ENGINE_EVENT
+    return is_engine and (event.message or "").startswith("[")
+
+
+def problem_of_instance(error: Exception) -> str:
+    """Return what is wrong with dagster.yaml, without the whole of Dagster's schema behind it."""
+    return str(error).partition(" Expected:")[0]

@@ -1,0 +1,23 @@
+"""What the assets of a surface are called."""
+
+from __future__ import annotations
+
+import re
+
+import dagster as dg
+
+from recsys_assets.config import Surface
+
+EVENTS = "canonical_events"
+MANIFEST = "manifest"
+
+
+def asset_key(surface: Surface, name: str) -> dg.AssetKey:
+    """Return `[tenant, surface, name]`; Dagster allows fewer characters in it than a folder has."""
+    parts = (re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in (surface.tenant, surface.surface))
+    return dg.AssetKey([*parts, name])
+
+
+def asset_names(surface: Surface) -> tuple[str, ...]:
+    """Return the names of the assets that are materialized, each after those it reads."""
+    return (EVENTS, *surface.artifacts.kinds, MANIFEST)

@@ -1,0 +1,229 @@
+"""Materialize a range of days through Dagster, from a process that is not the UI.
+
+The days go through the graph layer by layer, all days of a layer in one run, so that starting one
+is paid once and a day that fails a layer keeps only itself from the next. A step that breaks takes
+all days of its run with it; follow-up runs over halves of the range find those that break it, and
+finish the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, Final
+
+import dagster as dg
+
+from recsys_assets.config import Surface
+from recsys_assets.defs.checks import FAILED_PARTITIONS
+from recsys_assets.defs.internals import (
+    RANGE_END,
+    RANGE_START,
+    failure_message,
+    was_stopped_by_user,
+)
+from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, asset_names
+
+# A full disk breaks every day: a range is halved only so often before what is left is given up.
+_MOST_CUTS: Final = 16
+_QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an asset of a day was not materialized; `check` is None when the step itself broke."""
+
+    day: date
+    asset: str
+    check: str | None
+    description: str
+
+
+@dataclass
+class RangeResult:
+    """What became of one surface's days; `metadata` is what Dagster shows, by day and asset."""
+
+    surface: Surface
+    days: Sequence[date]
+    metadata: dict[date, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+
+    @property
+    def published(self) -> list[date]:
+        """Days whose manifest was materialized, in order; not each is live, see `outcome`."""
+        return [day for day in self.days if MANIFEST in self.metadata.get(day, {})]
+
+    def outcome(self, day: date) -> str:
+        """Return `published`, `unchanged`, `superseded` by a later live window, or `blocked`."""
+        return str(self.metadata.get(day, {}).get(MANIFEST, {}).get("outcome", "blocked"))
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every day was published."""
+        return not self.failures and len(self.published) == len(self.days)
+
+
+def materialize(
+    definitions: dg.Definitions,
+    surface: Surface,
+    days: Sequence[date],
+    *,
+    instance: dg.DagsterInstance,
+) -> RangeResult:
+    """Materialize every asset of a surface for consecutive days, and publish them.
+
+    A day that fails a check blocks itself and nothing else. With a trailing window, the days after
+    the last one whose window holds a day of the range are made again from it, where they were
+    materialized before; they are in the report too.
+
+    Args:
+        definitions: what `build_definitions` returned for a configuration with this surface.
+        surface: whose assets.
+        days: consecutive days, ascending, each a partition of the surface.
+        instance: where runs, events and checks are recorded.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; days that were published stay published.
+    """
+    following = _following_days(surface, days[-1], instance)
+    report = RangeResult(surface, [*days, *following])
+    job = definitions.resolve_implicit_global_asset_job_def()
+    missing = {day: set(asset_names(surface)) for day in days}
+    missing |= {day: {*surface.artifacts.of("events"), MANIFEST} for day in following}
+    cuts: set[date] = set()
+    # Ends: a run settles something, or a cut is added, or its days are given up.
+    limit = surface.guardrails.max_backfill_days
+    while planned := list(_ranges(_ready(surface, missing), cuts, limit=limit)):
+        for layer, first, last in planned:
+            # A single day goes through the whole graph at once: what fails blocks only that day.
+            assets = set(missing[first]) if first == last else layer
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[asset_key(surface, asset) for asset in assets],
+                raise_on_error=False,
+                run_config=_QUIET,
+                **_partitions(first, last),
+            )
+            report.run_ids.append(result.run_id)
+            if any(was_stopped_by_user(each) for each in result.all_events if each.is_step_failure):
+                raise KeyboardInterrupt
+            settled = _record(report, result)
+            before = sum(map(len, missing.values()))
+            for day in _days(first, last):
+                for asset in assets & missing[day]:
+                    if (asset, day) in settled:
+                        missing[day] -= {asset, *_blocked_by(surface, asset, settled[asset, day])}
+            if sum(map(len, missing.values())) < before:
+                continue
+            if first < last and len(cuts) < _MOST_CUTS:
+                cuts.add(first + timedelta(days=(last - first).days // 2 + 1))
+            else:
+                _record_breakdown(report, result, first, last)
+                for day in _days(first, last):
+                    missing[day].clear()
+    report.failures.sort(key=lambda failure: failure.day)
+    return report
+
+
+def _partitions(first: date, last: date) -> dict[str, Any]:
+    if first == last:
+        return {"partition_key": first.isoformat()}
+    return {"tags": {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}}
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    for number in range((last - first).days + 1):
+        yield first + timedelta(days=number)
+
+
+def _following_days(surface: Surface, last: date, instance: dg.DagsterInstance) -> list[date]:
+    """Return the days after `last` that were materialized and whose window holds it."""
+    if not surface.artifacts.of("events"):
+        return []
+    known = instance.get_materialized_partitions(asset_key(surface, EVENTS))
+    days = (last + timedelta(days=number) for number in range(1, surface.window_days))
+    return [day for day in days if day.isoformat() in known]
+
+
+def _ready(surface: Surface, missing: Mapping[date, set[str]]) -> dict[date, set[str]]:
+    """Leave of what is missing the assets whose upstream is not: the next layer of each day."""
+    ready: dict[date, set[str]] = {}
+    for day, assets in missing.items():
+        waiting = {MANIFEST} if assets - {MANIFEST} else set()
+        if EVENTS in assets:
+            waiting |= {*surface.artifacts.of("events")}
+        ready[day] = assets - waiting
+    return ready
+
+
+def _ranges(
+    missing: Mapping[date, set[str]], cuts: Collection[date] = (), *, limit: int
+) -> Iterator[tuple[set[str], date, date]]:
+    """Group consecutive days with the same assets to do into (assets, first, last).
+
+    No group has more than `limit` days, or reaches across a day of `cuts`, which starts another.
+    """
+    days = [day for day in sorted(missing) if missing[day]]
+    start = 0
+    for end in range(1, len(days) + 1):
+        joined = (
+            end < len(days)
+            and missing[days[end]] == missing[days[start]]
+            and days[end] - days[end - 1] == timedelta(days=1)
+            and days[end] not in cuts
+            and end - start < limit
+        )
+        if not joined:
+            yield set(missing[days[start]]), days[start], days[end - 1]
+            start = end
+
+
+def _record(report: RangeResult, result: dg.ExecuteInProcessResult) -> dict[tuple[str, date], bool]:
+    """Take over what a run materialized (True) and what its checks refused (False)."""
+    settled: dict[tuple[str, date], bool] = {}
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        if materialization.partition is None:
+            continue
+        asset, day = (
+            materialization.asset_key.path[-1],
+            date.fromisoformat(materialization.partition),
+        )
+        values = {name: value.value for name, value in materialization.metadata.items()}
+        report.metadata.setdefault(day, {})[asset] = values
+        settled[asset, day] = True
+    for evaluation in result.get_asset_check_evaluations():
+        failed = evaluation.metadata.get(FAILED_PARTITIONS)
+        warns = evaluation.severity is dg.AssetCheckSeverity.WARN
+        if evaluation.passed or failed is None or warns:
+            continue
+        asset = evaluation.asset_key.path[-1]
+        descriptions: Any = failed.value
+        for partition, description in descriptions.items():
+            day = date.fromisoformat(partition)
+            report.failures.append(Failure(day, asset, evaluation.check_name, description))
+            settled[asset, day] = False
+    return settled
+
+
+def _blocked_by(surface: Surface, asset: str, materialized: bool) -> Collection[str]:
+    """Return what cannot be materialized because `asset` was not."""
+    if materialized:
+        return ()
+    return (*surface.artifacts.of("events"), MANIFEST) if asset == EVENTS else (MANIFEST,)
+
+
+def _record_breakdown(
+    report: RangeResult, result: dg.ExecuteInProcessResult, first: date, last: date
+) -> None:
+    """Report a run that settled nothing: a step broke for a reason that no check knows."""
+    for event in result.all_events:
+        if event.is_step_failure:
+            text = failure_message(event).strip() or "the step failed"
+            asset = (event.step_key or "").rpartition("__")[2]
+            report.failures.extend(Failure(day, asset, None, text) for day in _days(first, last))
+    if not any(event.is_step_failure for event in result.all_events):
+        text = f"run {result.run_id} ended without materializing anything"
+        report.failures.extend(Failure(day, EVENTS, None, text) for day in _days(first, last))

@@ -1,0 +1,60 @@
+"""What runs by the clock: the day before of each surface, retention, and the check of freshness.
+
+All are off until somebody starts them.
+"""
+
+# No postponed annotations here: Dagster reads the types of a schedule's arguments.
+from datetime import UTC, timedelta
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.config import Config, Surface
+from recsys_assets.defs.internals import ASSET_JOB
+from recsys_assets.defs.keys import asset_key, asset_names
+
+# A day that landed goes before a backfill that somebody launched, whose priority is 0.
+FIRST = {"dagster/priority": "1"}
+
+
+def build_schedules(config: Config) -> dg.Definitions:
+    """Build `<group>_daily` of every surface: the day before, landed or not, without sensors."""
+    return dg.Definitions(schedules=[_daily(surface) for surface in config.surfaces])
+
+
+def schedule_of(job: Any, name: str, cron: str, text: str) -> dg.ScheduleDefinition:
+    """Build a schedule of a job, of any of Dagster's types of them, in UTC."""
+    return dg.ScheduleDefinition(
+        name=name,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description=text,
+    )
+
+
+def _daily(surface: Surface) -> dg.ScheduleDefinition:
+    hour, minute = surface.schedule_at.split(":")
+
+    @dg.schedule(
+        name=f"{surface.group}_daily",
+        job_name=ASSET_JOB,
+        cron_schedule=f"{int(minute)} {int(hour)} * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description=f"Materializes the day before of {surface.name} at {surface.schedule_at} UTC.",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        now = context.scheduled_execution_time
+        last = surface.newest_day(now)
+        if last is None or last != now.astimezone(UTC).date() - timedelta(days=1):
+            return dg.SkipReason(f"the day before is not one of {surface.name}'s days")
+        return dg.RunRequest(
+            run_key=str(last),
+            partition_key=str(last),
+            tags=FIRST,
+            asset_selection=[asset_key(surface, name) for name in asset_names(surface)],
+        )
+
+    return schedule

@@ -1,0 +1,57 @@
+"""Accepted days of canonical events: those that passed their checks and are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING
+
+from recsys_assets.events.provenance import read_provenance
+from recsys_assets.places import Place
+from recsys_assets.storage import layout
+from recsys_assets.storage.store import Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from recsys_assets.events.days import ParsedDay
+
+
+@dataclass(frozen=True)
+class AcceptedDay:
+    """An accepted day of canonical events."""
+
+    location: str
+    fingerprint: str
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """The events, contract `canonical_event`; a column that an older format lacks is null."""
+        import polars as pl
+
+        # Not above: Pandera takes a second to import, and publishing needs fingerprints only.
+        from recsys_assets.contracts import CANONICAL_DTYPES
+
+        return pl.scan_parquet(
+            self.location, glob=False, schema=CANONICAL_DTYPES, missing_columns="insert"
+        )
+
+
+AcceptedDays = Mapping[date, AcceptedDay]
+
+
+def accept_day(store: Store, place: Place, parsed: ParsedDay) -> None:
+    """Put a day that passed its checks in place of what was there."""
+    store.replace(layout.canonical(place, parsed.day), parsed.path)
+
+
+def accepted_days(store: Store, place: Place, days: Iterable[date]) -> dict[date, AcceptedDay]:
+    """Return the accepted days of canonical events; one that is not there is left out."""
+    found = {}
+    for day in days:
+        key = layout.canonical(place, day)
+        with suppress(FileNotFoundError):
+            found[day] = AcceptedDay(store.location(key), read_provenance(store, key).fingerprint)
+    return found

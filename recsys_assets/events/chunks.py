@@ -1,0 +1,117 @@
+"""A stream of bytes as chunks of whole lines, so that memory is bounded whatever a line's size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+# 8 MiB measured best on two cores: smaller chunks pay per-call overhead, larger ones only memory.
+CHUNK_BYTES: Final = 8 * 2**20
+MAX_LINE_BYTES: Final = 4 * 2**20
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class OversizedLine:
+    """A line over MAX_LINE_BYTES: its number, its size and the bytes that were kept."""
+
+    line: int
+    size_bytes: int
+    beginning: bytes
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Whole lines of one raw file; an oversized line stands in `data` as an empty one."""
+
+    first_line: int
+    data: bytes
+    oversized: list[OversizedLine] = field(default_factory=list)
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+
+
+def whole_lines(stream: Readable) -> Iterator[Chunk]:
+    """Yield a stream as chunks of whole lines.
+
+    A leading byte order mark is dropped; a last line without a newline is a line.
+    """
+    first_line = 1
+    carry = b""  # the unfinished last line of what was read
+    skipped = 0  # bytes of an oversized line already dropped behind `carry`
+    oversized: list[OversizedLine] = []
+    at_start = True
+    while data := stream.read(CHUNK_BYTES):
+        if at_start:
+            data, at_start = data.removeprefix(_BOM), False
+        end = data.rfind(b"\n") + 1
+        if not end:
+            kept = data[: max(0, MAX_LINE_BYTES - len(carry) + 1)]
+            skipped += len(data) - len(kept)
+            carry += kept
+            continue
+        if skipped:
+            rest_of_line = data.index(b"\n")
+            size = len(carry) + skipped + rest_of_line
+            oversized.append(OversizedLine(first_line, size, carry[:MAX_LINE_BYTES]))
+            block, skipped = data[rest_of_line:end], 0
+        else:
+            block = b"".join((carry, memoryview(data)[:end]))
+        carry = data[end:]
+        yield (chunk := _without_oversized(first_line, block, oversized))
+        oversized = []
+        first_line += count_byte(chunk.data, b"\n")
+    if skipped:
+        oversized.append(OversizedLine(first_line, len(carry) + skipped, carry[:MAX_LINE_BYTES]))
+        carry = b""
+    if carry or oversized:
+        yield _without_oversized(first_line, carry, oversized)
+
+
+def count_byte(data: bytes, byte: bytes) -> int:
+    """Count one byte in `data`; unlike `data.count`, not slower the more there are."""
+    array = pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
+    return int((pl.Series(array) == byte[0]).sum())
+
+
+def _without_oversized(first_line: int, block: bytes, oversized: list[OversizedLine]) -> Chunk:
+    if len(block) <= MAX_LINE_BYTES:
+        return Chunk(first_line, block, oversized)
+    found: dict[int, bytes] = {}
+    lines = block.split(b"\n") if _has_long_line(block) else []
+    for number, line in enumerate(lines):
+        if len(line) > MAX_LINE_BYTES:
+            found[number] = line
+    if not found:
+        return Chunk(first_line, block, oversized)
+    kept = b"\n".join(b"" if number in found else line for number, line in enumerate(lines))
+    return Chunk(
+        first_line,
+        kept,
+        oversized
+        + [
+            OversizedLine(first_line + number, len(line), line[:MAX_LINE_BYTES])
+            for number, line in found.items()
+        ],
+    )
+
+
+def _has_long_line(block: bytes) -> bool:
+    """Tell, in a few searches, whether any line of `block` is over MAX_LINE_BYTES."""
+    start = 0
+    while len(block) - start > MAX_LINE_BYTES:
+        end = block.rfind(b"\n", start, start + MAX_LINE_BYTES + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False

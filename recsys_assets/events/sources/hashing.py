@@ -1,0 +1,56 @@
+"""The SHA-256 of raw bytes, as they are stored."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import BinaryIO
+
+from recsys_assets.storage import open_store
+
+
+class HashingReader:
+    """A readable file that hashes and counts what passes through it."""
+
+    closed = False
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of what has passed."""
+        return self._digest.hexdigest()
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        data = self._raw.read(size)
+        self._digest.update(data)
+        self.size_bytes += len(data)
+        return data
+
+    def flush(self) -> None:
+        """Do nothing; pyarrow calls it on close."""
+
+    def close(self) -> None:
+        """Do nothing; the file is closed by who opened it."""
+
+
+@lru_cache(maxsize=10_000)  # a day that takes several ticks is not begun again in each
+def sha256_of(root: str, name: str, tag: str) -> str:
+    """Return the SHA-256 of a file or object below a root, whose tag is this.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    with open_store(root).open(name)[0] as opened:
+        reader = HashingReader(opened)
+        while reader.read(2**20):
+            pass
+    return reader.sha256

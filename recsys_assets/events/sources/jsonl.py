@@ -1,0 +1,49 @@
+"""Raw exposure events v1 as JSON lines in files: `source.type: jsonl`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from recsys_assets.config import Surface
+from recsys_assets.events.chunks import Chunk
+from recsys_assets.events.sources.files import Files
+from recsys_assets.events.sources.source import Source
+
+if TYPE_CHECKING:
+    from recsys_assets.events.parse import ParsedChunk
+
+
+def open_source(surface: Surface) -> Source:
+    """Return the source of a surface."""
+    return JsonLines(surface)
+
+
+class JsonLines(Files):
+    """Files of JSON lines."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Nothing: it was the first, and days are stored without a name of it."""
+        return {}
+
+    @property
+    def tag(self) -> str:
+        """The picture of JSON."""
+        return "json"
+
+    @property
+    def description(self) -> str:
+        """Pattern and path, and what a line holds."""
+        return (
+            f"Raw exposure events v1 as they land: {self.where}. "
+            "One JSON object a line; required are v, ts, tenant, surface, session_id, item_id."
+        )
+
+    def parse(self, piece: Chunk, day: date) -> ParsedChunk:
+        """Parse lines of raw event v1."""
+        # Not above: it takes Pandera, which takes a second to import, and listing needs none.
+        from recsys_assets.events.parse import parse_chunk
+
+        return parse_chunk(piece, place=self.surface.place, day=day)

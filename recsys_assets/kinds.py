@@ -1,0 +1,319 @@
+"""The artifact kinds, one row each: everything that tells one kind from another.
+
+A kind is a model of its options (`config/options.py`), a contract (`contracts.py`), a function
+(`compute/`), and a row here. The assets, their checks, the documents, the commands and the pages
+follow from the row. docs/add-an-artifact-kind.md adds one, step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from recsys_assets import pages
+from recsys_assets.compute.content_sim import normalise_tags
+from recsys_assets.compute.cooc import count_cooccurrence
+from recsys_assets.compute.day_counts import Counts, DayCounts
+from recsys_assets.compute.implicit import count_user_exposures
+from recsys_assets.compute.popularity import count_exposures, weigh_days
+from recsys_assets.compute.session_seq import count_next_items
+from recsys_assets.config import Surface
+from recsys_assets.config.options import (
+    ContentSim,
+    Cooc,
+    Implicit,
+    Options,
+    Popularity,
+    Reads,
+    SessionSeq,
+)
+from recsys_assets.documents import ListLayout
+from recsys_assets.verdicts import Check, Verdict, at_most, guardrail
+
+if TYPE_CHECKING:  # Pandera takes a second to import, and many commands need no contract
+    import pandera.polars as pa
+
+
+@dataclass(frozen=True)
+class WindowEvents:
+    """The accepted events of a window, counted: what a kind that reads events is computed from.
+
+    Attributes:
+        days: the counts of each day that is there, oldest first, at least one.
+        counts: those of all days as if they were one.
+    """
+
+    days: Mapping[date, DayCounts]
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a kind's function returns.
+
+    Attributes:
+        frame: the artifact's rows in published order, before they are held to the contract.
+        shown: numbers for the asset page.
+        found: numbers for the kind's own checks to look at.
+    """
+
+    frame: pl.LazyFrame
+    shown: Mapping[str, float] = field(default_factory=dict)
+    found: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArtifactFacts:
+    """What is known of the artifact of a day when its checks look at it.
+
+    Attributes:
+        surface: whose it is.
+        contract: whether its rows keep their contract.
+        found: numbers that the kind's function found for the kind's own checks.
+        size_bytes: of its document; None where the contract is broken, and there is none.
+        missing: days of its window that are not there.
+    """
+
+    surface: Surface
+    contract: Verdict
+    found: Mapping[str, float]
+    size_bytes: int | None
+    missing: Sequence[date] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A small case: it is shown in the documentation, and holds the kind's function to its rule.
+
+    Attributes:
+        events: (user_id, session_id, item_id) in the order in which they happened, where the kind
+            reads events.
+        catalog: (item_id, tags, namespace), where it reads the catalog.
+        options: those that differ from the defaults.
+        rows: what is published.
+    """
+
+    rows: Sequence[tuple[Any, ...]]
+    events: Sequence[tuple[str | None, str, str]] = ()
+    catalog: Sequence[tuple[str, Sequence[str], str]] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An artifact kind.
+
+    Attributes:
+        name: its key in surfaces.yaml, in the manifest and in asset keys. Its contract has it too.
+        options: the model of its options; says what the kind reads.
+        layout: how its list is written in the document; the names are the frame's columns.
+        compute: the rows, from `WindowEvents` (a kind that reads the catalog: from its frame), the
+            options and the surface.
+        text: what the asset page says of it.
+        rule: in words, for the documentation.
+        guarantee: what its blocking checks guarantee, for the documentation.
+        order: of the entries in the document, for the documentation.
+        example: a small case.
+        draw: its picture on the asset page: a `pages.FlatPicture`, or, where owners have lists, a
+            `pages.ListPicture`; None shows rows only.
+        checks: those of this kind alone.
+    """
+
+    name: str
+    options: type[Options]
+    layout: ListLayout
+    # Any: input and options are the kind's own.
+    compute: Callable[[Any, Any, Surface], Computed]
+    text: str
+    rule: str
+    guarantee: str
+    order: str
+    example: Example
+    draw: Callable[..., str] | None = None
+    checks: Sequence[Check] = ()
+
+    @property
+    def reads(self) -> Reads:
+        """Whether it is computed from the events or from the catalog."""
+        return self.options.reads
+
+    @property
+    def contract(self) -> pa.DataFrameSchema:
+        """What its rows are held to."""
+        from recsys_assets import contracts
+
+        return contracts.ARTIFACTS[self.name]
+
+    @property
+    def own_checks(self) -> list[Check]:
+        """Its own checks, which no other kind has."""
+        return [
+            replace(check, where=lambda _, asset: asset == self.name, where_text=self.name)
+            for check in self.checks
+        ]
+
+    def page(self) -> pages.FlatPage | pages.ListsPage:
+        """Return what gathers the asset page of one artifact."""
+        if self.layout.entry is None:
+            return pages.FlatPage(self.layout, self.draw)
+        return pages.ListsPage(self.layout, self.draw)
+
+
+def _popularity(events: WindowEvents, options: Popularity, _: Surface) -> Computed:
+    days, half_life = list(events.days), options.half_life_days
+    weights = weigh_days(days, half_life_days=half_life) if half_life else None
+    counts = list(events.days.values())
+    return Computed(count_exposures(counts, top_n=options.top_n, weights=weights))
+
+
+def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
+    found = count_cooccurrence(
+        events.counts,
+        max_neighbours=options.max_neighbours,
+        min_support=options.min_support,
+        max_items=options.max_items,
+        max_items_per_session=surface.guardrails.max_items_per_session,
+    )
+    share = found.oversized_sessions / found.sessions if found.sessions else 0.0
+    return Computed(
+        found.neighbours,
+        shown={"oversized_sessions": found.oversized_sessions},
+        found={"oversized_session_share": share},
+    )
+
+
+def _few_oversized(facts: ArtifactFacts) -> Verdict:
+    share = facts.found["oversized_session_share"]
+    return at_most(facts.surface.guardrails, "max_oversized_session_share", share)
+
+
+def _implicit(events: WindowEvents, options: Implicit, _: Surface) -> Computed:
+    return Computed(count_user_exposures(events.counts, top_n=options.top_n))
+
+
+def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Computed:
+    return Computed(count_next_items(events.counts, top_n=options.top_n))
+
+
+def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:
+    tags = normalise_tags(catalog.lazy(), surface=surface.surface, max_items=options.max_items)
+    return Computed(tags, shown={"catalog_rows": catalog.height})
+
+
+# What the examples are made of: three users, a session each.
+_VISITS: Final = (
+    ("ann", "s1", "tea"),
+    ("ann", "s1", "cup"),
+    ("bob", "s2", "tea"),
+    ("bob", "s2", "cup"),
+    ("bob", "s2", "tea"),
+    ("eve", "s3", "jar"),
+)
+
+_ROWS: Final = (
+    Kind(
+        "popularity",
+        options=Popularity,
+        layout=ListLayout("items", "item_id", "count"),
+        compute=_popularity,
+        text='Most exposed items of the window, by count; serves "popular now" shelves.',
+        rule=(
+            "exposures per item, the first `top_n`; with `half_life_days`, older days count less"
+        ),
+        guarantee="counts of at least 1, by count then id, an item once",
+        order="count descending, then item_id",
+        draw=pages.draw_ranking,
+        example=Example(events=_VISITS, rows=[("tea", 3), ("cup", 2), ("jar", 1)]),
+    ),
+    Kind(
+        "cooc",
+        options=Cooc,
+        layout=ListLayout("neighbors", "item_id", "count", entry="neighbour_id"),
+        compute=_cooc,
+        text='Neighbours of each item by shared sessions; serves "seen together" shelves.',
+        rule=(
+            "sessions that hold both items, at least `min_support`; per item the first "
+            "`max_neighbours`"
+        ),
+        guarantee=(
+            "no item is its own neighbour, a neighbour once, bots left out and their share bounded"
+        ),
+        order="item_id; within, count descending, then item_id",
+        draw=pages.draw_list_sizes,
+        checks=(
+            guardrail(
+                "max_oversized_session_share",
+                ["artifact"],
+                _few_oversized,
+                knobs=["max_items_per_session"],
+            ),
+        ),
+        example=Example(events=_VISITS, rows=[("cup", "tea", 2), ("tea", "cup", 2)]),
+    ),
+    Kind(
+        "implicit",
+        options=Implicit,
+        layout=ListLayout("users", "user_id", "score", entry="item_id"),
+        compute=_implicit,
+        text="How often each user was shown each item: implicit feedback.",
+        rule="exposures of the item to the user, per user the first `top_n`",
+        guarantee="by score then id, an item once per user",
+        order="user_id; within, score descending, then item_id",
+        draw=pages.draw_scores,
+        example=Example(
+            events=_VISITS,
+            rows=[
+                ("ann", "cup", 1.0),
+                ("ann", "tea", 1.0),
+                ("bob", "tea", 2.0),
+                ("bob", "cup", 1.0),
+                ("eve", "jar", 1.0),
+            ],
+        ),
+    ),
+    Kind(
+        "session_seq",
+        options=SessionSeq,
+        layout=ListLayout("users", "user_id", "score", entry="item_id"),
+        compute=_session_seq,
+        text="Which items came next in each user's sequence of events.",
+        rule="how often the item came next in the user's events in time order",
+        guarantee="the same; a user with one event keeps an empty list",
+        order="user_id; within, score descending, then item_id",
+        draw=pages.draw_scores,
+        example=Example(
+            events=_VISITS,
+            rows=[
+                ("ann", "cup", 1.0),
+                ("bob", "cup", 1.0),
+                ("bob", "tea", 1.0),
+                ("eve", None, None),
+            ],
+        ),
+    ),
+    Kind(
+        "content_sim",
+        options=ContentSim,
+        layout=ListLayout("items", "item_id", "tags"),
+        compute=_content_sim,
+        text="The tags of each catalog item; serves similarity by content.",
+        rule="the tags of the catalog's items",
+        guarantee="trimmed, lower-cased, distinct, never empty",
+        order="item_id; tags as in the catalog",
+        draw=pages.draw_tags,
+        example=Example(
+            catalog=[
+                ("tea", ["Hot | green"], ""),
+                ("cup", ["hot, Blue", "hot"], ""),
+                ("jar", [], ""),
+            ],
+            rows=[("cup", ["hot", "blue"]), ("tea", ["hot", "green"])],
+        ),
+    ),
+)
+
+KINDS: Final = {row.name: row for row in _ROWS}

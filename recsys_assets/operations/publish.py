@@ -1,0 +1,89 @@
+"""Make a candidate live, and say what that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from recsys_assets.audit.candidates import Candidate
+from recsys_assets.live.compare import as_rows, compare_up_to
+from recsys_assets.pages import Json, Shown, table
+from recsys_assets.places import Place
+from recsys_assets.storage.flips import Outcome, actor, publish
+from recsys_assets.storage.publications import Live, Why, generation_of
+from recsys_assets.storage.store import Store
+
+# Two such documents take some 350 MB while they are compared, and the day is published by then.
+_MAX_COMPARED_BYTES: Final = 20_000_000
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of a candidate, and what is live afterwards."""
+
+    candidate: Candidate
+    outcome: Outcome
+    live: Live
+
+    @property
+    def flipped(self) -> bool:
+        """Whether the pointer was moved."""
+        return self.outcome == "published"
+
+    @property
+    def shown(self) -> dict[str, Shown]:
+        """What the asset page of the manifest shows of it."""
+        return {
+            "outcome": self.outcome,
+            "flipped": int(self.flipped),
+            "live_window_end": str(self.live.window.end) if self.live.window else "unknown",
+            "generation": generation_of(self.live),
+        }
+
+
+def materialized(candidate: Candidate, *, run_id: str) -> Why:
+    """Return who publishes a day, and why, when its manifest is materialized."""
+    return Why(run_id, actor(), f"manifest of {candidate.day} was materialized")
+
+
+def publish_candidate(store: Store, place: Place, candidate: Candidate, why: Why) -> Published:
+    """Publish a day whose audit accepted it.
+
+    Raises:
+        CandidateOvertakenError: the surface was flipped since the audit.
+    """
+    outcome, live = publish(
+        store,
+        place,
+        window=candidate.window,
+        current=candidate.current,
+        why=why,
+        seen=candidate.seen,
+    )
+    return Published(candidate, outcome, live)
+
+
+def changes(store: Store, before: Live | None, published: Published) -> Mapping[str, Shown]:
+    """Return what the asset page shows of the change that a flip made; never fails.
+
+    Args:
+        store: where the documents are.
+        before: what was live.
+        published: what was made live; nothing is compared unless it flipped.
+    """
+    if not published.flipped:
+        return {}
+    if before is None:
+        return {"compared": "nothing was live before"}
+    candidate = published.candidate
+    differences, left_out = compare_up_to(
+        store, before.current, candidate.current, max_bytes=_MAX_COMPARED_BYTES
+    )
+    last = before.window.last_day if before.window else "an unknown day"
+    shown: dict[str, Shown] = {
+        "changes": table(as_rows(differences)),
+        "compared": f"generation {generation_of(before)} ({last}) with "
+        f"{generation_of(published.live)} ({candidate.day})",
+    }
+    return {**shown, "not_compared": Json(left_out)} if left_out else shown

@@ -1,0 +1,52 @@
+"""The days that an artifact looks back on, and the fingerprint of what was there on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+
+@dataclass(frozen=True)
+class Window:
+    """Whole UTC days, `end` exclusive."""
+
+    start: date
+    end: date
+
+    @classmethod
+    def ending_with(cls, day: date, *, days: int) -> Window:
+        """Return the `days` days of which `day` is the last."""
+        return cls(day - timedelta(days=days - 1), day + timedelta(days=1))
+
+    @property
+    def last_day(self) -> date:
+        """The last day that is in it."""
+        return self.end - timedelta(days=1)
+
+    def days(self, since: date | None = None) -> list[date]:
+        """Return its days, oldest first, without those before `since`."""
+        first = self.start if since is None else max(self.start, since)
+        return [first + timedelta(days=number) for number in range((self.end - first).days)]
+
+    def to_json(self) -> dict[str, str]:
+        """Return the RFC 3339 form of both ends."""
+        return {"start": f"{self.start}T00:00:00Z", "end": f"{self.end}T00:00:00Z"}
+
+    @classmethod
+    def from_json(cls, window: dict[str, str]) -> Window:
+        """Read what `to_json` wrote."""
+        return cls(date.fromisoformat(window["start"][:10]), date.fromisoformat(window["end"][:10]))
+
+
+def source_hash(fingerprints: Mapping[date, str]) -> str:
+    """Fingerprint the days that an artifact is computed from, in any order; of one, it is its own.
+
+    Args:
+        fingerprints: those of the accepted days of canonical events, by day.
+    """
+    if len(fingerprints) == 1:
+        return next(iter(fingerprints.values()))
+    lines = "\n".join(f"{day} {fingerprints[day]}" for day in sorted(fingerprints))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from recsys_assets.audit.events import audit_events
+from recsys_assets.audit.shared import Shared
+from recsys_assets.storage import layout
+from recsys_assets_tests.defs.looking import HOME, failed, land
+from recsys_assets_tests.project import Project, day, event
+
+
+def test_refused_lines_are_kept_even_when_the_day_is_blocked(project: Project) -> None:
+    config = project.configure()
+    project.land(day(0), ["{not json", '{"v": 1}'])
+
+    report = project.materialize(config, [day(0)])
+
+    assert {check for _, _, check in failed(report)} == {"min_events", "max_rejected_share"}
+    lines = pl.read_ndjson(project.store.location(layout.rejected(HOME, day(0))))
+    assert lines["reason"].to_list() == ["invalid_json", "missing_id"]
+    assert lines["raw"].to_list() == ["{not json", '{"v": 1}']
+
+
+def test_refused_lines_of_an_earlier_delivery_do_not_stay(project: Project) -> None:
+    config = project.configure()
+    project.land(day(0), ["{not json"])
+    project.materialize(config, [day(0)])
+    land(project, 0)
+
+    project.materialize(config, [day(0)])
+
+    assert project.store.read(layout.rejected(HOME, day(0))) is None
+
+
+@pytest.mark.parametrize("window_days", [1, 2])
+def test_distinct_ids_leave_out_users_that_are_unknown(project: Project, window_days: int) -> None:
+    (surface,) = project.configure({"window_days": window_days}).surfaces
+    events = [
+        event("a", user_id="u1"),
+        event("b", user_id="u2", session_id="s2"),
+        event("b", user_id="u1"),
+        event("c", user_id=None),
+        event("c", user_id=" "),
+    ]
+    project.land(day(0), events)
+
+    memory = Shared()
+    found = audit_events(project.store, surface, day(0), project.folder, memory)
+
+    assert {name: found.shown[name] for name in ("sessions", "items", "users")} == {
+        "sessions": 2,
+        "items": 3,
+        "users": 2,
+    }
+    shared = memory.counts.of(found.data_version).read("sessions")
+    assert (shared is not None) == (window_days == 1)
+
+
+def test_a_day_without_events_has_no_distinct_ids(project: Project) -> None:
+    (surface,) = project.configure({}).surfaces
+    project.land(day(0), [])
+
+    found = audit_events(project.store, surface, day(0), project.folder, Shared())
+
+    assert [found.shown[name] for name in ("sessions", "items", "users")] == [0, 0, 0]

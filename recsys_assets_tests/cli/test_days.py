@@ -1,0 +1,268 @@
+"""`materialize`: what is published, what is told of a bad day, and what is refused at once."""
+
+from __future__ import annotations
+
+import errno
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from recsys_assets.cli import printing
+from recsys_assets.storage.local import LocalStore
+from recsys_assets_tests.cli.conftest import (
+    SMALL,
+    days,
+    land,
+    run,
+    wrong,
+)
+from recsys_assets_tests.project import Project, day, event
+
+
+class TestMaterialize:
+    """`recsys-assets materialize`."""
+
+    @pytest.mark.usefixtures("in_memory")
+    def test_a_whole_range_of_every_surface_is_published(self, project: Project) -> None:
+        lean = {"artifacts": {"popularity": {}}, "guardrails": {"min_events": 0}}
+        config = project.configure(lean, {**lean, "surface": "void"})
+        land(project, 0, 1)
+
+        result = run("materialize", *days(0, 1))
+
+        assert result.exit_code == 0, result.output
+        assert result.stdout.count("published") == 4
+        assert "demo/home" in result.stdout
+        assert "demo/void" in result.stdout
+        for surface in (0, 1):
+            live = project.live(config, surface=surface)
+            assert live is not None
+            assert live.window is not None
+            assert live.window.start == day(1)
+            assert live.current["popularity"].rpartition("/")[2][:8] in result.stdout
+
+    @pytest.mark.usefixtures("in_memory")
+    def test_a_bad_day_is_named_with_asset_and_check_and_the_others_are_published(
+        self, project: Project
+    ) -> None:
+        lean = {"artifacts": {"popularity": {}}, "guardrails": {"min_events": 0}}
+        config = project.configure(SMALL, {**lean, "surface": "void"})
+        land(project, 0, 2)
+
+        result = run("materialize", *days(0, 2))
+
+        assert result.exit_code == 1
+        assert result.stdout.count("published") == 2 + 3
+        assert result.stdout.count("blocked") == 1
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith(str(day(1)))]
+        assert line.startswith(
+            "2026-01-02 demo/home/canonical_events: check min_events: "
+            "guardrails.min_events is 1, found 0; no raw file matches"
+        )
+        assert "2 of 3 days published; the others keep what they had. Runs" in result.stderr
+        live = project.live(config)
+        assert live is not None
+        assert live.window is not None
+        assert live.window.start == day(2)
+
+    def test_json_is_all_there_is_on_standard_output(self, project: Project, home: Path) -> None:
+        config = project.configure(SMALL)
+        land(project, 0)
+        project.land(day(0), ["{not json"], part=".2")
+        project.land(day(0), [event("c", session_id=f"s{n}") for n in range(200)], part=".3")
+
+        result = run("materialize", "--json", *days(0, 1))
+
+        assert result.exit_code == 1
+        (surface,) = json.loads(result.stdout)["surfaces"]
+        live = project.live(config)
+        assert live is not None
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            assert all(instance.has_run(run_id) for run_id in surface.pop("run_ids"))
+        (failure,) = surface.pop("failures")
+        assert failure.pop("description").startswith("guardrails.min_events is 1, found 0")
+        assert failure == {"day": "2026-01-02", "asset": "canonical_events", "check": "min_events"}
+        assert surface == {
+            "tenant": "demo",
+            "surface": "home",
+            "succeeded": False,
+            "days": [
+                {
+                    "day": "2026-01-01",
+                    "outcome": "published",
+                    "events": 203,
+                    "refused": 1,
+                    "versions": {
+                        kind: uri.rpartition("/")[2].removesuffix(".json")
+                        for kind, uri in live.current.items()
+                    },
+                },
+                {
+                    "day": "2026-01-02",
+                    "outcome": "blocked",
+                    "events": None,
+                    "refused": None,
+                    "versions": {},
+                },
+            ],
+        }
+
+    @pytest.mark.usefixtures("in_memory")
+    def test_progress_goes_to_standard_error_only(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(printing, "_PROGRESS_EVERY_S", 0.0)
+        project.configure(SMALL)
+        land(project, 0, 1)
+
+        result = run("materialize", "--json", *days(0, 1))
+
+        assert json.loads(result.stdout)["surfaces"][0]["succeeded"]
+        assert "demo/home/canonical_events 2026-01-02: 2 of 2 days" in result.stderr
+        assert "demo/home/manifest 2026-01-02: 2 of 2 days" in result.stderr
+        assert "demo/home done in " in result.stderr
+        assert "\x1b" not in result.stderr
+
+    @pytest.mark.usefixtures("in_memory")
+    def test_a_full_disk_is_told_with_day_asset_and_error(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = project.configure(SMALL)
+        land(project, 0, 1)
+        replace = LocalStore.replace
+
+        def full(self: LocalStore, key: str, content: bytes | Path) -> None:
+            if key.endswith(f"cooc/{day(0)}.json"):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace(self, key, content)
+
+        monkeypatch.setattr(LocalStore, "replace", full)
+
+        result = run("materialize", *days(0, 1))
+
+        assert result.exit_code == 1
+        assert (
+            "2026-01-01 demo/home/cooc: step failed: OSError: [Errno 28] No space left on device\n"
+            in result.stderr
+        )
+        assert "1 of 2 days published" in result.stderr
+        live = project.live(config)
+        assert live is not None
+        assert live.window is not None
+        assert live.window.start == day(1)
+
+    @pytest.mark.usefixtures("in_memory")
+    def test_an_interruption_ends_without_a_stack(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        project.configure(SMALL)
+        land(project, 0)
+
+        def interrupt(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(LocalStore, "put_new", interrupt)
+
+        result = run("materialize", *days(0, 0))
+
+        assert result.exit_code == 1
+        assert result.stderr.endswith("Aborted!\n")
+        assert "Traceback" not in result.stderr
+        assert "done in" not in result.stderr
+
+
+@pytest.mark.usefixtures("nothing_is_started")
+class TestRefused:
+    """Exit code 2, before anything is started."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (days(2, 1), "--to 2026-01-02 lies before --from 2026-01-03"),
+            (["--from", "2026-01-01"], "Missing option '--to'"),
+            (["--from", "1.1.2026", "--to", "2026-01-01"], "does not match the format '%Y-%m-%d'"),
+            (["--from", "2026-02-30", "--to", "2026-03-01"], "'2026-02-30' does not match"),
+            (
+                ["--surface", "demo/hom", *days(0, 0)],
+                "no surface 'demo/hom' in the configuration; there are: demo/home",
+            ),
+            (days(-1, 0), "has the days 2026-01-01 to 2026-01-31, not 2025-12-31 to 2026-01-01"),
+            (days(31, 31), "has the days 2026-01-01 to 2026-01-31, not 2026-02-01"),
+            ([*days(0, 0), "--verbose"], "No such option"),
+        ],
+    )
+    def test_a_wrong_command_line_says_what_is_wrong(
+        self, arguments: list[str], message: str
+    ) -> None:
+        assert message in wrong(run("materialize", *arguments))
+
+    def test_a_day_that_is_not_over_says_when_it_can_be_done(self, project: Project) -> None:
+        project.configure({**SMALL, "end_date": None})
+        today = str(datetime.now(UTC).date())
+
+        message = wrong(run("materialize", "--from", today, "--to", today))
+
+        assert f", not {today}; a day can be materialized once it is over, UTC" in message
+
+    def test_more_days_than_the_limit_are_refused_by_its_name(self, project: Project) -> None:
+        project.configure({**SMALL, "guardrails": {"max_backfill_days": 3}})
+
+        assert wrong(run("materialize", *days(0, 3))) == (
+            "Error: guardrails.max_backfill_days of demo/home is 3, asked for 4 days: materialize "
+            "fewer at a time, or raise the limit"
+        )
+
+    def test_a_surface_that_starts_in_the_future_has_no_day_yet(self, project: Project) -> None:
+        start = datetime.now(UTC).date() + timedelta(days=2)
+        project.configure({**SMALL, "start_date": start, "end_date": None})
+
+        message = wrong(run("materialize", "--from", str(start), "--to", str(start)))
+
+        assert f"demo/home has no day yet: its start_date is {start}" in message
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (None, "DAGSTER_HOME is not set: set it to the absolute path of the directory"),
+            ("", "DAGSTER_HOME is not set: set it to the absolute path of the directory"),
+            (".dagster", f"a relative path: set it to '{Path.cwd()}/.dagster'"),
+            ("/nowhere/dagster", "'/nowhere/dagster', not a directory: create it with `mkdir -p`"),
+            (__file__, "test_days.py', not a directory"),
+        ],
+    )
+    def test_without_a_usable_dagster_home_it_says_what_to_do(
+        self, monkeypatch: pytest.MonkeyPatch, value: str | None, message: str
+    ) -> None:
+        if value is None:
+            monkeypatch.delenv("DAGSTER_HOME")
+        else:
+            monkeypatch.setenv("DAGSTER_HOME", value)
+
+        assert message in wrong(run("materialize", *days(0, 0)))
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ("colour: red\n", 'unexpected config entry "colour" at the root'),
+            ("storage: [", "found '<stream end>'"),
+        ],
+    )
+    def test_damaged_settings_of_dagster_are_named_briefly(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        settings: str,
+        message: str,
+    ) -> None:
+        (tmp_path / "dagster.yaml").write_text(settings)
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+        text = wrong(run("materialize", *days(0, 0)))
+
+        assert f"Error: Dagster cannot use {tmp_path}/dagster.yaml" in text
+        assert message in text
+        assert len(text) < 500

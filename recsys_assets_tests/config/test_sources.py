@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recsys_assets_tests.config.files import SCHEMES, SURFACE, load, problems, with_knob
+
+
+@pytest.mark.parametrize("path", ["c.csv", "C.CSV", "c.jsonl"])
+def test_a_catalog_is_csv_or_json_lines(path: str, file: Path) -> None:
+    config = load(file, {**SURFACE, "catalog": {"path": path}})
+
+    assert config.surfaces[0].catalog is not None
+    assert config.surfaces[0].catalog.path == str(file.parent / path)
+
+
+@pytest.mark.parametrize("path", ["c", "c.json", "c.csv.gz"])
+def test_a_catalog_of_another_suffix_is_refused(path: str, file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "catalog": {"path": path}})
+
+    assert problem == "surface demo/home: catalog: path: must end in .csv or .jsonl"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{tenant}/*.jsonl", "needs {day}"),
+        ("dt={date}/{day}", "unknown placeholder ['date']"),
+        ("{day}{}", "unknown placeholder ['']"),
+        ("../{day}", "must stay below `path`"),
+        ("a/../../{day}", "must stay below `path`"),
+        ("/raw/{day}", "must stay below `path`"),
+        ("{day}/", "must name files, not a directory"),
+        ("{day}//", "must name files, not a directory"),
+        ("{day}/{", "pattern"),
+        ("{day}}", "pattern"),
+    ],
+)
+def test_a_pattern_that_cannot_select_one_day_is_refused(
+    pattern: str, message: str, file: Path
+) -> None:
+    (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "pattern": pattern}})
+
+    assert problem.startswith("surface demo/home: source: pattern: ")
+    assert message in problem
+
+
+@pytest.mark.parametrize("pattern", ["{day}", "dt={day}/*", "{day}..jsonl", "{surface}/{day}?[ab]"])
+def test_any_other_pattern_with_a_day_is_accepted(pattern: str, file: Path) -> None:
+    config = load(file, {**SURFACE, "source": {"path": "raw", "pattern": pattern}})
+
+    assert config.surfaces[0].source.pattern == pattern
+
+
+@pytest.mark.parametrize(
+    ("marker", "problem"),
+    [
+        ("_SUCCESS", "needs {day}"),
+        ("{day}/{hour}/_SUCCESS", "unknown placeholder ['hour']"),
+        ("{day}/*", "names one file, without wildcards"),
+        ("{day}/", "must name files, not a directory"),
+        ("../{day}", "must stay below `path`"),
+        ("{day", "a brace itself is written twice"),
+    ],
+)
+def test_a_success_marker_is_one_file_of_a_day(marker: str, problem: str, file: Path) -> None:
+    surface = with_knob(("source", "landing"), {"success_marker": marker})
+
+    (found,) = problems(file, surface)
+
+    assert found.startswith("surface demo/home: source.landing: success_marker: ")
+    assert problem in found
+
+
+def test_a_source_of_another_type_is_refused(file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "type": "papyrus"}})
+
+    assert problem.startswith("surface demo/home: source.type: Input should be 'jsonl'")
+    assert problem.endswith(", got 'papyrus'")
+
+
+def test_a_catalog_in_an_object_store_is_told_apart_by_its_suffix_too(file: Path) -> None:
+    found = problems(file, {**SURFACE, "catalog": {"path": "s3://bucket/c.parquet"}})
+
+    assert found == ["surface demo/home: catalog: path: must end in .csv or .jsonl"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_catalog_in_an_object_store_is_an_object_and_not_a_bucket(
+    scheme: str, file: Path
+) -> None:
+    """A bucket may be called `bucket.csv`, but it has nothing to read."""
+    found = problems(file, {**SURFACE, "catalog": {"path": f"{scheme}bucket.csv"}})
+
+    assert found == [
+        "surface demo/home: catalog: path: must name an object in the bucket, not the bucket"
+    ]
+    config = load(file, {**SURFACE, "catalog": {"path": f"{scheme}bucket.csv/c.csv"}})
+    assert config.surfaces[0].catalog_path == f"{scheme}bucket.csv/c.csv"

@@ -1,0 +1,59 @@
+"""Run parts of a project through Dagster, and look at what it has of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.config import Config
+from recsys_assets.definitions import build_definitions
+from recsys_assets.defs.keys import asset_key, asset_names
+from recsys_assets.places import Place
+from recsys_assets_tests.project import Project, day, event
+
+HOME = Place("demo", "home")
+
+
+def failed(report: Any) -> set[tuple[int, str, str | None]]:
+    return {((f.day - day(0)).days, f.asset, f.check) for f in report.failures}
+
+
+def materialized(config: Config) -> list[dg.AssetKey]:
+    """Return what a run materializes; without a selection, it would run the check `fresh` too."""
+    (surface,) = config.surfaces
+    return [asset_key(surface, name) for name in asset_names(surface)]
+
+
+def land(project: Project, *days: int) -> None:
+    for number in days:
+        of = day(number)
+        project.land(of, [event("a", of=of), event("b", of=of), event("a", of=of)])
+
+
+def launch(project: Project, config: Config, asset: str, *, number: int = 0) -> None:
+    """Materialize one asset of a day alone, as from its page."""
+    job = build_definitions(config).resolve_implicit_global_asset_job_def()
+    selection = [dg.AssetKey(["demo", "home", asset])]
+    job.execute_in_process(
+        instance=project.instance, partition_key=str(day(number)), asset_selection=selection
+    )
+
+
+def shown(project: Project, asset: str, *, number: int = 0) -> dict[str, Any]:
+    """Return the metadata of a day's latest materialization."""
+    key = dg.AssetKey(["demo", "home", asset])
+    records = project.instance.fetch_materializations(
+        dg.AssetRecordsFilter(key, asset_partitions=[str(day(number))]), limit=1
+    ).records
+    (found,) = [record.asset_materialization for record in records]
+    assert found is not None
+    return dict(found.metadata)
+
+
+def observed(project: Project) -> list[tuple[str | None, dict[str, Any]]]:
+    """Return partition and metadata of what was observed of the manifest, the newest first."""
+    key = dg.AssetKey(["demo", "home", "manifest"])
+    records = project.instance.fetch_observations(key, limit=10).records
+    found = [record.event_log_entry.asset_observation for record in records]
+    return [(each.partition, dict(each.metadata)) for each in found if each]

@@ -1,0 +1,175 @@
+"""The settings of the Dagster instance, with SQLite and with PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+import pytest
+import yaml
+
+from recsys_assets_tests.needed import skip_unless_required
+from recsys_assets_tests.project import Project, day, event
+
+ROOT: Final = Path(__file__).parents[2]
+SETTINGS: Final = ("dagster.yaml", "dagster-postgres.yaml")
+VARIABLE: Final = "DAGSTER_POSTGRES_URL"
+SMALL: Final[dict[str, Any]] = {"artifacts": {"popularity": {}}, "catalog": None}
+
+
+def settings(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return loaded
+
+
+def home_with(name: str, folder: Path) -> Path:
+    """Make a DAGSTER_HOME with one of the files of settings."""
+    home = folder / "dagster_home"
+    home.mkdir()
+    shutil.copy(ROOT / name, home / "dagster.yaml")
+    return home
+
+
+def test_the_two_files_of_settings_differ_in_the_storage_only() -> None:
+    sqlite, postgres = map(settings, SETTINGS)
+    assert sqlite.pop("event_log_storage")
+    assert postgres.pop("storage")
+
+    assert sqlite == postgres
+
+
+def test_a_run_of_the_command_line_claims_no_place_in_a_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed frees nothing, so what it claimed would hold back the next one."""
+    home = home_with("dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        events = instance.event_log_storage
+        events.initialize_concurrency_limit_to_default("demo__home__publish")
+        claims: list[str] = []
+        monkeypatch.setattr(
+            type(events), "claim_concurrency_slot", lambda _, pool, *__: claims.append(pool)
+        )
+        project = Project(tmp_path, instance)
+        config = project.configure(SMALL)
+        project.land(day(0), [event("a")])
+
+        assert project.materialize(config, [day(0)]).succeeded
+
+        limits = {pool.name: pool.limit for pool in events.get_pool_limits()}
+        assert limits == {"demo__home__publish": 1}
+        assert claims == []
+
+
+def test_postgres_without_its_variable_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    home = home_with("dagster-postgres.yaml", tmp_path)
+
+    with pytest.raises(dg.DagsterInvalidConfigError, match=VARIABLE):
+        dg.DagsterInstance.from_config(str(home))
+
+
+def programs() -> Path | None:
+    """Return where PostgreSQL has its programs, the newest one if there are several."""
+    packaged = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = max(packaged, key=lambda path: int(path.parts[4]), default=None)
+    program = newest or shutil.which("initdb")
+    return Path(program).parent if program else None
+
+
+@pytest.fixture
+def postgres() -> Iterator[str]:
+    """Run a PostgreSQL of its own; give its URL."""
+    found = programs()
+    if found is None:
+        skip_unless_required(
+            "postgres", "PostgreSQL is not installed (Debian: postgresql): its storage is not tried"
+        )
+    if importlib.util.find_spec("dagster_postgres") is None:
+        skip_unless_required(
+            "postgres", "dagster-postgres is not installed: the storage in PostgreSQL is not tried"
+        )
+    # Not below tmp_path: as root, PostgreSQL has to run as somebody else, who cannot look there.
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    somebody: dict[str, Any] = {"cwd": folder}
+    if os.geteuid() == 0:
+        shutil.chown(folder, "nobody")
+        somebody |= {"user": "nobody", "extra_groups": []}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = folder / "data"
+    try:
+        make: list[str | Path] = [
+            found / "initdb",
+            "-D",
+            data,
+            "-U",
+            "dagster",
+            "-A",
+            "trust",
+            "--no-sync",
+        ]
+        subprocess.run(make, check=True, capture_output=True, **somebody)
+        options: list[str | Path] = ["-k", folder, "-p", str(port), "-c", "fsync=off"]
+        server = subprocess.Popen(
+            [found / "postgres", "-D", data, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **somebody,
+        )
+        try:
+            _wait_for(found, port)
+            yield f"postgresql+psycopg2://dagster@127.0.0.1:{port}/postgres"
+        finally:
+            server.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(30)
+            server.kill()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _wait_for(found: Path, port: int) -> None:
+    end = time.monotonic() + 30
+    ready: list[str | Path] = [found / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    while subprocess.run(ready, check=False).returncode:
+        assert time.monotonic() < end, "PostgreSQL does not start"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_days_are_materialized_on_postgres(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str
+) -> None:
+    home = home_with("dagster-postgres.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    monkeypatch.setenv(VARIABLE, postgres)
+    days = [day(0), day(1)]
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        project = Project(tmp_path, instance)
+        config = project.configure(SMALL)
+        for of in days:
+            project.land(of, [event("a", of=of)])
+
+        report = project.materialize(config, days)
+
+        assert report.published == days
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        key = dg.AssetKey(["demo", "home", "manifest"])
+        assert instance.get_materialized_partitions(key) == {str(of) for of in days}
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
+    assert not list(home.rglob("*.db")), "something is still in SQLite"

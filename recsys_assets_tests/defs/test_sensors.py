@@ -1,0 +1,235 @@
+"""What lands is reported and materialized, and what that changes, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+
+from recsys_assets.config import Config
+from recsys_assets.definitions import build_definitions
+from recsys_assets.defs.keys import asset_key
+from recsys_assets.defs.sensors import last_report
+from recsys_assets.kinds import KINDS
+from recsys_assets_tests.project import DAY, Project, day, event
+
+EVENT_KINDS = [kind.name for kind in KINDS.values() if kind.reads == "events"]
+CATALOG_KINDS = [kind.name for kind in KINDS.values() if kind.reads == "catalog"]
+AT_ONCE = {"source": {"path": "raw", "landing": {"settle_seconds": 0}}}
+Requested = dict[str, list[date]]
+
+
+@dataclass
+class Factory:
+    """A project whose sensors are ticked by hand; what they ask for is materialized on demand."""
+
+    project: Project
+    config: Config
+    definitions: dg.Definitions = field(init=False)
+    conditions: Any = None
+    cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        self.definitions = build_definitions(self.config)
+        assert self.requested() == {}  # the first tick only takes note of what is there
+
+    def land(self, number: int, *items: str) -> None:
+        self.project.land(day(number), [event(item, of=day(number)) for item in items])
+
+    def tick(self) -> list[dg.AssetMaterialization]:
+        """Tick the landing sensor and record what it reports, as the daemon does."""
+        sensor = self.definitions.get_repository_def().get_sensor_def("demo__home_landing")
+        with dg.build_sensor_context(self.project.instance, cursor=self.cursor) as context:
+            result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        found = []
+        for reported in result.asset_events:
+            assert isinstance(reported, dg.AssetMaterialization)
+            self.project.instance.report_runless_asset_event(reported)
+            found.append(reported)
+        return found
+
+    def requested(self) -> Requested:
+        """Evaluate the conditions once; return the days asked for by asset."""
+        found = dg.evaluate_automation_conditions(
+            self.definitions,
+            self.project.instance,
+            dg.AssetSelection.groups("demo__home"),
+            cursor=self.conditions,
+        )
+        self.conditions = found.cursor
+        days: Requested = {}
+        for key in self.definitions.resolve_asset_graph().get_all_asset_keys():
+            asked = sorted(map(str, found.get_requested_partitions(key)))
+            if asked:
+                days[key.path[-1]] = [date.fromisoformat(each) for each in asked]
+        return days
+
+    def make(self, *numbers: int) -> None:
+        """Materialize days as a run does, and take note of it: nothing more may be asked for."""
+        report = self.project.materialize(self.config, [day(number) for number in numbers])
+        assert report.published
+        assert self.requested() == {}
+
+
+def factory(project: Project, **surface: Any) -> Factory:
+    return Factory(project, project.configure({**AT_ONCE, **surface}))
+
+
+def everything(*days: date) -> Requested:
+    assets = ["canonical_events", *KINDS, "manifest"]
+    return {asset: list(days) for asset in assets}
+
+
+def of_events(canonical: list[date], downstream: list[date]) -> Requested:
+    kinds = dict.fromkeys([*EVENT_KINDS, "manifest"], downstream)
+    return {"canonical_events": canonical, **kinds}
+
+
+class TestArrival:
+    """What lands is materialized, and what that changes, and nothing else."""
+
+    def test_landed_days_are_made_whole_and_once(self, project: Project) -> None:
+        shop = factory(project)
+        shop.land(0, "a", "b")
+        shop.land(2, "a", "b")
+
+        shop.tick()
+
+        assert shop.requested() == everything(DAY, day(2))
+        assert shop.requested() == {}
+        shop.make(0)
+        shop.make(2)
+        assert shop.tick() == []
+        assert shop.requested() == {}
+
+    def test_late_data_makes_exactly_its_day_again(self, project: Project) -> None:
+        shop = factory(project)
+        for number in range(4):
+            shop.land(number, "a", "b")
+        shop.tick()
+        shop.requested()
+        shop.make(0, 1, 2, 3)
+        shop.land(1, "a", "b", "c")
+
+        shop.tick()
+
+        assert shop.requested() == of_events([day(1)], [day(1)])
+        shop.make(1)
+
+    def test_with_a_window_late_data_makes_the_days_that_hold_it_again(
+        self, project: Project
+    ) -> None:
+        shop = factory(project, window_days=3)
+        for number in range(6):
+            shop.land(number, "a", "b")
+        shop.tick()
+        assert shop.requested() == everything(*(day(number) for number in range(6)))
+        shop.make(*range(6))
+        shop.land(1, "a", "b", "c")
+
+        shop.tick()
+
+        assert shop.requested() == of_events([day(1)], [day(1), day(2), day(3)])
+
+    def test_a_hole_in_the_window_holds_back_only_its_own_day(self, project: Project) -> None:
+        """Day 2 is bad, day 4 never landed: late data for day 1 reruns 1 and 3, not those two."""
+        shop = factory(project, window_days=5)
+        for number in (0, 1, 3, 5):
+            shop.land(number, "a", "b")
+        project.land(day(2), ["nonsense"])
+        shop.tick()
+        assert day(4) not in shop.requested()["cooc"]
+        shop.make(0, 1, 2, 3)
+        shop.make(5)
+        shop.land(1, "a", "b", "c")
+
+        shop.tick()
+
+        assert shop.requested() == of_events([day(1)], [day(1), day(3), day(5)])
+
+    def test_another_catalog_makes_only_the_newest_day_again(self, project: Project) -> None:
+        shop = factory(project)
+        for number in range(3):
+            shop.land(number, "a", "b")
+        shop.tick()
+        shop.requested()
+        shop.make(0, 1, 2)
+        (project.folder / "catalog.csv").write_text("item_id,tags\na,blue\n")
+
+        shop.tick()
+
+        assert "content_sim" in CATALOG_KINDS
+        assert shop.requested() == {name: [day(2)] for name in [*CATALOG_KINDS, "manifest"]}
+
+    def test_a_bad_day_is_asked_for_once_and_again_when_it_is_corrected(
+        self, project: Project
+    ) -> None:
+        shop = factory(project)
+        project.land(DAY, ["nonsense"])
+        shop.tick()
+        assert shop.requested() == everything(DAY)
+        report = project.materialize(shop.config, [DAY])
+        assert not report.published
+
+        for _ in range(3):
+            assert shop.tick() == []
+            assert shop.requested() == {}
+        shop.land(0, "a", "b")
+        shop.tick()
+
+        assert shop.requested()["canonical_events"] == [DAY]
+
+    def test_what_is_reported_carries_its_fingerprint_and_size(self, project: Project) -> None:
+        shop = factory(project)
+        shop.land(0, "a")
+
+        raw, catalog = shop.tick()
+
+        assert raw.asset_key == asset_key(shop.config.surfaces[0], "raw_events")
+        assert raw.partition == str(DAY)
+        assert len((raw.tags or {})["dagster/data_version"]) == 64
+        assert raw.metadata["files"].value == 1
+        assert catalog.asset_key.path[-1] == "catalog"
+        found = last_report(project.instance, raw.asset_key, DAY)
+        assert found is not None
+        assert found.data_version == (raw.tags or {})["dagster/data_version"]
+        assert found.at <= datetime.now(UTC)
+        assert last_report(project.instance, raw.asset_key, day(1)) is None
+
+    def test_a_tick_without_news_says_what_it_looked_at(self, project: Project) -> None:
+        shop = factory(project)
+        sensor = shop.definitions.get_repository_def().get_sensor_def("demo__home_landing")
+
+        with dg.build_sensor_context(project.instance) as context:
+            result = sensor(context)
+
+        assert isinstance(result, dg.SensorResult)
+        assert result.skip_reason is not None
+        assert result.skip_reason.skip_message == "0 days with raw files, 0 new or changed"
+
+
+def test_the_sensor_of_a_surface_asks_for_nothing_of_another(project: Project) -> None:
+    config = project.configure({}, {"surface": "checkout"})
+    definitions = build_definitions(config)
+    sensor = definitions.get_repository_def().get_sensor_def("demo__checkout_materialize")
+
+    assert sensor.asset_selection is not None
+    keys = sensor.asset_selection.resolve(definitions.resolve_asset_graph())
+
+    assert {key.path[1] for key in keys} == {"checkout"}
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    assert sensor.run_tags == {"dagster/priority": "1"}
+
+
+def test_a_fingerprint_is_of_the_content(project: Project) -> None:
+    shop = factory(project)
+    shop.land(0, "a")
+    before = {each.asset_key: each.tags for each in shop.tick()}
+    shop.cursor = None
+    other = Factory(Project(project.folder, dg.DagsterInstance.ephemeral()), shop.config)
+
+    assert {each.asset_key: each.tags for each in other.tick()} == before
