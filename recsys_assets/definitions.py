@@ -31,7 +31,7 @@ from recsys_assets.errors import ConfigError
 
 def build_definitions(config: Config) -> dg.Definitions:
     """Build the definitions of every surface of a configuration."""
-    shared = dg.Definitions(
+    common = dg.Definitions(
         resources={
             "canonical_io": CanonicalIOManager(root=config.root),
             "artifact_io": ArtifactIOManager(root=config.root),
@@ -41,9 +41,9 @@ def build_definitions(config: Config) -> dg.Definitions:
         # anyway.
         executor=dg.in_process_executor,
     )
-    memory = Shared()
+    shared = Shared()
     surfaces = [
-        build_surface(surface, root=config.root, shared=memory, docs_url=config.docs_url)
+        build_surface(surface, root=config.root, shared=shared, docs_url=config.docs_url)
         for surface in config.surfaces
     ]
     operations = [
@@ -53,7 +53,7 @@ def build_definitions(config: Config) -> dg.Definitions:
         build_freshness(config),
         build_failure_reports(config),
     ]
-    return dg.Definitions.merge(shared, *operations, *surfaces)
+    return dg.Definitions.merge(common, *operations, *surfaces)
 
 
 def _load() -> dg.Definitions:
