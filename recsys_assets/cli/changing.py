@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from recsys_assets.cli.options import DRY_RUN, ONE_SURFACE, REASON, SURFACE, open_surface, why
-from recsys_assets.cli.printing import days_text, print_differences, printable, progress
+from recsys_assets.cli.printing import print_differences, printable, progress, window_text
 from recsys_assets.config import load_config
 
 
@@ -39,7 +39,8 @@ def rollback_command(
 
     surface, store = open_surface(name)
     plan = plan_rollback(store, surface, to=to, kind=kind, pin=pin)
-    target = f"{kind or 'all'} of generation {plan.target.generation}, {days_text(plan.target)},"
+    days = window_text(plan.target.window)
+    target = f"{kind or 'all'} of generation {plan.target.generation}, {days},"
     print_differences(plan.differences, f"{name}, to {target.rstrip(',')}")
     if dry_run:
         click.echo("dry run: nothing was changed")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a sec
     from recsys_assets.live.status import SurfaceStatus
     from recsys_assets.live.tables import Table
     from recsys_assets.storage.publications import Publication
+    from recsys_assets.windows import Window
 
 _PROGRESS_EVERY_S = 1.0
 
@@ -129,7 +130,7 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
         first: list[str | Text] = [
             printable(status.surface.name),
             state,
-            window_text(live.window.to_json()) if live.window else "unknown",
+            window_text(live.window) if live.window else "unknown",
             f"{status.days_behind} d" if status.days_behind is not None else "",
             age_text(status.age) if status.age is not None else "",
             (str(publication.generation) + (" pinned" if publication.pinned else ""))
@@ -173,11 +174,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def window_text(window: dict[str, str]) -> str:
+def window_text(window: Window) -> str:
     """Return a window's day, or its first and last one."""
-    start = date.fromisoformat(window["start"][:10])
-    last = date.fromisoformat(window["end"][:10]) - timedelta(days=1)
-    return str(last) if start == last else f"{start} to {last}"
+    last = window.last_day
+    return str(last) if window.start == last else f"{window.start} to {last}"
 
 
 def age_text(age: timedelta) -> str:
@@ -211,17 +211,12 @@ def publication_row(publication: Publication) -> dict[str, str]:
     return {
         "gen": str(publication.generation),
         "action": publication.action + (" (pinned)" if publication.pinned else ""),
-        "window": days_text(publication),
+        "window": window_text(publication.window),
         "when": publication.published_at[:19] + "Z",
         "who": publication.who,
         "reason": publication.reason,
         "run": publication.run_id,
     }
-
-
-def days_text(publication: Publication) -> str:
-    """Return the days of a publication's window."""
-    return window_text(publication.window.to_json())
 
 
 def print_differences(differences: Sequence[Difference], title: str) -> None:

@@ -118,12 +118,13 @@ def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
     from recsys_assets.events.catalog import item_titles
     from recsys_assets.live.tables import artifact_table, live_document
     from recsys_assets.storage import open_store
+    from recsys_assets.windows import Window
 
     config = load_config()
     of = config.surface(surface)
     document = live_document(open_store(config.root), of, kind)
     table = artifact_table(document, owner=id, limit=limit)
-    window = document["window"]
+    window = Window.from_json(document["window"])
     title = f"{surface} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
     print_table(table, title=title, titles=item_titles(of))
     if table.total > len(table.rows):

@@ -78,15 +78,15 @@ def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckR
     return dg.AssetCheckResult(
         check_name=check.name,
         passed=not wrong,
-        severity=_severity(check, wrong),
+        severity=severity(check, [verdict for _, verdict in wrong]),
         description=description or None,
         metadata=metadata,
     )
 
 
-def _severity(check: Check, wrong: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckSeverity:
-    """Return the worst there is: Dagster stops at an error only."""
-    if any(verdict.outcome == "failed" for _, verdict in wrong):
+def severity(check: Check, wrong: Sequence[Verdict]) -> dg.AssetCheckSeverity:
+    """Return the worst of what did not pass: Dagster stops at an error only."""
+    if any(verdict.outcome == "failed" for verdict in wrong):
         return dg.AssetCheckSeverity.ERROR
     only_warns = bool(wrong) or not check.blocks
     return dg.AssetCheckSeverity.WARN if only_warns else dg.AssetCheckSeverity.ERROR

@@ -12,6 +12,7 @@ import dagster as dg
 
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.config import Config, Surface
+from recsys_assets.defs.checks import severity
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.schedules import schedule_of
 from recsys_assets.live.status import surface_status
@@ -62,9 +63,7 @@ def _check(
         verdict = complete([check], judge([check], status))[check.name]
         return dg.AssetCheckResult(
             passed=verdict.passed,
-            severity=dg.AssetCheckSeverity.ERROR
-            if verdict.outcome != "warned"
-            else dg.AssetCheckSeverity.WARN,
+            severity=severity(check, [] if verdict.passed else [verdict]),
             description=verdict.description,
             metadata=dict(verdict.numbers),
         )

@@ -94,7 +94,7 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
 def _days_behind(live: Live, newest: date | None) -> int | None:
     if live.window is None:
         return None
-    return max(0, (newest - live.window.end).days + 1) if newest else 0
+    return max(0, (newest - live.window.last_day).days) if newest else 0
 
 
 def _time(text: str) -> datetime | None:

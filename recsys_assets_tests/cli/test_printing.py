@@ -9,6 +9,7 @@ import pytest
 from recsys_assets.cli.printing import age_text, print_result, print_status, window_text
 from recsys_assets.defs.materialize import Failure, RangeResult
 from recsys_assets.live.status import surface_status
+from recsys_assets.windows import Window
 from recsys_assets_tests.project import Project, day
 
 
@@ -57,4 +58,4 @@ def test_an_age_is_told_in_the_unit_that_fits(age: timedelta, text: str) -> None
 def test_a_window_is_told_by_its_days(end: str, text: str) -> None:
     window = {"start": "2026-01-01T00:00:00Z", "end": f"{end}T00:00:00Z"}
 
-    assert window_text(window) == text
+    assert window_text(Window.from_json(window)) == text
