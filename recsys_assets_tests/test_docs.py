@@ -182,7 +182,9 @@ def example(name: str, marker: str) -> str:
 
 def examples(name: str, marker: str) -> list[str]:
     """Return every fenced block below `<!-- marker -->`."""
-    return re.findall(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", page(name), re.DOTALL)
+    pattern = rf"^( *)<!-- {re.escape(marker)} -->\n\1```\w+\n(.*?)^\1```"
+    found = re.findall(pattern, page(name), re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"(?m)^{indent}", "", text) for indent, text in found]
 
 
 def anchor(heading: str) -> str:
@@ -192,7 +194,7 @@ def anchor(heading: str) -> str:
 
 def without_code(text: str) -> str:
     """Return a page without its fenced blocks."""
-    return re.sub(r"(?s)^```.*?^```", "", text, flags=re.MULTILINE)
+    return re.sub(r"(?s)^ *```.*?^ *```", "", text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(("name", "marker"), sorted(generated()))
@@ -451,7 +453,7 @@ CODE: Final = re.compile(r"`([^`\n]+)`")
 
 def command_lines(text: str) -> Iterator[list[str]]:
     """Yield the words after `recsys-assets`, wherever a page shows it as code."""
-    shown = [line[2:] for line in text.split("\n") if line.startswith("$ ")]
+    shown = [line.strip()[2:] for line in text.split("\n") if line.strip().startswith("$ ")]
     shown += CODE.findall(without_code(text))
     for line in shown:
         if re.match(r"\S*recsys-assets( |$)", line):
@@ -721,6 +723,7 @@ def steps(name: str, marker: str) -> list[Step]:
 # What differs from run to run.
 _VARIES: Final = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"(?<=\d{10}-)[0-9a-f]{4,32}…?"), "<id>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|[0-9a-f]{4,}…"), "<id>"),
     (re.compile(r"\S+@\S+"), "<who>"),
     (re.compile(r"\d+ d$"), "<days>"),
@@ -864,6 +867,12 @@ def refuse_a_day(shop: Shop) -> None:
     shop.land(day(4), ["tea", "cup"])
 
 
+def lose_a_record(shop: Shop) -> None:
+    """Delete the record of what is live."""
+    (record,) = (shop.folder / "var/registry/publications/shop/home").glob("*3-*.json")
+    record.unlink()
+
+
 def set_a_limit(shop: Shop) -> None:
     """Limit the items of a day to one less than land."""
     with (shop.folder / "surfaces.yaml").open("a") as file:
@@ -881,6 +890,7 @@ def set_a_limit(shop: Shop) -> None:
         ("runbooks/limit-exceeded.md", set_a_limit),
         ("runbooks/stale-artifacts.md", None),
         ("runbooks/bad-publish.md", None),
+        ("runbooks/damaged-history.md", lose_a_record),
     ],
 )
 def test_a_page_can_be_followed(

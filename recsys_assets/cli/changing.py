@@ -1,4 +1,4 @@
-"""The commands that change what is live or stored: rollback, pin, release, retention."""
+"""The commands that change what is live or stored: rollback, pin, release, repair, retention."""
 
 from __future__ import annotations
 
@@ -98,6 +98,39 @@ def release_command(name: str, reason: str, dry_run: bool) -> None:
         sys.exit(1)
 
 
+@click.command("repair")
+@SURFACE
+@REASON
+@DRY_RUN
+def repair_command(name: str, reason: str, dry_run: bool) -> None:
+    """Mend a history of which a record, or the manifest, is missing or damaged.
+
+    A substitute takes the place of each lost record. The last whole publication becomes live; when
+    what is live is whole, it stays. What is replaced is kept beside it.
+
+    Exit codes: 0 it is whole, or was already; 1 it cannot be mended, and nothing was changed; 2 the
+    command line or the configuration is wrong.
+    """
+    from recsys_assets.operations.repair import plan_repair, repair
+
+    surface, store = open_surface(name)
+    plan = plan_repair(store, surface)
+    if plan is None:
+        click.echo(f"{name}: manifest and history are whole; nothing to repair")
+        return
+    for problem in plan.problems:
+        click.echo(printable(problem))
+    target = f"generation {plan.target.generation}, {window_text(plan.target.window)},"
+    if dry_run:
+        would = "would become live" if plan.goes_back else "is live, is whole and would stay"
+        click.echo(printable(f"{target} {would}. Nothing was changed"))
+        return
+    _, live = repair(store, plan, why(reason))
+    then = "is live again" if plan.goes_back else "was whole and stays live"
+    made = live.publication.generation if live.publication else 0
+    click.echo(printable(f"{target} {then}; recorded as generation {made}"))
+
+
 @click.command("retention")
 @ONE_SURFACE
 @click.option("--publications", type=click.IntRange(1), help="Instead of retention.publications.")
@@ -153,4 +186,10 @@ def retention_command(
         sys.exit(1)
 
 
-COMMANDS: Final = (rollback_command, pin_command, release_command, retention_command)
+COMMANDS: Final = (
+    rollback_command,
+    pin_command,
+    release_command,
+    repair_command,
+    retention_command,
+)

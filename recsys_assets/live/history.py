@@ -111,14 +111,14 @@ def began_pin(store: Store, live: Live) -> Publication | None:
 
 
 def last_change(store: Store, live: Live) -> Publication | None:
-    """Return the flip that made live what is: a publish or a rollback; None without a history.
+    """Return the flip that made live what is, a publish as a rule; None without a history.
 
     A pin, a release and retention flip the pointer too, and leave what readers see as it was.
     """
     oldest = None
     for publication in _recent(store, live):
         oldest = publication
-        if publication.action in {"publish", "rollback"}:
+        if publication.action in {"publish", "rollback", "repair"}:
             break
     return oldest
 

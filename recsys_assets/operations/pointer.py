@@ -85,7 +85,7 @@ def plan_rollback(
         known = ", ".join(target.current)
         raise InputError(f"generation {target.generation} has no {kind!r}; it has {known}")
     kinds = [kind] if kind else list(target.current)
-    problems = [p for each in kinds if (p := _problem(store, target.current[each]))]
+    problems = [p for each in kinds if (p := problem_of(store, target.current[each]))]
     if problems:
         raise StorageError(
             f"cannot roll {surface.name} back to generation {target.generation}: "
@@ -105,7 +105,7 @@ def plan_rollback(
     readable = {
         kind: uri
         for kind, uri in live.current.items()
-        if uri == change.current.get(kind) or not _problem(store, uri)
+        if uri == change.current.get(kind) or not problem_of(store, uri)
     }
     differences = compare(store, readable, change.current)
     return Rollback(surface, live, newest.generation, target, change, differences)
@@ -119,7 +119,7 @@ def roll_back(store: Store, plan: Rollback, why: Why) -> tuple[Outcome, Live]:
         ManifestConflictError: somebody flipped since the plan was made. Nothing was changed; look
             at a new plan.
     """
-    _require_reason(why)
+    require_reason(why)
     surface = plan.surface
 
     def decide(live: Live | None) -> Change | Outcome:
@@ -192,7 +192,7 @@ def _is_live(store: Store, surface: Surface, day: date, live: Live) -> bool:
 
 
 def _set_pinned(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Outcome, Live]:
-    _require_reason(why)
+    require_reason(why)
     recorded_live(store, surface)
 
     def decide(live: Live | None) -> Change | Outcome:
@@ -210,12 +210,14 @@ def _set_pinned(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tu
     return flip(store, surface.place, decide=decide, why=why)
 
 
-def _require_reason(why: Why) -> None:
+def require_reason(why: Why) -> None:
+    """Refuse to move the pointer without a reason; InputError."""
     if not why.reason.strip():
         raise InputError("a reason is required: whoever reads the history at night needs it")
 
 
-def _problem(store: Store, uri: str) -> str | None:
+def problem_of(store: Store, uri: str) -> str | None:
+    """Re-read a blob; return what is wrong with it, None when it is whole."""
     try:
         verify_blob(store, store.key(uri), version_of(uri))
     except StoreUnavailableError:

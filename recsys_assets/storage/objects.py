@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,6 +56,8 @@ _RETRY: Final[RetryConfig] = {
     },
     "retry_timeout": timedelta(seconds=60),
 }
+# After each refused create whose object is not there; about 6 s in all.
+_CREATE_PAUSES_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 2.0)
 _PROBE: Final = "registry/.conditional-writes"
 _NO_SUCH_VERSION: Final[PutMode] = {"e_tag": '"0"', "version": "1"}
 
@@ -167,11 +170,7 @@ class ObjectStore:
             if written:
                 self._put(key, content)
         else:
-            try:
-                self._put(key, content, mode="create")
-                written = True
-            except _ConditionError:
-                written = False
+            written = self._create(key, content)
         _take_over(content)
         return written
 
@@ -225,6 +224,27 @@ class ObjectStore:
             yield at
         finally:
             shutil.rmtree(at, ignore_errors=True)
+
+    def _create(self, key: str, content: bytes | Path) -> bool:
+        """Write an object unless it is there; return whether it was written.
+
+        S3 answers 409 also when another request was in the way and nothing is stored; obstore
+        tells both as "already exists". So only what can be seen is taken to be there.
+        """
+        for pause_s in _CREATE_PAUSES_S:
+            try:
+                self._put(key, content, mode="create")
+            except _ConditionError:
+                if self._exists(key):
+                    return False
+                time.sleep(pause_s)
+            else:
+                return True
+        raise StoreUnavailableError(
+            f"cannot write {self.uri(key)}: the store answered {len(_CREATE_PAUSES_S)} times that "
+            "it is there already, or that another request is in the way, and it is not there. Run "
+            "again once the store has recovered."
+        )
 
     def _exists(self, key: str) -> bool:
         try:
