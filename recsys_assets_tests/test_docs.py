@@ -594,6 +594,10 @@ def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
     "said",
     [
         "access was denied (",
+        "the temporary credentials are no longer valid",
+        "the clock of this machine differs too much from the store's",
+        "the bucket is in another region",
+        "the store does not know this request (",
         "no credentials are set, and this machine has no role",
         "the store answered ",
         "no answer came in time",

@@ -35,7 +35,7 @@ def audit_events(
     if parsed.rejected_path:
         # Kept whether or not the day passes: it is what one needs to see when it does not.
         store.replace(rejected, parsed.rejected_path)
-    else:
+    elif store.stat(rejected):  # most days have none, and who may not delete must not be asked to
         store.delete(rejected)
     distinct = _count_distinct(surface, parsed, shared)
     by_hour = [0] * 24

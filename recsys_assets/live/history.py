@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
-from recsys_assets.storage.publications import Live, Publication, history, read_live
+from recsys_assets.storage.publications import Live, Publication, history, read_live, read_time
 from recsys_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -49,7 +49,8 @@ def live_at(store: Store, surface: Surface, moment: datetime) -> Publication:
     """
     live, first = recorded_live(store, surface)
     for publication in history(store, live):
-        if datetime.fromisoformat(publication.published_at) <= moment:
+        at = read_time(publication.published_at)
+        if at and at <= moment:
             return publication
         first = publication
     raise InputError(

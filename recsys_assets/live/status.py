@@ -10,7 +10,7 @@ from typing import Any
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.live.history import began_pin, last_change
-from recsys_assets.storage.publications import Live, Publication, read_live
+from recsys_assets.storage.publications import Live, Publication, read_live, read_time
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
 
@@ -42,7 +42,7 @@ class SurfaceStatus:
     @property
     def pinned_at(self) -> datetime | None:
         """Since when publishes are held back; None when they are not."""
-        return _time(self.pin.published_at) if self.pin else None
+        return read_time(self.pin.published_at) if self.pin else None
 
     @property
     def generation(self) -> int | None:
@@ -85,7 +85,7 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
         pin, changed = began_pin(store, live), last_change(store, live)
     except (StorageError, OSError) as error:
         return SurfaceStatus(surface, None, {}, newest, None, None, None, error=str(error))
-    flipped_at = _time(changed.published_at if changed else live.updated_at)
+    flipped_at = read_time(changed.published_at if changed else live.updated_at)
     age = None if flipped_at is None else now - flipped_at
     behind = _days_behind(live, newest)
     return SurfaceStatus(surface, live, kinds, newest, behind, flipped_at, age, pin)
@@ -95,14 +95,6 @@ def _days_behind(live: Live, newest: date | None) -> int | None:
     if live.window is None:
         return None
     return max(0, (newest - live.window.last_day).days) if newest else 0
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except (ValueError, TypeError):  # whatever stands in a manifest or a record
-        return None
-    return time if time.tzinfo else None
 
 
 def _live_kind(store: Store, uri: str) -> LiveKind:

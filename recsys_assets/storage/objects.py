@@ -268,13 +268,12 @@ class ObjectStore:
             else:
                 data = content if isinstance(content, bytes) else content.read_bytes()
                 obstore.put(self._store, key, data, mode=mode, use_multipart=False)
-        except (AlreadyExistsError, PreconditionError):
-            raise _ConditionError from None
-        except (NotFoundError, FileNotFoundError) as error:
+        except (BaseError, FileNotFoundError) as error:
             self._answers.refuse_missing_bucket(error)
-            # If-Match of an object that is gone.
-            raise _ConditionError from None
-        except BaseError as error:
+            # Not found: If-Match of an object that is gone.
+            unmet = (AlreadyExistsError, PreconditionError, NotFoundError, FileNotFoundError)
+            if mode != "overwrite" and isinstance(error, unmet):
+                raise _ConditionError from None
             self._answers.fail("write", self.uri(key), error)
 
     def _refuse_without_conditions(self) -> None:
@@ -313,7 +312,8 @@ class _ConditionError(Exception):
 def _open(scheme: str, bucket: str, prefix: str | None) -> S3Store | GCSStore | AzureStore:
     # No client options: giving any would hide those in the environment, AWS_ALLOW_HTTP among them.
     if scheme == "s3":
-        return S3Store(bucket, prefix=prefix, retry_config=_RETRY)
+        # One at a time all the same, and not every store with S3's API has the bulk request.
+        return S3Store(bucket, prefix=prefix, retry_config=_RETRY, disable_bulk_delete=True)
     if scheme == "gs":
         return GCSStore(bucket, prefix=prefix, retry_config=_RETRY)
     return AzureStore(bucket, prefix=prefix, retry_config=_RETRY)

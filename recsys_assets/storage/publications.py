@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from recsys_assets.documents import read_window
@@ -155,6 +156,15 @@ def read_manifest(store: Store, place: Place, data: bytes) -> Manifest:
         raise StorageError(
             f"{store.uri(layout.manifest(place))} is not a manifest: {error!r}. {_advice(place)}"
         ) from None
+
+
+def read_time(text: str) -> datetime | None:
+    """Return the time that stands in a manifest or a record, whatever it is; None if it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        return None
+    return time if time.tzinfo else None
 
 
 def generation_of(live: Live | None) -> int:

@@ -8,6 +8,7 @@ from recsys_assets.audit.shared import Shared
 from recsys_assets.storage import layout
 from recsys_assets_tests.defs.looking import HOME, failed, land
 from recsys_assets_tests.project import Project, day, event
+from recsys_assets_tests.storage.conftest import Passing
 
 
 def test_refused_lines_are_kept_even_when_the_day_is_blocked(project: Project) -> None:
@@ -64,3 +65,18 @@ def test_a_day_without_events_has_no_distinct_ids(project: Project) -> None:
     found = audit_events(project.store, surface, day(0), project.folder, Shared())
 
     assert [found.shown[name] for name in ("sessions", "items", "users")] == [0, 0, 0]
+
+
+def test_a_day_without_refused_lines_asks_for_no_deletion(project: Project) -> None:
+    """Who runs the days need not be allowed to delete, and a store may not know how to."""
+
+    class Undeletable(Passing):
+        def delete(self, key: str) -> None:
+            raise AssertionError(key)
+
+    land(project, 0)
+    (surface,) = project.configure().surfaces
+    with project.store.scratch() as scratch:
+        audited = audit_events(Undeletable(project.store), surface, day(0), scratch, Shared())
+    assert audited.value
+    assert audited.value.rejected_path is None

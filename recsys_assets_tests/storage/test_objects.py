@@ -343,13 +343,25 @@ PASSING = {
     "reset": Treatment(reset=True),
     "lost answer": Treatment(lose_answer=True),
 }
-# A delete is a POST, which the client does not send again after a reset.
+# The client does not send a delete again after a reset.
 OUTLASTED = [
     (operation, failure)
     for operation in ("read", "open", "list", "replace", "delete")
     for failure in PASSING
     if (operation, failure) != ("delete", "reset")
 ]
+
+
+def test_a_store_without_the_request_to_delete_many_can_be_used(s3_url: str, proxy: Proxy) -> None:
+    """Not every store with S3's API has it; it is a POST."""
+    store = open_store(s3_url)
+    store.replace(KEY, b"one")
+    proxy.treat = always(Treatment(status=501, body=BODY), method="POST")
+
+    store.delete(KEY)
+    store.delete(KEY)  # absent is fine
+
+    assert store.read(KEY) is None
 
 
 @pytest.mark.usefixtures("quick")
