@@ -31,6 +31,8 @@ lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
 	$(BIN)/mypy
 
 dev: $(VENV)/.installed $(DAGSTER_HOME)/dagster.yaml ## Open the UI on http://127.0.0.1:3000 (PORT=3000)
+	@# The instance is made before its servers start: each of them would make it.
+	@$(BIN)/python -m recsys_assets.defs.instance
 	@# Started in its home: beside the other dagster.yaml it would warn that it ignores that one.
 	@cd $(DAGSTER_HOME) && $(call from_here,RECSYS_CONFIG) $(call from_here,RECSYS_ROOT) exec $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml \
 	  --host 127.0.0.1 --port $(PORT)

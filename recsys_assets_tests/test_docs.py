@@ -907,6 +907,18 @@ def test_a_page_can_be_followed(
         shop.follow(step)
 
 
+def test_the_instance_can_be_made_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (step,) = steps("operate-instance.md", "run: operate-instance")
+
+    done = subprocess.run(step.command.split(), check=True, capture_output=True, text=True)
+
+    assert done.stdout == ""
+    assert (tmp_path / "history").is_dir()
+
+
 def test_the_page_on_freshness_can_be_followed(shop: Shop) -> None:
     for step in steps("freshness.md", "run: freshness"):
         shop.follow(step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -32,7 +33,8 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
     A day that fails a check blocks itself and nothing else. Doing a day again replaces it; the same
     input changes nothing. The live manifest never moves to an older window.
 
-    Exit codes: 0 every day was published; 1 something was blocked or failed, and standard error
+    Exit codes: 0 every day was published, or staged because something newer or a pin is to stay
+    live; 1 something was blocked or failed, and standard error
     names day, asset and check; 2 the command line, the configuration or $DAGSTER_HOME is wrong,
     and nothing was started.
     """
@@ -62,18 +64,21 @@ def run_days(
     from recsys_assets.definitions import build_definitions
     from recsys_assets.defs.instance import dagster_home, open_instance
     from recsys_assets.defs.materialize import materialize
+    from recsys_assets.storage import open_store
 
     for surface in surfaces:
         _refuse_unknown_days(surface, days)
     home = dagster_home()
-    definitions = build_definitions(config)
+    definitions, store = build_definitions(config), open_store(config.root)
     with open_instance(home) as instance:
         # Some 230,000 objects stay to the end: Python need not look through them time and again.
         gc.freeze()
         results = []
         for surface in surfaces:
             with progress(surface.name):
-                results.append(materialize(definitions, surface, days, instance=instance))
+                results.append(
+                    materialize(definitions, surface, days, store=store, instance=instance)
+                )
     return results
 
 
@@ -105,6 +110,7 @@ def _as_json(result: RangeResult) -> dict[str, Any]:
         "tenant": result.surface.tenant,
         "surface": result.surface.surface,
         "succeeded": result.succeeded,
+        "summary": dict(Counter(result.outcome(day) for day in result.days)),
         "days": [
             {
                 "day": str(day),

@@ -6,10 +6,11 @@ import json
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.console import Console
@@ -59,6 +60,17 @@ def progress(label: str) -> Iterator[None]:
     click.echo(f"{label} done in {time.monotonic() - started:.1f} s", err=True)
 
 
+# What became of a day, in the words of the summary, and their order there.
+_OUTCOMES: Final = {
+    "published": "published",
+    "unchanged": "live already",
+    "superseded": "staged only, since a later day is live",
+    "pinned": "staged only, since the surface is pinned",
+    "blocked": "blocked",
+    "no files": "without files",
+}
+
+
 def print_result(result: RangeResult) -> None:
     """Print a surface's days: events, refused lines, sizes and versions; then what failed."""
     kinds = result.surface.artifacts.kinds
@@ -79,7 +91,7 @@ def print_result(result: RangeResult) -> None:
             f"{events['refused']:,}" if events else "",
             f"{sum(sizes):,}" if sizes else "",
             *(found[kind]["version"][:8] if kind in found else "" for kind in kinds),
-            outcome if outcome != "blocked" else Text(outcome, "red"),
+            outcome if day in result.done else Text(outcome, "red"),
         )
     print_titled(table, result.surface.name)
     for failure in result.failures:
@@ -87,13 +99,20 @@ def print_result(result: RangeResult) -> None:
         check = f"check {failure.check}" if failure.check else "step failed"
         text = " ".join(failure.description.split())
         click.echo(printable(f"{failure.day} {where}: {check}: {text}"), err=True)
-    if not result.succeeded:
-        runs = ", ".join(result.run_ids)
-        click.echo(
-            f"{len(result.published)} of {len(result.days)} days published; the others keep what "
-            f"they had. Runs, for the UI: {runs}",
-            err=True,
-        )
+    click.echo(printable(summary(result)), err=True)
+
+
+def summary(result: RangeResult) -> str:
+    """Say what became of a surface's days, in a line or two."""
+    outcomes = Counter(result.outcome(day) for day in result.days)
+    shown = [f"{outcomes[each]} {text}" for each, text in _OUTCOMES.items() if outcomes[each]]
+    count = len(result.days)
+    text = f"{result.surface.name}: {count} {'day' if count == 1 else 'days'}: {', '.join(shown)}"
+    if result.succeeded:
+        return text
+    return (
+        f"{text}. What is blocked keeps what it had. Runs, for the UI: {', '.join(result.run_ids)}"
+    )
 
 
 def print_status(statuses: Sequence[SurfaceStatus]) -> None:

@@ -24,10 +24,10 @@ from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Surface
-from recsys_assets.defs.automation import ANY_DAY, of_window
+from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window
 from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.io_managers import SURFACE, TENANT
-from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key
+from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
 from recsys_assets.defs.metadata import as_metadata, column_schema
 from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets.documents import RenderedDocument
@@ -68,13 +68,7 @@ def build_surface(
         shared: what the assets of all surfaces share in this process.
         docs_url: where docs/ is served; None when it is not.
     """
-    partitions = dg.DailyPartitionsDefinition(
-        start_date=datetime.combine(surface.start_date, datetime.min.time()),
-        end_date=datetime.combine(surface.end_date, datetime.min.time())
-        if surface.end_date
-        else None,
-    )
-    graph = _Graph(surface, root, partitions, shared, docs_url)
+    graph = _Graph(surface, root, partitions_of(surface), shared, docs_url)
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
         graph.raw_events(),
         graph.canonical_events(),
@@ -172,7 +166,7 @@ class _Graph:
         @self._asset(
             EVENTS,
             deps=[self._key("raw_events")],
-            automation_condition=ANY_DAY,
+            automation_condition=OF_LANDED,
             io_manager_key="canonical_io",
             max_partitions_per_run=_DAYS_PER_RUN["events"],
             kinds={"polars", "parquet"},
@@ -207,7 +201,7 @@ class _Graph:
             name,
             ins=self._events_in() if of_events else {},
             deps=[] if of_events else [self._key("catalog")],
-            automation_condition=self._automation() if of_events else ANY_DAY,
+            automation_condition=self._automation() if of_events else OF_LANDED,
             io_manager_key="artifact_io",
             max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
             kinds={"polars", "json"},

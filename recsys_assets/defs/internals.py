@@ -35,6 +35,18 @@ _INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
 _REFUSED_BY_CHECK: Final = "DagsterAssetCheckFailedError"
 
 
+def partition_status(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partitions: dg.PartitionsDefinition[str],
+    partition: str,
+) -> str | None:
+    """Return what became of a partition: MATERIALIZED, IN_PROGRESS, FAILED; None if not tried."""
+    found = instance.get_status_by_partition(key, [partition], partitions) or {}
+    status = found.get(partition)
+    return status.value if status else None
+
+
 def failure_message(event: dg.DagsterEvent) -> str:
     """Return why the step of a failure event broke, in our words where they are ours."""
     error = event.step_failure_data.error
@@ -69,6 +81,11 @@ def says_why_run_ended(event: dg.DagsterEvent) -> bool:
     """
     is_engine = event.event_type is dg.DagsterEventType.ENGINE_EVENT
     return is_engine and (event.message or "").startswith("[")
+
+
+def is_of_half_made_databases(error: Exception) -> bool:
+    """Tell what Alembic and SQLAlchemy say of databases that two processes made at once."""
+    return type(error).__module__.partition(".")[0] in {"alembic", "sqlalchemy"}
 
 
 def problem_of_instance(error: Exception) -> str:

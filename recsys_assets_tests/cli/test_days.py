@@ -57,13 +57,17 @@ class TestMaterialize:
 
         assert result.exit_code == 1
         assert result.stdout.count("published") == 2 + 3
-        assert result.stdout.count("blocked") == 1
+        assert result.stdout.count("no files") == 1
         (line,) = [line for line in result.stderr.splitlines() if line.startswith(str(day(1)))]
         assert line.startswith(
             "2026-01-02 demo/home/canonical_events: check min_events: "
             "guardrails.min_events is 1, found 0; no raw file matches"
         )
-        assert "2 of 3 days published; the others keep what they had. Runs" in result.stderr
+        assert (
+            "demo/home: 3 days: 2 published, 1 without files. What is blocked keeps what it had. "
+            "Runs, for the UI: "
+        ) in result.stderr
+        assert "demo/void: 3 days: 3 published\n" in result.stderr
         live = project.live(config)
         assert live is not None
         assert live.window is not None
@@ -90,6 +94,7 @@ class TestMaterialize:
             "tenant": "demo",
             "surface": "home",
             "succeeded": False,
+            "summary": {"published": 1, "no files": 1},
             "days": [
                 {
                     "day": "2026-01-01",
@@ -103,7 +108,7 @@ class TestMaterialize:
                 },
                 {
                     "day": "2026-01-02",
-                    "outcome": "blocked",
+                    "outcome": "no files",
                     "events": None,
                     "refused": None,
                     "versions": {},
@@ -149,7 +154,7 @@ class TestMaterialize:
             "2026-01-01 demo/home/cooc: step failed: OSError: [Errno 28] No space left on device\n"
             in result.stderr
         )
-        assert "1 of 2 days published" in result.stderr
+        assert "demo/home: 2 days: 1 published, 1 blocked. " in result.stderr
         live = project.live(config)
         assert live is not None
         assert live.window is not None

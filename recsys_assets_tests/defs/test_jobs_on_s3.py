@@ -34,7 +34,7 @@ def test_a_bad_day_from_the_rollback_to_the_release_on_s3(
     def make(number: int, items: str) -> str:
         of = day(number)
         project.land(of, [event(item, of=of) for item in items])
-        report = materialize(definitions, surface, [of], instance=project.instance)
+        report = materialize(definitions, surface, [of], store=store, instance=project.instance)
         return report.outcome(of)
 
     def run(job: str, op: str, settings: dict[str, Any]) -> dict[str, Any]:
