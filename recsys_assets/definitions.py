@@ -24,6 +24,7 @@ from recsys_assets.defs.failures import build_failure_reports
 from recsys_assets.defs.freshness import build_freshness
 from recsys_assets.defs.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
 from recsys_assets.defs.jobs import build_jobs
+from recsys_assets.defs.live import build_live
 from recsys_assets.defs.schedules import build_schedules
 from recsys_assets.defs.sensors import build_sensors
 from recsys_assets.errors import ConfigError
@@ -51,6 +52,7 @@ def build_definitions(config: Config) -> dg.Definitions:
         build_sensors(config),
         build_schedules(config),
         build_freshness(config),
+        build_live(config),
         build_failure_reports(config),
     ]
     return dg.Definitions.merge(common, *operations, *surfaces)

@@ -36,7 +36,6 @@ from recsys_assets.events.days import ParsedDay
 from recsys_assets.events.provenance import CANONICAL_FORMAT
 from recsys_assets.events.sources import open_source
 from recsys_assets.kinds import KINDS
-from recsys_assets.live.freshness import longest_without_a_day
 from recsys_assets.operations.publish import (
     Published,
     changes,
@@ -245,14 +244,13 @@ class _Graph:
             # starts one at a time.
             pool=f"{surface.group}__publish",
             metadata=self._names(),
-            freshness_policy=self._freshness_policy(),
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
             kinds={"json"},
             code_version=CODE_VERSION,
             description=(
-                "The live pointer of the surface: which version of each kind the online service "
-                "reads. Flipped atomically once every kind of the day is verified, and never to an "
-                "older window."
+                "The publish of a day: once every kind of it is verified, the live pointer is "
+                "flipped to it, atomically, and never to an older window. What is live now stands "
+                "on the page of `live`, and nowhere else."
             ),
         )
         def manifest(context: dg.AssetExecutionContext, **inputs: AcceptedDays) -> Iterator[Any]:
@@ -301,17 +299,13 @@ class _Graph:
             self._key("live"),
             deps=[self._key(MANIFEST)],
             description=(
-                "What the online service reads now, whichever day it is of. Flipped by `manifest`, "
-                "a rollback, a pin and a release. Its check `fresh` says whether it is new enough."
+                "What the online service reads now, whichever day it is of: the newest event shows "
+                "it, and each event is a flip, also of a command in a shell. The daemon's sensor "
+                "`flips` looks every half minute. The check `fresh` says whether it is new enough."
             ),
             metadata={"path": dg.MetadataValue.path(path)},
             **self._common(kinds={"json"}) | {"partitions_def": None},
         )
-
-    def _freshness_policy(self) -> dg.FreshnessPolicy | None:
-        """Return a policy that is late rather than wrong; the check `fresh` knows which day."""
-        longest = longest_without_a_day(self._surface, now=datetime.now(UTC))
-        return dg.FreshnessPolicy.time_window(fail_window=longest) if longest else None
 
     def _events_in(self) -> dict[str, dg.AssetIn]:
         """Return the trailing window of canonical events; at the start of history it is shorter."""

@@ -4,6 +4,7 @@ All are off until somebody starts them.
 """
 
 # No postponed annotations here: Dagster reads the types of a schedule's arguments.
+from collections.abc import Mapping
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -22,7 +23,9 @@ def build_schedules(config: Config) -> dg.Definitions:
     return dg.Definitions(schedules=[_daily(surface) for surface in config.surfaces])
 
 
-def schedule_of(job: Any, name: str, cron: str, text: str) -> dg.ScheduleDefinition:
+def schedule_of(
+    job: Any, name: str, cron: str, text: str, *, run_config: Mapping[str, Any] | None = None
+) -> dg.ScheduleDefinition:
     """Build a schedule of a job, of any of Dagster's types of them, in UTC."""
     return dg.ScheduleDefinition(
         name=name,
@@ -31,6 +34,7 @@ def schedule_of(job: Any, name: str, cron: str, text: str) -> dg.ScheduleDefinit
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description=text,
+        run_config=run_config,
     )
 
 

@@ -81,7 +81,7 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
         live = read_live(store, surface.place)
         if live is None:
             return SurfaceStatus(surface, None, {}, newest, None, None, None)
-        kinds = {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
+        kinds = live_kinds(store, live)
         pin, changed = began_pin(store, live), last_change(store, live)
     except (StorageError, OSError) as error:
         return SurfaceStatus(surface, None, {}, newest, None, None, None, error=str(error))
@@ -95,6 +95,11 @@ def _days_behind(live: Live, newest: date | None) -> int | None:
     if live.window is None:
         return None
     return max(0, (newest - live.window.last_day).days) if newest else 0
+
+
+def live_kinds(store: Store, live: Live) -> dict[str, LiveKind]:
+    """Return the documents that a manifest names, by kind."""
+    return {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
 
 
 def _live_kind(store: Store, uri: str) -> LiveKind:

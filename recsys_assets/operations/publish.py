@@ -37,9 +37,19 @@ class Published:
         return {
             "outcome": self.outcome,
             "flipped": int(self.flipped),
-            "live_window_end": str(self.live.window.end) if self.live.window else "unknown",
             "generation": generation_of(self.live),
+            **self._why_not,
         }
+
+    @property
+    def _why_not(self) -> dict[str, Shown]:
+        """Say what kept the day from becoming live."""
+        last = self.live.window.last_day if self.live.window else "an unknown day"
+        reasons = {
+            "superseded": f"{last} was live, which is later",
+            "pinned": f"{last} was live and pinned",
+        }
+        return {"why": reasons[self.outcome]} if self.outcome in reasons else {}
 
 
 def materialized(candidate: Candidate, *, run_id: str) -> Why:

@@ -149,6 +149,16 @@ class Dagster:
         }[name]
         return last["status"] if last else None
 
+    def flips(self, surface: str) -> list[str]:
+        """Return what the page of `live` says of each flip, the newest first."""
+        found = self.ask(
+            """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
+              ... on AssetNode { assetMaterializations(limit: 50) { description } }
+            } }""",
+            key={"path": [*surface.split("/"), "live"]},
+        )
+        return [str(each["description"]) for each in found["assetMaterializations"]]
+
 
 def wait_for(what: str, look: Callable[[], T], *, within_s: float = 180) -> T:
     """Look until there is something to see, and return it.

@@ -138,6 +138,7 @@ ops:
       surface: demo/home
       to: "2"
       pin: true
+      dry_run: false
       reason: "INC-7: test items"
       who: ada
 """
@@ -145,9 +146,15 @@ ops:
         person.sees("Success", "STEP_OUTPUT", "RUN_SUCCESS")
         person.takes_picture("rollback-run")
         assert live_day(project) == week[1]
-        person.opens_asset("demo/home/manifest", "Events")
-        person.sees("rollback by ada: INC-7: test items")
+        wait_for("the flip on the card", lambda: len(dagster.flips("demo/home")) > len(week))
+        assert dagster.flips("demo/home")[0] == "rollback by ada: INC-7: test items"
+        person.opens_asset("demo/home/live", "Events")
+        person.sees("rollback by ada: INC-7: test items", f"manifest of {week[0]} was materialized")
         person.takes_picture("rollback-event")
+        person.opens_asset("demo/home/live", "Overview")
+        person.sees(str(week[1]), "yes: publishes wait for a release", "documents", "history")
+        person.takes_picture("live-card")
+        assert "Freshness policy" not in person.reads("demo/home/manifest")
 
 
 @pytest.mark.slow
