@@ -13,6 +13,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from string import Formatter
 
+from recsys_assets.config.quoting import quoted_key
 from recsys_assets.places import Place
 
 # In place of a day, the glob of whatever is written as one.
@@ -44,7 +45,10 @@ class DayPattern:
         except ValueError as error:
             raise ValueError(f"{key}: {error}; a brace itself is written twice") from None
         if unknown := names - {"tenant", "surface", "day"}:
-            raise ValueError(f"{key}: unknown placeholder {sorted(unknown)}")
+            named = ", ".join(f"{{{quoted_key(name)}}}" for name in sorted(unknown))
+            raise ValueError(
+                f"{key}: unknown placeholder {named}; there are {{tenant}}, {{surface}} and {{day}}"
+            )
         if "day" not in names:
             raise ValueError(f"{key}: needs {{day}}, otherwise every day would read every file")
         if self.text.startswith("/") or ".." in Path(self.text).parts:

@@ -24,9 +24,12 @@ def takes(pattern: str, name: str, *, place: Place = PLACE, day: str = str(DAY))
     [
         ("{tenant}/*", "needs {day}, otherwise every day would read every file"),
         ("{{day}}", "needs {day}, otherwise every day would read every file"),
-        ("{day}/{hour}/{date}", "unknown placeholder ['date', 'hour']"),
-        ("{day}{}", "unknown placeholder ['']"),
-        ("{day.year}", "unknown placeholder ['day.year']"),
+        (
+            "{day}/{hour}/{date}",
+            "unknown placeholder {date}, {hour}; there are {tenant}, {surface} and {day}",
+        ),
+        ("{day}{}", "unknown placeholder {}; there are {tenant}, {surface} and {day}"),
+        ("{day.year}", "unknown placeholder {(a key)}; there are {tenant}, {surface} and {day}"),
         ("/raw/{day}", "must stay below `path`"),
         ("a/../{day}", "must stay below `path`"),
         ("{day}/", "must name files, not a directory"),

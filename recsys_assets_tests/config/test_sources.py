@@ -26,8 +26,8 @@ def test_a_catalog_of_another_suffix_is_refused(path: str, file: Path) -> None:
     ("pattern", "message"),
     [
         ("{tenant}/*.jsonl", "needs {day}"),
-        ("dt={date}/{day}", "unknown placeholder ['date']"),
-        ("{day}{}", "unknown placeholder ['']"),
+        ("dt={date}/{day}", "unknown placeholder {date}"),
+        ("{day}{}", "unknown placeholder {}"),
         ("../{day}", "must stay below `path`"),
         ("a/../../{day}", "must stay below `path`"),
         ("/raw/{day}", "must stay below `path`"),
@@ -57,7 +57,7 @@ def test_any_other_pattern_with_a_day_is_accepted(pattern: str, file: Path) -> N
     ("marker", "problem"),
     [
         ("_SUCCESS", "needs {day}"),
-        ("{day}/{hour}/_SUCCESS", "unknown placeholder ['hour']"),
+        ("{day}/{hour}/_SUCCESS", "unknown placeholder {hour}"),
         ("{day}/*", "names one file, without wildcards"),
         ("{day}/", "must name files, not a directory"),
         ("../{day}", "must stay below `path`"),
@@ -77,7 +77,7 @@ def test_a_source_of_another_type_is_refused(file: Path) -> None:
     (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "type": "papyrus"}})
 
     assert problem.startswith("surface demo/home: source.type: Input should be 'jsonl'")
-    assert problem.endswith(", got 'papyrus'")
+    assert problem.endswith(", got text")
 
 
 def test_a_catalog_in_an_object_store_is_told_apart_by_its_suffix_too(file: Path) -> None:
