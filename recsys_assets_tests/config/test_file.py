@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from datetime import date
@@ -115,15 +116,38 @@ def test_several_mistakes_are_reported_at_once(file: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["'2026-01-01'", "20260101", "2026-01-01T00:00:00Z", "soon"])
-def test_what_yaml_does_not_read_as_a_date_is_refused(value: str, file: Path) -> None:
+@pytest.mark.parametrize("value", ["2026-01-31", "'2026-01-31'", '"2026-01-31"'])
+@pytest.mark.parametrize("key", ["start_date", "end_date"])
+def test_a_date_is_a_date_with_quotes_and_without(key: str, value: str, file: Path) -> None:
+    surface = {**SURFACE, "end_date": date(2026, 3, 1), key: "THE DAY"}
+    text = yaml.safe_dump({"root": "var", "surfaces": [surface]})
+
+    config = load_text(file, text.replace("THE DAY", value))
+
+    assert getattr(config.surfaces[0], key) == date(2026, 1, 31)
+
+
+def test_json_is_a_configuration(file: Path) -> None:
+    surface = {**SURFACE, "start_date": "2026-01-01", "end_date": "2026-02-01"}
+
+    config = load_text(file, json.dumps({"root": "var", "surfaces": [surface]}, indent=1))
+
+    assert config.surfaces[0].start_date == date(2026, 1, 1)
+    assert config.surfaces[0].end_date == date(2026, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["20260101", "'20260101'", "2026-01-01T00:00:00Z", "'2026-01-01 00:00'", "soon", "2026-1-1"],
+)
+def test_what_is_no_date_is_refused(value: str, file: Path) -> None:
     text = yaml.safe_dump({"root": "var", "surfaces": [SURFACE]})
 
     with pytest.raises(ConfigError, match="surface demo/home: start_date: "):
         load_text(file, text.replace("2026-01-01", value))
 
 
-@pytest.mark.parametrize("value", ["2026-02-30", "2026-13-01", "2026-00-10"])
+@pytest.mark.parametrize("value", ["2026-02-30", "2026-13-01", "2026-00-10", "'2026-02-30'"])
 def test_a_date_that_does_not_exist_is_refused(value: str, file: Path) -> None:
     text = yaml.safe_dump({"root": "var", "surfaces": [SURFACE]})
 
@@ -384,6 +408,8 @@ def test_yaml_of_another_shape_is_refused(text: str, file: Path) -> None:
         ("root: var\nday: 2026-02-30", "line 2, column 6: is no valid timestamp"),
         ("root: !!int x", "line 1, column 7: is no valid int"),
         ("? [a]\n: 1", "line 1, column 3: a key is no text"),
+        ("a: 1\n<<: {b: 1}\n<<: {b: 2}", "line 3, column 1: repeated key (a key)"),
+        ("<<: 7", "line 1, column 5: expected a mapping or list of mappings for merging"),
     ],
 )
 def test_a_mistake_in_the_yaml_is_told_with_line_and_column(
