@@ -32,7 +32,7 @@ from recsys_assets.config.options import (
     Reads,
     SessionSeq,
 )
-from recsys_assets.config.patterns import ANY_DAY, DayPattern
+from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.quoting import without_secrets
 from recsys_assets.config.sources import Catalog, Landing, Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
@@ -51,7 +51,6 @@ from recsys_assets.config.values import (
 from recsys_assets.config.whole import Alerts, Config, Retention
 
 __all__ = [
-    "ANY_DAY",
     "CONFIG_VARIABLE",
     "PACKAGED_CONFIG",
     "ROOT_VARIABLE",

@@ -53,7 +53,7 @@ class Source(Model):
         "{tenant}/{surface}/exposure.{day}*.jsonl*",
         description=(
             "Glob of one day's files below `path`: plain, .gz or .zst, any number of parts. "
-            "{tenant}, {surface} and {day} (YYYY-MM-DD) are filled in."
+            "{tenant}, {surface} and {day} (YYYY-MM-DD, or as in {day:%Y%m%d}) are filled in."
         ),
     )
 
