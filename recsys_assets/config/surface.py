@@ -41,6 +41,13 @@ class Guardrails(Model):
     max_oversized_session_share: Share = Field(
         0.01, description="Largest share of sessions that may be left out of cooc that way."
     )
+    max_outside_window_share: Share = Field(
+        0.2,
+        description=(
+            "Largest share of a surface's lines in a day's files that may lie outside the day; "
+            "more than 0.01 warns."
+        ),
+    )
     max_rejected_share: Share = Field(
         0.01, description="Largest share of a day's raw lines that may be refused."
     )

@@ -57,7 +57,9 @@ def _has_not_looked(of_day: Mapping[str, Verdict], verdict: Verdict) -> bool:
 
 
 def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckResult:
-    wrong = [(day, verdict) for day, verdict in found if not verdict.passed]
+    bad = [(day, verdict) for day, verdict in found if verdict.outcome == "failed"]
+    warned = [(day, verdict) for day, verdict in found if verdict.outcome == "warned"]
+    wrong = bad or warned  # days that were published are not told among those that were refused
     metadata: dict[str, Any] = {
         "partition": days_text([day for day, _ in found]),
         "partitions": len(found),
@@ -66,13 +68,17 @@ def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckR
     if wrong:
         description = f"{wrong[0][0]}: {wrong[0][1].description}"
         if len(wrong) > 1:
-            description = f"{len(wrong)} of {len(found)} days failed; {description}"
+            what = "failed" if bad else "warned"
+            description = f"{len(wrong)} of {len(found)} days {what}; {description}"
         by_day = {str(day): verdict.description for day, verdict in wrong}
         metadata |= as_metadata({FAILED_PARTITIONS: Json(by_day)})
         metadata["failures"] = sum(verdict.failures for _, verdict in wrong)
         rows = [{"day": day, **row} for day, verdict in wrong for row in verdict.rows]
         if rows:
             metadata |= as_metadata({SAMPLE: table(rows[:MAX_SHOWN_ROWS])})
+    if bad and warned:
+        by_day = {str(day): verdict.description for day, verdict in warned}
+        metadata |= as_metadata({"warned_partitions": Json(by_day)})
     if len(found) == 1:
         metadata.update(found[0][1].numbers)
     return dg.AssetCheckResult(
