@@ -17,8 +17,8 @@ def verdict(project: Project, *, inside: int, outside: int, most: float | None =
     (surface,) = project.configure({"guardrails": {"min_events": 0, **limits}}).surfaces
     events = [event(f"i{n}", of=day(0)) for n in range(inside)]
     later = [event(f"i{n}", of=day(1)) for n in range(outside)]
-    others = [event("x", of=day(1), surface="cart"), "{not json"]
-    project.land(DAY, [*events, *later, *others])
+    others = [event("x", of=day(1), surface="cart")]
+    project.land(DAY, [*events, *later, *others, "{not json"])
     with project.store.scratch() as scratch:
         found = audit_events(project.store, surface, DAY, scratch, Shared())
     return found.verdicts["max_outside_window_share"]
