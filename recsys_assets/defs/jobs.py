@@ -25,6 +25,7 @@ from recsys_assets.pages import Json, Shown, table
 from recsys_assets.storage import open_store
 from recsys_assets.storage.flips import actor
 from recsys_assets.storage.publications import Live, Why
+from recsys_assets.texts import as_markdown
 
 _SURFACE = Field(description="tenant/surface, as in surfaces.yaml.")
 _SURFACES = Field(default=None, description="tenant/surface; every surface when left out.")
@@ -296,7 +297,9 @@ def _show(
             asset_key(surface, MANIFEST),
             partition=last_day,
             metadata=metadata,
-            description=f"{publication.action} by {publication.who}: {publication.reason}",
+            description=as_markdown(
+                f"{publication.action} by {publication.who}: {publication.reason}"
+            ),
         )
     )
 

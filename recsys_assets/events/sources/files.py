@@ -20,6 +20,7 @@ from recsys_assets.events.sources.source import InputSeen
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
 from recsys_assets.storage.store import Stored
+from recsys_assets.texts import as_code
 
 _CODECS: Final = {".gz": "gzip", ".zst": "zstd"}
 # A larger file is told by its size and times: reading it would take longer than a tick may.
@@ -54,7 +55,7 @@ class Files:
     @property
     def where(self) -> str:
         """Pattern and path, in Markdown."""
-        return f"`{self._pattern.text}` below `{self._root}`"
+        return f"{as_code(self._pattern.text)} below {as_code(self._root)}"
 
     @property
     def shown(self) -> Mapping[str, Shown]:
