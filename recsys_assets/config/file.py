@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ def _read_yaml(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        if re.search(r"\w\w:/", str(file)):  # not quoted: it may hold credentials
+            raise ConfigError(
+                f"the configuration is a file on this machine, not a URL: set ${CONFIG_VARIABLE} "
+                "to its path"
+            ) from None
         raise ConfigError(
             f"{file}: cannot be read ({error}). Set ${CONFIG_VARIABLE} to your surfaces.yaml."
         ) from None

@@ -22,7 +22,9 @@ def quoted_value(value: Any) -> str:
         return repr(value)
     if isinstance(value, str):
         return repr(value) if re.fullmatch(r"[-+.:0-9]{0,10}", value, re.ASCII) else "text"
-    return "a list" if isinstance(value, list) else "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return "a mapping" if isinstance(value, dict) else "another value"
 
 
 def quoted_key(key: Any, known: Collection[str] = ()) -> str:

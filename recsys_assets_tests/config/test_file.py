@@ -260,6 +260,7 @@ def test_a_secret_is_not_quoted_wherever_it_stands(
         ("4111111111111111", "text"),
         (["7"], "a list"),
         ({"7": 7}, "a mapping"),
+        (b"T0KEN", "another value"),
     ],
 )
 def test_a_value_is_quoted_when_it_reads_as_a_number_or_a_time(
@@ -372,6 +373,19 @@ def test_a_missing_file_says_how_to_name_another(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read .*\$RECSYS_CONFIG"):
         load_config(absent)
+
+
+@pytest.mark.parametrize("url", ["s3://AKIA:T0KEN@bucket/surfaces.yaml", "https://x?sig=T0KEN"])
+def test_a_url_in_place_of_the_file_is_refused_and_not_quoted(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_CONFIG", url)
+
+    with pytest.raises(ConfigError) as error:
+        load_config()
+
+    assert str(error.value).startswith("the configuration is a file on this machine, not a URL")
+    assert "T0KEN" not in str(error.value)
 
 
 def test_a_file_that_is_not_utf8_is_refused(file: Path) -> None:
