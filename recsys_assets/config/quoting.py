@@ -28,10 +28,11 @@ def quoted_value(value: Any) -> str:
 
 
 def quoted_key(key: Any, known: Collection[str] = ()) -> str:
-    """Return a key that is a word of small letters or resembles a known one, else "(a key)"."""
+    """Return a key that is a word of small letters, or of letters and close to a known one."""
     text = str(key)
-    is_word = re.fullmatch(r"[a-z_]{0,40}", text) is not None
-    return text if is_word or closest(text, known) else "(a key)"
+    if re.fullmatch(r"[a-z_]{0,40}", text):
+        return text
+    return text if re.fullmatch(r"[A-Za-z_-]+", text) and closest(text, known) else "(a key)"
 
 
 def closest(key: str, known: Collection[str]) -> str | None:

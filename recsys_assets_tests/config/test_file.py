@@ -280,6 +280,7 @@ def test_a_value_is_quoted_when_it_reads_as_a_number_or_a_time(
         ("Window_Days", "Window_Days: unknown key (did you mean 'window_days'?)"),
         ("window-days", "window-days: unknown key (did you mean 'window_days'?)"),
         ("T0KEN", "(a key): unknown key"),
+        ("window_days=T0KEN", "(a key): unknown key (did you mean 'window_days'?)"),
         ("a8f5f167f44f4964", "(a key): unknown key"),
         (7, "(a key): Keys should be strings, got 7"),
     ],
