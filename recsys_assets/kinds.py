@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recsys_assets import pages
-from recsys_assets.compute.content_sim import normalise_tags
+from recsys_assets.compute.content_sim import normalise_tags, repeated_items
 from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
@@ -32,7 +32,7 @@ from recsys_assets.config.options import (
     SessionSeq,
 )
 from recsys_assets.documents import ListLayout
-from recsys_assets.verdicts import Check, Verdict, at_most, guardrail
+from recsys_assets.verdicts import Check, Verdict, at_most, failed, guardrail, passed
 
 if TYPE_CHECKING:  # Pandera takes a second to import, and many commands need no contract
     import pandera.polars as pa
@@ -58,12 +58,12 @@ class Computed:
     Attributes:
         frame: the artifact's rows in published order, before they are held to the contract.
         shown: numbers for the asset page.
-        found: numbers for the kind's own checks to look at.
+        found: what the kind's own checks look at.
     """
 
     frame: pl.LazyFrame
     shown: Mapping[str, float] = field(default_factory=dict)
-    found: Mapping[str, float] = field(default_factory=dict)
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class ArtifactFacts:
     Attributes:
         surface: whose it is.
         contract: whether its rows keep their contract.
-        found: numbers that the kind's function found for the kind's own checks.
+        found: what the kind's function found for the kind's own checks.
         size_bytes: of its document; None where the contract is broken, and there is none.
         missing: days of its window that are not there.
     """
 
     surface: Surface
     contract: Verdict
-    found: Mapping[str, float]
+    found: Mapping[str, Any]
     size_bytes: int | None
     missing: Sequence[date] = ()
 
@@ -201,9 +201,27 @@ def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Compu
 
 def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:
     tags = normalise_tags(catalog.lazy(), surface=surface.surface, max_items=options.max_items)
-    return Computed(tags, shown={"catalog_rows": catalog.height})
+    repeated = repeated_items(catalog.lazy(), surface=surface.surface)
+    return Computed(tags, shown={"catalog_rows": catalog.height}, found={"repeated": repeated})
 
 
+def _no_item_is_repeated(facts: ArtifactFacts) -> Verdict:
+    repeated = facts.found["repeated"]
+    if repeated.is_empty():
+        return passed()
+    rows = repeated.head(_MOST_NAMED).to_dicts()
+    named = ", ".join(f"{row['item_id']} ({row['rows']} rows)" for row in rows)
+    more = f" and {repeated.height - len(rows):,} more" if repeated.height > len(rows) else ""
+    return failed(
+        f"{named}{more}: items with several rows in the catalog are published as often, each time "
+        "with other tags. Keep one row of each, and materialize content_sim again",
+        failures=repeated.height,
+        rows=rows,
+    )
+
+
+# Items that a check names.
+_MOST_NAMED: Final = 10
 # What the examples are made of: three users, a session each.
 _VISITS: Final = (
     ("ann", "s1", "tea"),
@@ -305,6 +323,16 @@ _ROWS: Final = (
         guarantee="trimmed, lower-cased, distinct, never empty",
         order="item_id; tags as in the catalog",
         draw=pages.draw_tags,
+        checks=(
+            Check(
+                "no_item_is_repeated",
+                ["artifact"],
+                "No item has several rows in the catalog. If one has, each row is published.",
+                "validation-failed",
+                _no_item_is_repeated,
+                blocks=False,
+            ),
+        ),
         example=Example(
             catalog=[
                 ("tea", ["Hot | green"], ""),

@@ -77,6 +77,29 @@ def _enough_events(facts: EventFacts) -> Verdict:
     return at_least(facts.surface.guardrails, "min_events", day.events, because=because)
 
 
+# Above this share of lines outside the day, a file is rather cut wrong than a few events late.
+_OUTSIDE_WARNS_ABOVE: Final = 0.01
+
+
+def _of_the_day(facts: EventFacts) -> Verdict:
+    day = facts.day
+    share = day.outside_window_share
+    found = at_most(facts.surface.guardrails, "max_outside_window_share", share)
+    if found.passed and share <= _OUTSIDE_WARNS_ABOVE:
+        return found
+    lines = day.events + day.redelivered + day.outside_window
+    return replace(
+        found,
+        outcome="warned" if found.passed else found.outcome,
+        description=(
+            f"{found.description}: {day.outside_window:,} of {lines:,} events in the day's files "
+            f"are not of {day.day}, UTC, and are left out. Cut the files at midnight UTC, or mend "
+            "the producer's clock, and materialize the day again"
+        ),
+        failures=1,
+    )
+
+
 def _few_refused(facts: EventFacts) -> Verdict:
     day = facts.day
     found = at_most(
@@ -178,6 +201,7 @@ CHECKS: Final = (
         _EVENTS,
         lambda facts: at_most(facts.surface.guardrails, "max_users", facts.distinct["user_id"]),
     ),
+    guardrail("max_outside_window_share", _EVENTS, _of_the_day),
     guardrail("max_rejected_share", _EVENTS, _few_refused),
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),

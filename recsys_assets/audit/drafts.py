@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache, partial
 from itertools import count
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -77,7 +77,7 @@ class Draft:
         source_hash: fingerprint of what it is computed from.
         list: its list.
         text: the list's text.
-        found: numbers for the kind's own checks.
+        found: what the kind's own checks look at.
         shown: numbers for the asset page.
         page: gives what the page shows besides numbers. It is called last: the catalog it reads is
             no part of the work that is timed.
@@ -87,7 +87,7 @@ class Draft:
     source_hash: str
     list: CheckedList
     text: Iterable[bytes]
-    found: Mapping[str, float]
+    found: Mapping[str, Any]
     shown: Mapping[str, Shown]
     page: Callable[[], Mapping[str, Shown]]
     missing: Sequence[date] = field(default=())

@@ -65,7 +65,9 @@ def pin_command(name: str, reason: str) -> None:
 
     surface, store = open_surface(name)
     outcome, _ = pin(store, surface, why(reason))
-    click.echo(f"{name} {'was pinned already' if outcome == 'unchanged' else 'is pinned'}")
+    click.echo(
+        printable(f"{name} {'was pinned already' if outcome == 'unchanged' else 'is pinned'}")
+    )
 
 
 @click.command("release")
@@ -86,12 +88,14 @@ def release_command(name: str, reason: str, dry_run: bool) -> None:
         live, publication = recorded_live(store, surface)
         day = held_back(store, surface, live)
         state = "is pinned" if publication.pinned else "is not pinned"
-        click.echo(f"{name} {state}; the day to publish: {day or 'none'}. Nothing was changed")
+        click.echo(
+            printable(f"{name} {state}; the day to publish: {day or 'none'}. Nothing was changed")
+        )
         return
     released = release(store, surface, why(reason))
     state = "was not pinned" if released.outcome == "unchanged" else "is released"
     if released.next_day is None:
-        click.echo(f"{name} {state}; no day was held back")
+        click.echo(printable(f"{name} {state}; no day was held back"))
         return
     click.echo(printable(f"{name} {state}; {released.next_day}: {released.next_outcome}"))
     if not released.succeeded:

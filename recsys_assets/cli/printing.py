@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+# Beside the other ways to print: the commands need no other module for them.
+from recsys_assets.texts import printable as printable
+
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
     from recsys_assets.defs.materialize import RangeResult
     from recsys_assets.live.compare import Difference
@@ -42,7 +45,7 @@ def progress(label: str) -> Iterator[None]:
             if time.monotonic() - self.last < _PROGRESS_EVERY_S:
                 return
             self.last = time.monotonic()
-            text = f"{self.last - started:6.1f} s  {record.getMessage()}"
+            text = printable(f"{self.last - started:6.1f} s  {record.getMessage()}")
             click.echo(f"{clear}{text}", nl=not on_terminal, err=True)
 
     handler, logger = Show(), logging.getLogger("recsys_assets")
@@ -57,7 +60,7 @@ def progress(label: str) -> Iterator[None]:
         logger.setLevel(level)
         logger.propagate = propagate
         click.echo(clear, nl=False, err=True)
-    click.echo(f"{label} done in {time.monotonic() - started:.1f} s", err=True)
+    click.echo(printable(f"{label} done in {time.monotonic() - started:.1f} s"), err=True)
 
 
 # What became of a day, in the words of the summary, and their order there.
@@ -186,11 +189,6 @@ def print_titled(table: RichTable, title: str) -> None:
     # Not the table's own title: that is folded to the width of the table.
     click.secho(printable(title), bold=True)
     console().print(table)
-
-
-def printable(text: str) -> str:
-    """Return text for a terminal: control characters in an id must not reach it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def window_text(window: Window) -> str:

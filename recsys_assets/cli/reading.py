@@ -146,7 +146,7 @@ def history_command(name: str, limit: int, as_json: bool) -> None:
     elif found:
         print_rows([publication_row(publication) for publication in found], title=name)
     else:
-        click.echo(f"nothing of {name} was published here yet")
+        click.echo(printable(f"nothing of {name} was published here yet"))
 
 
 @click.command("at")

@@ -5,13 +5,15 @@ and `RECSYS_ROOT`. Every mistake in the file is reported at once, each with file
 
 Each module imports only from those above it:
 
-    values    what a single value may be, and the base of the models
-    patterns  {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
-    options   the artifact kinds and their options
-    sources   raw events, when they have landed, and the catalog
-    surface   one surface, its limits, its days
-    whole     the whole file
-    file      reads it, and says what is wrong with it
+    quoting      what of the file an error may quote
+    values       what a single value may be, and the base of the models
+    patterns     {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
+    options      the artifact kinds and their options
+    sources      raw events, when they have landed, and the catalog
+    surface      one surface, its limits, its days
+    whole        the whole file
+    strict_yaml  text to plain values
+    file         reads it, and says what is wrong with it
 """
 
 from recsys_assets.config.file import (
@@ -19,7 +21,6 @@ from recsys_assets.config.file import (
     PACKAGED_CONFIG,
     ROOT_VARIABLE,
     load_config,
-    without_secrets,
 )
 from recsys_assets.config.options import (
     Artifacts,
@@ -31,7 +32,8 @@ from recsys_assets.config.options import (
     Reads,
     SessionSeq,
 )
-from recsys_assets.config.patterns import ANY_DAY, DayPattern
+from recsys_assets.config.patterns import DayPattern
+from recsys_assets.config.quoting import without_secrets
 from recsys_assets.config.sources import Catalog, Landing, Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
@@ -49,7 +51,6 @@ from recsys_assets.config.values import (
 from recsys_assets.config.whole import Alerts, Config, Retention
 
 __all__ = [
-    "ANY_DAY",
     "CONFIG_VARIABLE",
     "PACKAGED_CONFIG",
     "ROOT_VARIABLE",

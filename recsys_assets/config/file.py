@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -11,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from recsys_assets.config.quoting import (
+    closest,
+    quoted_key,
+    quoted_name,
+    quoted_value,
+    without_quotes,
+)
+from recsys_assets.config.strict_yaml import read_strictly
 from recsys_assets.config.values import as_location, is_object_url, models_below
 from recsys_assets.config.whole import Config
 from recsys_assets.errors import ConfigError
@@ -40,7 +47,7 @@ def load_config(path: str | Path | None = None) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
-        raise ConfigError(f"{file}:\n{without_secrets(problems)}") from None
+        raise ConfigError(f"{file}:\n{problems}") from None
     return _with_absolute_paths(config, file.parent)
 
 
@@ -74,48 +81,30 @@ def _root_from(environment: str) -> str:
     return root if is_object_url(root) else str(Path(root).absolute())
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a repeated key, which the stock loader would overwrite silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"repeated key {key!r}", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
 def _read_yaml(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        if re.search(r"\w\w:/", str(file)):  # not quoted: it may hold credentials
+            raise ConfigError(
+                f"the configuration is a file on this machine, not a URL: set ${CONFIG_VARIABLE} "
+                "to its path"
+            ) from None
         raise ConfigError(
             f"{file}: cannot be read ({error}). Set ${CONFIG_VARIABLE} to your surfaces.yaml."
         ) from None
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    # PyYAML lets Python's own errors through: 2026-02-30 as a date, a list as a key.
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        problem = without_secrets(_yaml_problem(error))
-        raise ConfigError(f"{file}: is not valid YAML: {problem}") from None
+        return read_strictly(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not valid YAML: {_yaml_problem(error)}") from None
 
 
-def _yaml_problem(error: Exception) -> str:
-    """Return what is wrong and where, without PyYAML's quote of the line: it may hold a secret."""
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Return what is wrong and where, without PyYAML's quote of the line."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return str(error)
+        return without_quotes(str(error))
     mark = error.problem_mark
-    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-
-
-def without_secrets(text: str) -> str:
-    """Blank what stands before an @ or behind a ? of a URL, wherever somebody has put one."""
-    text = re.sub(r"[^\s'\"]*@", "***@", text)
-    return re.sub(r"((?:://|\*@)[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {without_quotes(error.problem or '')}"
 
 
 def _explain(raw: Any, problem: ErrorDetails) -> str:
@@ -124,21 +113,17 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
     prefix = ""
     if where[:1] == ["surfaces"] and len(where) > 1:
         entry = raw["surfaces"][where[1]]
-        named = isinstance(entry, dict) and entry.get("tenant") and entry.get("surface")
-        name = f"{entry['tenant']}/{entry['surface']}" if named else f"number {where[1] + 1}"
+        of = entry if isinstance(entry, dict) else {}
+        name = quoted_name(of.get("tenant"), of.get("surface"), where[1] + 1)
         prefix, where = f"surface {name}: ", where[2:]
-    key = ".".join(map(str, where))
+    known = {name for model in models_below() for name in model.model_fields}
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        message = f"unknown key{_suggest(where)}"
+        meant = closest(str(where[-1]), known)
+        message = "unknown key" + (f" (did you mean {meant!r}?)" if meant else "")
     elif problem["type"] == "missing":
         message = "is required"
     elif not problem["type"].startswith("value_error"):
-        message = f"{message}, got {problem['input']!r}"
+        message = f"{message}, got {quoted_value(problem['input'])}"
+    key = ".".join(quoted_key(each, known) for each in where)
     return prefix + (f"{key}: " if key else "") + message
-
-
-def _suggest(where: list[Any]) -> str:
-    names = {name for model in models_below() for name in model.model_fields}
-    close = difflib.get_close_matches(str(where[-1]), names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

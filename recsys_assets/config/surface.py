@@ -14,6 +14,7 @@ from recsys_assets.config.sources import Catalog, Source
 from recsys_assets.config.values import (
     AtLeastOne,
     AtLeastZero,
+    Day,
     Model,
     Segment,
     Share,
@@ -39,6 +40,13 @@ class Guardrails(Model):
     )
     max_oversized_session_share: Share = Field(
         0.01, description="Largest share of sessions that may be left out of cooc that way."
+    )
+    max_outside_window_share: Share = Field(
+        0.2,
+        description=(
+            "Largest share of a surface's lines in a day's files that may lie outside the day; "
+            "more than 0.01 warns."
+        ),
     )
     max_rejected_share: Share = Field(
         0.01, description="Largest share of a day's raw lines that may be refused."
@@ -70,8 +78,8 @@ class Surface(Model):
     tenant: Segment = Field(description="The tenant, one path segment.")
     surface: Segment = Field(description="The surface, one path segment.")
     segment: Segment = Field("default", description="A label in the artifact documents.")
-    start_date: date = Field(description="First day, UTC.")
-    end_date: date | None = Field(None, description="Day after the last one; null is open.")
+    start_date: Day = Field(description="First day, UTC.")
+    end_date: Day | None = Field(None, description="Day after the last one; null is open.")
     source: Source = Field(description="Where raw exposure events land.")
     catalog: Catalog | None = Field(None, description="Required when content_sim is built.")
     window_days: AtLeastOne = Field(

@@ -6,6 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from recsys_assets.config.quoting import quoted_name
 from recsys_assets.config.surface import Surface
 from recsys_assets.config.values import AtLeastOne, Location, Model, VariableName, WebUrl
 from recsys_assets.errors import ConfigError
@@ -68,16 +69,19 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _surfaces_are_distinct(self) -> Self:
-        seen: dict[str, str] = {}
-        for surface in self.surfaces:
-            if surface.group in seen:
-                other = seen[surface.group]
-                raise ValueError(
-                    f"surface {surface.name} is listed twice"
-                    if other == surface.name
-                    else f"surfaces {other} and {surface.name} share the group {surface.group}"
-                )
-            seen[surface.group] = surface.name
+        seen: dict[str, tuple[Surface, str]] = {}
+        for number, surface in enumerate(self.surfaces, start=1):
+            name = quoted_name(surface.tenant, surface.surface, number)
+            if surface.group not in seen:
+                seen[surface.group] = surface, name
+                continue
+            other, other_name = seen[surface.group]
+            raise ValueError(
+                f"surface {name} is listed twice"
+                if other.name == surface.name
+                else f"surfaces {other_name} and {name} look the same in Dagster, which keeps "
+                "only letters, digits and _"
+            )
         return self
 
     def surface(self, name: str) -> Surface:

@@ -45,6 +45,7 @@ from recsys_assets.operations.publish import (
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.registry import stage_version
+from recsys_assets.texts import as_code
 
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
 OWNERS = ["team:recsys"]
@@ -153,9 +154,11 @@ class _Graph:
         path = self._surface.catalog_path
         return dg.AssetSpec(
             self._key("catalog"),
-            description=f"The item catalog `{path}`: id, tags and, optionally, namespace.",
+            description=f"The item catalog {as_code(path)}: id, tags and, optionally, namespace.",
             metadata={"path": dg.MetadataValue.path(path)},
-            **self._common(kinds={PurePosixPath(path).suffix.lstrip(".").lower()}),
+            **self._common(
+                kinds={PurePosixPath(path.lower().removesuffix(".gz")).suffix.lstrip(".")}
+            ),
         )
 
     def canonical_events(self) -> dg.AssetsDefinition:

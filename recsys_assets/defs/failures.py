@@ -17,7 +17,7 @@ import dagster as dg
 
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.config import Alerts, Config, Surface, without_secrets
-from recsys_assets.defs.checks import FAILED_PARTITIONS, SAMPLE
+from recsys_assets.defs.checks import FAILED_PARTITIONS, PARTITIONS, SAMPLE, told
 from recsys_assets.defs.internals import (
     PARTITION,
     RANGE_END,
@@ -221,10 +221,7 @@ def _failed_check(
         "asset": asset.to_user_string(),
         "check": check,
         "days": sorted(by_day) or _days(run),
-        # Of a single day without the day before it, which is said already.
-        "description": _short(
-            "".join(by_day.values()) if len(by_day) == 1 else evaluation.description or ""
-        ),
+        "description": _short(_why_it_failed(evaluation, by_day)),
         "sample": [
             {name: str(cell)[:_MAX_CELL] for name, cell in row.data.items()}
             for row in rows[:_MAX_ROWS]
@@ -233,6 +230,16 @@ def _failed_check(
         "url": f"{_asset_url(asset, config.alerts)}?view=checks&checkDetail={quote(check)}",
         "runbook": _runbook(surface, asset, check, config),
     }
+
+
+def _why_it_failed(evaluation: dg.AssetCheckEvaluation, by_day: Mapping[str, str]) -> str:
+    """Return the text of a failed check as it was before it became Markdown, where it is kept."""
+    if not by_day:
+        return evaluation.description or ""
+    if len(by_day) == 1:  # without the day before it, which is said already
+        return "".join(by_day.values())
+    days: Any = evaluation.metadata[PARTITIONS].value
+    return told(by_day, days=days, what="failed")
 
 
 def _broken(

@@ -17,6 +17,7 @@ from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.schedules import schedule_of
 from recsys_assets.live.status import surface_status
 from recsys_assets.storage import open_store
+from recsys_assets.texts import as_markdown
 from recsys_assets.verdicts import Check, complete, judge
 
 
@@ -64,7 +65,7 @@ def _check(
         return dg.AssetCheckResult(
             passed=verdict.passed,
             severity=severity(check, [] if verdict.passed else [verdict]),
-            description=verdict.description,
+            description=as_markdown(verdict.description),
             metadata=dict(verdict.numbers),
         )
 

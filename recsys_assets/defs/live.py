@@ -20,6 +20,7 @@ from recsys_assets.errors import StorageError
 from recsys_assets.live.card import Flip, flips_since
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store
+from recsys_assets.texts import as_markdown
 
 _INTERVAL_S = 30
 _READERS = 16  # an object store answers one at a time slowly, many at once well
@@ -93,5 +94,7 @@ def _look(store: Store, surface: Surface, seen: _Seen) -> tuple[list[Flip], _See
 def _events(surface: Surface, flips: list[Flip]) -> Iterator[dg.AssetMaterialization]:
     for flip in flips:
         yield dg.AssetMaterialization(
-            asset_key(surface, "live"), description=flip.title, metadata=as_metadata(flip.shown)
+            asset_key(surface, "live"),
+            description=as_markdown(flip.title),
+            metadata=as_metadata(flip.shown),
         )

@@ -13,6 +13,7 @@ import dagster as dg
 from recsys_assets.config import Config, Surface
 from recsys_assets.defs.internals import ASSET_JOB
 from recsys_assets.defs.keys import asset_key, asset_names
+from recsys_assets.texts import as_markdown
 
 # A day that landed goes before a backfill that somebody launched, whose priority is 0.
 FIRST = {"dagster/priority": "1"}
@@ -47,7 +48,10 @@ def _daily(surface: Surface) -> dg.ScheduleDefinition:
         cron_schedule=f"{int(minute)} {int(hour)} * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description=f"Materializes the day before of {surface.name} at {surface.schedule_at} UTC.",
+        description=(
+            f"Materializes the day before of {as_markdown(surface.name)} at "
+            f"{surface.schedule_at} UTC."
+        ),
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time

@@ -17,6 +17,7 @@ from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
 from recsys_assets.operations.landing import Arrival, Cursor, LastReport
 from recsys_assets.storage import open_store
+from recsys_assets.texts import as_markdown
 
 _INTERVAL_S = 30
 
@@ -38,8 +39,9 @@ def _landing(surface: Surface, root: str) -> dg.SensorDefinition:
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Reports new and changed raw files of {surface.name}, and its catalog. Start "
-            f"{surface.group}_materialize first: what is reported before it runs is not built."
+            f"Reports new and changed raw files of {as_markdown(surface.name)}, and its catalog. "
+            f"Start {surface.group}_materialize first: what is reported before it runs is not "
+            "built."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -113,7 +115,7 @@ def _materialize(surface: Surface) -> dg.AutomationConditionSensorDefinition:
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Materializes the days of {surface.name} whose raw files or catalog were reported, "
-            "and with a trailing window those whose window holds them."
+            f"Materializes the days of {as_markdown(surface.name)} whose raw files or catalog were "
+            "reported, and with a trailing window those whose window holds them."
         ),
     )

@@ -72,6 +72,12 @@ class ParsedDay:
         return self.provenance.files
 
     @property
+    def outside_window_share(self) -> float:
+        """Lines outside the day as a share of the surface's readable lines; 0 without such."""
+        lines = self.events + self.redelivered + self.outside_window
+        return self.outside_window / lines if lines else 0.0
+
+    @property
     def rejected_share(self) -> float:
         """Refused lines as a share of the day's raw lines; 0 for a day without lines."""
         return self.refused.total() / self.lines if self.lines else 0.0

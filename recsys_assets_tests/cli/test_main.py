@@ -73,7 +73,7 @@ class TestPlainErrors:
 
         assert result.exit_code == 2
         assert len(result.stderr.splitlines()) == 3
-        assert "\n  surface demo/\\x1b[2Jhome: surface: must be one path segment" in result.stderr
+        assert "\n  surface number 1: surface: must be one path segment" in result.stderr
         assert "\n  retention.days: Input should be" in result.stderr
         assert "\x1b" not in result.stderr
 

@@ -110,7 +110,8 @@ def test_two_surfaces_that_would_share_a_dagster_group_are_refused(file: Path) -
     first, second = {**SURFACE, "surface": "a-b"}, {**SURFACE, "surface": "a.b"}
 
     assert problems(file, first, second) == [
-        "surfaces demo/a-b and demo/a.b share the group demo__a_b"
+        "surfaces demo/a-b and demo/a.b look the same in Dagster, which keeps only letters, "
+        "digits and _"
     ]
 
 

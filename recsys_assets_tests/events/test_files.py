@@ -307,7 +307,7 @@ def test_a_pattern_selects_of_a_listing_what_the_filesystem_gives_for_it(
         on_disk = [name for name in matches if (base / name).is_file()]
 
         with pytest.MonkeyPatch.context() as patch:
-            listed = source_in_bucket(base, patch, pattern=pattern)._matching_objects(str(DAY))
+            listed = source_in_bucket(base, patch, pattern=pattern)._matching_objects(DAY)
             assert sorted(stored.key for stored in listed) == sorted(on_disk)
 
 
@@ -338,6 +338,43 @@ def test_what_landed_is_what_each_day_lists(tmp_path: Path) -> None:
     assert names == {day: files for day, files in expected.items() if files}
     assert sorted(names) == days[:3]
     assert len(names[date(2026, 1, 1)]) == 2
+
+
+@pytest.mark.parametrize("in_bucket", [False, True])
+@pytest.mark.parametrize(
+    ("pattern", "taken", "left"),
+    [
+        ("{day:%Y/%m/%d}/*", ["2026/01/02/a", "2026/01/02/b"], ["2026/1/2/a", "2026/01/a"]),
+        (
+            "year={day:%Y}/month={day:%m}/day={day:%d}/*",
+            ["year=2026/month=01/day=02/part-2026-01-03"],
+            ["year=2026/month=01/a", "month=01/day=02/a"],
+        ),
+        ("x.{day:%Y%m%d}*", ["x.20260102-20260103", "x.20260102.jsonl"], ["x.2026-01-02"]),
+        ("{day:%Y}/{day:%j}.*", ["2026/002.a"], ["2026/02.a", "2026/999.a"]),
+    ],
+)
+def test_a_day_has_its_files_and_landed_them_however_its_date_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pattern: str,
+    taken: list[str],
+    left: list[str],
+    *,
+    in_bucket: bool,
+) -> None:
+    others = ["2026/02/01/a", "year=2026/month=02/day=01/a", "x.20260201", "2026/032.a"]
+    make(tmp_path, *taken, *others, *left)
+    source = (
+        source_in_bucket(tmp_path, monkeypatch, pattern=pattern)
+        if in_bucket
+        else open_source(surface_of(tmp_path, pattern=pattern))
+    )
+
+    landed = {day: [file.key for file in files] for day, files in source.landed().items()}
+
+    assert source.inputs(DAY) == landed[DAY] == taken
+    assert landed == {day: source.inputs(day) for day in (DAY, date(2026, 2, 1))}
 
 
 def test_what_landed_in_an_object_store_is_what_each_day_lists(

@@ -149,6 +149,27 @@ def test_a_marker_says_when_a_day_is_complete(project: Project, watching: Watchi
     assert days(watch.look().raw_events) == [DAY]
 
 
+def test_days_in_folders_of_years_and_months_land_with_their_markers(
+    project: Project, watching: Watching
+) -> None:
+    pattern = "year={day:%Y}/month={day:%m}/day={day:%d}/*"
+    marker = {"success_marker": "{day:%Y/%m/%d}/_SUCCESS"}
+    watch = watching(source={"path": "raw", "pattern": pattern, "landing": marker})
+    for number in (0, 1):
+        folder = project.folder / f"raw/year={day(number):%Y}/month={day(number):%m}"
+        file = folder / f"day={day(number):%d}" / "a.jsonl"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(event("a", of=day(number))))
+    marked = project.folder / f"raw/{day(1):%Y/%m/%d}/_SUCCESS"
+    marked.parent.mkdir(parents=True)
+    marked.touch()
+
+    found = watch.look()
+
+    assert days(found.raw_events) == [day(1)]
+    assert found.waiting == [day(0)]
+
+
 def test_a_changed_file_of_an_old_day_is_reported_and_nothing_else(
     project: Project, watching: Watching
 ) -> None:

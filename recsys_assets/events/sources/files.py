@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 import pyarrow as pa
 
-from recsys_assets.config import ANY_DAY, DayPattern, Surface, is_object_url
+from recsys_assets.config import DayPattern, Surface, is_object_url
 from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
 from recsys_assets.events.chunks import Chunk, whole_lines
 from recsys_assets.events.sources.hashing import HashingReader, sha256_of
@@ -20,6 +20,7 @@ from recsys_assets.events.sources.source import InputSeen
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
 from recsys_assets.storage.store import Stored
+from recsys_assets.texts import as_code
 
 _CODECS: Final = {".gz": "gzip", ".zst": "zstd"}
 # A larger file is told by its size and times: reading it would take longer than a tick may.
@@ -54,7 +55,7 @@ class Files:
     @property
     def where(self) -> str:
         """Pattern and path, in Markdown."""
-        return f"`{self._pattern.text}` below `{self._root}`"
+        return f"{as_code(self._pattern.text)} below {as_code(self._root)}"
 
     @property
     def shown(self) -> Mapping[str, Shown]:
@@ -70,7 +71,7 @@ class Files:
             StorageError: the object store at `source.path` cannot be listed.
         """
         names: Iterable[str] = (
-            (stored.key for stored in self._matching_objects(day.isoformat()))
+            (stored.key for stored in self._matching_objects(day))
             if self._in_bucket
             else self._files_of(day)
         )
@@ -111,9 +112,9 @@ class Files:
         materialized.
         """
         if self._in_bucket:
-            found = self._matching_objects(ANY_DAY)
+            found = self._matching_objects()
         else:
-            names = self._glob(ANY_DAY)
+            names = self._glob()
             found = (stored for name in names if (stored := self._store.stat(name)) is not None)
         place = self.surface.place
         matchers = {}
@@ -121,9 +122,9 @@ class Files:
         for stored in found:
             if not _is_finished(stored.key):
                 continue
-            for day in self._pattern.dates_in(stored.key):
+            for day in self._pattern.days_in(stored.key):
                 if day not in matchers:
-                    matchers[day] = self._pattern.matcher(place, day.isoformat())
+                    matchers[day] = self._pattern.matcher(place, day)
                 if matchers[day](stored.key):
                     by_day.setdefault(day, []).append(stored)
         for files in by_day.values():
@@ -150,7 +151,7 @@ class Files:
         return self.content(landed) == seen.sha256
 
     def _files_of(self, day: date) -> Iterator[str]:
-        for name in self._glob(day.isoformat()):
+        for name in self._glob(day):
             path = Path(self._root) / name
             if path.is_symlink() and not path.exists() and _is_finished(name):
                 raise RawEventsError(
@@ -160,7 +161,7 @@ class Files:
             if path.is_file():
                 yield name
 
-    def _glob(self, day: str) -> list[str]:
+    def _glob(self, day: date | None = None) -> list[str]:
         if not Path(self._root).is_dir():
             raise RawEventsError(
                 f"source.path {self._root} is not a directory: is it mounted? nothing was read"
@@ -168,7 +169,7 @@ class Files:
         pattern = self._pattern.glob(self.surface.place, day)
         return glob.glob(pattern, root_dir=self._root)  # noqa: PTH207 (Path.glob cannot escape)
 
-    def _matching_objects(self, day: str) -> Iterator[Stored]:
+    def _matching_objects(self, day: date | None = None) -> Iterator[Stored]:
         place = self.surface.place
         matches = self._pattern.matcher(place, day)
         folder = self._pattern.folder(place, day)
