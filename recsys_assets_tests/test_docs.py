@@ -37,6 +37,8 @@ from recsys_assets.config import Guardrails, load_config
 from recsys_assets.config.values import models_below
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import failures
+from recsys_assets.events.sources import files
+from recsys_assets.events.sources.compression import CODECS
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations import publish, retention, webhook
 from recsys_assets.storage import answers, flips, objects
@@ -959,3 +961,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def test_the_names_that_are_passed_over_and_the_compressions_are_those_of_the_page() -> None:
+    text = page("raw-events.md")
+    begins, ends = files.PASSED_OVER
+    (passed_over,) = re.findall(r"^A file is passed over .*?\n\n", text, re.DOTALL | re.MULTILINE)
+    (read,) = re.findall(r"^A file is decompressed .*?\n\n", text, re.DOTALL | re.MULTILINE)
+
+    names = [name.lower() for name in re.findall(r"`(.+?)`", passed_over)]
+    assert sorted(names) == sorted(begins + ends)
+    assert set(re.findall(r"`(\..+?)`", read)) == set(CODECS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,11 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputSeen:
-    """An input of a day, such as a raw file, as it was when it was read to its end."""
+    """An input of a day, such as a raw file, as it was when it was read to its end.
+
+    Attributes:
+        name: what it is called in the source.
+        size_bytes: of the bytes as they are stored.
+        sha256: of the same.
+        form: how they were read, in a word or two; "" in the way that days are stored in which was
+            the only one once. Another sha256 or form whenever the events may be others.
+        content: equal where two inputs hold the same, however they are compressed; not stored, and
+            None where no two inputs can.
+    """
 
     name: str
     size_bytes: int
-    sha256: str  # of the bytes as they are stored; another one whenever the events may be others
+    sha256: str
+    form: str = ""
+    content: str | None = field(default=None, compare=False)
 
 
 class Reading(Protocol):
