@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
@@ -111,6 +111,13 @@ class ParsedDay:
             start += group.height
 
 
+class _Read(NamedTuple):
+    """An input that was read to its end."""
+
+    seen: InputSeen
+    content: str | None
+
+
 @dataclass
 class _Tally:
     """What was counted of an input."""
@@ -154,13 +161,13 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     """
     started = time.monotonic()
     source = open_source(surface)
-    names, seen = source.inputs(day), list[InputSeen]()
+    names, read = source.inputs(day), list[_Read]()
     path, rejected = scratch / f"{day}.parquet", scratch / f"{day}.rejected.jsonl.zst"
     tallies, hashes = [_Tally() for _ in names], []
     with EventsWriter(path) as writer, RefusedWriter(rejected) as refusals:
         for index, parsed in _parse_all(source, names, surface.name, day):
-            if isinstance(parsed, InputSeen):
-                seen.append(parsed)
+            if isinstance(parsed, _Read):
+                read.append(parsed)
                 continue
             tallies[index].add(parsed)
             for line in parsed.refused:
@@ -172,7 +179,8 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
                 events.filter(pl.col("request_id").is_not_null()).select(event_hash()).to_series()
             )
             writer.write(events.select(CANONICAL_DTYPES.names()))
-        _refuse_copies(source, seen, tallies)
+        _refuse_copies(source, read, tallies)
+        seen = [each.seen for each in read]
         provenance = provenance_of(surface.place, day, seen, source.identity)
         writer.footer = footer(surface.place, day, provenance)
     redelivered = drop_redelivered(path, hashes)
@@ -202,17 +210,17 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     )
 
 
-def _refuse_copies(source: Source, seen: Sequence[InputSeen], tallies: Sequence[_Tally]) -> None:
+def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tally]) -> None:
     """Refuse a day that has the same lines twice, whatever their files are called.
 
     Raises:
         RawEventsError: names the two.
     """
     first: dict[str, str] = {}
-    for file, tally in zip(seen, tallies, strict=True):
-        if not tally.lines or file.content is None:
+    for (file, content), tally in zip(read, tallies, strict=True):
+        if not tally.lines or content is None:
             continue
-        if (other := first.setdefault(file.content, file.name)) != file.name:
+        if (other := first.setdefault(content, file.name)) != file.name:
             raise RawEventsError(
                 f"{source.label(other)} and {source.label(file.name)} hold the same, and its "
                 "events would count twice. Nothing of the day was kept; take one of them away and "
@@ -222,7 +230,7 @@ def _refuse_copies(source: Source, seen: Sequence[InputSeen], tallies: Sequence[
 
 def _parse_all(
     source: Source, names: Sequence[str], surface: str, day: date
-) -> Iterator[tuple[int, ParsedChunk | InputSeen]]:
+) -> Iterator[tuple[int, ParsedChunk | _Read]]:
     """Yield (index of the input, parsed piece) in source order, parsing a few pieces ahead.
 
     Once an input is read to its end, what was read of it comes too.
@@ -243,7 +251,7 @@ def _parse_all(
                     if time.monotonic() - said > _PROGRESS_SECONDS:
                         said = time.monotonic()
                         _LOG.info("%s %s: %d lines read, now %s", surface, day, lines, name)
-                yield index, reading.seen()
+                yield index, _Read(reading.seen(), reading.content())
         while ahead:
             number, parsed = ahead.popleft()
             yield number, parsed.result()

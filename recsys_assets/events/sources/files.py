@@ -212,6 +212,7 @@ class _Reading:
         self._stored = HashingReader(raw)
         self._size_bytes = size_bytes
         self._seen: InputSeen | None = None
+        self._content: str | None = None
 
     def pieces(self) -> Iterator[Chunk]:
         """Yield chunks of whole lines.
@@ -233,14 +234,18 @@ class _Reading:
                 self._stored.size_bytes,
                 self._stored.sha256,
                 f"{form(self._name)} {text.form}".strip(),
-                content=plain.sha256,
             )
+            self._content = plain.sha256
 
     def seen(self) -> InputSeen:
         """Return size and SHA-256 of the bytes as they are stored, and how they were read."""
         if self._seen is None:
             raise RuntimeError(f"{self._location} was not read to its end")
         return self._seen
+
+    def content(self) -> str | None:
+        """Return the SHA-256 of what it holds, decompressed."""
+        return self._content
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,15 +29,12 @@ class InputSeen:
         sha256: of the same.
         form: how they were read, in a word or two; "" in the way that days are stored in which was
             the only one once. Another sha256 or form whenever the events may be others.
-        content: equal where two inputs hold the same, however they are compressed; not stored, and
-            None where no two inputs can.
     """
 
     name: str
     size_bytes: int
     sha256: str
     form: str = ""
-    content: str | None = field(default=None, compare=False)
 
 
 class Reading(Protocol):
@@ -53,6 +50,9 @@ class Reading(Protocol):
 
     def seen(self) -> InputSeen:
         """Return what was read; only once all pieces were yielded."""
+
+    def content(self) -> str | None:
+        """Return what is equal where two inputs hold the same, then too; None where none can."""
 
 
 class Source(Protocol):
