@@ -1,7 +1,8 @@
 """Time and peak memory of canonical events where the raw file is made to take much of both.
 
-Each input is 16 MiB when it is read (`--mebibytes`), whatever it takes on disk, and each reading a
-process of its own, which includes about a second of imports. Nothing is drawn, so there is no seed.
+Each input is 16 MiB when it is read (`--mebibytes`), or 16 times as much, whatever it takes on
+disk, and each reading a process of its own, which includes about a second of imports. Nothing is
+drawn, so there is no seed.
 """
 
 from __future__ import annotations
@@ -43,14 +44,15 @@ def distinct(size_bytes: int) -> bytes:
     return b"".join(EVENT.replace(b"i1", b"i%d" % number) for number in range(count))
 
 
-# What is read: the ending of the file's name, and its bytes.
-INPUTS: dict[str, tuple[str, Callable[[int], bytes]]] = {
-    "lines of `x`": ("", lambda size: filled_with(b"x\n", size)),
-    "the same, .zst": (".zst", lambda size: zstd(filled_with(b"x\n", size))),
-    "newlines": ("", lambda size: filled_with(b"\n", size)),
-    "copies of one event": ("", lambda size: filled_with(EVENT, size)),
-    "events, none twice": ("", distinct),
-}
+# What is read: its name, how many times 16 MiB it is, the ending of the file, and its bytes.
+INPUTS: list[tuple[str, int, str, Callable[[int], bytes]]] = [
+    ("lines of `x`", 1, "", lambda size: filled_with(b"x\n", size)),
+    ("lines of `x`, .zst", 1, ".zst", lambda size: zstd(filled_with(b"x\n", size))),
+    ("newlines", 1, "", lambda size: filled_with(b"\n", size)),
+    ("copies of one event", 1, "", lambda size: filled_with(EVENT, size)),
+    ("copies of one event", 16, "", lambda size: filled_with(EVENT, size)),
+    ("events, none twice", 16, "", distinct),
+]
 
 
 def read(folder: Path) -> None:
@@ -84,17 +86,19 @@ def main() -> None:
         read(options.read)
         return
     print(f"machine: {measure.environment()}")
-    print(f"input: {options.mebibytes} MiB each when it is read; medians of {options.runs} runs\n")
-    for name, (ending, content) in INPUTS.items():
+    print(f"input: nothing is drawn, no seed; medians of {options.runs} runs\n")
+    for name, times, ending, content in INPUTS:
+        mebibytes = times * options.mebibytes
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
-            write(folder, ending, content(options.mebibytes * 2**20))
+            write(folder, ending, content(mebibytes * 2**20))
             costs = []
             for _ in range(options.runs):
                 shutil.rmtree(folder / "var", ignore_errors=True)
                 command = [sys.executable, __file__, "--read", str(folder)]
                 costs.append(measure.run(command, log=folder / "log"))
-            print(f"{name:20}{measure.median(costs)}  {costs[-1].output.strip()}", flush=True)
+            read_as = f"{mebibytes} MiB, {name}"
+            print(f"{read_as:30}{measure.median(costs)}  {costs[-1].output.strip()}", flush=True)
 
 
 def write(folder: Path, ending: str, content: bytes) -> None:

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ class RefusedFile:
 
     location: str
     lines: int
-    first: RefusedLine
+    first: RefusedLine  # without its text
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Tally:
         self.refused.update(line.reason for line in parsed.refused)
         self.refused_bytes += sum(line.size_bytes for line in parsed.refused)
         if self.first_refused is None and parsed.refused:
-            self.first_refused = parsed.refused[0]
+            self.first_refused = replace(parsed.refused[0], raw=b"")  # which may be 4 MiB
 
 
 def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:

@@ -1,4 +1,4 @@
-"""Forms of raw text that are read as lines: joined objects, JSON arrays, ends of lines of old.
+"""Forms of raw text that are read as lines: ends of lines of old; of JSON, joined objects, arrays.
 
 The form of a file is told by its beginning; the lines of a file of no such form stay as they are.
 """
@@ -24,7 +24,7 @@ _IN_ARRAY: Final = _BLANK + b",[]" + BOM
 
 
 class Text:
-    """The text of a file in a form that has lines.
+    """The text of a file, with newlines where lines end.
 
     Attributes:
         beginning: its first bytes, as they are.
@@ -33,23 +33,32 @@ class Text:
 
     def __init__(self, stream: Readable) -> None:
         peeked = _Peeked(stream)
-        self.beginning = head = peeked.head
+        self.beginning = self._head = peeked.head
+        self.form = ""
         self._stream: Readable = peeked
-        words = []
-        if b"\r" in head[:-1] and b"\n" not in head:
-            words.append("cr")
-            self._stream, head = _Translated(peeked), head.replace(b"\r", b"\n")
-        if head.lstrip(_BLANK + b"\n" + BOM).startswith(b"["):
-            words.append("array")
-            self._stream = _Separated(self._stream, _IN_ARRAY)
-        elif _Separated.has_joined(head):
-            words.append("joined")
-            self._stream = _Separated(self._stream, _BLANK)
-        self.form = " ".join(words)
+        if b"\r" in self._head[:-1] and b"\n" not in self._head:
+            self.form = "cr"
+            self._stream = _Translated(peeked)
+            self._head = self._head.replace(b"\r", b"\n")
 
     def read(self, size: int, /) -> bytes:
         """Return some bytes, about `size` at most, none at the end."""
         return self._stream.read(size)
+
+
+class JsonText(Text):
+    """The text of a file of JSON, with a line for each object."""
+
+    def __init__(self, stream: Readable) -> None:
+        super().__init__(stream)
+        if self._head.lstrip(_BLANK + b"\n" + BOM).startswith(b"["):
+            form, between = "array", _IN_ARRAY
+        elif _Separated.has_joined(self._head):
+            form, between = "joined", _BLANK
+        else:
+            return
+        self.form = f"{self.form} {form}".strip()
+        self._stream = _Separated(self._stream, between)
 
 
 class _Peeked:

@@ -23,7 +23,7 @@ from recsys_assets.config import Surface
 from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
 from recsys_assets.events import chunks
 from recsys_assets.events.chunks import Chunk
-from recsys_assets.events.forms import Text
+from recsys_assets.events.forms import JsonText
 from recsys_assets.events.sources import InputSeen, Reading, Source, files, open_source
 from recsys_assets.events.sources.compression import refuse_what_is_no_text
 from recsys_assets.events.sources.jsonl import JsonLines
@@ -590,7 +590,7 @@ def is_plain(data: bytes) -> bool:
     """Tell what is lines as it is; other forms are tried in test_forms.py."""
     with contextlib.suppress(RawEventsError):
         refuse_what_is_no_text(data, "")
-        return not Text(io.BytesIO(data)).form
+        return not JsonText(io.BytesIO(data)).form
     return False
 
 

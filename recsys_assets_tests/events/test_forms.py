@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.events import forms
-from recsys_assets.events.forms import Text
+from recsys_assets.events.forms import JsonText, Text
 
 OBJECT = rb'{"v":1,"n":{"a":"}{"},"s":"x\"{"}'
 SIZES = (1, 2, 7, 50, 10**6)
@@ -19,7 +19,7 @@ SIZES = (1, 2, 7, 50, 10**6)
 
 def read(data: bytes, size: int = 10**6) -> tuple[str, bytes]:
     """Return the form of a text, and its lines as they are read in pieces of a size."""
-    text = Text(io.BytesIO(data))
+    text = JsonText(io.BytesIO(data))
     found = b""
     while piece := text.read(size):
         found += piece
@@ -57,6 +57,15 @@ def test_an_object_of_an_array_keeps_its_line_where_it_has_one() -> None:
     _, lines = read(b"[\n\n" + OBJECT + b",\n" + OBJECT + b"," + OBJECT + b"]")
 
     assert lines == b"\n\n" + OBJECT + b"\n" + OBJECT + b"\n" + OBJECT
+
+
+def test_text_that_is_no_json_has_no_objects() -> None:
+    """A line of a log may begin with a bracket, and hold what looks like two of them."""
+    for data in (b"[07:00] {a} {b}\n", OBJECT + OBJECT):
+        text = Text(io.BytesIO(data))
+        assert (text.form, text.read(1000)) == ("", data)
+    text = Text(io.BytesIO(b"[07:00]\r[08:00]\r"))
+    assert (text.form, text.read(1000)) == ("cr", b"[07:00]\n[08:00]\n")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ def test_an_object_without_end_does_not_fill_the_memory(monkeypatch: pytest.Monk
     """What is given up ends with its line; the lines behind are read again."""
     monkeypatch.setattr(forms, "MAX_LINE_BYTES", 100)
     data = OBJECT * 2 + b"{" * 5000 + OBJECT + b"\n" + OBJECT * 2
-    text = Text(io.BytesIO(data))
+    text = JsonText(io.BytesIO(data))
     longest = 0
     found = b""
     while piece := text.read(50):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from lzma import LZMAError
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recsys_assets.config import ANY_DAY, DayPattern, Surface, is_object_url
 from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
-from recsys_assets.events.chunks import Chunk, whole_lines
+from recsys_assets.events.chunks import Chunk, Readable, whole_lines
 from recsys_assets.events.forms import Text
 from recsys_assets.events.sources.compression import (
     decompressed,
@@ -96,7 +96,11 @@ class Files:
         with _told_of(location):
             raw, size_bytes = self._store.open(name)
         with raw:
-            yield _Reading(name, location, raw, size_bytes)
+            yield _Reading(name, location, raw, size_bytes, self.text)
+
+    def text(self, stream: Readable) -> Text:
+        """Return what a file holds as lines; a format may have further forms that are."""
+        return Text(stream)
 
     def label(self, name: str) -> str:
         """Return the file's path or URL."""
@@ -206,11 +210,19 @@ class Files:
 class _Reading:
     """A file that is being read."""
 
-    def __init__(self, name: str, location: str, raw: BinaryIO, size_bytes: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        location: str,
+        raw: BinaryIO,
+        size_bytes: int,
+        text_of: Callable[[Readable], Text],
+    ) -> None:
         self._name = name
         self._location = location
         self._stored = HashingReader(raw)
         self._size_bytes = size_bytes
+        self._text_of = text_of
         self._seen: InputSeen | None = None
         self._content: str | None = None
 
@@ -226,7 +238,7 @@ class _Reading:
             _told_of(self._location),
             decompressed(self._stored, self._name, self._size_bytes, self._location) as plain,
         ):
-            text = Text(plain)
+            text = self._text_of(plain)
             refuse_what_is_no_text(text.beginning, self._location)
             yield from whole_lines(text)
             self._seen = InputSeen(
