@@ -154,18 +154,30 @@ def drop_redelivered(path: Path, hashes: list[pl.Series]) -> int:
     Candidates are looked at in buckets of hashes, row group by row group, of which each event goes
     on once: so neither a day that was delivered twice nor an event that was repeated for hours
     takes more memory than a bucket.
+
+    Args:
+        path: the events.
+        hashes: `event_hash` of those with a request_id, in source order, a series a chunk.
     """
     if not hashes:
         return 0
-    ordered = pl.concat(hashes).sort()
+    in_order = pl.concat(hashes)
+    ordered = in_order.sort()
     repeated = ordered.filter(ordered == ordered.shift()).unique()
     if repeated.is_empty():
         return 0
-    # At least as many as go on from the row groups: those are larger than chunks.
-    candidates = sum(int(each.unique().is_in(repeated.implode()).sum()) for each in hashes)
+    is_repeated = in_order.is_in(repeated.implode())
+    # About as many as go on from the row groups, which are somewhat larger than chunks.
+    candidates, start = 0, 0
+    for chunk in hashes:
+        candidates += chunk.filter(is_repeated.slice(start, chunk.len())).n_unique()
+        start += chunk.len()
     buckets = 1 + candidates // _REDELIVERY_BUCKET_ROWS
     with pq.ParquetFile(path) as whole:
-        repeats = pl.concat(_repeats(whole, repeated, bucket, buckets) for bucket in range(buckets))
+        repeats = pl.concat(
+            _repeats(whole, is_repeated & (in_order % buckets == bucket))
+            for bucket in range(buckets)
+        )
         rows = whole.metadata.num_rows
     if repeats.is_empty():
         return 0
@@ -179,29 +191,22 @@ def drop_redelivered(path: Path, hashes: list[pl.Series]) -> int:
     return len(repeats)
 
 
-def _repeats(whole: pq.ParquetFile, repeated: pl.Series, bucket: int, buckets: int) -> pl.Series:
-    """Return the rows of a bucket that repeat an earlier one, in any order.
+def _repeats(whole: pq.ParquetFile, is_candidate: pl.Series) -> pl.Series:
+    """Return the rows, in any order, that repeat an earlier one of the candidates.
 
     Args:
         whole: the events.
-        repeated: hashes of those that are looked at.
-        bucket: which of the buckets these hashes are shared out to.
-        buckets: how many there are.
+        is_candidate: of each event with a request_id, in source order, whether it is looked at.
     """
     is_first = pl.struct(_EVENT_FIELDS).is_first_distinct()
-    repeats, firsts = [], []
+    repeats, firsts, passed = [], [], 0
     for start, group in _numbered(whole):
-        candidates = (
-            group.lazy()
-            .with_row_index("row", start)
-            .filter(pl.col("request_id").is_not_null())
-            .select("row", *_EVENT_FIELDS, event_hash())
-            .filter(pl.col("hash") % buckets == bucket, pl.col("hash").is_in(repeated.implode()))
-            .with_columns(first=is_first)
-            .collect()
-        )
+        known = group.with_row_index("row", start).filter(pl.col("request_id").is_not_null())
+        candidates = known.filter(is_candidate.slice(passed, known.height))
+        candidates = candidates.with_columns(first=is_first)
+        passed += known.height
         repeats.append(candidates.filter(~pl.col("first"))["row"])
-        firsts.append(candidates.filter("first").drop("first", "hash"))
+        firsts.append(candidates.filter("first").select("row", *_EVENT_FIELDS))
     repeats.append(pl.concat(firsts).filter(~is_first)["row"])
     return pl.concat(repeats)
 
