@@ -38,10 +38,12 @@ _NO_TEXT: Final = {
     rb"Obj\x01": "Avro",
     rb"\xff\xfe|\xfe\xff": "UTF-16",
 }
-# Events that were compressed well are a twentieth; what becomes more is made to fill a disk.
+# Events that were compressed well expand some 20 times; what expands far more is made to.
 _MOST_TIMES: Final = 200
 # What a decoder may hold of what it has written, and a little: as pyarrow allows zstd.
 _XZ_MEMORY_BYTES: Final = 2**27 + 2**20
+# What decoders say of more; pyarrow's zstd and the standard library's xz have no error for it.
+TOO_MUCH_MEMORY: Final = ("requires too much memory", "Memory usage limit")
 _PIECE_BYTES: Final = 2**18
 _LAND: Final = f"land it plain, or compressed once as {', '.join(CODECS)}, and materialize the day."
 

@@ -18,6 +18,7 @@ from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableE
 from recsys_assets.events.chunks import Chunk, Readable, whole_lines
 from recsys_assets.events.forms import Text
 from recsys_assets.events.sources.compression import (
+    TOO_MUCH_MEMORY,
     decompressed,
     form,
     refuse_what_is_no_text,
@@ -269,7 +270,7 @@ def _told_of(location: str) -> Iterator[None]:
     except (OSError, EOFError, LZMAError, pa.ArrowException, StorageError) as error:
         advice = (
             "compress it so that 128 MiB are enough to decompress it (zstd --long=27)"
-            if "emory" in str(error)
+            if any(said in str(error) for said in TOO_MUCH_MEMORY)
             else "land the file again"
         )
         raise RawEventsError(
