@@ -37,6 +37,8 @@ from recsys_assets.config import Guardrails, load_config
 from recsys_assets.config.values import models_below
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import failures
+from recsys_assets.events import chunks, forms, writers
+from recsys_assets.events.sources import compression, files
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations import publish, retention, webhook
 from recsys_assets.storage import answers, flips, objects
@@ -53,7 +55,13 @@ PAGES: Final = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted(DOCS.rglob("*.md")),
 ]
-TYPE_NAMES: Final = {int: "integer", float: "number", str: "text", date: "date"}
+TYPE_NAMES: Final = {
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    str: "text",
+    date: "date",
+}
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -140,7 +148,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "its defaults"
     value = field.default
-    return f"`{'null' if value is None else value}`"
+    return f"`{json.dumps(value) if value is None or isinstance(value, bool) else value}`"
 
 
 def _cell(text: str) -> str:
@@ -569,6 +577,15 @@ LIMITS: Final = [
     ("publishing.md", f"up to {flips._ATTEMPTS} times"),
     ("publishing.md", f"at most {flips._LONGEST_PAUSE_S} s"),
     ("retention.md", f"up to {retention._ATTEMPTS} times"),
+    ("raw-events.md", f"expand to {compression._MOST_TIMES} times its size"),
+    ("raw-events.md", f"or to {chunks.CHUNK_BYTES // MIB} MiB where that is more"),
+    ("raw-events.md", f"{chunks.MAX_LINE_BYTES // MIB} MiB a line"),
+    ("raw-events.md", f"by the first {forms._HEAD_BYTES // 1024} KiB"),
+    ("raw-events.md", f"{writers.MOST_KEPT_LINES:,} refused lines a day"),
+    ("raw-events.md", f"or {writers.MOST_KEPT_BYTES // MIB} MiB of them"),
+    ("output-layout.md", f"first {writers.MOST_KEPT_LINES:,} lines of a day"),
+    ("output-layout.md", f"first {writers.MOST_KEPT_BYTES // MIB} MiB of them"),
+    ("decisions/refused-lines-are-counted.md", f"at most {chunks.MAX_CHUNK_LINES:,} lines"),
     ("asset-pages.md", f"over {publish._MAX_COMPARED_BYTES // 10**6} MB"),
     ("decisions/pictures-as-svg.md", f"{pictures.MAX_CHARACTERS + 1:,} characters or more"),
 ]
@@ -676,7 +693,7 @@ def test_every_setting_of_the_instance_is_documented() -> None:
 
 
 def test_the_report_of_a_failed_run_is_as_documented(project: Project) -> None:
-    loaded = project.configure()
+    loaded = project.configure({"guardrails": {"max_rejected_bytes_share": 1.0}})
     project.land(DAY, [event("a"), "{"])
     run_id = project.materialize(loaded, [DAY]).run_ids[0]
     run = project.instance.get_run_by_id(run_id)
@@ -986,3 +1003,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def test_the_names_that_are_passed_over_and_the_compressions_are_those_of_the_page() -> None:
+    text = page("raw-events.md")
+    begins, ends = files.PASSED_OVER
+    (passed_over,) = re.findall(r"^A file is passed over .*?\n\n", text, re.DOTALL | re.MULTILINE)
+    (read,) = re.findall(r"^A file is decompressed .*?\n\n", text, re.DOTALL | re.MULTILINE)
+
+    names = [name.lower() for name in re.findall(r"`(.+?)`", passed_over)]
+    assert sorted(names) == sorted(begins + ends)
+    assert set(re.findall(r"`(\..+?)`", read)) == set(compression.CODECS)

@@ -51,9 +51,13 @@ class Source(Model):
     pattern: str = Field(
         "{tenant}/{surface}/exposure.{day}*.jsonl*",
         description=(
-            "Glob of one day's files below `path`: plain, .gz or .zst, any number of parts. "
+            "Glob of one day's files below `path`: plain or compressed, any number of parts. "
             "{tenant}, {surface} and {day} (YYYY-MM-DD, or as in {day:%Y%m%d}) are filled in."
         ),
+    )
+    follow_links_outside: bool = Field(
+        default=False,
+        description="Whether links that lead out of `path` are read; the day fails otherwise.",
     )
 
     landing: Landing = Field(

@@ -51,6 +51,9 @@ class Guardrails(Model):
     max_rejected_share: Share = Field(
         0.01, description="Largest share of a day's raw lines that may be refused."
     )
+    max_rejected_bytes_share: Share = Field(
+        0.01, description="Largest share of the bytes of a day's raw lines that may be refused."
+    )
     max_artifact_bytes: AtLeastOne = Field(
         10_000_000, description="Largest artifact document, the online service's default limit."
     )

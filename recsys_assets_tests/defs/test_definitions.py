@@ -93,6 +93,7 @@ def test_every_materialized_asset_has_a_blocking_gate() -> None:
         "max_distinct_items",
         "max_users",
         "max_rejected_share",
+        "max_rejected_bytes_share",
     }
     assert "max_oversized_session_share" in blocking["cooc"]
     assert all("max_artifact_bytes" in blocking[name] for name in BUILT)

@@ -104,7 +104,8 @@ def test_a_failed_check_is_reported_with_all_one_needs_to_act(
     assert started.tick() == "1 failed runs reported."
 
     (report,) = webhook.posts
-    (failure,) = report["failures"]
+    failure, of_bytes = report["failures"]
+    assert of_bytes["check"] == "max_rejected_bytes_share"
     sample = failure.pop("sample")
     assert [row["day"] for row in sample] == ["2026-01-01", "2026-01-01"]
     assert all(row["reason"] for row in sample)
@@ -124,7 +125,7 @@ def test_a_failed_check_is_reported_with_all_one_needs_to_act(
     run_url = f"http://127.0.0.1:3000/runs/{run_id}"
     assert {name: report[name] for name in report if name != "failures"} == {
         "text": "demo/home 2026-01-01: canonical_events failed max_rejected_share: "
-        f"{failure['description']} {run_url}",
+        f"{failure['description']} (and 1 more failures) {run_url}",
         "run_id": run_id,
         "job": "__ASSET_JOB",
         "run_url": run_url,
