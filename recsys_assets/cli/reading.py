@@ -12,14 +12,16 @@ import click
 
 from recsys_assets.cli.options import JSON, ONE_SURFACE, SURFACE, open_surface
 from recsys_assets.cli.printing import (
+    Column,
+    first_digits,
     print_differences,
+    print_flips,
     print_json,
     print_rows,
     print_status,
     print_table,
     printable,
     progress,
-    publication_row,
     window_text,
 )
 from recsys_assets.config import load_config
@@ -27,6 +29,15 @@ from recsys_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from recsys_assets.live.trace import Trace
+
+_RAW_FILES: Final = (
+    Column("raw file", is_text=True),
+    Column("bytes"),
+    Column("sha256", short=first_digits),
+    Column("now", is_text=True),
+    Column("events"),
+    Column("from line"),
+)
 
 
 @click.command("status")
@@ -144,7 +155,7 @@ def history_command(name: str, limit: int, as_json: bool) -> None:
     if as_json:
         print_json({"publications": [publication.to_json() for publication in found]})
     elif found:
-        print_rows([publication_row(publication) for publication in found], title=name)
+        print_flips(found, title=name)
     else:
         click.echo(f"nothing of {name} was published here yet")
 
@@ -167,9 +178,11 @@ def at_command(name: str, moment: str, as_json: bool) -> None:
     if as_json:
         print_json(publication.to_json())
         return
-    print_rows([publication_row(publication)], title=name)
+    print_flips([publication], title=name)
     print_rows(
-        [{"kind": kind, "uri": uri} for kind, uri in publication.current.items()], title="live then"
+        [Column("kind", is_text=True), Column("uri", is_text=True)],
+        [*publication.current.items()],
+        title="live then",
     )
 
 
@@ -293,42 +306,38 @@ def _moment(text: str) -> datetime:
 
 def _print_trace(found: Trace, name: str) -> None:
     publication, record = found.publication, found.record or {}
+    flip = f"generation {publication['generation']}, {publication['action']}"
     print_rows(
+        [Column("what", is_text=True), Column("is", is_text=True)],
         [
-            {"what": "live since", "is": publication["published_at"]},
-            {
-                "what": "published by",
-                "is": f"generation {publication['generation']}, {publication['action']}, run "
-                f"{publication['run_id']}, {publication['who']}: {publication['reason']}",
-            },
-            {"what": "blob", "is": found.uri},
-            {
-                "what": "built",
-                "is": f"{record.get('built_at', '?')}, run {record.get('run_id', '?')}",
-            },
-            {"what": "source hash", "is": str(record.get("source_hash", "?"))},
-            {
-                "what": "inputs",
-                "is": "as they were" if found.is_current else "changed since it was built",
-            },
+            ("live since", publication["published_at"]),
+            (
+                "published by",
+                f"{flip}, run {publication['run_id']}, {publication['who']}: "
+                f"{publication['reason']}",
+            ),
+            ("blob", found.uri),
+            ("built", f"{record.get('built_at', '?')}, run {record.get('run_id', '?')}"),
+            ("source hash", str(record.get("source_hash", "?"))),
+            ("inputs", "as they were" if found.is_current else "changed since it was built"),
         ],
         title=f"{name} {found.kind}{f' of {found.owner}' if found.owner else ''}",
     )
     for day in found.days:
         title = f"{day.day}: {day.uri}, fingerprint {day.fingerprint or 'none: it is not there'}"
         rows = [
-            {
-                "raw file": file.file.name,
-                "bytes": f"{file.file.size_bytes:,}",
-                "sha256": file.file.sha256,
-                "now": file.now,
-                "events": "" if file.events is None else f"{file.events:,}",
-                "from line": "" if file.first_line is None else str(file.first_line),
-            }
+            (
+                file.file.name,
+                f"{file.file.size_bytes:,}",
+                file.file.sha256,
+                file.now,
+                "" if file.events is None else f"{file.events:,}",
+                "" if file.first_line is None else str(file.first_line),
+            )
             for file in day.files
         ]
         if rows:
-            print_rows(rows, title=title)
+            print_rows(_RAW_FILES, rows, title=title)
         else:
             click.echo(printable(title))
 
