@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from recsys_assets.cli.options import DAY
 from recsys_assets.cli.printing import print_result, progress
 from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.errors import ConfigError
@@ -18,13 +19,11 @@ from recsys_assets.errors import ConfigError
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
     from recsys_assets.defs.materialize import RangeResult
 
-_DAY: Final = click.DateTime(["%Y-%m-%d"])
-
 
 @click.command("materialize")
 @click.option("--surface", "name", help="tenant/surface.  [default: every surface]")
-@click.option("--from", "first", required=True, type=_DAY, help="First day, UTC.")
-@click.option("--to", "last", required=True, type=_DAY, help="Last day, inclusive.")
+@click.option("--from", "first", required=True, type=DAY, help="First day, UTC.")
+@click.option("--to", "last", required=True, type=DAY, help="Last day, inclusive.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def materialize_command(name: str | None, first: datetime, last: datetime, as_json: bool) -> None:
     """Materialize and publish days through Dagster.

@@ -8,19 +8,17 @@ standard output, progress and errors to standard error.
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
 
 from recsys_assets import __version__
-from recsys_assets.cli import changing, days, reading
+from recsys_assets.cli import changing, checking, days, reading
+from recsys_assets.cli.options import config_option
 from recsys_assets.cli.printing import printable
-from recsys_assets.config import CONFIG_VARIABLE
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
 
@@ -50,14 +48,8 @@ class _Cli(click.Group):
 
 
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(dir_okay=False),
-    help=f"The surfaces.yaml to use.  [default: ${CONFIG_VARIABLE}, else the packaged demo]",
-)
 @click.version_option(__version__, prog_name="recsys-assets")
-def main(config_path: str | None) -> None:
+def main() -> None:
     """Raw exposure events to published recommender artifacts.
 
     Everything is written below `root` of surfaces.yaml; $RECSYS_ROOT wins over it. Runs are
@@ -68,9 +60,9 @@ def main(config_path: str | None) -> None:
     Exit codes: 0 done; 1 something was blocked, failed or is not there; 2 the command line, the
     configuration or the environment is wrong.
     """
-    if config_path:
-        os.environ[CONFIG_VARIABLE] = str(Path(config_path).absolute())
 
 
-for command in (*days.COMMANDS, *reading.COMMANDS, *changing.COMMANDS):
+main.params.insert(0, config_option())
+for command in (*days.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *changing.COMMANDS):
+    command.params.append(config_option())
     main.add_command(command)

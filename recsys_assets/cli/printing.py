@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import logging
 import sys
@@ -201,10 +203,8 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
         click.echo(reason)
 
 
-def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
-    """Print an artifact table; items that the catalog has a title for get one."""
-    at = table.columns.index(table.item_column)
-    names = [titles.get(row[at], "") for row in table.rows]
+def print_table(table: Table, *, title: str) -> None:
+    """Print an artifact table."""
     columns = []
     for number, name in enumerate(table.columns):
         are_numbers = any(isinstance(row[number], int | float) for row in table.rows)
@@ -212,10 +212,17 @@ def print_table(table: Table, *, title: str, titles: dict[str, str]) -> None:
     rows = [
         [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in table.rows
     ]
-    if any(names):
-        columns.append(Column("title", is_text=True))
-        rows = [[*row, name] for row, name in zip(rows, names, strict=True)]
     print_rows(columns, rows, title=title)
+
+
+def print_csv(table: Table) -> None:
+    """Print an artifact table as comma-separated values, with a heading; ids as they are."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    # A file gets ids as they are; a terminal would act on some of them.
+    safe = printable if sys.stdout.isatty() else str
+    writer.writerows([safe(str(cell)) for cell in row] for row in (table.columns, *table.rows))
+    click.echo(lines.getvalue(), nl=False, color=True)  # or it would take escapes out of ids
 
 
 def print_rows(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from recsys_assets.cli.options import JSON, ONE_SURFACE, SURFACE, open_surface
+from recsys_assets.cli.options import DAY, JSON, SURFACE, open_surface
 from recsys_assets.cli.printing import (
     Column,
     first_digits,
+    print_csv,
     print_differences,
     print_flips,
     print_json,
@@ -21,7 +22,6 @@ from recsys_assets.cli.printing import (
     print_status,
     print_table,
     printable,
-    progress,
     window_text,
 )
 from recsys_assets.config import load_config
@@ -30,6 +30,7 @@ from recsys_assets.errors import ConfigError
 if TYPE_CHECKING:
     from recsys_assets.live.trace import Trace
 
+_ROWS: Final = 20
 _RAW_FILES: Final = (
     Column("raw file", is_text=True),
     Column("bytes"),
@@ -113,11 +114,26 @@ def metrics_command(
 
 
 @click.command("show")
-@click.argument("surface", metavar="TENANT/SURFACE")
+@SURFACE
 @click.argument("kind")
 @click.argument("id", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Rows shown.")
-def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
+@click.option("--day", type=DAY, help="As it was live for this day last.  [default: as it is live]")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help=f"Rows shown.  [default: {_ROWS} in a table, all of them in JSON and CSV]",
+)
+@JSON
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values instead.")
+def show_command(
+    name: str,
+    kind: str,
+    id: str | None,
+    day: datetime | None,
+    limit: int | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
     """Show a live artifact, or the list of one item or user (ID) in it.
 
     KIND is an artifact kind, such as popularity or cooc. Items of the catalog are shown with their
@@ -127,17 +143,30 @@ def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
     the configuration is wrong.
     """
     from recsys_assets.events.catalog import item_titles
-    from recsys_assets.live.tables import artifact_table, live_document
-    from recsys_assets.storage import open_store
+    from recsys_assets.live.tables import artifact_table, document_of_day, live_document
     from recsys_assets.windows import Window
 
-    config = load_config()
-    of = config.surface(surface)
-    document = live_document(open_store(config.root), of, kind)
-    table = artifact_table(document, owner=id, limit=limit)
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    surface, store = open_surface(name)
+    document = (
+        document_of_day(store, surface, kind, day.date())
+        if day
+        else live_document(store, surface, kind)
+    )
+    most = limit or (sys.maxsize if as_json or as_csv else _ROWS)
+    table = artifact_table(document, owner=id, limit=most).titled(item_titles(surface))
     window = Window.from_json(document["window"])
-    title = f"{surface} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
-    print_table(table, title=title, titles=item_titles(of))
+    if as_json:
+        head = {"tenant": surface.tenant, "surface": surface.surface, "kind": kind, "id": id}
+        rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        print_json(head | {"window": window.to_json(), "total": table.total, "rows": rows})
+        return
+    if as_csv:
+        print_csv(table)
+        return
+    title = f"{name} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
+    print_table(table, title=title)
     if table.total > len(table.rows):
         click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")
 
@@ -236,66 +265,6 @@ def trace_command(name: str, kind: str, id: str | None, as_json: bool) -> None:
         _print_trace(found, name)
 
 
-@click.command("verify")
-@ONE_SURFACE
-@click.option(
-    "--last", default=10, show_default=True, type=click.IntRange(1), help="Publications to re-read."
-)
-@click.option(
-    "--grace-hours",
-    default=24,
-    show_default=True,
-    type=click.IntRange(0, 876_000),
-    help="Age from which a blob that nothing names is reported.",
-)
-@JSON
-def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool) -> None:
-    """Re-read every blob that is live, or was lately, and recompute its version.
-
-    Exit codes: 0 all is as it was written; 1 something is missing, corrupt or orphaned; 2 the
-    command line or the configuration is wrong.
-    """
-    from recsys_assets.live.verify import verify_each
-    from recsys_assets.storage import open_store
-
-    config = load_config()
-    found = list(
-        verify_each(
-            open_store(config.root),
-            config.selected(name),
-            last=last,
-            grace_hours=grace_hours,
-            watch=progress,
-        )
-    )
-    if as_json:
-        print_json(
-            {
-                "surfaces": [
-                    {
-                        "tenant": verified.surface.tenant,
-                        "surface": verified.surface.surface,
-                        "blobs": verified.blobs,
-                        "publications": verified.publications,
-                        "findings": [vars(finding) for finding in verified.findings],
-                    }
-                    for verified in found
-                ]
-            }
-        )
-    for verified in found:
-        if not as_json:
-            click.echo(
-                f"{verified.surface.name}: {verified.blobs} blobs of "
-                f"{verified.publications} publications verified, "
-                f"{len(verified.findings)} findings"
-            )
-        for finding in verified.findings:
-            click.echo(printable(f"{finding.problem}: {finding.uri}: {finding.detail}"), err=True)
-    if any(verified.findings for verified in found):
-        sys.exit(1)
-
-
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
@@ -350,5 +319,4 @@ COMMANDS: Final = (
     at_command,
     diff_command,
     trace_command,
-    verify_command,
 )

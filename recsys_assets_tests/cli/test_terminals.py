@@ -31,6 +31,7 @@ NAME: Final = f"{TENANT}/{SURFACE}"
 TABLES: Final = {
     "materialize": ["--from", str(day(0)), "--to", str(day(1))],
     "status": [],
+    "check": [],
     "show": [NAME, "popularity"],
     "history": [NAME],
     "at": [NAME, "--time", "2099-01-01"],
