@@ -1,8 +1,8 @@
 """`recsys-assets`: materialize days, see what is live, and operate on what is published.
 
 Exit codes: 0 done; 1 something was blocked, failed or is not there, and the output says which day,
-asset and check; 2 the command line, the configuration or the environment is wrong. Results go to
-standard output, progress and errors to standard error.
+asset and check; 2 the command line, the configuration or the environment is wrong; 130 it was
+stopped by Ctrl-C. Results go to standard output, progress and errors to standard error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from recsys_assets import __version__
-from recsys_assets.cli import changing, checking, days, reading
+from recsys_assets.cli import changing, checking, ctrl_c, days, reading
 from recsys_assets.cli.options import config_option
 from recsys_assets.cli.printing import printable
 from recsys_assets.errors import ConfigError, RecsysAssetsError
@@ -24,7 +24,10 @@ from recsys_assets.errors import ConfigError, RecsysAssetsError
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn an error that a user can act on into text and an exit code; a bug keeps its stack."""
+    """Turn an error that a user can act on into text and an exit code; a bug keeps its stack.
+
+    Ctrl-C is told too. A second one, while Python still waits for a thread, ends the process.
+    """
     try:
         yield
     except RecsysAssetsError as error:
@@ -35,6 +38,10 @@ def plain_errors() -> Iterator[None]:
             raise
         click.echo(_plain(error), err=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        ctrl_c.is_left_to_the_system()
+        click.echo("Stopped by Ctrl-C", err=True)
+        sys.exit(130)
 
 
 def _plain(error: Exception) -> str:
@@ -58,7 +65,7 @@ def main() -> None:
     Results go to standard output; progress and errors go to standard error.
 
     Exit codes: 0 done; 1 something was blocked, failed or is not there; 2 the command line, the
-    configuration or the environment is wrong.
+    configuration or the environment is wrong; 130 it was stopped by Ctrl-C.
     """
 
 

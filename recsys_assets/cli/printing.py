@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -312,6 +312,18 @@ def window_text(window: Window) -> str:
     """Return a window's day, or its first and last one."""
     last = window.last_day
     return str(last) if window.start == last else f"{window.start} to {last}"
+
+
+def days_text(days: Sequence[date]) -> str:
+    """Return days in order, those that follow each other as their first and last one."""
+    stretches: list[list[date]] = []
+    for day in days:
+        if stretches and day - stretches[-1][-1] == timedelta(days=1):
+            stretches[-1].append(day)
+        else:
+            stretches.append([day])
+    ends = (sorted({str(stretch[0]), str(stretch[-1])}) for stretch in stretches)
+    return ", ".join(" to ".join(each) for each in ends) or "none"
 
 
 def age_text(age: timedelta) -> str:

@@ -38,7 +38,7 @@ def run(days: int) -> None:
     products = write_catalog(catalog)
     click.echo(f"     {events:,} events, {products:,} products", err=True)
     click.echo("2/3  Materializing every asset of every day through Dagster ...", err=True)
-    (result,) = run_days(config, [surface], wanted)
+    (result,) = run_days(config, [(surface, wanted)])
     click.echo("3/3  Reading back what is live ...\n", err=True)
     printing.print_result(result)
     if result.published:

@@ -166,8 +166,8 @@ class TestVerify:
         assert done(run("verify")).stdout == (
             "demo/home: 6 blobs of 3 publications verified, 0 findings\n"
         )
-        assert done(run("verify", "--last", "1", "--surface", NAME)).stdout.startswith(
-            "demo/home: 2 blobs"
+        assert done(run("verify", "--last", "2", "--surface", NAME)).stdout == (
+            "demo/home: 4 blobs of 2 publications verified, 0 findings\n"
         )
 
     def test_findings_go_to_standard_error_and_exit_with_1(self, shop: Shop) -> None:
