@@ -96,8 +96,6 @@ def problem_of_root(root: str, surface: Surface) -> str | None:
     if is_object_url(root):
         return None
     there = next(path for path in (Path(root), *Path(root).parents) if path.exists())
-    if not there.is_dir():
-        return f"root {root}: {there} is not a directory"
     if not os.access(there, os.W_OK | os.X_OK):
         return f"root {root}: {there} may not be written"
     return None
