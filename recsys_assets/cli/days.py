@@ -109,10 +109,10 @@ def _own_days(
         last = surface.newest_day(datetime.now(UTC))
         own = [day for day in days if last and surface.start_date <= day <= last]
         limit = surface.guardrails.max_backfill_days
-        if len(own if may_be_less else days) > limit:
+        if (count := len(own if may_be_less else days)) > limit:
             raise ConfigError(
                 f"guardrails.max_backfill_days of {surface.name} is {limit:,}, asked for "
-                f"{len(days):,} days: materialize fewer at a time, or raise the limit"
+                f"{count:,} days: materialize fewer at a time, or raise the limit"
             )
         if len(own) < len(days):
             lacking[_what_it_lacks(surface, last, days)] = own
@@ -146,9 +146,9 @@ def _tell_what_is_not_done(
         if (result := begun.get(surface.name)) is None:
             click.echo(printable(f"{surface.name}: not begun, {days_text(days)}"), err=True)
         elif result.stopped:
-            rest = [day for day in result.days if result.outcome(day) == "not done"]
             done = f"{len(result.published)} of {len(result.days)} days are done"
-            click.echo(printable(f"{surface.name}: {done}; not done: {days_text(rest)}"), err=True)
+            rest = days_text(result.not_done)
+            click.echo(printable(f"{surface.name}: {done}; not done: {rest}"), err=True)
     click.echo("What is published stays. The same command goes on from there.", err=True)
 
 

@@ -29,7 +29,6 @@ from recsys_assets.defs.internals import (
 from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, asset_names
 from recsys_assets.defs.stopping import stoppable
 
-NOT_DONE: Final = "not done"
 # A full disk breaks every day: a range is halved only so often before what is left is given up.
 _MOST_CUTS: Final = 16
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -61,13 +60,18 @@ class RangeResult:
         """Days whose manifest was materialized, in order; not each is live, see `outcome`."""
         return [day for day in self.days if MANIFEST in self.metadata.get(day, {})]
 
+    @property
+    def not_done(self) -> list[date]:
+        """Days that were not come to, in order; none unless the user stopped before."""
+        come_to = {*self.published, *(failure.day for failure in self.failures)}
+        return [day for day in self.days if self.stopped and day not in come_to]
+
     def outcome(self, day: date) -> str:
         """Return `published`, `unchanged`, `superseded` by a later live window, or `blocked`.
 
         A day that was not come to, since the user stopped before, is `not done`.
         """
-        was_come_to = not self.stopped or any(failure.day == day for failure in self.failures)
-        nothing = "blocked" if was_come_to else NOT_DONE
+        nothing = "not done" if day in self.not_done else "blocked"
         return str(self.metadata.get(day, {}).get(MANIFEST, {}).get("outcome", nothing))
 
     @property
