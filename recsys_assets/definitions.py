@@ -9,8 +9,8 @@ One set of assets per surface, one IO manager per layer, and the operations on w
     (external)          └─────────────► content_sim ─┘       ▼
                                                            live (what readers see)
 
-The configuration is read when this module is loaded; a mistake in it is shown by `dg check defs`
-and in the UI.
+The configuration is read when this module is loaded; a mistake in it is shown by `recsys-assets
+check` and in the UI.
 """
 
 from __future__ import annotations
@@ -56,6 +56,27 @@ def build_definitions(config: Config) -> dg.Definitions:
         build_failure_reports(config),
     ]
     return dg.Definitions.merge(common, *operations, *surfaces)
+
+
+def count_definitions(config: Config) -> dict[str, int]:
+    """Load the definitions of a configuration as Dagster does, and say how many there are of each.
+
+    Raises:
+        ConfigError: they do not load.
+    """
+    try:
+        definitions = build_definitions(config)
+        dg.Definitions.validate_loadable(definitions)
+    except dg.DagsterError as error:
+        raise ConfigError(f"the definitions do not load: {error}") from None
+    graph = definitions.resolve_asset_graph()
+    return {
+        "assets": len(graph.get_all_asset_keys()),
+        "checks": len(graph.asset_check_keys),
+        "jobs": len([*(definitions.jobs or ())]),
+        "sensors": len([*(definitions.sensors or ())]),
+        "schedules": len([*(definitions.schedules or ())]),
+    }
 
 
 def _load() -> dg.Definitions:

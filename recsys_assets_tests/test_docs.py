@@ -339,6 +339,17 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     for wanted in ("1/3  " + shown[0], *shown[1:]):
         if wanted.strip() not in {"", "..."}:
             assert without_what_varies(wanted) in lines, f"{wanted}\n{done.stdout}"
+    day_to_day = readme.split("\n## Day to day\n")[1].split("\n## ")[0]
+    commands = re.findall(r"^\$ \.venv/bin/recsys-assets (.*)$", day_to_day, re.MULTILINE)
+    assert len(commands) > 6
+    for command in commands:
+        subprocess.run(
+            [sys.executable, "-m", "recsys_assets.cli", *shlex.split(command)],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
 
 def test_every_guardrail_is_on_the_page_of_checks() -> None:
@@ -750,6 +761,7 @@ _VARIES: Final = [
     (re.compile(r"\S+@\S+"), "<who>"),
     (re.compile(r"\d+ d$"), "<days>"),
     (re.compile(r"\d+ min ago"), "<age>"),
+    (re.compile(r"found \d+: (\S+) is live, \S+ could be$"), r"found <days>: \1 is live"),
 ]
 
 

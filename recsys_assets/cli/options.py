@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from recsys_assets.config import Surface, load_config
+from recsys_assets.config import CONFIG_VARIABLE, Surface, load_config
 
 if TYPE_CHECKING:
     from recsys_assets.storage.publications import Why
     from recsys_assets.storage.store import Store
 
 SURFACE: Final = click.argument("name", metavar="TENANT/SURFACE")
+DAY: Final = click.DateTime(["%Y-%m-%d"])
 JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 REASON: Final = click.option("--reason", required=True, help="Why; it is kept in the history.")
 DRY_RUN: Final = click.option(
@@ -22,6 +25,22 @@ DRY_RUN: Final = click.option(
 ONE_SURFACE: Final = click.option(
     "--surface", "name", help="tenant/surface.  [default: every surface]"
 )
+
+
+def config_option() -> click.Option:
+    """Return the option that names the configuration: of the program, and of every command."""
+
+    def use(context: click.Context, option: click.Parameter, path: str | None) -> None:
+        if path:
+            os.environ[CONFIG_VARIABLE] = str(Path(path).absolute())
+
+    return click.Option(
+        ["--config"],
+        type=click.Path(dir_okay=False),
+        expose_value=False,
+        callback=use,
+        help=f"The surfaces.yaml to use.  [default: ${CONFIG_VARIABLE}, else the packaged demo]",
+    )
 
 
 def open_surface(name: str) -> tuple[Surface, Store]:

@@ -20,6 +20,7 @@ from recsys_assets.config.file import (
     CONFIG_VARIABLE,
     PACKAGED_CONFIG,
     ROOT_VARIABLE,
+    config_file,
     load_config,
 )
 from recsys_assets.config.options import (
@@ -81,6 +82,7 @@ __all__ = [
     "TimeOfDay",
     "VariableName",
     "WebUrl",
+    "config_file",
     "is_object_url",
     "load_config",
     "without_secrets",

@@ -30,6 +30,11 @@ ROOT_VARIABLE = "RECSYS_ROOT"
 PACKAGED_CONFIG = Path(__file__).parents[1] / "surfaces.yaml"
 
 
+def config_file() -> Path:
+    """Return the file that is read when none is named."""
+    return Path(os.environ.get(CONFIG_VARIABLE) or PACKAGED_CONFIG).absolute()
+
+
 def load_config(path: str | Path | None = None) -> Config:
     """Read and check the configuration; every path in the result is absolute.
 
@@ -41,7 +46,7 @@ def load_config(path: str | Path | None = None) -> Config:
         ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and
             key.
     """
-    file = Path(path or os.environ.get(CONFIG_VARIABLE) or PACKAGED_CONFIG).absolute()
+    file = config_file() if path is None else Path(path).absolute()
     raw = _read_yaml(file)
     try:
         config = Config.model_validate(raw)

@@ -116,7 +116,12 @@ def _report_all(context: dg.SensorEvaluationContext, config: Config, url: str) -
 
 
 def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext, config: Config) -> bool:
-    """Tell whether a run is of this configuration; others may share the instance."""
+    """Tell whether a run is of this configuration; others may share the instance.
+
+    One that Ctrl-C ended has failed first, and was canceled then: nobody need be told.
+    """
+    if run.status is dg.DagsterRunStatus.CANCELED:
+        return False
     if run.asset_selection:
         return bool(_surfaces(run, config))
     here, origin = context.code_location_origin, run.remote_job_origin

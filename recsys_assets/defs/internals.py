@@ -8,12 +8,16 @@ which takes half a second to import, and definitions need none.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import dagster as dg
+from dagster._utils.interrupts import capture_interrupts
 
 SEEN_IN: Final = "1.13.27"
 
+# Within it Ctrl-C is only noted; the next step raises it.
+interrupts_held_back = capture_interrupts
 # Dagster's own job over every asset; the one that the UI launches.
 ASSET_JOB: Final = "__ASSET_JOB"
 # Run monitoring reads this tag, in seconds, each time it looks at a run.
@@ -24,11 +28,14 @@ RANGE_START: Final = "dagster/asset_partition_range_start"
 RANGE_END: Final = "dagster/asset_partition_range_end"
 # A run that failed and is started again has it.
 WILL_RETRY: Final = "dagster/will_retry"
+# A run that failed says by it why.
+FAILURE_REASON: Final = "dagster/failure_reason"
 # A materialization says by it what its data is.
 DATA_VERSION: Final = "dagster/data_version"
 # A batch of events is stored as one only where this variable is set.
 BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 
+_CUT_SHORT: Final = "UNEXPECTED_TERMINATION"
 # Errors of steps, by the name of their class.
 _INTERRUPTED: Final = "DagsterExecutionInterruptedError"
 _INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
@@ -62,6 +69,17 @@ def is_of_a_check(event: dg.DagsterEvent) -> bool:
     return error is not None and error.cls_name == _REFUSED_BY_CHECK
 
 
+def materializations_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.DagsterEvent]:
+    """Yield what a run has materialized, as the instance was told of it at once.
+
+    What a step logs itself is no part of the run's result before the step's next event.
+    """
+    of_type = dg.DagsterEventType.ASSET_MATERIALIZATION
+    for entry in instance.all_logs(run_id, of_type=of_type):
+        if entry.dagster_event:
+            yield entry.dagster_event
+
+
 def was_interrupted(event: dg.DagsterEvent) -> bool:
     """Tell a step that hung when its run was ended; of itself it only says so."""
     error = event.step_failure_data.error
@@ -72,6 +90,11 @@ def was_stopped_by_user(event: dg.DagsterEvent) -> bool:
     """Tell a step that the user's Ctrl-C ended; Dagster takes it for a failure like any other."""
     error = event.step_failure_data.error
     return error is not None and error.cls_name in _INTERRUPTIONS
+
+
+def was_cut_short(run: dg.DagsterRun) -> bool:
+    """Tell a run that failed because Ctrl-C came, of whatever it was doing."""
+    return run.tags.get(FAILURE_REASON) == _CUT_SHORT
 
 
 def says_why_run_ended(event: dg.DagsterEvent) -> bool:

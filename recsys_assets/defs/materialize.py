@@ -8,7 +8,8 @@ finish the others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -22,9 +23,12 @@ from recsys_assets.defs.internals import (
     RANGE_END,
     RANGE_START,
     failure_message,
+    interrupts_held_back,
+    materializations_of,
     was_stopped_by_user,
 )
 from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, asset_names
+from recsys_assets.defs.stopping import stoppable
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.events.sources import open_source
 from recsys_assets.storage import layout
@@ -56,6 +60,7 @@ class RangeResult:
     failures: list[Failure] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
     without_files: Collection[date] = ()
+    stopped: bool = False
 
     @property
     def published(self) -> list[date]:
@@ -67,19 +72,35 @@ class RangeResult:
         """Days whose manifest was materialized, in order; not each is live, see `outcome`."""
         return [day for day in self.days if MANIFEST in self.metadata.get(day, {})]
 
+    @property
+    def not_done(self) -> list[date]:
+        """Days that were not come to, in order; none unless the user stopped before."""
+        come_to = {*self.done, *(failure.day for failure in self.failures)}
+        return [day for day in self.days if self.stopped and day not in come_to]
+
     def outcome(self, day: date) -> str:
         """Return what became of a day.
 
         `published`; `unchanged`, it was live already; staged and not live: `superseded` by a later
-        live window, or `pinned`; not stored: `no files`, nothing has landed, or `blocked`.
+        live window, or `pinned`; not stored: `no files`, nothing has landed, `not done`, since the
+        user stopped before, or `blocked`.
         """
         nothing = "no files" if day in self.without_files else "blocked"
+        nothing = "not done" if day in self.not_done else nothing
         return str(self.metadata.get(day, {}).get(MANIFEST, {}).get("outcome", nothing))
 
     @property
     def succeeded(self) -> bool:
         """Whether every day was stored, and published unless something newer is to stay live."""
         return not self.failures and len(self.done) == len(self.days)
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped it; `report` says what was done before."""
+
+    def __init__(self, report: RangeResult) -> None:
+        super().__init__()
+        self.report = report
 
 
 def materialize(
@@ -105,7 +126,7 @@ def materialize(
         instance: where runs, events and checks are recorded.
 
     Raises:
-        KeyboardInterrupt: the user stopped it; days that were published stay published.
+        Stopped: by the user; days that were published stay published.
     """
     following = _following_days(surface, days[-1], store)
     report = RangeResult(surface, [*days, *following])
@@ -122,17 +143,7 @@ def materialize(
                 continue  # the history has each day, oldest first
             # A single day goes through the whole graph at once: what fails blocks only that day.
             assets = set(missing[first]) if first == last and not waits else layer
-            result = job.execute_in_process(
-                instance=instance,
-                asset_selection=[asset_key(surface, asset) for asset in assets],
-                raise_on_error=False,
-                run_config=_QUIET,
-                **_partitions(first, last),
-            )
-            report.run_ids.append(result.run_id)
-            if any(was_stopped_by_user(each) for each in result.all_events if each.is_step_failure):
-                raise KeyboardInterrupt
-            settled = _record(report, result)
+            result, settled = _run(job, report, assets, first, last, instance=instance)
             before = sum(map(len, missing.values()))
             for day in _days(first, last):
                 for asset in assets & missing[day]:
@@ -149,6 +160,39 @@ def materialize(
     report.failures.sort(key=lambda failure: failure.day)
     report.without_files = _without_files(report)
     return report
+
+
+def _run(
+    job: dg.JobDefinition,
+    report: RangeResult,
+    assets: Collection[str],
+    first: date,
+    last: date,
+    *,
+    instance: dg.DagsterInstance,
+) -> tuple[dg.ExecuteInProcessResult, dict[tuple[str, date], bool]]:
+    """Run assets of some days, and record what came of it; also of a run that was stopped."""
+    run_id = str(uuid.uuid4())
+    report.run_ids.append(run_id)
+    try:
+        with stoppable(instance, run_id):
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[asset_key(report.surface, asset) for asset in assets],
+                raise_on_error=False,
+                run_config=_QUIET,
+                run_id=run_id,
+                **_partitions(first, last),
+            )
+            settled = _record(report, result)
+            if any(was_stopped_by_user(each) for each in result.all_events if each.is_step_failure):
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        report.stopped = True
+        with interrupts_held_back():  # the run knows of days that its result does not
+            _record_materializations(report, materializations_of(instance, run_id))
+        raise Stopped(report) from None
+    return result, settled
 
 
 def _partitions(first: date, last: date) -> dict[str, Any]:
@@ -213,18 +257,7 @@ def _ranges(
 
 def _record(report: RangeResult, result: dg.ExecuteInProcessResult) -> dict[tuple[str, date], bool]:
     """Take over what a run materialized (True) and what its checks refused (False)."""
-    settled: dict[tuple[str, date], bool] = {}
-    for event in result.get_asset_materialization_events():
-        materialization = event.step_materialization_data.materialization
-        if materialization.partition is None:
-            continue
-        asset, day = (
-            materialization.asset_key.path[-1],
-            date.fromisoformat(materialization.partition),
-        )
-        values = {name: value.value for name, value in materialization.metadata.items()}
-        report.metadata.setdefault(day, {})[asset] = values
-        settled[asset, day] = True
+    settled = _record_materializations(report, result.get_asset_materialization_events())
     for evaluation in result.get_asset_check_evaluations():
         failed = evaluation.metadata.get(FAILED_PARTITIONS)
         warns = evaluation.severity is dg.AssetCheckSeverity.WARN
@@ -236,6 +269,25 @@ def _record(report: RangeResult, result: dg.ExecuteInProcessResult) -> dict[tupl
             day = date.fromisoformat(partition)
             report.failures.append(Failure(day, asset, evaluation.check_name, description))
             settled[asset, day] = False
+    return settled
+
+
+def _record_materializations(
+    report: RangeResult, events: Iterable[dg.DagsterEvent]
+) -> dict[tuple[str, date], bool]:
+    """Take over what was materialized."""
+    settled: dict[tuple[str, date], bool] = {}
+    for event in events:
+        materialization = event.step_materialization_data.materialization
+        if materialization.partition is None:
+            continue
+        asset, day = (
+            materialization.asset_key.path[-1],
+            date.fromisoformat(materialization.partition),
+        )
+        values = {name: value.value for name, value in materialization.metadata.items()}
+        report.metadata.setdefault(day, {})[asset] = values
+        settled[asset, day] = True
     return settled
 
 

@@ -38,10 +38,10 @@ def run(days: int) -> None:
     products = write_catalog(catalog)
     click.echo(f"     {events:,} events, {products:,} products", err=True)
     click.echo("2/3  Materializing every asset of every day through Dagster ...", err=True)
-    (result,) = run_days(config, [surface], wanted)
+    (result,) = run_days(config, [(surface, wanted)])
     click.echo("3/3  Reading back what is live ...\n", err=True)
     printing.print_result(result)
-    if result.published:
+    if result.done:
         show_what_is_live(config.root, surface.name)
     if not result.succeeded:
         sys.exit(1)
@@ -74,14 +74,15 @@ def show_what_is_live(root: str, name: str) -> None:
     click.echo(f"The live manifest: {manifest}\n")
     popularity, cooc = (live_document(store, surface, kind) for kind in ("popularity", "cooc"))
     ten = artifact_table(popularity, owner=None, limit=10)
-    printing.print_table(ten, title="Ten most popular products", titles=titles)
+    printing.print_table(ten.titled(titles), title="Ten most popular products")
     listed = artifact_table(cooc, owner=None, limit=sys.maxsize)
     have_neighbours = {item for item, entries, _ in listed.rows if entries}
     popular = [item for item, _ in artifact_table(popularity, owner=None, limit=sys.maxsize).rows]
     first = next((item for item in popular if item in have_neighbours), None)
     if first is not None:
         table = artifact_table(cooc, owner=first, limit=5)
-        printing.print_table(table, title=f"Bought with {titles.get(first, first)}", titles=titles)
+        title = f"Bought with {titles.get(first, first)}"
+        printing.print_table(table.titled(titles), title=title)
     click.echo(
         "\nOpen the UI on these runs:  make dev, then http://127.0.0.1:3000"
         f"\nLook at more:               .venv/bin/recsys-assets show {name} cooc {first or ''}"

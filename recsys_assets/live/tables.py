@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.history import find
 from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.store import Store
 from recsys_assets.windows import Window
@@ -25,10 +27,25 @@ def live_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
     live = read_live(store, surface.place)
     if live is None:
         raise InputError(f"nothing is live for {surface.name} yet: materialize a day first")
-    if kind not in live.current:
-        known = ", ".join(sorted(live.current))
-        raise InputError(f"no {kind!r} is live for {surface.name}; there are: {known}")
-    return read_document(store, live.current[kind], kind)
+    return _document(store, live.current, kind, f"is live for {surface.name}")
+
+
+def document_of_day(store: Store, surface: Surface, kind: str, day: date) -> dict[str, Any]:
+    """Return the artifact document of a kind that was live last with a window that ends with a day.
+
+    Raises:
+        InputError: the day was never live, or not with this kind.
+        StorageError: the blob is missing, or is no artifact document.
+    """
+    found = find(store, surface, day.isoformat())
+    return _document(store, found.current, kind, f"was live for {surface.name} on {day}")
+
+
+def _document(store: Store, current: Mapping[str, str], kind: str, where: str) -> dict[str, Any]:
+    if kind not in current:
+        known = ", ".join(sorted(current))
+        raise InputError(f"no {kind!r} {where}; there are: {known}")
+    return read_document(store, current[kind], kind)
 
 
 def read_document(store: Store, uri: str, kind: str) -> dict[str, Any]:
@@ -60,6 +77,15 @@ class Table:
     rows: list[list[Any]]
     total: int
     item_column: str
+
+    def titled(self, titles: Mapping[str, str]) -> Table:
+        """Return it with the titles of its items, where one of them has a title."""
+        at = self.columns.index(self.item_column)
+        names = [titles.get(row[at], "") for row in self.rows]
+        if not any(names):
+            return self
+        rows = [[*row, name] for row, name in zip(self.rows, names, strict=True)]
+        return replace(self, columns=[*self.columns, "title"], rows=rows)
 
 
 def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int) -> Table:

@@ -77,11 +77,11 @@ def verify_surface(
         )
         verified.findings.append(Finding("missing", uri, detail))
     chain, broken = _chain(store, live)
-    verified.publications = len(chain)
     verified.findings += broken
     wanted = dict.fromkeys(live.current.values()) if live else {}
     retired: set[str] = set()
     for publication in newest_different(chain, last):
+        verified.publications += 1
         retired |= set(publication.retiring)
         wanted |= dict.fromkeys(u for u in publication.current.values() if u not in retired)
     verified.blobs = len(wanted)

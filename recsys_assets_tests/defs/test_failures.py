@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -281,6 +283,21 @@ def test_a_step_that_hung_is_named_with_why_it_was_ended(
     assert failure["asset"] == "demo/home/canonical_events"
     said = "Canceling after 60 seconds. Exceeded maximum runtime of 60 seconds."
     assert failure["error"] == said
+
+
+def test_a_run_that_its_user_stopped_is_not_reported(
+    project: Project, started: Sensor, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    project.land(DAY, [event("a")])
+    monkeypatch.setattr(events, "parse_day", stops)
+    with pytest.raises(KeyboardInterrupt):
+        project.materialize(started.config, [DAY])
+
+    assert started.tick() == "No run failed."
+    assert webhook.posts == []
 
 
 def test_a_failed_operation_is_reported_with_its_surface(

@@ -19,6 +19,7 @@ import pytest
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
+from dagster._core.events import RunFailureReason
 from dagster._core.instance import utils
 from dagster._core.storage import tags
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -172,6 +173,8 @@ def test_names_are_those_of_dagster() -> None:
     assert internals.RANGE_END == tags.ASSET_PARTITION_RANGE_END_TAG
     assert internals.WILL_RETRY == tags.WILL_RETRY_TAG
     assert internals.DATA_VERSION == DATA_VERSION_TAG
+    assert internals.FAILURE_REASON == tags.RUN_FAILURE_REASON_TAG
+    assert RunFailureReason.UNEXPECTED_TERMINATION.value == internals._CUT_SHORT
     # Those that are documented stay where they are used.
     assert set(schedules.FIRST) == {tags.PRIORITY_TAG}
     assert set(jobs._TAGS) == {tags.MAX_RETRIES_TAG}
