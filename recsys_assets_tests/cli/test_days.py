@@ -75,8 +75,8 @@ class TestMaterialize:
     def test_json_is_all_there_is_on_standard_output(self, project: Project, home: Path) -> None:
         config = project.configure(SMALL)
         land(project, 0)
-        project.land(day(0), ["{not json"], part=".2")
-        project.land(day(0), [event("c", session_id=f"s{n}") for n in range(200)], part=".3")
+        others = [event("c", session_id=f"s{n}") for n in range(200)]
+        project.land(day(0), ["{not json", *others], part=".2")
 
         result = run("materialize", "--json", *days(0, 1))
 

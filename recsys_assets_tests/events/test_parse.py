@@ -726,6 +726,17 @@ def test_a_timestamp_that_is_not_rfc_3339_is_refused(ts: str) -> None:
 
 
 @each_reader
+def test_the_years_of_a_timestamp_are_0001_to_9999() -> None:
+    """RFC 3339 has a year 0000; Python and Polars have none."""
+    years = ["0000-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+
+    parsed = read("\n".join(line(ts=f'"{ts}"') for ts in years))
+
+    assert reasons(parsed) == [(1, "bad_timestamp")]
+    assert parsed.outside_window == 2
+
+
+@each_reader
 @pytest.mark.parametrize("text", [line(without="ts"), line(ts="null")])
 def test_a_missing_timestamp_is_refused(text: str) -> None:
     assert reasons(read(text)) == [(1, "bad_timestamp")]
