@@ -81,7 +81,8 @@ def release_command(name: str, reason: str, dry_run: bool) -> None:
     released; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.live.history import recorded_live
-    from recsys_assets.operations.pointer import held_back, release
+    from recsys_assets.live.staged import held_back
+    from recsys_assets.operations.pointer import release
 
     surface, store = open_surface(name)
     if dry_run:

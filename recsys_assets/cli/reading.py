@@ -29,6 +29,7 @@ from recsys_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from recsys_assets.live.trace import Trace
+    from recsys_assets.storage.publications import Publication
 
 _ROWS: Final = 20
 _RAW_FILES: Final = (
@@ -118,6 +119,7 @@ def metrics_command(
 @click.argument("kind")
 @click.argument("id", required=False)
 @click.option("--day", type=DAY, help="As it was live for this day last.  [default: as it is live]")
+@click.option("--staged", "is_staged", is_flag=True, help="As it would be live after a release.")
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -130,6 +132,7 @@ def show_command(
     kind: str,
     id: str | None,
     day: datetime | None,
+    is_staged: bool,
     limit: int | None,
     as_json: bool,
     as_csv: bool,
@@ -143,17 +146,25 @@ def show_command(
     the configuration is wrong.
     """
     from recsys_assets.events.catalog import item_titles
-    from recsys_assets.live.tables import artifact_table, document_of_day, live_document
+    from recsys_assets.live.tables import (
+        artifact_table,
+        document_of_day,
+        live_document,
+        staged_document,
+    )
     from recsys_assets.windows import Window
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
+    if day and is_staged:
+        raise click.UsageError("--day and --staged exclude each other")
     surface, store = open_surface(name)
-    document = (
-        document_of_day(store, surface, kind, day.date())
-        if day
-        else live_document(store, surface, kind)
-    )
+    if day:
+        document = document_of_day(store, surface, kind, day.date())
+    elif is_staged:
+        document = staged_document(store, surface, kind)
+    else:
+        document = live_document(store, surface, kind)
     most = limit or (sys.maxsize if as_json or as_csv else _ROWS)
     table = artifact_table(document, owner=id, limit=most).titled(item_titles(surface))
     window = Window.from_json(document["window"])
@@ -223,13 +234,23 @@ def at_command(name: str, moment: str, as_json: bool) -> None:
 def diff_command(name: str, before: str, after: str, as_json: bool) -> None:
     """Show per kind which items and users came, went and moved from A to B.
 
-    A and B are each a generation of the history, a day that was live, `previous` or `live`.
+    A and B are each a generation of the history, a day that was live, `previous`, `live`, or
+    `staged`: what a release would publish.
     """
     from recsys_assets.live.compare import compare
     from recsys_assets.live.history import find
+    from recsys_assets.live.staged import StagedDay, staged_day
 
     surface, store = open_surface(name)
-    old, new = find(store, surface, before), find(store, surface, after)
+
+    def named(target: str) -> Publication | StagedDay:
+        is_staged = target == "staged"
+        return staged_day(store, surface) if is_staged else find(store, surface, target)
+
+    def title_of(one: Publication | StagedDay) -> str:
+        return f"staged {one.day}" if isinstance(one, StagedDay) else str(one.generation)
+
+    old, new = named(before), named(after)
     differences = compare(store, old.current, new.current)
     if as_json:
         print_json(
@@ -240,8 +261,8 @@ def diff_command(name: str, before: str, after: str, as_json: bool) -> None:
             }
         )
     else:
-        title = f"{name}, generation {old.generation} to {new.generation}"
-        print_differences(differences, title)
+        first = "" if isinstance(old, StagedDay) else "generation "
+        print_differences(differences, f"{name}, {first}{title_of(old)} to {title_of(new)}")
 
 
 @click.command("trace")

@@ -12,6 +12,7 @@ from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
 from recsys_assets.kinds import KINDS
 from recsys_assets.live.history import find
+from recsys_assets.live.staged import staged_day
 from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.store import Store
 from recsys_assets.windows import Window
@@ -39,6 +40,17 @@ def document_of_day(store: Store, surface: Surface, kind: str, day: date) -> dic
     """
     found = find(store, surface, day.isoformat())
     return _document(store, found.current, kind, f"was live for {surface.name} on {day}")
+
+
+def staged_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
+    """Return the artifact document of a kind that a release would make live.
+
+    Raises:
+        InputError: nothing is staged that is not live, or not this kind.
+        StorageError: the blob is missing, or is no artifact document.
+    """
+    found = staged_day(store, surface)
+    return _document(store, found.current, kind, f"is staged for {surface.name} on {found.day}")
 
 
 def _document(store: Store, current: Mapping[str, str], kind: str, where: str) -> dict[str, Any]:

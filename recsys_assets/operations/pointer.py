@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,18 +12,18 @@ from recsys_assets.config import Artifacts, Surface
 from recsys_assets.errors import (
     InputError,
     ManifestConflictError,
-    MissingPartitionError,
     StorageError,
     StoreUnavailableError,
 )
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.live.compare import Difference, compare
 from recsys_assets.live.history import find, recorded_live
+from recsys_assets.live.staged import held_back
 from recsys_assets.operations.publish import publish_candidate
 from recsys_assets.storage import layout
 from recsys_assets.storage.flips import Outcome, flip
 from recsys_assets.storage.publications import Change, Live, Publication, Why, generation_of
-from recsys_assets.storage.registry import read_staged, verify_blob, version_of
+from recsys_assets.storage.registry import verify_blob, version_of
 from recsys_assets.storage.store import Store
 
 
@@ -160,35 +159,6 @@ def release(store: Store, surface: Surface, why: Why) -> Released:
         return Released(outcome, live, day, refused)
     published = publish_candidate(store, surface.place, audited.value, why)
     return Released(outcome, recorded_live(store, surface)[0], day, published.outcome)
-
-
-def held_back(store: Store, surface: Surface, live: Live) -> date | None:
-    """Return the newest day with every kind staged, unless just its versions are live."""
-    days: dict[str, dict[date, str]] = {kind: {} for kind in surface.artifacts.kinds}
-    prefix = layout.of_place("staged", surface.place)
-    for stored in store.list(f"{prefix}/{surface.segment}"):
-        *_, kind, name = stored.key.split("/")
-        if kind in days and (found := re.fullmatch(r"(\d{4}-\d\d-\d\d)\.json", name)):
-            days[kind][date.fromisoformat(found[1])] = stored.key
-    complete = set.intersection(*(set(each) for each in days.values()))
-    if not complete:
-        return None
-    newest = max(complete)
-    is_older = live.window is not None and newest < live.window.last_day
-    return None if is_older or _is_live(store, surface, newest, live) else newest
-
-
-def _is_live(store: Store, surface: Surface, day: date, live: Live) -> bool:
-    """Tell whether just what is staged for a day is live; what is damaged is not."""
-    where = (surface.place, surface.segment)
-    try:
-        kinds = surface.artifacts.kinds
-        staged = {kind: read_staged(store, *where, kind, day).uri for kind in kinds}
-    except StoreUnavailableError:
-        raise
-    except (StorageError, MissingPartitionError):
-        return False
-    return staged == live.current
 
 
 def _set_pinned(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Outcome, Live]:

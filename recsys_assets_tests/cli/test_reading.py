@@ -20,6 +20,7 @@ from recsys_assets.live.history import publications
 from recsys_assets.operations.pointer import pin
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.windows import Window
 from recsys_assets_tests.cli.conftest import (
     NAME,
     SMALL,
@@ -481,6 +482,50 @@ class TestAt:
         assert _moment("2026-01-05T12:00+02:00") == _moment("2026-01-05T10:00Z")
         with pytest.raises(ConfigError):
             _moment("noon")
+
+
+class TestStaged:
+    """`show --staged` and `diff ... staged`: what a release would publish."""
+
+    @pytest.fixture
+    def pinned(self, shop: Shop) -> Shop:
+        """Pin a surface, and stage the next day, 7 in it."""
+        pin(shop.store, shop.surface, WHY)
+        shop.stage(on(4), 7)
+        return shop
+
+    def test_one_can_look_before_it_is_live(self, pinned: Shop) -> None:
+        shown = json.loads(done(run("show", NAME, "popularity", "--staged", "--json")).stdout)
+        live = json.loads(done(run("show", NAME, "popularity", "--json")).stdout)
+
+        assert (shown["rows"], shown["window"]) == (
+            [{"item_id": "a", "count": 7}],
+            Window.ending_with(on(4), days=1).to_json(),
+        )
+        assert live["rows"] == [{"item_id": "a", "count": 3}]
+
+    def test_it_is_compared_with_what_is_live(self, pinned: Shop) -> None:
+        result = done(run("diff", NAME, "live", "staged"))
+
+        assert result.stdout.startswith("demo/home, generation 4 to staged 2020-01-11\n")
+        assert {row[0] for row in rows(result)} == {"popularity", "cooc"}
+        found = json.loads(done(run("diff", NAME, "staged", "2", "--json")).stdout)
+        assert found["before"]["staged"] == "2020-01-11"
+        assert found["after"]["generation"] == 2
+
+    @pytest.mark.parametrize(
+        "arguments", [("diff", NAME, "live", "staged"), ("show", NAME, "cooc", "--staged")]
+    )
+    def test_where_nothing_is_held_back_it_is_told(
+        self, shop: Shop, arguments: tuple[str, ...]
+    ) -> None:
+        assert refused(run(*arguments), code=1) == (
+            "Error: nothing of demo/home is staged that is not live, or older than what is live\n"
+        )
+
+    def test_a_day_and_what_is_staged_exclude_each_other(self, pinned: Shop) -> None:
+        message = refused(run("show", NAME, "cooc", "--staged", "--day", "2020-01-08"), code=2)
+        assert "--day and --staged exclude each other" in message
 
 
 class TestDiff:
