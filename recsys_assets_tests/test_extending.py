@@ -27,6 +27,7 @@ from recsys_assets_tests.needed import required_groups, skip_unless_required
 from recsys_assets_tests.project import DAY, day
 from recsys_assets_tests.test_docs import (
     DOCS,
+    EXAMPLE,
     ROOT,
     Shop,
     example,
@@ -295,6 +296,8 @@ def problems(shop: Shop, number: int) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_surface_can_be_added_as_the_page_says(search: Shop) -> None:
+    shutil.rmtree(search.folder / "raw/shop/search")  # the page lands it
+    shutil.copytree(EXAMPLE / "landed_search", search.folder / "landed_search")
     for step in steps("add-a-surface.md", "run: add a surface"):
         _, *arguments = step.command.split()
         if arguments[0] == "status":  # its state depends on the day it is today
