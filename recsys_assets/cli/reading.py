@@ -171,7 +171,8 @@ def show_command(
     if as_json:
         head = {"tenant": surface.tenant, "surface": surface.surface, "kind": kind, "id": id}
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
-        print_json(head | {"window": window.to_json(), "total": table.total, "rows": rows})
+        of = {"day": str(window.last_day), "window": window.to_json()}
+        print_json({**head, **of, "total": table.total, "rows": rows})
         return
     if as_csv:
         print_csv(table)

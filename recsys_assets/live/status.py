@@ -57,6 +57,7 @@ class SurfaceStatus:
             "tenant": self.surface.tenant,
             "surface": self.surface.surface,
             "live": None if self.error else live is not None,
+            "day": str(live.window.last_day) if live and live.window else None,
             "window": live.window.to_json() if live and live.window else None,
             "generation": self.generation,
             "pinned": None if self.error else pin is not None,

@@ -273,6 +273,7 @@ class TestShow:
 
         head = {"tenant": "demo", "surface": "home", "kind": "popularity", "id": None, "total": 7}
         assert {name: machine[name] for name in head} == head
+        assert machine["day"] == "2026-01-01"
         assert machine["window"]["end"] == "2026-01-02T00:00:00Z"
         assert machine["rows"][0] == {"item_id": "a", "count": 2, "title": "Apple"}
         with io.StringIO(values) as file:
