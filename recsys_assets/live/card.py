@@ -12,6 +12,7 @@ from recsys_assets.pages import Shown, table
 from recsys_assets.storage.publications import Live, Publication, generation_of, history, read_live
 from recsys_assets.storage.store import Store
 
+_VERSION_DIGITS = 12  # as `status` shows them
 MOST_FLIPS = 50  # shown of a surface that nobody has looked at for long
 
 
@@ -80,7 +81,7 @@ def _documents(store: Store, live: Live) -> dict[str, Shown]:
             [
                 {
                     "kind": kind,
-                    "version": of.version,
+                    "version": of.version[:_VERSION_DIGITS],
                     "bytes": "missing" if of.size_bytes is None else f"{of.size_bytes:,}",
                 }
                 for kind, of in kinds.items()

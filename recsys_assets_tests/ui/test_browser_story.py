@@ -156,6 +156,11 @@ ops:
         person.takes_picture("live-card")
         assert "Freshness policy" not in person.reads("demo/home/manifest")
 
+        blobs = project.blobs()
+        person.launches_job("retention")
+        person.sees("RUN_SUCCESS", "dry run: nothing was changed", "recsys_assets/dry_run")
+        assert project.blobs() == blobs
+
 
 @pytest.mark.slow
 @pytest.mark.browser
