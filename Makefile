@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/.dagster
-DAYS ?= 31
 PORT ?= 3000
 # VARIABLE="its path, absolute" for a shell that goes elsewhere; nothing when it is not set.
 from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
@@ -14,9 +13,9 @@ from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=31)
+demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=7 for a week)
 	@# The demo's own configuration and root, whatever the shell uses otherwise.
-	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo --days $(DAYS)
+	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo $(if $(DAYS),--days $(DAYS))
 
 test: $(VENV)/.dev $(VENV)/.azurite ## Run the whole test suite
 	@# Three at once on two cores: many tests wait for a server, a browser or the disk.

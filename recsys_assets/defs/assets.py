@@ -37,13 +37,11 @@ from recsys_assets.events.provenance import CANONICAL_FORMAT
 from recsys_assets.events.sources import open_source
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations.publish import (
-    Published,
-    changes,
     materialized,
+    publish_and_compare,
     publish_candidate,
 )
 from recsys_assets.storage import layout, open_store
-from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.registry import stage_version
 from recsys_assets.texts import as_code
 
@@ -235,7 +233,7 @@ class _Graph:
 
     def manifest(self) -> dg.AssetsDefinition:
         """Build the asset that publishes a day: it flips what the online service reads."""
-        surface, store, key = self._surface, self._store, self._key(MANIFEST)
+        surface, store = self._surface, self._store
 
         @self._asset(
             MANIFEST,
@@ -258,15 +256,14 @@ class _Graph:
         )
         def manifest(context: dg.AssetExecutionContext, **inputs: AcceptedDays) -> Iterator[Any]:
             accepted = inputs.get(EVENTS, {})
-            before = read_live(store, surface.place)
-            flipped: list[Published] = []
+            last = date.fromisoformat(context.partition_keys[-1])
 
             def save(candidate: Candidate) -> Mapping[str, Any]:
                 why = materialized(candidate, run_id=context.run.run_id)
-                published = publish_candidate(store, surface.place, candidate, why)
-                if published.flipped:
-                    flipped[:] = [published]
-                return published.shown
+                # Of many days only the last is compared: that costs more than a flip.
+                if candidate.day == last:
+                    return publish_and_compare(store, surface.place, candidate, why)
+                return publish_candidate(store, surface.place, candidate, why).shown
 
             yield from write_audit_publish(
                 context,
@@ -275,16 +272,6 @@ class _Graph:
                 audit=lambda day: audit_candidate(store, surface, day, accepted),
                 save=save,
             )
-            # Of many days, only what the run as a whole changed: comparing costs more than a flip.
-            for published in flipped:
-                context.log_event(
-                    dg.AssetObservation(
-                        key,
-                        partition=str(published.candidate.day),
-                        metadata=as_metadata(changes(store, before, published)),
-                        description="What this run changed, all its days together.",
-                    )
-                )
 
         return manifest  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import dagster as dg
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._utils.interrupts import capture_interrupts
 
 SEEN_IN: Final = "1.13.27"
@@ -30,6 +31,11 @@ RANGE_END: Final = "dagster/asset_partition_range_end"
 WILL_RETRY: Final = "dagster/will_retry"
 # A run that failed says by it why.
 FAILURE_REASON: Final = "dagster/failure_reason"
+# A run says by them which code location it is of.
+CODE_LOCATION_TAG: Final = "dagster/code_location"
+REPOSITORY_TAG: Final = ".dagster/repository"
+# Dagster's name for the definitions of a module, within its code location.
+REPOSITORY: Final = "__repository__"
 # A materialization says by it what its data is.
 DATA_VERSION: Final = "dagster/data_version"
 # A batch of events is stored as one only where this variable is set.
@@ -52,6 +58,19 @@ def partition_status(
     found = instance.get_status_by_partition(key, [partition], partitions) or {}
     status = found.get(partition)
     return status.value if status else None
+
+
+def count_with_location(instance: dg.DagsterInstance, run_id: str, location: str) -> None:
+    """Let the UI show a run of this process with those of a code location.
+
+    Its timeline, which it opens with, and the pages of jobs leave out runs without an origin, and
+    runs of a process that is no code server have none.
+    """
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), REPOSITORY)
+    tags = {CODE_LOCATION_TAG: location, REPOSITORY_TAG: origin.get_label()}
+    instance.add_run_tags(run_id, tags)
+    if run := instance.get_run_by_id(run_id):
+        instance.run_storage.replace_job_origin(run, origin.get_job_origin(run.job_name))
 
 
 def failure_message(event: dg.DagsterEvent) -> str:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from recsys_assets.config import Surface
 
+CODE_LOCATION = "recsys_assets"  # as workspace.yaml names it
 EVENTS = "canonical_events"
 MANIFEST = "manifest"
 

@@ -22,16 +22,18 @@ from recsys_assets.defs.checks import FAILED_PARTITIONS
 from recsys_assets.defs.internals import (
     RANGE_END,
     RANGE_START,
+    count_with_location,
     failure_message,
     interrupts_held_back,
     materializations_of,
     was_stopped_by_user,
 )
-from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, asset_names
+from recsys_assets.defs.keys import CODE_LOCATION, EVENTS, MANIFEST, asset_key, asset_names
 from recsys_assets.defs.stopping import stoppable
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.events.sources import open_source
 from recsys_assets.storage import layout
+from recsys_assets.storage.flips import actor
 from recsys_assets.storage.store import Store
 
 # A full disk breaks every day: a range is halved only so often before what is left is given up.
@@ -184,6 +186,7 @@ def _run(
                 run_id=run_id,
                 **_partitions(first, last),
             )
+            count_with_location(instance, run_id, CODE_LOCATION)
             settled = _record(report, result)
             if any(was_stopped_by_user(each) for each in result.all_events if each.is_step_failure):
                 raise KeyboardInterrupt
@@ -196,9 +199,12 @@ def _run(
 
 
 def _partitions(first: date, last: date) -> dict[str, Any]:
+    """Return the partitions of a run, and its tags: who launched it, the UI says by `user`."""
+    # Whoever waits for it in a shell is told what failed; the daemon is not to start it again.
+    tags = {"user": actor(), "dagster/max_retries": "0"}
     if first == last:
-        return {"partition_key": first.isoformat()}
-    return {"tags": {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}}
+        return {"partition_key": first.isoformat(), "tags": tags}
+    return {"tags": tags | {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}}
 
 
 def _days(first: date, last: date) -> Iterator[date]:

@@ -57,8 +57,7 @@ def test_the_newest_flip_has_the_whole_card_and_the_others_what_they_were(three:
     assert newest.shown["day"] == str(on(3))
     versions = {row["kind"]: row["version"] for row in rows(newest, "documents")}
     assert versions == {
-        kind: uri.rpartition("/")[2][:12]
-        for kind, uri in three.live.current.items()
+        kind: uri.rpartition("/")[2][:12] for kind, uri in three.live.current.items()
     }
     assert newest.shown["size_bytes"] == sum(
         len(blob)
