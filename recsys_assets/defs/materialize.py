@@ -199,8 +199,9 @@ def _run(
 
 
 def _partitions(first: date, last: date) -> dict[str, Any]:
-    """Return the partitions of a run, and its tags: who launched it, the UI says by `user`."""
-    # Whoever waits for it in a shell is told what failed; the daemon is not to start it again.
+    """Return the partitions of a run, and its tags."""
+    # The UI says who launched it by `user`. Whoever waits for it in a shell is told what failed:
+    # the daemon is not to start it again.
     tags = {"user": actor(), "dagster/max_retries": "0"}
     if first == last:
         return {"partition_key": first.isoformat(), "tags": tags}

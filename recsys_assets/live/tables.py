@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 from recsys_assets.config import Surface
@@ -103,6 +104,8 @@ class Table:
 def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int) -> Table:
     """Lay out an artifact document, or the list of one item or user in it.
 
+    Lists are laid out by their strongest entry: of a thin day, most items have no neighbours.
+
     Raises:
         InputError: there is no list for `owner`.
         StorageError: the document is not laid out as documents of its kind are.
@@ -127,7 +130,7 @@ def _lay_out(document: Mapping[str, Any], kind: str, *, owner: str | None, limit
         item_column = "item_id" if layout.of_items else "strongest"
         rows = [
             [entry[layout.owner], len(entry["items"]), _strongest(entry["items"])]
-            for entry in entries
+            for entry in sorted(entries, key=partial(_weakness, value=layout.value))
         ]
     else:
         (found,) = entries
@@ -135,6 +138,12 @@ def _lay_out(document: Mapping[str, Any], kind: str, *, owner: str | None, limit
         rows = [[entry[column] for column in columns] for entry in found["items"]]
     rows = [[", ".join(v) if isinstance(v, list) else v for v in row] for row in rows]
     return Table(columns, rows[:limit], len(rows), item_column)
+
+
+def _weakness(entry: dict[str, Any], *, value: str) -> tuple[bool, float]:
+    """Return what lists are ordered by: the strongest entry first, the empty ones last."""
+    items = entry["items"]
+    return not items, -items[0][value] if items else 0
 
 
 def _strongest(entries: list[dict[str, Any]]) -> str:

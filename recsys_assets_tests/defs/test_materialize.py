@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from recsys_assets.config import Config
 from recsys_assets.defs import materialize as materialize_module
 from recsys_assets.defs.materialize import Failure, RangeResult, _ranges
 from recsys_assets.live.history import publications
+from recsys_assets.storage.flips import actor
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.project import Project, day, event
 
@@ -133,6 +135,27 @@ class TestBadDays:
             assert run.status == dg.DagsterRunStatus.SUCCESS
             assert run.tags["dagster/asset_partition_range_start"] == str(day(0))
             assert run.tags["dagster/asset_partition_range_end"] == str(day(2))
+
+    @pytest.mark.parametrize("of", [[0], [0, 1]])
+    def test_runs_say_where_they_belong_and_who_launched_them(
+        self, project: Project, of: list[int]
+    ) -> None:
+        """The UI opens with the runs of its code location; the daemon leaves these alone."""
+        workspace = yaml.safe_load((Path(__file__).parents[2] / "workspace.yaml").read_text())
+        (location,) = (each["python_module"]["location_name"] for each in workspace["load_from"])
+        config = project.configure(SMALL)
+        land(project, *of)
+
+        report = project.materialize(config, days(*of))
+
+        assert report.run_ids
+        for run_id in report.run_ids:
+            run = project.instance.get_run_by_id(run_id)
+            assert run is not None
+            assert run.remote_job_origin is not None
+            assert run.remote_job_origin.location_name == location
+            assert run.tags["user"] == actor()
+            assert run.tags["dagster/max_retries"] == "0"
 
     def test_a_single_day_is_one_run(self, project: Project) -> None:
         config = project.configure(SMALL)
