@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from recsys_assets.cli import ctrl_c
-from recsys_assets.cli.options import DAY, ONE_SURFACE
+from recsys_assets.cli.options import DAY, ONE_SURFACE, each_surface
 from recsys_assets.cli.printing import days_text, print_result, printable, progress
 from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.errors import ConfigError
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
+    import dagster as dg
+
     from recsys_assets.defs.materialize import RangeResult
 
 
@@ -37,36 +39,46 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
 
     Exit codes: 0 every day was published, or staged because something newer or a pin is to stay
     live; 1 something was blocked or failed, and standard error
-    names day, asset and check; 2 the command line, the configuration or $DAGSTER_HOME is wrong,
+    names day, asset and check, or a surface has a mistake in its entry; 2 the command line, the configuration or $DAGSTER_HOME is wrong,
     and nothing was started; 130 it was stopped by Ctrl-C, and what is done stays.
     """
     config = load_config()
-    surfaces = config.selected(name)
+    config.selected(name)  # what can be told without Dagster, which takes seconds to import
     if last < first:
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     days = [first.date() + timedelta(days=n) for n in range((last - first).days + 1)]
-    wanted = _own_days(surfaces, days, may_be_less=name is None)
-    results: list[RangeResult] = []
-    stopped = None
-    try:
-        for result in run_days(config, wanted):
-            results.append(result)
-    except KeyboardInterrupt as interrupt:
-        stopped = interrupt
-    if as_json:
-        click.echo(json.dumps({"surfaces": [_as_json(result) for result in results]}, indent=1))
-    else:
-        for result in results:
-            print_result(result)
-    if stopped:
-        _tell_what_is_not_done(wanted, results)
-        raise stopped
-    if not all(result.succeeded for result in results):
-        sys.exit(1)
+    config, definitions = built(config)
+    with each_surface(config, name) as surfaces:
+        wanted = _own_days(surfaces, days, may_be_less=name is None)
+        results: list[RangeResult] = []
+        stopped = None
+        try:
+            for result in run_days(config, definitions, wanted):
+                results.append(result)
+        except KeyboardInterrupt as interrupt:
+            stopped = interrupt
+        if as_json:
+            click.echo(json.dumps({"surfaces": [_as_json(result) for result in results]}, indent=1))
+        else:
+            for result in results:
+                print_result(result)
+        if stopped:
+            _tell_what_is_not_done(wanted, results)
+            raise stopped
+        if not all(result.succeeded for result in results):
+            sys.exit(1)
+
+
+def built(config: Config) -> tuple[Config, dg.Definitions]:
+    """Do `load_definitions`; Ctrl-C ends it at once."""
+    with ctrl_c.ends_at_once():
+        from recsys_assets.definitions import load_definitions
+
+        return load_definitions(config)
 
 
 def run_days(
-    config: Config, wanted: Sequence[tuple[Surface, Sequence[date]]]
+    config: Config, definitions: dg.Definitions, wanted: Sequence[tuple[Surface, Sequence[date]]]
 ) -> Iterator[RangeResult]:
     """Materialize days of surfaces one after the other, with progress on standard error.
 
@@ -76,13 +88,12 @@ def run_days(
     """
     with ExitStack() as opened:
         with ctrl_c.ends_at_once():
-            from recsys_assets.definitions import build_definitions
             from recsys_assets.defs.instance import dagster_home, open_instance
             from recsys_assets.defs.materialize import Stopped, materialize
             from recsys_assets.storage import open_store
 
             home = dagster_home()
-            definitions, store = build_definitions(config), open_store(config.root)
+            store = open_store(config.root)
             instance = opened.enter_context(open_instance(home))
         # Some 230,000 objects stay to the end: Python need not look through them time and again.
         gc.freeze()

@@ -84,7 +84,9 @@ def test_a_missing_key_is_named(key: str, file: Path) -> None:
 def test_a_surface_without_its_name_is_told_by_its_number(key: str, file: Path) -> None:
     nameless = {name: value for name, value in SURFACE.items() if name != key}
 
-    assert problems(file, SURFACE, nameless) == [f"surface number 2: {key}: is required"]
+    assert problems(file, SURFACE, nameless, on_mistake="refuse") == [
+        f"surface number 2: {key}: is required"
+    ]
 
 
 def test_a_missing_path_is_named_with_its_section(file: Path) -> None:
