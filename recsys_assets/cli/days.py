@@ -38,9 +38,10 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
     surface takes those of the days that it has.
 
     Exit codes: 0 every day was published, or staged because something newer or a pin is to stay
-    live; 1 something was blocked or failed, and standard error
-    names day, asset and check, or a surface has a mistake in its entry; 2 the command line, the configuration or $DAGSTER_HOME is wrong,
-    and nothing was started; 130 it was stopped by Ctrl-C, and what is done stays.
+    live; 1 something was blocked or failed, and standard error names day, asset and check, or a
+    surface was passed over since its entry has a mistake; 2 the command line, the configuration or
+    $DAGSTER_HOME is wrong, and nothing was started; 130 it was stopped by Ctrl-C, and what is done
+    stays.
     """
     config = load_config()
     config.selected(name)  # what can be told without Dagster, which takes seconds to import

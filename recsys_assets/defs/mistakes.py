@@ -36,13 +36,18 @@ def mistake_key(broken: Broken) -> dg.AssetKey:
     return dg.AssetKey([NAME, broken.name.replace(" ", "_")])
 
 
+def _group(broken: Broken) -> str | None:
+    return broken.place.group if broken.place else None
+
+
 def build_mistakes(config: Config) -> tuple[list[dg.AssetSpec], list[dg.AssetChecksDefinition]]:
     """Build the asset and the check of every surface that has a mistake."""
-    by_key: dict[dg.AssetKey, list[Broken]] = {}
+    by_group: dict[str, list[Broken]] = {}
     for broken in config.broken:  # entries that look the same in Dagster are shown as one
-        by_key.setdefault(mistake_key(broken), []).append(broken)
+        by_group.setdefault(_group(broken) or broken.name, []).append(broken)
     specs, checks = [], []
-    for key, same in by_key.items():
+    for same in by_group.values():
+        key = mistake_key(same[0])
         problems = list(dict.fromkeys(line for broken in same for line in broken.problems))
         specs.append(_placeholder(key, same[0], problems))
         checks.append(_check(key, problems, config.docs_url))
@@ -59,7 +64,7 @@ def _placeholder(key: dg.AssetKey, broken: Broken, problems: Sequence[str]) -> d
                 *(f"- {as_markdown(problem)}" for problem in problems),
             ]
         ),
-        group_name=broken.place.group if broken.place else NAME,
+        group_name=_group(broken) or NAME,
         kinds={"yaml"},
     )
 
