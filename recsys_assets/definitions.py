@@ -16,6 +16,7 @@ check` and in the UI.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -32,27 +33,30 @@ from recsys_assets.defs.sensors import build_sensors
 from recsys_assets.errors import ConfigError
 
 
+class Loaded(NamedTuple):
+    """A configuration whose definitions load; surfaces whose do not are `broken` in it."""
+
+    config: Config
+    definitions: dg.Definitions
+
+
 def build_definitions(config: Config) -> dg.Definitions:
     """Build the definitions of every surface of a configuration; the broken ones have another.
 
     Raises:
         ConfigError: they do not load, and it is not for one surface that others can do without.
     """
-    return load_definitions(config)[1]
+    return load_definitions(config).definitions
 
 
-def load_definitions(config: Config) -> tuple[Config, dg.Definitions]:
+def load_definitions(config: Config) -> Loaded:
     """Build the definitions, and load them as Dagster does.
-
-    Returns:
-        The configuration, in which surfaces whose definitions do not load are `broken` too, and the
-        definitions.
 
     Raises:
         ConfigError: they do not load, and it is not for one surface that others can do without.
     """
     try:
-        return config, _loaded(config)
+        return Loaded(config, _loaded(config))
     except Exception as error:  # of any type: what a value breaks in Dagster is not foreseen
         broken = [*_breaking(config)]
         if len(broken) in {0, len(config.surfaces)}:  # then it is not for one of them
@@ -60,7 +64,7 @@ def load_definitions(config: Config) -> tuple[Config, dg.Definitions]:
                 raise ConfigError(f"the definitions do not load: {_in_short(error)}") from None
             raise
     config = config.without(broken)
-    return config, _loaded(config)
+    return Loaded(config, _loaded(config))
 
 
 def _breaking(config: Config) -> Iterator[Broken]:

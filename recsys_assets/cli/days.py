@@ -20,8 +20,7 @@ from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.errors import ConfigError
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
-    import dagster as dg
-
+    from recsys_assets.definitions import Loaded
     from recsys_assets.defs.materialize import RangeResult
 
 
@@ -48,13 +47,13 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
     if last < first:
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     days = [first.date() + timedelta(days=n) for n in range((last - first).days + 1)]
-    config, definitions = built(config)
-    with each_surface(config, name) as surfaces:
+    loaded = load(config)
+    with each_surface(loaded.config, name) as surfaces:
         wanted = _own_days(surfaces, days, may_be_less=name is None)
         results: list[RangeResult] = []
         stopped = None
         try:
-            for result in run_days(config, definitions, wanted):
+            for result in run_days(loaded, wanted):
                 results.append(result)
         except KeyboardInterrupt as interrupt:
             stopped = interrupt
@@ -70,7 +69,7 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
             sys.exit(1)
 
 
-def built(config: Config) -> tuple[Config, dg.Definitions]:
+def load(config: Config) -> Loaded:
     """Do `load_definitions`; Ctrl-C ends it at once."""
     with ctrl_c.ends_at_once():
         from recsys_assets.definitions import load_definitions
@@ -79,7 +78,7 @@ def built(config: Config) -> tuple[Config, dg.Definitions]:
 
 
 def run_days(
-    config: Config, definitions: dg.Definitions, wanted: Sequence[tuple[Surface, Sequence[date]]]
+    loaded: Loaded, wanted: Sequence[tuple[Surface, Sequence[date]]]
 ) -> Iterator[RangeResult]:
     """Materialize days of surfaces one after the other, with progress on standard error.
 
@@ -94,14 +93,16 @@ def run_days(
             from recsys_assets.storage import open_store
 
             home = dagster_home()
-            store = open_store(config.root)
+            store = open_store(loaded.config.root)
             instance = opened.enter_context(open_instance(home))
         # Some 230,000 objects stay to the end: Python need not look through them time and again.
         gc.freeze()
         for surface, days in wanted:
             try:
                 with progress(surface.name):
-                    result = materialize(definitions, surface, days, store=store, instance=instance)
+                    result = materialize(
+                        loaded.definitions, surface, days, store=store, instance=instance
+                    )
             except Stopped as stopped:
                 ctrl_c.is_not_heard()
                 yield stopped.report
