@@ -53,7 +53,9 @@ def build_freshness(
         "5 * * * *",
         "The check `fresh` of every surface, at minute 5 of every hour.",
     )
-    return dg.Definitions(assets=mistakes, asset_checks=checks, jobs=[job], schedules=[hourly])
+    return dg.Definitions.merge(
+        mistakes, dg.Definitions(asset_checks=checks, jobs=[job], schedules=[hourly])
+    )
 
 
 def _check(

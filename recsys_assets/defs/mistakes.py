@@ -1,12 +1,13 @@
 """What stands in the UI in place of a surface whose entry in surfaces.yaml has a mistake.
 
 One asset, `mistake`, that says what is wrong, and a check of it that fails until it is corrected.
-The job `check_freshness` runs the check, so it is red, and reported, as a stale surface is.
+A sensor turns it red by itself. The job `check_freshness` runs it too, so the mistake is reported
+as a stale surface is.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+# No postponed annotations here: Dagster reads the types of a sensor's arguments.
+import json
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import dagster as dg
@@ -16,6 +17,7 @@ from recsys_assets.defs.keys import asset_key
 from recsys_assets.texts import as_markdown
 from recsys_assets.verdicts import Check, failed
 
+_INTERVAL_S = 30
 NAME: Final = "mistake"
 MISTAKE: Final = Check(
     NAME,
@@ -40,18 +42,27 @@ def _group(broken: Broken) -> str | None:
     return broken.place.group if broken.place else None
 
 
-def build_mistakes(config: Config) -> tuple[list[dg.AssetSpec], list[dg.AssetChecksDefinition]]:
-    """Build the asset and the check of every surface that has a mistake."""
+def build_mistakes(config: Config) -> tuple[dg.Definitions, list[dg.AssetChecksDefinition]]:
+    """Build the asset of every surface that has a mistake and a sensor that tells of them.
+
+    With them comes the check of each, which belongs to a job.
+    """
     by_group: dict[str, list[Broken]] = {}
     for broken in config.broken:  # entries that look the same in Dagster are shown as one
         by_group.setdefault(_group(broken) or broken.name, []).append(broken)
-    specs, checks = [], []
-    for same in by_group.values():
-        key = mistake_key(same[0])
-        problems = list(dict.fromkeys(line for broken in same for line in broken.problems))
-        specs.append(_placeholder(key, same[0], problems))
-        checks.append(_check(key, problems, config.docs_url))
-    return specs, checks
+    problems = {
+        mistake_key(same[0]): list(dict.fromkeys(line for each in same for line in each.problems))
+        for same in by_group.values()
+    }
+    specs = [
+        _placeholder(key, same[0], problems[key])
+        for key, same in zip(problems, by_group.values(), strict=True)
+    ]
+    texts = {key: as_markdown("; ".join(lines)) for key, lines in problems.items()}
+    return (
+        dg.Definitions(assets=specs, sensors=[_sensor(texts)] if texts else []),
+        [_check(key, text, config.docs_url) for key, text in texts.items()],
+    )
 
 
 def _placeholder(key: dg.AssetKey, broken: Broken, problems: Sequence[str]) -> dg.AssetSpec:
@@ -69,9 +80,7 @@ def _placeholder(key: dg.AssetKey, broken: Broken, problems: Sequence[str]) -> d
     )
 
 
-def _check(
-    key: dg.AssetKey, problems: Sequence[str], docs_url: str | None
-) -> dg.AssetChecksDefinition:
+def _check(key: dg.AssetKey, text: str, docs_url: str | None) -> dg.AssetChecksDefinition:
     # blocking: nothing is downstream, but only a blocking check turns its run red.
     @dg.asset_check(
         asset=key,
@@ -80,6 +89,34 @@ def _check(
         description=MISTAKE.description(docs_url),
     )
     def check_entry() -> dg.AssetCheckResult:
-        return dg.AssetCheckResult(passed=False, description=as_markdown("; ".join(problems)))
+        return dg.AssetCheckResult(passed=False, description=text)
 
     return check_entry
+
+
+def _sensor(texts: Mapping[dg.AssetKey, str]) -> dg.SensorDefinition:
+    """Build what turns the checks red as soon as there is a daemon, with no schedule started."""
+    told = json.dumps({key.to_user_string(): text for key, text in texts.items()})
+
+    @dg.sensor(
+        name="mistakes",
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Turns the check `mistake` red of each surface that has one. It only tells.",
+    )
+    def mistakes(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if context.cursor == told:
+            return dg.SkipReason(f"told already: {len(texts)} surfaces have a mistake")
+        evaluations = [
+            dg.AssetCheckEvaluation(
+                asset_key=key, check_name=MISTAKE.name, passed=False, description=text
+            )
+            for key, text in texts.items()
+        ]
+        return dg.SensorResult(
+            asset_events=evaluations,
+            skip_reason=f"{len(texts)} surfaces have a mistake",
+            cursor=told,
+        )
+
+    return mistakes

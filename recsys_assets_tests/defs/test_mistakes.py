@@ -64,6 +64,26 @@ def test_its_check_fails_without_anybody_materializing(project: Project, config:
     assert found[KEY].description == MISTAKE
 
 
+def test_a_sensor_turns_it_red_once_where_no_schedule_is_started(
+    project: Project, config: Config
+) -> None:
+    repository = build_definitions(config).get_repository_def()
+    sensor = repository.get_sensor_def("mistakes")
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+
+    first = sensor.evaluate_tick(dg.build_sensor_context(project.instance))
+    for each in first.asset_events:
+        project.instance.report_runless_asset_event(each)
+    again = sensor.evaluate_tick(dg.build_sensor_context(project.instance, cursor=first.cursor))
+
+    key = dg.AssetCheckKey(KEY, "mistake")
+    (record,) = project.instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    assert str(record.status) == "AssetCheckExecutionRecordStatus.FAILED"
+    assert not again.asset_events
+    whole = build_definitions(project.configure(LEAN)).get_repository_def()
+    assert not whole.has_sensor_def("mistakes")
+
+
 def test_the_webhook_is_told_of_it(project: Project, config: Config) -> None:
     result = run(project, config, "check_freshness")
     failed = project.instance.get_run_by_id(result.run_id)
