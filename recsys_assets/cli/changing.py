@@ -8,7 +8,15 @@ from typing import Final
 
 import click
 
-from recsys_assets.cli.options import DRY_RUN, ONE_SURFACE, REASON, SURFACE, open_surface, why
+from recsys_assets.cli.options import (
+    DRY_RUN,
+    ONE_SURFACE,
+    REASON,
+    SURFACE,
+    each_surface,
+    open_surface,
+    why,
+)
 from recsys_assets.cli.printing import print_differences, printable, progress, window_text
 from recsys_assets.config import load_config
 
@@ -168,27 +176,28 @@ def retention_command(
     keep = config.retention.model_copy(
         update={key: value for key, value in changes.items() if value is not None}
     )
-    surfaces, failed = config.selected(name), False
-    for surface, found in retain_each(
-        store, surfaces, keep, why("retention"), dry_run=dry_run, watch=progress
-    ):
-        if not isinstance(found, Plan):
-            click.echo(printable(f"Error: {surface.name}: {found}"), err=True)
-            failed = True
-            continue
-        for stored in found.going:
-            if dry_run:
-                click.echo(printable(f"{store.uri(stored.key)}  {stored.modified:%Y-%m-%d}"))
-        click.echo(
-            f"{surface.name}: {len(found.blobs)} blobs, {len(found.staged)} staged references, "
-            f"{len(found.rejected)} files of refused lines, {len(found.counts)} of counts, "
-            f"{found.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
-            f"{found.kept_blobs} blobs stay"
-        )
-    abandoned = sweep(store, keep, dry_run=dry_run, now=datetime.now(UTC))
-    click.echo(f"{len(abandoned)} temporary files {'would go' if dry_run else 'deleted'}")
-    if failed:
-        sys.exit(1)
+    failed = False
+    with each_surface(config, name) as surfaces:
+        for surface, found in retain_each(
+            store, surfaces, keep, why("retention"), dry_run=dry_run, watch=progress
+        ):
+            if not isinstance(found, Plan):
+                click.echo(printable(f"Error: {surface.name}: {found}"), err=True)
+                failed = True
+                continue
+            for stored in found.going:
+                if dry_run:
+                    click.echo(printable(f"{store.uri(stored.key)}  {stored.modified:%Y-%m-%d}"))
+            click.echo(
+                f"{surface.name}: {len(found.blobs)} blobs, {len(found.staged)} staged references, "
+                f"{len(found.rejected)} files of refused lines, {len(found.counts)} of counts, "
+                f"{found.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
+                f"{found.kept_blobs} blobs stay"
+            )
+        abandoned = sweep(store, keep, dry_run=dry_run, now=datetime.now(UTC))
+        click.echo(f"{len(abandoned)} temporary files {'would go' if dry_run else 'deleted'}")
+        if failed:
+            sys.exit(1)
 
 
 COMMANDS: Final = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 from rich.text import Text
 
-from recsys_assets.cli.options import JSON, ONE_SURFACE
+from recsys_assets.cli.options import JSON, ONE_SURFACE, each_surface
 from recsys_assets.cli.printing import Cell, Column, print_json, print_rows, printable, progress
 from recsys_assets.config import config_file, load_config
 
@@ -40,6 +40,7 @@ def check_command(name: str | None, as_json: bool) -> None:
     wrong.
     """
     config = load_config()
+    config.refuse_mistakes()  # whatever `on_mistake` says: this is where they are looked for
     surfaces = config.selected(name)
     # Not above: Dagster takes seconds to import, and a mistake in the file is told without it.
     from recsys_assets.definitions import count_definitions
@@ -109,41 +110,44 @@ def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool)
     from recsys_assets.storage import open_store
 
     config = load_config()
-    found = list(
-        verify_each(
-            open_store(config.root),
-            config.selected(name),
-            last=last,
-            grace_hours=grace_hours,
-            watch=progress,
-        )
-    )
-    if as_json:
-        print_json(
-            {
-                "surfaces": [
-                    {
-                        "tenant": verified.surface.tenant,
-                        "surface": verified.surface.surface,
-                        "blobs": verified.blobs,
-                        "publications": verified.publications,
-                        "findings": [vars(finding) for finding in verified.findings],
-                    }
-                    for verified in found
-                ]
-            }
-        )
-    for verified in found:
-        if not as_json:
-            click.echo(
-                f"{verified.surface.name}: {verified.blobs} blobs of "
-                f"{verified.publications} publications verified, "
-                f"{len(verified.findings)} findings"
+    with each_surface(config, name) as surfaces:
+        found = list(
+            verify_each(
+                open_store(config.root),
+                surfaces,
+                last=last,
+                grace_hours=grace_hours,
+                watch=progress,
             )
-        for finding in verified.findings:
-            click.echo(printable(f"{finding.problem}: {finding.uri}: {finding.detail}"), err=True)
-    if any(verified.findings for verified in found):
-        sys.exit(1)
+        )
+        if as_json:
+            print_json(
+                {
+                    "surfaces": [
+                        {
+                            "tenant": verified.surface.tenant,
+                            "surface": verified.surface.surface,
+                            "blobs": verified.blobs,
+                            "publications": verified.publications,
+                            "findings": [vars(finding) for finding in verified.findings],
+                        }
+                        for verified in found
+                    ]
+                }
+            )
+        for verified in found:
+            if not as_json:
+                click.echo(
+                    f"{verified.surface.name}: {verified.blobs} blobs of "
+                    f"{verified.publications} publications verified, "
+                    f"{len(verified.findings)} findings"
+                )
+            for finding in verified.findings:
+                click.echo(
+                    printable(f"{finding.problem}: {finding.uri}: {finding.detail}"), err=True
+                )
+        if any(verified.findings for verified in found):
+            sys.exit(1)
 
 
 COMMANDS: Final = (check_command, verify_command)

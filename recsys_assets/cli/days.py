@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from recsys_assets.cli import ctrl_c
-from recsys_assets.cli.options import DAY, ONE_SURFACE
+from recsys_assets.cli.options import DAY, ONE_SURFACE, each_surface
 from recsys_assets.cli.printing import days_text, print_result, printable, progress
 from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.errors import ConfigError
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
+    from recsys_assets.definitions import Loaded
     from recsys_assets.defs.materialize import RangeResult
 
 
@@ -36,37 +37,48 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
     surface takes those of the days that it has.
 
     Exit codes: 0 every day was published, or staged because something newer or a pin is to stay
-    live; 1 something was blocked or failed, and standard error
-    names day, asset and check; 2 the command line, the configuration or $DAGSTER_HOME is wrong,
-    and nothing was started; 130 it was stopped by Ctrl-C, and what is done stays.
+    live; 1 something was blocked or failed, and standard error names day, asset and check, or a
+    surface was passed over since its entry has a mistake; 2 the command line, the configuration or
+    $DAGSTER_HOME is wrong, and nothing was started; 130 it was stopped by Ctrl-C, and what is done
+    stays.
     """
     config = load_config()
-    surfaces = config.selected(name)
+    config.selected(name)  # what can be told without Dagster, which takes seconds to import
     if last < first:
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     days = [first.date() + timedelta(days=n) for n in range((last - first).days + 1)]
-    wanted = _own_days(surfaces, days, may_be_less=name is None)
-    results: list[RangeResult] = []
-    stopped = None
-    try:
-        for result in run_days(config, wanted):
-            results.append(result)
-    except KeyboardInterrupt as interrupt:
-        stopped = interrupt
-    if as_json:
-        click.echo(json.dumps({"surfaces": [_as_json(result) for result in results]}, indent=1))
-    else:
-        for result in results:
-            print_result(result)
-    if stopped:
-        _tell_what_is_not_done(wanted, results)
-        raise stopped
-    if not all(result.succeeded for result in results):
-        sys.exit(1)
+    loaded = load(config)
+    with each_surface(loaded.config, name) as surfaces:
+        wanted = _own_days(surfaces, days, may_be_less=name is None)
+        results: list[RangeResult] = []
+        stopped = None
+        try:
+            for result in run_days(loaded, wanted):
+                results.append(result)
+        except KeyboardInterrupt as interrupt:
+            stopped = interrupt
+        if as_json:
+            click.echo(json.dumps({"surfaces": [_as_json(result) for result in results]}, indent=1))
+        else:
+            for result in results:
+                print_result(result)
+        if stopped:
+            _tell_what_is_not_done(wanted, results)
+            raise stopped
+        if not all(result.succeeded for result in results):
+            sys.exit(1)
+
+
+def load(config: Config) -> Loaded:
+    """Do `load_definitions`; Ctrl-C ends it at once."""
+    with ctrl_c.ends_at_once():
+        from recsys_assets.definitions import load_definitions
+
+        return load_definitions(config)
 
 
 def run_days(
-    config: Config, wanted: Sequence[tuple[Surface, Sequence[date]]]
+    loaded: Loaded, wanted: Sequence[tuple[Surface, Sequence[date]]]
 ) -> Iterator[RangeResult]:
     """Materialize days of surfaces one after the other, with progress on standard error.
 
@@ -76,20 +88,21 @@ def run_days(
     """
     with ExitStack() as opened:
         with ctrl_c.ends_at_once():
-            from recsys_assets.definitions import build_definitions
             from recsys_assets.defs.instance import dagster_home, open_instance
             from recsys_assets.defs.materialize import Stopped, materialize
             from recsys_assets.storage import open_store
 
             home = dagster_home()
-            definitions, store = build_definitions(config), open_store(config.root)
+            store = open_store(loaded.config.root)
             instance = opened.enter_context(open_instance(home))
         # Some 230,000 objects stay to the end: Python need not look through them time and again.
         gc.freeze()
         for surface, days in wanted:
             try:
                 with progress(surface.name):
-                    result = materialize(definitions, surface, days, store=store, instance=instance)
+                    result = materialize(
+                        loaded.definitions, surface, days, store=store, instance=instance
+                    )
             except Stopped as stopped:
                 ctrl_c.is_not_heard()
                 yield stopped.report

@@ -17,8 +17,7 @@ import click
 
 from recsys_assets import __version__
 from recsys_assets.cli import changing, checking, ctrl_c, days, reading
-from recsys_assets.cli.options import config_option
-from recsys_assets.cli.printing import printable
+from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
 
@@ -31,21 +30,17 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except RecsysAssetsError as error:
-        click.echo(_plain(error), err=True)
+        click.echo(plain(error), err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except OSError as error:
         if error.errno == errno.EPIPE:  # `| head`: click knows what to do
             raise
-        click.echo(_plain(error), err=True)
+        click.echo(plain(error), err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         ctrl_c.is_left_to_the_system()
         click.echo("Stopped by Ctrl-C", err=True)
         sys.exit(130)
-
-
-def _plain(error: Exception) -> str:
-    return "\n".join(map(printable, f"Error: {error}".split("\n")))
 
 
 class _Cli(click.Group):
@@ -64,8 +59,11 @@ def main() -> None:
 
     Results go to standard output; progress and errors go to standard error.
 
-    Exit codes: 0 done; 1 something was blocked, failed or is not there; 2 the command line, the
-    configuration or the environment is wrong; 130 it was stopped by Ctrl-C.
+    A surface with a mistake in its entry is passed over by commands over all surfaces, unless
+    `on_mistake` of surfaces.yaml is refuse: the others are done, and the command exits with 1.
+
+    Exit codes: 0 done; 1 something was blocked, failed, passed over or is not there; 2 the command
+    line, the configuration or the environment is wrong; 130 it was stopped by Ctrl-C.
     """
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from recsys_assets.cli.options import DAY, JSON, SURFACE, open_surface
+from recsys_assets.cli.options import DAY, JSON, SURFACE, each_surface, open_surface
 from recsys_assets.cli.printing import (
     Column,
     first_digits,
@@ -49,25 +49,27 @@ def status_command(name: str | None, as_json: bool) -> None:
     """Show what is live, and whether it is as new as `freshness` of surfaces.yaml promises.
 
     Exit codes: 0 every surface is fresh; 1 a surface is stale, has nothing live though a day is
-    over, or its manifest is damaged, and the other surfaces are shown all the same; 2 the command
-    line or the configuration is wrong.
+    over, its manifest is damaged, or its entry has a mistake, and the other surfaces are shown all
+    the same; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.live.status import stale_because, surface_status
     from recsys_assets.storage import open_store
 
     config = load_config()
-    surfaces = config.selected(name)
-    store, now = open_store(config.root), datetime.now(UTC)
-    statuses = [surface_status(store, surface, now=now) for surface in surfaces]
-    if as_json:
-        click.echo(json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1))
-    else:
-        print_status(statuses)
-    for status in statuses:
-        if status.error:
-            click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
-    if any(map(stale_because, statuses)):
-        sys.exit(1)
+    with each_surface(config, name) as surfaces:
+        store, now = open_store(config.root), datetime.now(UTC)
+        statuses = [surface_status(store, surface, now=now) for surface in surfaces]
+        if as_json:
+            click.echo(
+                json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1)
+            )
+        else:
+            print_status(statuses)
+        for status in statuses:
+            if status.error:
+                click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
+        if any(map(stale_because, statuses)):
+            sys.exit(1)
 
 
 @click.command("metrics")
@@ -94,10 +96,11 @@ def metrics_command(
 ) -> None:
     """Give the figures of `status` to Prometheus, of every surface.
 
-    A surface that cannot be read has recsys_surface_status_error 1, and the others their figures.
+    A surface that cannot be read has recsys_surface_status_error 1, one whose entry has a mistake
+    recsys_surface_mistake 1, and the others their figures.
 
-    Exit codes: 0 done, also when a surface is stale; 1 the file cannot be written, or the port not
-    be used; 2 the command line or the configuration is wrong.
+    Exit codes: 0 done, also when a surface is stale; 1 the file cannot be written, the port not be
+    used, or the entry of a surface has a mistake; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.live import metrics
 
@@ -106,12 +109,13 @@ def metrics_command(
     if not port and (host is not None or interval is not None):
         raise click.UsageError("--interval and --host are about --port: add it")
     config = load_config()
-    if port:
-        metrics.serve(config, host=host or "127.0.0.1", port=port, keep_s=interval or 0)
-    elif output:
-        metrics.write(config, output)
-    else:
-        click.echo(metrics.text(config), nl=False)
+    with each_surface(config, None):
+        if port:
+            metrics.serve(config, host=host or "127.0.0.1", port=port, keep_s=interval or 0)
+        elif output:
+            metrics.write(config, output)
+        else:
+            click.echo(metrics.text(config), nl=False)
 
 
 @click.command("show")

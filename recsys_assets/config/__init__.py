@@ -34,7 +34,7 @@ from recsys_assets.config.options import (
     SessionSeq,
 )
 from recsys_assets.config.patterns import DayPattern
-from recsys_assets.config.quoting import without_secrets
+from recsys_assets.config.quoting import without_quotes, without_secrets
 from recsys_assets.config.sources import Catalog, Landing, Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
@@ -49,7 +49,7 @@ from recsys_assets.config.values import (
     WebUrl,
     is_object_url,
 )
-from recsys_assets.config.whole import Alerts, Config, Retention
+from recsys_assets.config.whole import Alerts, Broken, Config, Retention
 
 __all__ = [
     "CONFIG_VARIABLE",
@@ -59,6 +59,7 @@ __all__ = [
     "Artifacts",
     "AtLeastOne",
     "AtLeastZero",
+    "Broken",
     "Catalog",
     "Config",
     "ContentSim",
@@ -85,5 +86,6 @@ __all__ = [
     "config_file",
     "is_object_url",
     "load_config",
+    "without_quotes",
     "without_secrets",
 ]

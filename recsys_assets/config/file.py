@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,9 @@ from recsys_assets.config.quoting import (
 )
 from recsys_assets.config.strict_yaml import read_strictly
 from recsys_assets.config.values import as_location, is_object_url, models_below
-from recsys_assets.config.whole import Config
+from recsys_assets.config.whole import Broken, Config
 from recsys_assets.errors import ConfigError
+from recsys_assets.places import Place
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -28,32 +31,124 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 ROOT_VARIABLE = "RECSYS_ROOT"
 PACKAGED_CONFIG = Path(__file__).parents[1] / "surfaces.yaml"
+_LEAST_CONFIG = """\
+root: /path/to/var
+surfaces:
+  - tenant: shop
+    surface: home
+    start_date: 2026-01-01
+    source: {path: /path/to/raw}
+    artifacts: {popularity: {}}
+"""
 
 
 def config_file() -> Path:
-    """Return the file that is read when none is named."""
-    return Path(os.environ.get(CONFIG_VARIABLE) or PACKAGED_CONFIG).absolute()
+    """Return the file that is read when none is named.
+
+    Raises:
+        ConfigError: none is named, and this is no checkout: says how to make one.
+    """
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named).absolute()
+    if _is_checkout(PACKAGED_CONFIG.parents[1]):
+        return PACKAGED_CONFIG.absolute()
+    raise ConfigError(
+        f"there is no configuration: ${CONFIG_VARIABLE} is not set. Write a file surfaces.yaml, "
+        f"for example as below, and set ${CONFIG_VARIABLE} to its path. The demo is the default "
+        f"only where the project is checked out.\n\n{_LEAST_CONFIG}"
+    )
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Tell the repository from a folder of installed packages; the demo writes beside the former.
+
+    The name is looked at too: now and then a package leaves its pyproject.toml among the installed.
+    """
+    try:
+        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(described.get("project", {}).get("name") == "recsys-assets")
 
 
 def load_config(path: str | Path | None = None) -> Config:
     """Read and check the configuration; every path in the result is absolute.
 
+    Surfaces whose entry has a mistake are its `broken`, unless `on_mistake` is refuse.
+
     Args:
-        path: the file; None means `$RECSYS_CONFIG`, else the packaged demo. `$RECSYS_ROOT` replaces
-            `root` and, being typed in a shell, is relative to the working directory.
+        path: the file; None means `$RECSYS_CONFIG`, else, in a checkout, the packaged demo.
+            `$RECSYS_ROOT` replaces `root` and, being typed in a shell, is relative to the working
+            directory.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and
-            key.
+        ConfigError: the file is missing, is not YAML, or breaks a rule outside of the entries of
+            surfaces or in all of them; names file, surface and key of every mistake.
     """
     file = config_file() if path is None else Path(path).absolute()
     raw = _read_yaml(file)
+    problems = [*_problems(raw)]
+    wrong = {number for number, _ in problems}
+    if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):
+        lines = dict.fromkeys(text for _, text in problems)
+        raise ConfigError("\n  ".join([f"{file}:", *lines]))
+    entries = list(enumerate(raw["surfaces"], start=1))
+    broken = [
+        _broken(number, entry, [text for of, text in problems if of == number])
+        for number, entry in entries
+        if number in wrong
+    ]
+    good = [entry for number, entry in entries if number not in wrong]
+    config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
+    return _with_absolute_paths(config.without(broken), file.parent)
+
+
+def _problems(raw: Any) -> Iterator[tuple[int | None, str]]:
+    """Yield every mistake, with the number of the entry it stands in; None outside of entries."""
     try:
-        config = Config.model_validate(raw)
+        Config.model_validate(raw)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
-        raise ConfigError(f"{file}:\n{problems}") from None
-    return _with_absolute_paths(config, file.parent)
+        for problem in error.errors():
+            where = problem["loc"]
+            is_of_entry = where[:1] == ("surfaces",) and len(where) > 1
+            yield int(where[1]) + 1 if is_of_entry else None, _explain(raw, problem)
+    if isinstance(raw, dict) and isinstance(raw.get("surfaces"), list):
+        yield from _clashes(raw["surfaces"])
+
+
+def _clashes(entries: list[Any]) -> Iterator[tuple[int, str]]:
+    """Yield each entry that cannot stand beside another: nobody knows which of them is meant."""
+    seen: dict[str, tuple[int, Place]] = {}
+    for number, entry in enumerate(entries, start=1):
+        place = _place(entry)
+        if place is None:
+            continue
+        first, other = seen.setdefault(place.group, (number, place))
+        if first == number:
+            continue
+        name = quoted_name(place.tenant, place.surface, number)
+        problem = (
+            f"surface {name} is listed twice"
+            if other == place
+            else f"surfaces {quoted_name(other.tenant, other.surface, first)} and {name} look the "
+            "same in Dagster, which keeps only letters, digits and _"
+        )
+        yield first, problem
+        yield number, problem
+
+
+def _place(entry: Any) -> Place | None:
+    """Return whose entry it is; None when it does not say."""
+    names = [entry.get(key) for key in ("tenant", "surface")] if isinstance(entry, dict) else []
+    tenant, surface = names or (None, None)
+    return Place(tenant, surface) if isinstance(tenant, str) and isinstance(surface, str) else None
+
+
+def _broken(number: int, entry: Any, problems: list[str]) -> Broken:
+    place = _place(entry)
+    name = quoted_name(place and place.tenant, place and place.surface, number)
+    may_be_told = place is not None and place.name == name
+    return Broken(name, place if may_be_told else None, tuple(problems))
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:

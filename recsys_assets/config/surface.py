@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
@@ -148,8 +147,8 @@ class Surface(Model):
 
     @property
     def group(self) -> str:
-        """`tenant__surface`, the Dagster asset group; Dagster allows only letters, digits and _."""
-        return re.sub(r"[^A-Za-z0-9_]", "_", f"{self.tenant}__{self.surface}")
+        """`tenant__surface`, the Dagster asset group."""
+        return self.place.group
 
     def newest_day(self, now: datetime) -> date | None:
         """Return the newest day that is over, UTC, and so can be made; None before the first is."""

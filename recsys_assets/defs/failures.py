@@ -29,6 +29,7 @@ from recsys_assets.defs.internals import (
     was_interrupted,
 )
 from recsys_assets.defs.keys import asset_key
+from recsys_assets.defs.mistakes import MISTAKE, mistake_key
 from recsys_assets.errors import WebhookError
 from recsys_assets.operations.webhook import post
 from recsys_assets.verdicts import runbook_page
@@ -222,7 +223,7 @@ def _failed_check(
     rows = sample.records if isinstance(sample, dg.TableMetadataValue) else []
     surface = _surface_of(asset, config)
     return {
-        "surface": surface and surface.name,
+        "surface": surface.name if surface else _name_of_broken(asset, config),
         "asset": asset.to_user_string(),
         "check": check,
         "days": sorted(by_day) or _days(run),
@@ -300,9 +301,14 @@ def _surface_of(key: dg.AssetKey, config: Config) -> Surface | None:
     return None
 
 
+def _name_of_broken(key: dg.AssetKey, config: Config) -> str | None:
+    """Return the surface that an asset stands for because its entry has a mistake."""
+    return next((each.name for each in config.broken if mistake_key(each) == key), None)
+
+
 def _runbook(surface: Surface | None, asset: dg.AssetKey, name: str, config: Config) -> str:
     """Return where it is written what to do; of a check that is declared no more, how to start."""
-    for check in checks_of(surface, asset.path[-1]) if surface else ():
+    for check in checks_of(surface, asset.path[-1]) if surface else (MISTAKE,):
         if check.name == name:
             return check.help(config.docs_url)
     return runbook_page("validation-failed", config.docs_url)

@@ -145,7 +145,7 @@ def release_surface(
 def verify_publications(
     context: dg.OpExecutionContext, config: VerifyConfig, settings: Config
 ) -> None:
-    """Verify surface by surface; fail at the end when something was found."""
+    """Verify surface by surface; fail at the end when something was found, or was passed over."""
     with _plain_failures():
         verified = list(
             verify_each(
@@ -162,10 +162,13 @@ def verify_publications(
         for finding in each.findings
     ]
     shown: dict[str, Shown] = {"blobs": blobs, "findings": len(findings)}
+    problems = _skipped(settings, config.surface)
     if findings:
         found = ", ".join(f"{each['problem']} {each['uri']}" for each in findings[:3])
+        problems.insert(0, f"{len(findings)} findings in {blobs} blobs: {found}")
+    if problems:
         raise dg.Failure(
-            f"{len(findings)} findings in {blobs} blobs: {found}",
+            "; ".join(problems),
             metadata=as_metadata({**shown, "shown": table(findings[:_SHOWN])}),
             allow_retries=False,
         )
@@ -178,7 +181,7 @@ def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings
         store, keep = open_store(settings.root), settings.retention
         why = _why(context, config.who, "retention")
         plans: list[Plan] = []
-        problems = []
+        problems = _skipped(settings, config.surface)
         for surface, found in retain_each(
             store, settings.selected(config.surface), keep, why, dry_run=config.dry_run
         ):
@@ -208,6 +211,12 @@ def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings
             context.add_output_metadata(as_metadata({"outcome": "deleted", **shown}))
     if problems:
         raise dg.Failure("; ".join(problems), allow_retries=False)
+
+
+def _skipped(settings: Config, name: str | None) -> list[str]:
+    """Say what was passed over, if anything was, since its entry has a mistake."""
+    skipped = settings.skipped(name)
+    return [f"passed over: {settings.told(skipped)}"] if skipped else []
 
 
 def build_jobs(config: Config) -> dg.Definitions:

@@ -8,13 +8,14 @@ from datetime import datetime
 import dagster as dg
 
 from recsys_assets.config import Surface
+from recsys_assets.places import Place
 
 CODE_LOCATION = "recsys_assets"  # as workspace.yaml names it
 EVENTS = "canonical_events"
 MANIFEST = "manifest"
 
 
-def asset_key(surface: Surface, name: str) -> dg.AssetKey:
+def asset_key(surface: Surface | Place, name: str) -> dg.AssetKey:
     """Return `[tenant, surface, name]`; Dagster allows fewer characters in it than a folder has."""
     parts = (re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in (surface.tenant, surface.surface))
     return dg.AssetKey([*parts, name])

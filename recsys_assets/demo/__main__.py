@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from recsys_assets.cli import printing
-from recsys_assets.cli.days import run_days
+from recsys_assets.cli.days import load, run_days
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
@@ -52,7 +52,7 @@ def run(days: int | None) -> None:
     click.echo(
         f"2/3  Materializing every asset of {len(wanted)} days through Dagster ...", err=True
     )
-    (result,) = run_days(config, [(surface, wanted)])
+    (result,) = run_days(load(config), [(surface, wanted)])
     click.echo("3/3  Reading back what is live ...\n", err=True)
     printing.print_result(result)
     if result.done:

@@ -148,13 +148,13 @@ class TestCheck:
     def test_definitions_that_do_not_load_exit_with_2(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        build = definitions.build_definitions
+        build = definitions._build
 
         def with_a_clash(config: Config) -> dg.Definitions:
             twice = [dg.job(name="rollback")(lambda: None), dg.job(name="rollback")(lambda: None)]
             return dg.Definitions.merge(build(config), dg.Definitions(jobs=twice))
 
-        monkeypatch.setattr(definitions, "build_definitions", with_a_clash)
+        monkeypatch.setattr(definitions, "_build", with_a_clash)
 
         assert wrong(run("check")).startswith("Error: the definitions do not load: ")
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from recsys_assets.config import PACKAGED_CONFIG, load_config, without_secrets
+from recsys_assets.config import PACKAGED_CONFIG, config_file, load_config, without_secrets
+from recsys_assets.config import file as reader
 from recsys_assets.errors import ConfigError
 from recsys_assets_tests.config.files import (
     SURFACE,
@@ -84,7 +85,9 @@ def test_a_missing_key_is_named(key: str, file: Path) -> None:
 def test_a_surface_without_its_name_is_told_by_its_number(key: str, file: Path) -> None:
     nameless = {name: value for name, value in SURFACE.items() if name != key}
 
-    assert problems(file, SURFACE, nameless) == [f"surface number 2: {key}: is required"]
+    assert problems(file, SURFACE, nameless, on_mistake="refuse") == [
+        f"surface number 2: {key}: is required"
+    ]
 
 
 def test_a_missing_path_is_named_with_its_section(file: Path) -> None:
@@ -471,3 +474,29 @@ def test_the_packaged_configuration_loads() -> None:
         "content_sim",
     )
     assert Path(config.root).is_absolute()
+
+
+@pytest.mark.parametrize(
+    "project",
+    [None, "", "no toml [", "[project]\nname = 'other'\n", "[tool.x]\n"],
+    ids=["absent", "empty", "no TOML", "of another package", "without a project"],
+)
+def test_where_the_project_is_installed_the_demo_is_no_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: str | None
+) -> None:
+    """Its root would be a folder among the installed packages."""
+    package = tmp_path / "site-packages" / "recsys_assets"
+    package.mkdir(parents=True)
+    if project is not None:
+        (package.parent / "pyproject.toml").write_text(project)
+    monkeypatch.setattr(reader, "PACKAGED_CONFIG", package / "surfaces.yaml")
+
+    with pytest.raises(ConfigError) as error:
+        load_config()
+
+    first, _, example = str(error.value).partition("\n\n")
+    assert first.startswith("there is no configuration: $RECSYS_CONFIG is not set. Write a file ")
+    (tmp_path / "mine.yaml").write_text(example)
+    monkeypatch.setenv("RECSYS_CONFIG", str(tmp_path / "mine.yaml"))
+    assert [surface.name for surface in load_config().surfaces] == ["shop/home"]
+    assert config_file() == tmp_path / "mine.yaml"
