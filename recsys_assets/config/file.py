@@ -1,9 +1,10 @@
-"""The only reader of the file, and of the environment variables that name it and the root."""
+"""The only reader of the file, and of the environment variables beside it."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from recsys_assets.config.quoting import (
     without_quotes,
 )
 from recsys_assets.config.strict_yaml import read_strictly
-from recsys_assets.config.values import as_location, is_object_url, models_below
+from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
 from recsys_assets.config.whole import Config
 from recsys_assets.errors import ConfigError
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 ROOT_VARIABLE = "RECSYS_ROOT"
+DOCS_VARIABLE = "RECSYS_DOCS_URL"
+UI_VARIABLE = "RECSYS_UI_URL"
 PACKAGED_CONFIG = Path(__file__).parents[1] / "surfaces.yaml"
 
 
@@ -36,6 +39,8 @@ def load_config(path: str | Path | None = None) -> Config:
     Args:
         path: the file; None means `$RECSYS_CONFIG`, else the packaged demo. `$RECSYS_ROOT` replaces
             `root` and, being typed in a shell, is relative to the working directory.
+            `$RECSYS_DOCS_URL` and `$RECSYS_UI_URL` stand in for `docs_url` and `alerts.ui_url`
+            where the file leaves them out.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and
@@ -48,7 +53,7 @@ def load_config(path: str | Path | None = None) -> Config:
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
         raise ConfigError(f"{file}:\n{problems}") from None
-    return _with_absolute_paths(config, file.parent)
+    return _with_addresses(_with_absolute_paths(config, file.parent))
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
@@ -74,11 +79,27 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
 
 
 def _root_from(environment: str) -> str:
-    try:
-        root = as_location(environment)
-    except ValueError as error:
-        raise ConfigError(f"${ROOT_VARIABLE}: {error}") from None
+    root = _checked(as_location, ROOT_VARIABLE, environment)
     return root if is_object_url(root) else str(Path(root).absolute())
+
+
+def _with_addresses(config: Config) -> Config:
+    """Fill in what the file leaves to whoever starts the servers, as `make dev` does."""
+    docs, ui = os.environ.get(DOCS_VARIABLE), os.environ.get(UI_VARIABLE)
+    if docs and config.docs_url is None:
+        config = config.model_copy(update={"docs_url": _checked(as_web_url, DOCS_VARIABLE, docs)})
+    if ui and "ui_url" not in config.alerts.model_fields_set:
+        url = _checked(as_web_url, UI_VARIABLE, ui)
+        alerts = config.alerts.model_copy(update={"ui_url": url})
+        config = config.model_copy(update={"alerts": alerts})
+    return config
+
+
+def _checked(check: Callable[[str], str], variable: str, value: str) -> str:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigError(f"${variable}: {error}") from None
 
 
 def _read_yaml(file: Path) -> Any:
