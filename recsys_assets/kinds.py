@@ -57,11 +57,13 @@ class Computed:
 
     Attributes:
         frame: the artifact's rows in published order, before they are held to the contract.
-        shown: numbers for the asset page.
+        unit: what the numbers in the rows count, such as `exposures`; for the asset page.
+        shown: further numbers for the asset page.
         found: what the kind's own checks look at.
     """
 
     frame: pl.LazyFrame
+    unit: str = ""
     shown: Mapping[str, float] = field(default_factory=dict)
     found: Mapping[str, Any] = field(default_factory=dict)
 
@@ -156,18 +158,19 @@ class Kind:
             for check in self.checks
         ]
 
-    def page(self) -> pages.FlatPage | pages.ListsPage:
-        """Return what gathers the asset page of one artifact."""
+    def page(self, unit: str = "") -> pages.FlatPage | pages.ListsPage:
+        """Return what gathers the asset page of one artifact, whose numbers count `unit`."""
         if self.layout.entry is None:
-            return pages.FlatPage(self.layout, self.draw)
-        return pages.ListsPage(self.layout, self.draw)
+            return pages.FlatPage(self.layout, self.draw, unit)
+        return pages.ListsPage(self.layout, self.draw, unit)
 
 
 def _popularity(events: WindowEvents, options: Popularity, _: Surface) -> Computed:
     days, half_life = list(events.days), options.half_life_days
     weights = weigh_days(days, half_life_days=half_life) if half_life else None
     counts = list(events.days.values())
-    return Computed(count_exposures(counts, top_n=options.top_n, weights=weights))
+    rows = count_exposures(counts, top_n=options.top_n, weights=weights)
+    return Computed(rows, unit="thousandths of an exposure" if half_life else "exposures")
 
 
 def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
@@ -181,6 +184,7 @@ def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
     share = found.oversized_sessions / found.sessions if found.sessions else 0.0
     return Computed(
         found.neighbours,
+        unit="sessions",
         shown={"oversized_sessions": found.oversized_sessions},
         found={"oversized_session_share": share},
     )
@@ -192,11 +196,11 @@ def _few_oversized(facts: ArtifactFacts) -> Verdict:
 
 
 def _implicit(events: WindowEvents, options: Implicit, _: Surface) -> Computed:
-    return Computed(count_user_exposures(events.counts, top_n=options.top_n))
+    return Computed(count_user_exposures(events.counts, top_n=options.top_n), unit="exposures")
 
 
 def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Computed:
-    return Computed(count_next_items(events.counts, top_n=options.top_n))
+    return Computed(count_next_items(events.counts, top_n=options.top_n), unit="times next")
 
 
 def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:

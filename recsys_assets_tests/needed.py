@@ -13,7 +13,7 @@ import pytest
 
 VARIABLE: Final = "RECSYS_REQUIRE"
 Group = Literal[
-    "shared", "browser", "promtool", "postgres", "azurite", "mount", "wheel", "extended"
+    "shared", "browser", "promtool", "postgres", "azurite", "docs", "mount", "wheel", "extended"
 ]
 GROUPS: Final[tuple[str, ...]] = get_args(Group)
 

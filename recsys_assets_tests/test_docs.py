@@ -681,7 +681,7 @@ def test_the_publication_record_is_as_documented() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["dev"], *extras["postgres"]]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["docs"], *extras["postgres"]]
     for requirement in wanted:
         name = re.split(r"[<>=\[]", requirement)[0]
         assert re.search(rf"^\| [^|]*\b{name}\b", page("decisions/dependencies.md"), re.M), name

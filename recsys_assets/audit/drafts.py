@@ -40,11 +40,11 @@ class CheckedList:
     end. Memory is bounded by the largest list of an owner: rows are looked at in pieces.
     """
 
-    def __init__(self, kind: Kind, frame: pl.LazyFrame) -> None:
+    def __init__(self, kind: Kind, frame: pl.LazyFrame, unit: str = "") -> None:
         self._layout = kind.layout
         self._frame = frame
         self._checker = PieceChecker(kind.contract)
-        self.page = kind.page()
+        self.page = kind.page(unit)
 
     @property
     def verdict(self) -> Verdict:
@@ -206,9 +206,11 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
 
 
 def _draft(kind: Kind, source: str, computed: Computed, labels: pages.Labels) -> Draft:
-    checked = CheckedList(kind, computed.frame)
+    checked = CheckedList(kind, computed.frame, computed.unit)
     page = partial(checked.page.show, labels)
-    return Draft(source, checked, checked.text(), computed.found, computed.shown, page)
+    shown: dict[str, Shown] = {"unit": computed.unit} if computed.unit else {}
+    shown |= computed.shown
+    return Draft(source, checked, checked.text(), computed.found, shown, page)
 
 
 def whole_lists(frame: pl.LazyFrame, layout: ListLayout) -> Iterator[pl.DataFrame]:

@@ -1,7 +1,7 @@
 """`surfaces.yaml` as pydantic models: what is built for whom, from where, within which limits.
 
-`load_config` is the only reader of the file and of the two environment variables `RECSYS_CONFIG`
-and `RECSYS_ROOT`. Every mistake in the file is reported at once, each with file, surface and key.
+`load_config` is the only reader of the file and of the environment variables beside it. Every
+mistake in the file is reported at once, each with file, surface and key.
 
 Each module imports only from those above it:
 

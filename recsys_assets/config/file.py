@@ -1,11 +1,11 @@
-"""The only reader of the file, and of the environment variables that name it and the root."""
+"""The only reader of the file, and of the environment variables beside it."""
 
 from __future__ import annotations
 
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from recsys_assets.config.quoting import (
     without_quotes,
 )
 from recsys_assets.config.strict_yaml import read_strictly
-from recsys_assets.config.values import as_location, is_object_url, models_below
+from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
 from recsys_assets.config.whole import Broken, Config
 from recsys_assets.errors import ConfigError
 from recsys_assets.places import Place
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 ROOT_VARIABLE = "RECSYS_ROOT"
+DOCS_VARIABLE = "RECSYS_DOCS_URL"
+UI_VARIABLE = "RECSYS_UI_URL"
 PACKAGED_CONFIG = Path(__file__).parents[1] / "surfaces.yaml"
 _LEAST_CONFIG = """\
 root: /path/to/var
@@ -80,6 +82,8 @@ def load_config(path: str | Path | None = None) -> Config:
         path: the file; None means `$RECSYS_CONFIG`, else, in a checkout, the packaged demo.
             `$RECSYS_ROOT` replaces `root` and, being typed in a shell, is relative to the working
             directory.
+            `$RECSYS_DOCS_URL` and `$RECSYS_UI_URL` stand in for `docs_url` and `alerts.ui_url`
+            where the file leaves them out.
 
     Raises:
         ConfigError: the file is missing, is not YAML, or breaks a rule outside of the entries of
@@ -100,7 +104,7 @@ def load_config(path: str | Path | None = None) -> Config:
     ]
     good = [entry for number, entry in entries if number not in wrong]
     config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
-    return _with_absolute_paths(config.without(broken), file.parent)
+    return _with_addresses(_with_absolute_paths(config.without(broken), file.parent))
 
 
 def _problems(raw: Any) -> Iterator[tuple[int | None, str]]:
@@ -174,11 +178,27 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
 
 
 def _root_from(environment: str) -> str:
-    try:
-        root = as_location(environment)
-    except ValueError as error:
-        raise ConfigError(f"${ROOT_VARIABLE}: {error}") from None
+    root = _checked(as_location, ROOT_VARIABLE, environment)
     return root if is_object_url(root) else str(Path(root).absolute())
+
+
+def _with_addresses(config: Config) -> Config:
+    """Fill in what the file leaves to whoever starts the servers, as `make dev` does."""
+    docs, ui = os.environ.get(DOCS_VARIABLE), os.environ.get(UI_VARIABLE)
+    if docs and config.docs_url is None:
+        config = config.model_copy(update={"docs_url": _checked(as_web_url, DOCS_VARIABLE, docs)})
+    if ui and "ui_url" not in config.alerts.model_fields_set:
+        url = _checked(as_web_url, UI_VARIABLE, ui)
+        alerts = config.alerts.model_copy(update={"ui_url": url})
+        config = config.model_copy(update={"alerts": alerts})
+    return config
+
+
+def _checked(check: Callable[[str], str], variable: str, value: str) -> str:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigError(f"${variable}: {error}") from None
 
 
 def _read_yaml(file: Path) -> Any:

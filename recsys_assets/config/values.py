@@ -76,7 +76,7 @@ def _variable_name(value: str) -> str:
     return value
 
 
-def _web_url(value: str) -> str:
+def as_web_url(value: str) -> str:
     """Refuse what cannot begin a link, or would put a secret on every page."""
     if not re.fullmatch(r"https?://[^\s/@?#()<>]+(/[^\s@?#()<>]*)?", value):
         raise ValueError(
@@ -90,7 +90,7 @@ Location = Annotated[str, AfterValidator(as_location)]
 Day = Annotated[date, BeforeValidator(_day)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
-WebUrl = Annotated[str, AfterValidator(_web_url)]
+WebUrl = Annotated[str, AfterValidator(as_web_url)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

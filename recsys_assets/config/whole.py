@@ -37,7 +37,11 @@ class Alerts(Model):
         description="Environment variable that holds the URL reports are posted to, a secret.",
     )
     ui_url: WebUrl = Field(
-        "http://127.0.0.1:3000", description="Where people open the Dagster UI; reports link to it."
+        "http://127.0.0.1:3000",
+        description=(
+            "Where people open the Dagster UI; reports link to it. Left out, $RECSYS_UI_URL is "
+            "taken."
+        ),
     )
     timeout_seconds: int = Field(
         10, ge=1, le=30, description="Seconds after which a post that nobody answers has failed."
@@ -75,7 +79,7 @@ class Config(Model):
         None,
         description=(
             "Where docs/ is served, https://...; checks then link to their runbook, otherwise they "
-            "name its file."
+            "name its file. Left out, $RECSYS_DOCS_URL is taken."
         ),
     )
     alerts: Alerts = Field(
