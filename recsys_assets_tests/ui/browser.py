@@ -56,6 +56,11 @@ class Person:
         self.page.wait_for_load_state("networkidle")
         return self.page.inner_text("body")
 
+    def plots(self, asset: str) -> None:
+        """Look at the plots of an asset's numbers."""
+        self.opens_asset(asset, "Overview")
+        self.page.get_by_text("Plots", exact=True).click()
+
     def launches_backfill(self, first: date, last: date, *, picture: str) -> None:
         """Materialize all assets of the lineage for a range of days, and look at the backfill."""
         self.page.get_by_role("button", name="Materialize all").click()
