@@ -62,7 +62,7 @@ def each_surface(config: Config, name: str | None) -> Iterator[Sequence[Surface]
         yield surfaces
     finally:
         if skipped:
-            click.echo(plain(config.told(skipped)), err=True)
+            click.echo(plain(f"passed over: {config.told(skipped)}"), err=True)
     if skipped:
         sys.exit(1)
 

@@ -41,8 +41,8 @@ def arguments(command: str, name: str | None) -> list[str]:
     return [command, str(name), *ARGUMENTS[command]]
 
 
-def told(file: Path) -> str:
-    return f"Error: {file}:\n  {MISTAKE}\n"
+def told(file: Path, *, passed_over: bool = False) -> str:
+    return f"Error: {'passed over: ' if passed_over else ''}{file}:\n  {MISTAKE}\n"
 
 
 @pytest.mark.parametrize("command", sorted({*OVER_ALL} - {"materialize"}))
@@ -52,7 +52,7 @@ def test_over_all_the_others_are_done_and_the_mistake_is_told_at_the_end(
     result = run(*arguments(command, None))
 
     assert result.exit_code == 1
-    assert result.stderr.endswith(told(file))
+    assert result.stderr.endswith(told(file, passed_over=True))
     assert "home" in result.stdout
     assert "cart" not in result.stdout.replace('surface="cart"', "")
 
@@ -66,7 +66,7 @@ def test_days_of_the_others_are_made(project: Project, in_memory: None) -> None:
     assert result.exit_code == 1
     (home,) = json.loads(result.stdout)["surfaces"]
     assert (home["surface"], home["succeeded"]) == ("home", True)
-    assert result.stderr.endswith(told(project.config_file))
+    assert result.stderr.endswith(told(project.config_file, passed_over=True))
 
 
 def test_a_mistake_that_only_dagster_finds_is_one_too(project: Project, in_memory: None) -> None:
@@ -78,7 +78,7 @@ def test_a_mistake_that_only_dagster_finds_is_one_too(project: Project, in_memor
 
     assert result.exit_code == 1
     assert rows(result)[0][-1] == "published"
-    assert result.stderr.splitlines()[-2] == f"Error: {project.config_file}:"
+    assert result.stderr.splitlines()[-2] == f"Error: passed over: {project.config_file}:"
     assert "  surface demo/cart: its definitions do not load: " in result.stderr.splitlines()[-1]
     for asked in (["materialize", *days(0, 0), "--surface", "demo/cart"], ["check"]):
         message = refused(run(*asked), code=2)
