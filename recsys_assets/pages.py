@@ -143,14 +143,12 @@ def draw_scores(figures: ListFigures) -> str:
     score, lowest = figures.layout.value, min(0, *figures.powers)
     powers = range(lowest, max(figures.powers) + 1)
     counts = [figures.powers[power] for power in powers]
-    scale, first = f"by {score}: 1, 2 to 3, 4 to 7, ...", f"{score} 1"
+    scale = f"by {score}: 1, 2 to 3, 4 to 7, ..."
     if lowest < 0:  # scores below 1, such as cosines
-        scale, first = (
-            f"by {score}, each bar up to twice the one before",
-            f"{score} {2.0**lowest:.2g}",
-        )
-    ends = f"{first}: {counts[0]:,} entries", f"highest {score}: {_number(figures.highest)}"
+        scale = f"by {score}, each bar up to twice the one before"
     names = [_power(power) for power in powers]
+    first = f"{score} {_first_two(names, counts, 'entries')}"
+    ends = first, f"highest {score}: {_number(figures.highest)}"
     return pictures.bars(f"entries {scale}; log scale", counts, names, ends=ends, log_scale=True)
 
 
@@ -243,20 +241,19 @@ class ListsPage:
         owners = [of for _, of, _ in self._strongest] if layout.of_items else []
         known = labels([*items, *owners])
         entry = layout.entry or ""
-        of_entry = f"{_LABEL} of {entry.removesuffix('_id')}" if layout.of_items else _LABEL
+        of_entry = f"its {_LABEL}" if layout.of_items else _LABEL
 
-        def named(column: str, item: str, label: str) -> dict[str, str]:
-            return {column: _short(item), **({label: _short(known.get(item, ""))} if known else {})}
+        def label(column: str, item: str) -> dict[str, str]:
+            return {column: _short(known.get(item, ""))} if known else {}
 
         rows = []
         for _, of, entries in self._strongest:
-            owner = (
-                named(layout.owner, of, _LABEL) if layout.of_items else {layout.owner: _short(of)}
-            )
+            owner = {layout.owner: _short(of), **(label(_LABEL, of) if layout.of_items else {})}
             for at, (item, n) in enumerate(entries):
-                # The owner is named once, which reads as the list that it is.
-                cells = owner if not at else {}
-                rows.append({**cells, **named(entry, item, of_entry), self._value: _number(n)})
+                # The owner is named once, which reads as the list that it is. The number stands
+                # before the last title, which may be wider than the page.
+                cells = {entry: _short(item), self._value: _number(n), **label(of_entry, item)}
+                rows.append({**(owner if not at else {}), **cells})
         return table(rows)
 
 
@@ -292,8 +289,14 @@ def _distribution(title: str, found: Mapping[int, int]) -> str:
     mean = sum(size * lists for size, lists in found.items()) / sum(found.values())
     text = f"{title}; mean {mean:,.1f}; log scale" + (f"; {per_bar} a bar" if per_bar > 1 else "")
     names = [str(size) for size in range(smallest, largest + 1, per_bar)]
-    ends = f"{smallest:,}: {bars[0]:,} {title.split()[0]}", f"{largest:,}"
+    ends = _first_two(names, bars, title.split()[0]), f"{largest:,}"
     return pictures.bars(text, bars, names, ends=ends, log_scale=True)
+
+
+def _first_two(names: Sequence[str], counts: Sequence[int], what: str) -> str:
+    """Say the first two bars in words: below a narrow bar there is no room for its number."""
+    first, *second = (f"{name}: {count:,}" for name, count in zip(names, counts, strict=True))
+    return ", ".join([f"{first} {what}", *second[:1]])
 
 
 def _counts(numbers: pl.Series) -> dict[int, int]:

@@ -37,6 +37,8 @@ from recsys_assets.config import Guardrails, load_config
 from recsys_assets.config.values import models_below
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import failures
+from recsys_assets.defs import recoveries as recovery
+from recsys_assets.defs.recoveries import Failed, recoveries
 from recsys_assets.events import chunks, forms, writers
 from recsys_assets.events.sources import compression, files
 from recsys_assets.kinds import KINDS
@@ -711,16 +713,33 @@ def test_the_report_of_a_failed_run_is_as_documented(project: Project) -> None:
     run = project.instance.get_run_by_id(run_id)
     assert run
 
-    report = failures.report_of(project.instance, run, loaded)
+    report = failures.report_of(run, failures.failures_of(project.instance, run, loaded), loaded)
 
     written = json.dumps(report).replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
     written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
     assert json.loads(example("operate-instance.md", "example: report")) == json.loads(written)
 
 
+def test_the_notice_of_what_has_recovered_is_as_documented(project: Project) -> None:
+    loaded = project.configure()
+    failed = [Failed("demo/home", "demo/home/canonical_events", [str(DAY)], at=0.0)]
+    project.land(DAY, [event("a")])
+    run_id = project.materialize(loaded, [DAY]).run_ids[0]
+
+    (recovered,) = recoveries(project.instance, failed)
+
+    written = json.dumps(recovered.report(loaded.alerts.ui_url))
+    written = written.replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
+    written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
+    assert json.loads(example("operate-instance.md", "example: recovered")) == json.loads(written)
+    text = section("operate-instance.md", "Failed runs reach people")
+    assert f"within {recovery.FOLLOWED.days} days" in text
+    assert f"over {recovery._MOST_FOLLOWED:,} days" in text
+
+
 def test_the_bounds_of_a_report_are_as_documented(project: Project) -> None:
     text = " ".join(section("operate-instance.md", "Failed runs reach people").split())
-    assert f"At most {failures._MAX_FAILURES} failures, {failures._MAX_DAYS} days and " in text
+    assert f"At most {failures._MAX_FAILURES} failures, {webhook.MAX_DAYS} days and " in text
     assert f"and {failures._MAX_ROWS} rows are told" in text
     assert f"cut at {failures._MAX_TEXT} characters" in text
     assert f"more than {failures.OLDEST.total_seconds() / 3600:.0f} hours ago" in text

@@ -31,7 +31,7 @@ TITLES = {"a": "Apple", "b": "Banana", "c": "Cherry"}
 MAX_PREVIEW_BYTES = 6 * 1024
 UNIT = "some"
 LABEL = "title or tags"
-OF = "title or tags of neighbour"
+OF = "its title or tags"
 
 SURFACE = Surface.model_validate(
     {
@@ -132,7 +132,7 @@ def test_cooc_shows_the_items_with_the_strongest_neighbours() -> None:
     assert [row.get("item_id") for row in rows[4:]] == ["w0", "w1", "w2"]
     # 14 entries in the lists of 12 items, one of them without any.
     assert "items by number of neighbours; mean 1.2; log scale" in picture(shown)
-    assert picture(shown).endswith("0: 1 items → 4")
+    assert picture(shown).endswith("0: 1 items, 1: 10 → 4")
 
 
 @pytest.mark.parametrize("kind", ["implicit", "session_seq"])
@@ -150,7 +150,7 @@ def test_users_are_shown_with_their_first_items(kind: str) -> None:
         {"user_id": "u", "item_id": "a", LABEL: "Apple", "score (some)": "1"},
         {"user_id": "x", "item_id": "z", "score (some)": "1"},
     ]
-    assert picture(shown).endswith("score 1: 2 entries → highest score: 9")
+    assert picture(shown).endswith("score 1: 2 entries, 2: 2 → highest score: 9")
 
 
 def test_users_with_one_event_only_have_nothing_to_show() -> None:
@@ -211,7 +211,7 @@ def test_lists_without_a_picture_of_their_own_show_rows_only() -> None:
             "item_id": "a",
             "title or tags": "Apple",
             "similar_id": "b",
-            "title or tags of similar": "Banana",
+            "its title or tags": "Banana",
             "score": "0.5",
         }
     ]
@@ -228,7 +228,7 @@ def test_lists_of_numbers_below_1_are_shown_as_they_are() -> None:
     above, _, below = picture(shown).split("\n\n")
     assert above == "entries by score, each bar up to twice the one before; log scale"
     # A billionth shares the bar of a millionth: no bar for each power of two that numbers have.
-    assert below == "score 9.5e-07: 1 entries → highest score: 1"
+    assert below == "score 9.5e-07: 1 entries, 1.9e-06: 0 → highest score: 1"
     # From 2^-20 to 1 = 2^0: 0.25 in one bar, 0.5 and 0.9 in the next.
     assert re.findall(r"V(\d+)h(\d+)", svg(shown)) == [
         ("24", "1"), ("64", "17"), ("24", "1"), ("0", "1"), ("24", "1")
@@ -250,7 +250,7 @@ def test_the_highest_number_is_not_rounded_up_to_1() -> None:
 
     shown = shown_by(pages.ListsPage(SIMILAR, pages.draw_scores), frame, nothing_is_known)
 
-    assert picture(shown).endswith("score 0.062: 1 entries → highest score: 0.9")
+    assert picture(shown).endswith("score 0.062: 1 entries, 0.12: 0 → highest score: 0.9")
 
 
 @pytest.mark.parametrize("smallest", [0.25, 1e-9, 5e-324])
@@ -296,7 +296,7 @@ def test_every_bar_of_few_has_its_number() -> None:
     assert rows_below(shown) == [["1", "2", "4", "8"], ["3", "2", "0", "1"]]
     title, _, ends = picture(shown).split("\n\n")
     assert title == "entries by score: 1, 2 to 3, 4 to 7, ...; log scale"
-    assert ends == "score 1: 3 entries → highest score: 9"
+    assert ends == "score 1: 3 entries, 2: 2 → highest score: 9"
 
 
 def test_scores_of_many_sizes_are_drawn_within_bounds() -> None:

@@ -346,9 +346,9 @@ class TestPages:
         assert all(rows.values())
         assert {kind: rows[kind] for kind in self.OWN} == {
             "popularity": [["a", "Apple", "2"], ["b", "Banana", "1"]],
-            "cooc": [["a", "Apple", "b", "Banana", "1"], ["b", "Banana", "a", "Apple", "1"]],
-            "implicit": [["u1", "a", "Apple", "2"], ["", "b", "Banana", "1"]],
-            "session_seq": [["u1", "a", "Apple", "1"], ["", "b", "Banana", "1"]],
+            "cooc": [["a", "Apple", "b", "1", "Banana"], ["b", "Banana", "a", "1", "Apple"]],
+            "implicit": [["u1", "a", "2", "Apple"], ["", "b", "1", "Banana"]],
+            "session_seq": [["u1", "a", "1", "Apple"], ["", "b", "1", "Banana"]],
             "content_sim": [["a", "Apple", "red, round"], ["b", "Banana", "yellow"]],
         }
 
@@ -401,13 +401,15 @@ class TestPages:
             "content_sim": None,
         }
         columns = {kind: shown(project, kind)["preview"].schema.columns for kind in self.OWN}
-        assert {kind: found[-1].name for kind, found in columns.items()} == {
-            "popularity": "count (exposures)",
-            "cooc": "count (sessions)",
-            "implicit": "score (exposures)",
-            "session_seq": "score (times next)",
-            "content_sim": "tags",
-        }
+        assert {kind: [column.name for column in found] for kind, found in columns.items()} == {
+            "popularity": ["item_id", "title or tags", "count (exposures)"],
+            "cooc": [
+                "item_id", "title or tags", "neighbour_id", "count (sessions)", "its title or tags"
+            ],
+            "implicit": ["user_id", "item_id", "score (exposures)", "title or tags"],
+            "session_seq": ["user_id", "item_id", "score (times next)", "title or tags"],
+            "content_sim": ["item_id", "title or tags", "tags"],
+        }  # fmt: skip
 
     def test_with_a_half_life_popularity_is_said_to_count_thousandths(
         self, project: Project
