@@ -9,7 +9,7 @@ import pytest
 
 from recsys_assets.config import Broken, Config
 from recsys_assets.definitions import build_definitions, load_definitions
-from recsys_assets.defs.failures import report_of
+from recsys_assets.defs.failures import failures_of, report_of
 from recsys_assets.errors import ConfigError
 from recsys_assets_tests.project import Project, day, event
 
@@ -89,7 +89,7 @@ def test_the_webhook_is_told_of_it(project: Project, config: Config) -> None:
     failed = project.instance.get_run_by_id(result.run_id)
     assert failed is not None
 
-    report = report_of(project.instance, failed, config)
+    report = report_of(failed, failures_of(project.instance, failed, config), config)
 
     (failure,) = [each for each in report["failures"] if each["check"] == "mistake"]
     assert (failure["surface"], failure["asset"]) == ("demo/cart", "demo/cart/mistake")
