@@ -164,8 +164,9 @@ def retention_command(
     What is kept is set under `retention` in surfaces.yaml. Whatever is live, or a kept publication
     names, stays. Safe to run while days are published.
 
-    Exit codes: 0 done; 1 a surface could not be judged or is in use by another retention, and
-    nothing of it was deleted; 2 the command line or the configuration is wrong.
+    Exit codes: 0 done; 1 a surface could not be judged, is in use by another retention or has a
+    mistake in its entry, and nothing of it was deleted; 2 the command line or the configuration is
+    wrong.
     """
     from recsys_assets.operations.retention import Plan, retain_each, sweep
     from recsys_assets.storage import open_store

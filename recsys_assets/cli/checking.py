@@ -103,8 +103,9 @@ def _row(inputs: Inputs) -> list[Cell]:
 def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool) -> None:
     """Re-read every blob that is live, or was lately, and recompute its version.
 
-    Exit codes: 0 all is as it was written; 1 something is missing, corrupt or orphaned; 2 the
-    command line or the configuration is wrong.
+    Exit codes: 0 all is as it was written; 1 something is missing, corrupt or orphaned, or a
+    surface was passed over since its entry has a mistake; 2 the command line or the configuration
+    is wrong.
     """
     from recsys_assets.live.verify import verify_each
     from recsys_assets.storage import open_store

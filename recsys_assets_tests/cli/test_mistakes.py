@@ -97,7 +97,9 @@ def test_who_names_another_hears_nothing_of_it(shop: Shop, file: Path, command: 
     assert (result.exit_code, "cart" in result.output) == (0, False)
 
 
-@pytest.mark.parametrize("asked", [[], ["--surface", "demo/home"], ["--json"]])
+@pytest.mark.parametrize(
+    "asked", [[], ["--surface", "demo/home"], ["--surface", "demo/cart"], ["--json"]]
+)
 def test_check_refuses_it_whatever_is_asked(shop: Shop, file: Path, asked: list[str]) -> None:
     file.write_text(file.read_text() + "- {tenant: demo, surface: attic}\n")
 
