@@ -47,7 +47,15 @@ KIND, CHECK, SOURCE, FIELD = (
 FURTHER_KIND: Final = "closeness.md"
 # What a copy is made without: what is made anew, and what takes long and has nothing to do with it.
 _LEFT_OUT: Final = shutil.ignore_patterns(
-    "__pycache__", ".*cache", ".venv", ".git", ".dagster", "var", "*.egg-info", ".hypothesis"
+    "__pycache__",
+    ".*cache",
+    ".venv",
+    ".git",
+    ".dagster",
+    ".site",
+    "var",
+    "*.egg-info",
+    ".hypothesis",
 )
 
 
