@@ -107,6 +107,11 @@ def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromiu
             assert dagster.days(f"demo/home/{asset}") == {"MATERIALIZED": week}, asset
         assert live_day(project) == week[-1]
 
+        person.opens_asset("demo/home/popularity", "Partitions")
+        person.selects_day(week[-1])
+        person.sees("first_day", "unit", "count (exposures)", "item_id", whole=True)
+        person.takes_picture("artifact-page")
+
         person.opens_asset("demo/home/canonical_events", "Partitions")
         person.sees("Failed (1)", "Materialized (6)", "Missing (3)")
         person.selects_day(bad)
