@@ -170,8 +170,10 @@ ops:
 
         blobs = project.blobs()
         person.launches_job("retention")
-        person.sees("RUN_SUCCESS", "dry run: nothing was changed", "recsys_assets/dry_run")
+        person.sees("RUN_SUCCESS", "dry run: nothing was changed")
         assert project.blobs() == blobs
+        person.opens("Runs")
+        person.sees("recsys_assets/dry_run: true")
 
 
 @pytest.mark.slow
