@@ -183,6 +183,7 @@ def test_a_compressed_catalog_is_told_by_its_bytes_as_they_are_stored(
 @pytest.mark.parametrize(
     "data",
     [b"item_id,tags\n", b"", gzip.compress(b"item_id,tags\na,x\n")[:-9], b"\x1f\x8b\x08" * 9],
+    ids=["plain", "empty", "cut short", "not gzip"],  # gzip writes the time
 )
 def test_a_damaged_compressed_catalog_is_refused(tmp_path: Path, data: bytes) -> None:
     said = refusal(tmp_path, "c.csv.gz", data)
