@@ -12,7 +12,7 @@ from typing import Final
 # What makes a word more than letters in Markdown: emphasis, code, links, images, HTML, entities.
 # And bare addresses, which pages turn into links.
 _SPEAKS: Final = re.compile(r"[\\`*\[\]<~@]|&[\w#]+;|https?:|www\.|(?<!\w)_|_(?!\w)", re.IGNORECASE)
-_BEGINS_A_BLOCK: Final = re.compile(r"[#>+=-]+|\d+[.)]")
+_BEGINS_A_BLOCK: Final = re.compile(r">.*|[#+=-]+|\d+[.)]")
 
 
 def printable(text: str) -> str:

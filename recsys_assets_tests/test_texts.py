@@ -49,6 +49,7 @@ def inline(markdown: str) -> list[Token]:
 
 
 @given(_TEXTS)
+@example(">0")
 @example("` `")
 @example("a`` ``` b` `c")
 def test_markdown_shows_a_text_and_does_nothing_else(text: str) -> None:
