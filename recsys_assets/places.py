@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -16,3 +17,8 @@ class Place:
     def name(self) -> str:
         """`tenant/surface`, as people write it."""
         return f"{self.tenant}/{self.surface}"
+
+    @property
+    def group(self) -> str:
+        """`tenant__surface`, the Dagster asset group; Dagster allows only letters, digits and _."""
+        return re.sub(r"[^A-Za-z0-9_]", "_", f"{self.tenant}__{self.surface}")

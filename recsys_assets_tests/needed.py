@@ -12,7 +12,9 @@ from typing import Final, Literal, NoReturn, get_args
 import pytest
 
 VARIABLE: Final = "RECSYS_REQUIRE"
-Group = Literal["shared", "browser", "promtool", "postgres", "azurite", "mount", "extended"]
+Group = Literal[
+    "shared", "browser", "promtool", "postgres", "azurite", "docs", "mount", "wheel", "extended"
+]
 GROUPS: Final[tuple[str, ...]] = get_args(Group)
 
 

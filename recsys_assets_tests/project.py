@@ -17,6 +17,7 @@ from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs.materialize import RangeResult, materialize
 from recsys_assets.kinds import KINDS
+from recsys_assets.storage import open_store
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Live, read_live
 
@@ -94,7 +95,13 @@ class Project:
         if id(config) not in self._built:  # and is kept, so that no other gets its id
             self._built[id(config)] = config, build_definitions(config)
         _, definitions = self._built[id(config)]
-        return materialize(definitions, config.surfaces[surface], days, instance=self.instance)
+        return materialize(
+            definitions,
+            config.surfaces[surface],
+            days,
+            store=open_store(config.root),
+            instance=self.instance,
+        )
 
     def live(self, config: Config, *, surface: int = 0) -> Live | None:
         """Return what is live for a surface."""

@@ -16,7 +16,7 @@ import tomllib
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -37,6 +37,10 @@ from recsys_assets.config import Guardrails, load_config
 from recsys_assets.config.values import models_below
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import failures
+from recsys_assets.defs import recoveries as recovery
+from recsys_assets.defs.recoveries import Failed, recoveries
+from recsys_assets.events import chunks, forms, writers
+from recsys_assets.events.sources import compression, files
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations import publish, retention, webhook
 from recsys_assets.storage import answers, flips, objects
@@ -48,12 +52,19 @@ from recsys_assets_tests.project import DAY, Project, day, event
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 DECISIONS: Final = DOCS / "decisions"
+EXAMPLE: Final = DOCS / "examples/shop"
 CODE_FOLDERS: Final = ("recsys_assets", "recsys_assets_tests", "benchmarks")
 PAGES: Final = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *sorted(DOCS.rglob("*.md")),
 ]
-TYPE_NAMES: Final = {int: "integer", float: "number", str: "text", date: "date"}
+TYPE_NAMES: Final = {
+    bool: "true or false",
+    int: "integer",
+    float: "number",
+    str: "text",
+    date: "date",
+}
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -140,7 +151,7 @@ def _default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "its defaults"
     value = field.default
-    return f"`{'null' if value is None else value}`"
+    return f"`{json.dumps(value) if value is None or isinstance(value, bool) else value}`"
 
 
 def _cell(text: str) -> str:
@@ -182,7 +193,9 @@ def example(name: str, marker: str) -> str:
 
 def examples(name: str, marker: str) -> list[str]:
     """Return every fenced block below `<!-- marker -->`."""
-    return re.findall(rf"<!-- {re.escape(marker)} -->\n```\w+\n(.*?)```", page(name), re.DOTALL)
+    pattern = rf"^( *)<!-- {re.escape(marker)} -->\n\1```\w+\n(.*?)^\1```"
+    found = re.findall(pattern, page(name), re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"(?m)^{indent}", "", text) for indent, text in found]
 
 
 def anchor(heading: str) -> str:
@@ -192,7 +205,7 @@ def anchor(heading: str) -> str:
 
 def without_code(text: str) -> str:
     """Return a page without its fenced blocks."""
-    return re.sub(r"(?s)^```.*?^```", "", text, flags=re.MULTILINE)
+    return re.sub(r"(?s)^ *```.*?^ *```", "", text, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(("name", "marker"), sorted(generated()))
@@ -329,6 +342,17 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     for wanted in ("1/3  " + shown[0], *shown[1:]):
         if wanted.strip() not in {"", "..."}:
             assert without_what_varies(wanted) in lines, f"{wanted}\n{done.stdout}"
+    day_to_day = readme.split("\n## Day to day\n")[1].split("\n## ")[0]
+    commands = re.findall(r"^\$ \.venv/bin/recsys-assets (.*)$", day_to_day, re.MULTILINE)
+    assert len(commands) > 6
+    for command in commands:
+        subprocess.run(
+            [sys.executable, "-m", "recsys_assets.cli", *shlex.split(command)],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
 
 
 def test_every_guardrail_is_on_the_page_of_checks() -> None:
@@ -451,7 +475,7 @@ CODE: Final = re.compile(r"`([^`\n]+)`")
 
 def command_lines(text: str) -> Iterator[list[str]]:
     """Yield the words after `recsys-assets`, wherever a page shows it as code."""
-    shown = [line[2:] for line in text.split("\n") if line.startswith("$ ")]
+    shown = [line.strip()[2:] for line in text.split("\n") if line.strip().startswith("$ ")]
     shown += CODE.findall(without_code(text))
     for line in shown:
         if re.match(r"\S*recsys-assets( |$)", line):
@@ -499,7 +523,8 @@ def test_every_job_has_an_example_for_the_launchpad(project: Project) -> None:
 
 @pytest.mark.parametrize("job", LAUNCHPAD)
 def test_an_example_for_the_launchpad_is_valid(project: Project, job: str) -> None:
-    definition = build_definitions(project.configure()).resolve_job_def(job)
+    shop = project.configure({"tenant": "shop"})
+    definition = build_definitions(shop).resolve_job_def(job)
     for text in examples(LAUNCHPAD[job], f"launchpad: {job}") or [""]:
         assert dg.validate_run_config(definition, yaml.safe_load(text))
 
@@ -566,6 +591,15 @@ LIMITS: Final = [
     ("publishing.md", f"up to {flips._ATTEMPTS} times"),
     ("publishing.md", f"at most {flips._LONGEST_PAUSE_S} s"),
     ("retention.md", f"up to {retention._ATTEMPTS} times"),
+    ("raw-events.md", f"expand to {compression._MOST_TIMES} times its size"),
+    ("raw-events.md", f"or to {chunks.CHUNK_BYTES // MIB} MiB where that is more"),
+    ("raw-events.md", f"{chunks.MAX_LINE_BYTES // MIB} MiB a line"),
+    ("raw-events.md", f"by the first {forms._HEAD_BYTES // 1024} KiB"),
+    ("raw-events.md", f"{writers.MOST_KEPT_LINES:,} refused lines a day"),
+    ("raw-events.md", f"or {writers.MOST_KEPT_BYTES // MIB} MiB of them"),
+    ("output-layout.md", f"first {writers.MOST_KEPT_LINES:,} lines of a day"),
+    ("output-layout.md", f"first {writers.MOST_KEPT_BYTES // MIB} MiB of them"),
+    ("decisions/refused-lines-are-counted.md", f"at most {chunks.MAX_CHUNK_LINES:,} lines"),
     ("asset-pages.md", f"over {publish._MAX_COMPARED_BYTES // 10**6} MB"),
     ("decisions/pictures-as-svg.md", f"{pictures.MAX_CHARACTERS + 1:,} characters or more"),
 ]
@@ -592,6 +626,10 @@ def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
     "said",
     [
         "access was denied (",
+        "the temporary credentials are no longer valid",
+        "the clock of this machine differs too much from the store's",
+        "the bucket is in another region",
+        "the store does not know this request (",
         "no credentials are set, and this machine has no role",
         "the store answered ",
         "no answer came in time",
@@ -645,7 +683,7 @@ def test_the_publication_record_is_as_documented() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["dev"], *extras["postgres"]]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["docs"], *extras["postgres"]]
     for requirement in wanted:
         name = re.split(r"[<>=\[]", requirement)[0]
         assert re.search(rf"^\| [^|]*\b{name}\b", page("decisions/dependencies.md"), re.M), name
@@ -669,22 +707,39 @@ def test_every_setting_of_the_instance_is_documented() -> None:
 
 
 def test_the_report_of_a_failed_run_is_as_documented(project: Project) -> None:
-    loaded = project.configure()
+    loaded = project.configure({"guardrails": {"max_rejected_bytes_share": 1.0}})
     project.land(DAY, [event("a"), "{"])
     run_id = project.materialize(loaded, [DAY]).run_ids[0]
     run = project.instance.get_run_by_id(run_id)
     assert run
 
-    report = failures.report_of(project.instance, run, loaded)
+    report = failures.report_of(run, failures.failures_of(project.instance, run, loaded), loaded)
 
     written = json.dumps(report).replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
     written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
     assert json.loads(example("operate-instance.md", "example: report")) == json.loads(written)
 
 
+def test_the_notice_of_what_has_recovered_is_as_documented(project: Project) -> None:
+    loaded = project.configure()
+    failed = [Failed("demo/home", "demo/home/canonical_events", [str(DAY)], at=0.0)]
+    project.land(DAY, [event("a")])
+    run_id = project.materialize(loaded, [DAY]).run_ids[0]
+
+    (recovered,) = recoveries(project.instance, failed)
+
+    written = json.dumps(recovered.report(loaded.alerts.ui_url))
+    written = written.replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
+    written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
+    assert json.loads(example("operate-instance.md", "example: recovered")) == json.loads(written)
+    text = section("operate-instance.md", "Failed runs reach people")
+    assert f"within {recovery.FOLLOWED.days} days" in text
+    assert f"over {recovery._MOST_FOLLOWED:,} days" in text
+
+
 def test_the_bounds_of_a_report_are_as_documented(project: Project) -> None:
     text = " ".join(section("operate-instance.md", "Failed runs reach people").split())
-    assert f"At most {failures._MAX_FAILURES} failures, {failures._MAX_DAYS} days and " in text
+    assert f"At most {failures._MAX_FAILURES} failures, {webhook.MAX_DAYS} days and " in text
     assert f"and {failures._MAX_ROWS} rows are told" in text
     assert f"cut at {failures._MAX_TEXT} characters" in text
     assert f"more than {failures.OLDEST.total_seconds() / 3600:.0f} hours ago" in text
@@ -721,10 +776,12 @@ def steps(name: str, marker: str) -> list[Step]:
 # What differs from run to run.
 _VARIES: Final = [
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "<time>"),
+    (re.compile(r"(?<=\d{10}-)[0-9a-f]{4,32}…?"), "<id>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|[0-9a-f]{4,}…"), "<id>"),
     (re.compile(r"\S+@\S+"), "<who>"),
     (re.compile(r"\d+ d$"), "<days>"),
     (re.compile(r"\d+ min ago"), "<age>"),
+    (re.compile(r"found \d+: (\S+) is live, \S+ could be$"), r"found <days>: \1 is live"),
 ]
 
 
@@ -797,8 +854,12 @@ class Shop:
     def follow(self, step: Step) -> None:
         """Run a command of a page and hold it to what the page shows."""
         name, *arguments = shlex.split(step.command.replace("/tmp/shop", str(self.folder)))  # noqa: S108
+        if name in {"export", "."}:  # `enter` has
+            return
         if name != "recsys-assets":
-            done = subprocess.run([name, *arguments], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [name, *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+            )
             assert_printed(step, done.stdout)
             return
         result = self.run(*arguments)
@@ -810,19 +871,12 @@ class Shop:
 @pytest.fixture(scope="module")
 def example_project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Publish three days of the example project of the pages; return its folder and a copy."""
-    folder = tmp_path_factory.mktemp("example") / "shop"
-    folder.mkdir()
-    for file in ("surfaces.yaml", "catalog.csv"):
-        text = example("run-locally.md", f"example: {file}")
-        (folder / file).write_text(text, encoding="utf-8")
-    shop = Shop(folder)
-    shop.land(day(0), ["tea", "cup"])
-    shop.land(day(1), ["tea", "cup", "pot"])
-    shop.land(day(2), ["test-1", "test-2", "cup"])
+    shop = Shop(tmp_path_factory.mktemp("example") / "shop")
     with pytest.MonkeyPatch.context() as patch:
         shop.enter(patch)
-        shop.do("materialize", "--from", str(day(0)), "--to", str(day(2)))
-    return folder, shutil.copytree(folder, folder.with_name("as it was"))
+        for step in steps("run-locally.md", "run: shop"):
+            shop.follow(step)
+    return shop.folder, shutil.copytree(shop.folder, shop.folder.with_name("as it was"))
 
 
 @pytest.fixture
@@ -836,68 +890,43 @@ def shop(example_project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
     return shop
 
 
-def test_the_page_on_rolling_back_can_be_followed(shop: Shop) -> None:
-    shop.land(day(2), ["tea", "cup", "jar"], below="landed_again")
-
-    for step in steps("roll-back.md", "run: roll-back"):
-        shop.follow(step)
-
-
-def test_the_page_on_retention_can_be_followed(shop: Shop) -> None:
-    shop.do("pin", "shop/home", "--reason", "so that a version is staged and never published")
-    for items in (["tea", "cup", "pan"], ["tea", "cup", "jar"]):
-        shop.land(day(2), items)
-        shop.do("materialize", "--from", str(day(2)), "--to", str(day(2)))
-    shop.do("release", "shop/home", "--reason", "the last one is good")
-    written = datetime(2026, 1, 10, tzinfo=UTC).timestamp()
-    for path in (shop.folder / "var/objectstore").rglob("*.json"):
-        os.utime(path, (written, written))
-
-    for step in steps("retention.md", "run: retention"):
-        shop.follow(step)
-
-
-def refuse_a_day(shop: Shop) -> None:
-    """Land a day that a check refuses, and the file that corrects it."""
-    (shop.folder / f"raw/shop/home/exposure.{day(3)}.jsonl").write_text('{"v":1,\n')
-    shop.land(day(3), ["tea", "cup", "pot"], below="landed_again")
-    shop.land(day(4), ["tea", "cup"])
-
-
-def set_a_limit(shop: Shop) -> None:
-    """Limit the items of a day to one less than land."""
-    with (shop.folder / "surfaces.yaml").open("a") as file:
-        file.write("    guardrails: {max_distinct_items: 3}\n")
-    shop.land(day(3), ["tea", "cup", "pot", "jar"])
-
-
 @pytest.mark.parametrize(
-    ("name", "prepare"),
+    "name",
     [
-        ("operate-daily.md", None),
-        ("backfill.md", refuse_a_day),
-        ("runbooks/pipeline-failed.md", None),
-        ("runbooks/validation-failed.md", refuse_a_day),
-        ("runbooks/limit-exceeded.md", set_a_limit),
-        ("runbooks/stale-artifacts.md", None),
-        ("runbooks/bad-publish.md", None),
+        "roll-back.md",
+        "retention.md",
+        "freshness.md",
+        "operate-daily.md",
+        "backfill.md",
+        *sorted(f"runbooks/{path.name}" for path in (DOCS / "runbooks").glob("*.md")),
     ],
 )
-def test_a_page_can_be_followed(
-    shop: Shop, name: str, prepare: Callable[[Shop], None] | None
-) -> None:
-    if prepare:
-        prepare(shop)
-
+def test_a_page_can_be_followed(shop: Shop, name: str) -> None:
+    """From the shop that the page names first, with nothing but the commands of the page."""
+    before = page(name).partition(f"<!-- run: {Path(name).stem} -->")[0]
+    assert "run-locally.md#the-shop-with-three-days" in before
     for step in steps(name, f"run: {Path(name).stem}"):
         shop.follow(step)
+    if name == "freshness.md":
+        assert "recsys_surface_stale{" in (shop.folder / "recsys.prom").read_text()
 
 
-def test_the_page_on_freshness_can_be_followed(shop: Shop) -> None:
-    for step in steps("freshness.md", "run: freshness"):
-        shop.follow(step)
+def test_the_files_of_the_example_are_those_of_the_page() -> None:
+    for file in ("surfaces.yaml", "catalog.csv"):
+        shown = example("run-locally.md", f"example: {file}")
+        assert (EXAMPLE / file).read_text(encoding="utf-8") == shown
 
-    assert "recsys_surface_stale{" in (shop.folder / "recsys.prom").read_text()
+
+def test_the_instance_can_be_made_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    (step,) = steps("operate-instance.md", "run: operate-instance")
+
+    done = subprocess.run(step.command.split(), check=True, capture_output=True, text=True)
+
+    assert done.stdout == ""
+    assert (tmp_path / "history").is_dir()
 
 
 def test_the_limits_of_the_page_on_freshness_can_be_set() -> None:
@@ -959,3 +988,14 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def test_the_names_that_are_passed_over_and_the_compressions_are_those_of_the_page() -> None:
+    text = page("raw-events.md")
+    begins, ends = files.PASSED_OVER
+    (passed_over,) = re.findall(r"^A file is passed over .*?\n\n", text, re.DOTALL | re.MULTILINE)
+    (read,) = re.findall(r"^A file is decompressed .*?\n\n", text, re.DOTALL | re.MULTILINE)
+
+    names = [name.lower() for name in re.findall(r"`(.+?)`", passed_over)]
+    assert sorted(names) == sorted(begins + ends)
+    assert set(re.findall(r"`(\..+?)`", read)) == set(compression.CODECS)

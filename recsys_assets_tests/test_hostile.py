@@ -261,7 +261,13 @@ def materialize_alone(config_file: str | Path, of: date) -> tuple[str, str]:
     """Materialize a day as another host would: all of it in this process, from the files alone."""
     config = load_config(config_file)
     with dg.DagsterInstance.ephemeral() as instance:
-        report = materialize(build_definitions(config), config.surfaces[0], [of], instance=instance)
+        report = materialize(
+            build_definitions(config),
+            config.surfaces[0],
+            [of],
+            store=open_store(config.root),
+            instance=instance,
+        )
         return report.outcome(of), said(report)
 
 

@@ -37,7 +37,7 @@ LAYERS: Final = (
     ("pages", "verdicts"),
     ("documents", "pictures", "compute"),
     ("config", "contracts"),
-    ("windows", "places", "errors"),
+    ("windows", "places", "errors", "texts"),
 )
 LEVEL: Final = {room: number for number, rooms in enumerate(reversed(LAYERS)) for room in rooms}
 

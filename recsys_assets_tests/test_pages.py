@@ -28,7 +28,10 @@ from recsys_assets_tests.frames import Event, events_frame
 from recsys_assets_tests.project import DAY
 
 TITLES = {"a": "Apple", "b": "Banana", "c": "Cherry"}
-MAX_PREVIEW_BYTES = 4096
+MAX_PREVIEW_BYTES = 6 * 1024
+UNIT = "some"
+LABEL = "title or tags"
+OF = "its title or tags"
 
 SURFACE = Surface.model_validate(
     {
@@ -51,7 +54,7 @@ def frame_of(kind: str, *rows: tuple[Any, ...]) -> pl.DataFrame:
 
 
 def show_artifact(kind: str, frame: pl.DataFrame, labels: pages.Labels) -> dict[str, Any]:
-    return shown_by(KINDS[kind].page(), frame, labels)
+    return shown_by(KINDS[kind].page(UNIT), frame, labels)
 
 
 def shown_by(
@@ -94,8 +97,8 @@ def test_popularity_shows_the_first_items_with_their_titles() -> None:
     shown = show_artifact("popularity", frame_of("popularity", ("a", 12_345), *rows), titles)
 
     first, second, *others = preview(shown)
-    assert first == {"item_id": "a", "title or tags": "Apple", "count": "12,345"}
-    assert second == {"item_id": "00", "count": "5,000"}
+    assert first == {"item_id": "a", "title or tags": "Apple", "count (some)": "12,345"}
+    assert second == {"item_id": "00", "count (some)": "5,000"}
     assert len(others) == 8
     assert picture(shown).endswith("rank 1: 12,345 → rank 21: 4,981")
 
@@ -103,7 +106,7 @@ def test_popularity_shows_the_first_items_with_their_titles() -> None:
 def test_without_a_catalog_there_is_no_column_for_titles() -> None:
     shown = show_artifact("popularity", frame_of("popularity", ("a", 1)), nothing_is_known)
 
-    assert preview(shown) == [{"item_id": "a", "count": "1"}]
+    assert preview(shown) == [{"item_id": "a", "count (some)": "1"}]
 
 
 def test_cooc_shows_the_items_with_the_strongest_neighbours() -> None:
@@ -120,16 +123,16 @@ def test_cooc_shows_the_items_with_the_strongest_neighbours() -> None:
 
     rows = preview(shown)
     assert rows[:5] == [
-        {"item_id": "a", "title or tags": "Apple", "neighbour": "Banana", "count": "7"},
-        {"neighbour": "Cherry", "count": "6"},
-        {"neighbour": "d", "count": "5"},
-        {"item_id": "b", "title or tags": "Banana", "neighbour": "Apple", "count": "7"},
-        {"item_id": "w0", "neighbour": "z", "count": "1"},
+        {"item_id": "a", LABEL: "Apple", "neighbour_id": "b", OF: "Banana", "count (some)": "7"},
+        {"neighbour_id": "c", OF: "Cherry", "count (some)": "6"},
+        {"neighbour_id": "d", "count (some)": "5"},
+        {"item_id": "b", LABEL: "Banana", "neighbour_id": "a", OF: "Apple", "count (some)": "7"},
+        {"item_id": "w0", "neighbour_id": "z", "count (some)": "1"},
     ]
     assert [row.get("item_id") for row in rows[4:]] == ["w0", "w1", "w2"]
     # 14 entries in the lists of 12 items, one of them without any.
     assert "items by number of neighbours; mean 1.2; log scale" in picture(shown)
-    assert picture(shown).endswith("0: 1 items → 4")
+    assert picture(shown).endswith("0: 1 items, 1: 10 → 4")
 
 
 @pytest.mark.parametrize("kind", ["implicit", "session_seq"])
@@ -141,13 +144,13 @@ def test_users_are_shown_with_their_first_items(kind: str) -> None:
     shown = show_artifact(kind, frame, titles)
 
     assert preview(shown) == [
-        {"user_id": "v", "item": "Banana", "score": "9"},
-        {"item": "Apple", "score": "2"},
-        {"user_id": "w", "item": "z", "score": "2"},
-        {"user_id": "u", "item": "Apple", "score": "1"},
-        {"user_id": "x", "item": "z", "score": "1"},
+        {"user_id": "v", "item_id": "b", LABEL: "Banana", "score (some)": "9"},
+        {"item_id": "a", LABEL: "Apple", "score (some)": "2"},
+        {"user_id": "w", "item_id": "z", "score (some)": "2"},
+        {"user_id": "u", "item_id": "a", LABEL: "Apple", "score (some)": "1"},
+        {"user_id": "x", "item_id": "z", "score (some)": "1"},
     ]
-    assert picture(shown).endswith("score 1: 2 entries → highest score: 9")
+    assert picture(shown).endswith("score 1: 2 entries, 2: 2 → highest score: 9")
 
 
 def test_users_with_one_event_only_have_nothing_to_show() -> None:
@@ -165,8 +168,8 @@ def test_content_sim_shows_the_tags() -> None:
     shown = show_artifact("content_sim", frame, titles)
 
     assert preview(shown) == [
-        {"item_id": "a", "title or tags": "Apple", "tags": "red, round"},
-        {"item_id": "z", "tags": "x"},
+        {"item_id": "a", LABEL: "Apple", "tags (some)": "red, round"},
+        {"item_id": "z", "tags (some)": "x"},
     ]
     assert "items by number of tags; mean 1.5" in picture(shown)
 
@@ -204,7 +207,13 @@ def test_lists_without_a_picture_of_their_own_show_rows_only() -> None:
 
     assert set(shown) == {"preview"}
     assert preview(shown) == [
-        {"item_id": "a", "title or tags": "Apple", "neighbour": "Banana", "score": "0.5"}
+        {
+            "item_id": "a",
+            "title or tags": "Apple",
+            "similar_id": "b",
+            "its title or tags": "Banana",
+            "score": "0.5",
+        }
     ]
 
 
@@ -219,10 +228,11 @@ def test_lists_of_numbers_below_1_are_shown_as_they_are() -> None:
     above, _, below = picture(shown).split("\n\n")
     assert above == "entries by score, each bar up to twice the one before; log scale"
     # A billionth shares the bar of a millionth: no bar for each power of two that numbers have.
-    assert below == "score 9.5e-07: 1 entries → highest score: 1"
+    assert below == "score 9.5e-07: 1 entries, 1.9e-06: 0 → highest score: 1"
     # From 2^-20 to 1 = 2^0: 0.25 in one bar, 0.5 and 0.9 in the next.
-    assert re.findall(r"M(\d+) 64V", svg(shown)) == ["0", "18", "19", "20"]
-    assert 'viewBox="-.5 0 21 64"' in svg(shown)
+    assert re.findall(r"V(\d+)h(\d+)", svg(shown)) == [
+        ("24", "1"), ("64", "17"), ("24", "1"), ("0", "1"), ("24", "1")
+    ]  # fmt: skip
 
 
 def test_single_values_below_1_are_shown_as_they_are() -> None:
@@ -240,7 +250,7 @@ def test_the_highest_number_is_not_rounded_up_to_1() -> None:
 
     shown = shown_by(pages.ListsPage(SIMILAR, pages.draw_scores), frame, nothing_is_known)
 
-    assert picture(shown).endswith("score 0.062: 1 entries → highest score: 0.9")
+    assert picture(shown).endswith("score 0.062: 1 entries, 0.12: 0 → highest score: 0.9")
 
 
 @pytest.mark.parametrize("smallest", [0.25, 1e-9, 5e-324])
@@ -269,36 +279,34 @@ def test_many_numbers_below_1_take_little_memory_and_time(smallest: float) -> No
     assert page.owners == 100_000
 
 
-@pytest.mark.parametrize(
-    ("scores", "drawn", "below"),
-    [
-        (
-            [1.0, 9.0, 2.0, 2.0, 1.0],
-            '<svg xmlns="http://www.w3.org/2000/svg" width="360" height="64" '
-            'viewBox="-.5 0 4 64" preserveAspectRatio="none"><path d="M0 64V0M1 64V0M3 64V24M-.5 '
-            '64H4" stroke="#4a7dfc" stroke-width=".8"/></svg>',
-            "score 1: 2 entries → highest score: 9",
-        ),
-        (
-            [float(2**power + power) for power in range(41)],
-            '<svg xmlns="http://www.w3.org/2000/svg" width="360" height="64" '
-            'viewBox="-.5 0 41 64" preserveAspectRatio="none"><path d="'
-            + "".join(f"M{power} 64V0" for power in range(41))
-            + 'M-.5 64H41" stroke="#4a7dfc" stroke-width=".8"/></svg>',
-            "score 1: 1 entries → highest score: 1,099,511,627,816",
-        ),
-    ],
-)
-def test_whole_numbers_from_1_are_drawn_as_they_always_were(
-    scores: list[float], drawn: str, below: str
-) -> None:
+def rows_below(shown: Mapping[str, Any]) -> list[list[str]]:
+    """Return the names and the numbers below a picture."""
+    texts = re.findall(r"<text[^>]*>([^<]*)<", svg(shown))
+    return [text.replace("\N{NO-BREAK SPACE}", " ").split() for text in texts]
+
+
+def of_scores(scores: Sequence[float]) -> dict[str, Any]:
     rows = [(f"u{number:02}", "a", score) for number, score in enumerate(scores)]
+    return show_artifact("implicit", frame_of("implicit", *rows), nothing_is_known)
 
-    shown = show_artifact("implicit", frame_of("implicit", *rows), nothing_is_known)
 
-    title = "entries by score: 1, 2 to 3, 4 to 7, ...; log scale"
-    data = base64.b64encode(drawn.encode()).decode()
-    assert picture(shown) == (f"{title}\n\n![{title}](data:image/svg+xml;base64,{data})\n\n{below}")
+def test_every_bar_of_few_has_its_number() -> None:
+    shown = of_scores([1.0, 9.0, 2.0, 2.0, 1.0, 1.0])
+
+    assert rows_below(shown) == [["1", "2", "4", "8"], ["3", "2", "0", "1"]]
+    title, _, ends = picture(shown).split("\n\n")
+    assert title == "entries by score: 1, 2 to 3, 4 to 7, ...; log scale"
+    assert ends == "score 1: 3 entries, 2: 2 → highest score: 9"
+
+
+def test_scores_of_many_sizes_are_drawn_within_bounds() -> None:
+    shown = of_scores([float(2**power + power) for power in range(41)])
+
+    names, numbers = rows_below(shown)
+    assert names[:2] == ["1", "32"]
+    assert names[-1].startswith("2^")
+    assert set(numbers) == {"1"}
+    assert len(picture(shown)) <= MAX_CHARACTERS
 
 
 def test_events_are_drawn_by_hour() -> None:
@@ -309,6 +317,9 @@ def test_events_are_drawn_by_hour() -> None:
 
     assert text.startswith("events by hour, UTC; most: 1,234 at 07:00\n")
     assert text.endswith("00:00 → 23:00")
+    names, numbers = rows_below({"picture": dg.MetadataValue.md(text)})
+    assert names[:3] == ["00", "02", "04"]
+    assert set(numbers) == {"0"}
 
 
 def test_a_day_without_events_is_not_drawn() -> None:
@@ -379,6 +390,7 @@ def test_many_sizes_share_bars() -> None:
     shown = show_artifact("cooc", frame_of("cooc", *cooc), titles)
 
     assert len(picture(shown)) <= MAX_CHARACTERS
+    assert "; log scale; 13 a bar\n" in picture(shown)
 
 
 def test_a_table_has_every_column_of_every_row_and_cuts_long_cells() -> None:

@@ -107,7 +107,14 @@ def test_the_landing_sensor_reports_only_what_was_not_made(stored: Stored) -> No
     surface, cursor = stored.config.surfaces[0], Cursor()
 
     for at in (now, now + timedelta(seconds=surface.source.landing.settle_seconds)):
-        found = look(stored.store, surface, cursor, now=at, reported=lambda *_: None)
+        found = look(
+            stored.store,
+            surface,
+            cursor,
+            now=at,
+            reported=lambda *_: None,
+            tried=lambda _: "unknown",
+        )
 
     assert [arrival.day for arrival in found.raw_events] == [NEXT]
 

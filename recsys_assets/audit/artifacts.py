@@ -43,6 +43,8 @@ def audit_artifact(
         document.path.unlink()  # of broken rows, it is meaningless
         return Audited(verdicts)
     shown: dict[str, Shown] = {
+        "first_day": str(document.head.window.start),
+        "day": str(document.head.window.last_day),
         **draft.list.numbers,
         **draft.shown,
         "dagster/uri": store.uri(layout.blob(surface.place, kind, document.version)),

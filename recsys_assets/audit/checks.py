@@ -60,9 +60,28 @@ class CandidateFacts:
     problems: Mapping[str, str]
 
 
+# Of what is wrong with a day, so much is spelled out.
+_MOST_ROWS: Final = 10
+
+
 def _inputs(facts: EventFacts | ArtifactFacts) -> Verdict:
     """Tell of a day that was made: what it lacks ends the audit before there are facts."""
-    return passed(raw_files=len(facts.day.files)) if isinstance(facts, EventFacts) else passed()
+    if not isinstance(facts, EventFacts):
+        return passed()
+    refused = facts.day.refused_files
+    if not refused:
+        return passed(raw_files=len(facts.day.files))
+    said = [
+        f"{file.location}: no line is an event, {file.lines:,} refused; "
+        f"line {file.first.line}: {file.first.reason}, {file.first.detail}"
+        for file in refused[:_MOST_ROWS]
+    ]
+    more = [f"and {len(refused) - _MOST_ROWS} more files"] if len(refused) > _MOST_ROWS else []
+    return failed(
+        f"{'; '.join(said + more)}. Land what it should hold in its place, or take it away",
+        failures=len(refused),
+        rows=facts.day.first_refused,
+    )
 
 
 def _enough_events(facts: EventFacts) -> Verdict:
@@ -75,6 +94,29 @@ def _enough_events(facts: EventFacts) -> Verdict:
         else f"; no {day.wanted}"
     )
     return at_least(facts.surface.guardrails, "min_events", day.events, because=because)
+
+
+# Above this share of lines outside the day, a file is rather cut wrong than a few events late.
+_OUTSIDE_WARNS_ABOVE: Final = 0.01
+
+
+def _of_the_day(facts: EventFacts) -> Verdict:
+    day = facts.day
+    share = day.outside_window_share
+    found = at_most(facts.surface.guardrails, "max_outside_window_share", share)
+    if found.passed and share <= _OUTSIDE_WARNS_ABOVE:
+        return found
+    lines = day.events + day.redelivered + day.outside_window
+    return replace(
+        found,
+        outcome="warned" if found.passed else found.outcome,
+        description=(
+            f"{found.description}: {day.outside_window:,} of {lines:,} events in the day's files "
+            f"are not of {day.day}, UTC, and are left out. Cut the files at midnight UTC, or mend "
+            "the producer's clock, and materialize the day again"
+        ),
+        failures=1,
+    )
 
 
 def _few_refused(facts: EventFacts) -> Verdict:
@@ -141,7 +183,7 @@ CHECKS: Final = (
     Check(
         INPUTS,
         _MADE,
-        "Everything the day is made of is there and can be read.",
+        "Everything the day is made of is there and can be read; no raw file is all refused.",
         "validation-failed",
         _inputs,
         knobs=["guardrails.max_backfill_days"],
@@ -178,7 +220,18 @@ CHECKS: Final = (
         _EVENTS,
         lambda facts: at_most(facts.surface.guardrails, "max_users", facts.distinct["user_id"]),
     ),
+    guardrail("max_outside_window_share", _EVENTS, _of_the_day),
     guardrail("max_rejected_share", _EVENTS, _few_refused),
+    guardrail(
+        "max_rejected_bytes_share",
+        _EVENTS,
+        lambda facts: at_most(
+            facts.surface.guardrails,
+            "max_rejected_bytes_share",
+            facts.day.rejected_bytes_share,
+            rows=facts.day.first_refused,
+        ),
+    ),
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),
     Check(

@@ -8,7 +8,7 @@ from datetime import date
 from functools import cache, partial
 from itertools import count
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -40,11 +40,11 @@ class CheckedList:
     end. Memory is bounded by the largest list of an owner: rows are looked at in pieces.
     """
 
-    def __init__(self, kind: Kind, frame: pl.LazyFrame) -> None:
+    def __init__(self, kind: Kind, frame: pl.LazyFrame, unit: str = "") -> None:
         self._layout = kind.layout
         self._frame = frame
         self._checker = PieceChecker(kind.contract)
-        self.page = kind.page()
+        self.page = kind.page(unit)
 
     @property
     def verdict(self) -> Verdict:
@@ -77,7 +77,7 @@ class Draft:
         source_hash: fingerprint of what it is computed from.
         list: its list.
         text: the list's text.
-        found: numbers for the kind's own checks.
+        found: what the kind's own checks look at.
         shown: numbers for the asset page.
         page: gives what the page shows besides numbers. It is called last: the catalog it reads is
             no part of the work that is timed.
@@ -87,7 +87,7 @@ class Draft:
     source_hash: str
     list: CheckedList
     text: Iterable[bytes]
-    found: Mapping[str, float]
+    found: Mapping[str, Any]
     shown: Mapping[str, Shown]
     page: Callable[[], Mapping[str, Shown]]
     missing: Sequence[date] = field(default=())
@@ -206,9 +206,11 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
 
 
 def _draft(kind: Kind, source: str, computed: Computed, labels: pages.Labels) -> Draft:
-    checked = CheckedList(kind, computed.frame)
+    checked = CheckedList(kind, computed.frame, computed.unit)
     page = partial(checked.page.show, labels)
-    return Draft(source, checked, checked.text(), computed.found, computed.shown, page)
+    shown: dict[str, Shown] = {"unit": computed.unit} if computed.unit else {}
+    shown |= computed.shown
+    return Draft(source, checked, checked.text(), computed.found, shown, page)
 
 
 def whole_lists(frame: pl.LazyFrame, layout: ListLayout) -> Iterator[pl.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from recsys_assets.verdicts import judge
 def audit_events(
     store: Store, surface: Surface, day: date, scratch: Path, shared: Shared
 ) -> Audited[ParsedDay]:
-    """Parse a day of canonical events; its refused lines are kept whatever the verdicts.
+    """Parse a day of canonical events; refused lines are kept whatever the verdicts.
 
     Raises:
         RawEventsError: an input cannot be read.
@@ -35,7 +36,7 @@ def audit_events(
     if parsed.rejected_path:
         # Kept whether or not the day passes: it is what one needs to see when it does not.
         store.replace(rejected, parsed.rejected_path)
-    else:
+    elif store.stat(rejected):  # most days have none, and who may not delete must not be asked to
         store.delete(rejected)
     distinct = _count_distinct(surface, parsed, shared)
     by_hour = [0] * 24
@@ -51,6 +52,7 @@ def audit_events(
         "items": distinct["item_id"],
         "refused": parsed.refused.total(),
         "refused_by_reason": Json(dict(sorted(parsed.refused.items()))),
+        "refused_bytes": parsed.refused_bytes,
         "redelivered": parsed.redelivered,
         "outside_window": parsed.outside_window,
         "other_surface": parsed.other_surface,
@@ -62,6 +64,10 @@ def audit_events(
     }
     if parsed.rejected_path:
         shown["rejected"] = Link(store.uri(rejected))
+    if parsed.not_kept:
+        shown["refused_not_kept"] = Json(
+            {file: asdict(lines) for file, lines in parsed.not_kept.items()}
+        )
     facts = EventFacts(surface, parsed, contract, distinct)
     verdicts = judge(checks_of(surface, "canonical_events"), facts)
     return Audited(verdicts, parsed, parsed.fingerprint, shown)

@@ -3,6 +3,9 @@
 `options` is what commands share, `printing` what they print; each other module has some commands.
 """
 
-from recsys_assets.cli.main import main
+from recsys_assets.cli import ctrl_c
+
+with ctrl_c.ends_at_once():
+    from recsys_assets.cli.main import main
 
 __all__ = ["main"]

@@ -1,4 +1,4 @@
-"""The commands that change what is live or stored: rollback, pin, release, retention."""
+"""The commands that change what is live or stored: rollback, pin, release, repair, retention."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from typing import Final
 
 import click
 
-from recsys_assets.cli.options import DRY_RUN, ONE_SURFACE, REASON, SURFACE, open_surface, why
+from recsys_assets.cli.options import (
+    DRY_RUN,
+    ONE_SURFACE,
+    REASON,
+    SURFACE,
+    each_surface,
+    open_surface,
+    why,
+)
 from recsys_assets.cli.printing import print_differences, printable, progress, window_text
 from recsys_assets.config import load_config
 
@@ -65,7 +73,9 @@ def pin_command(name: str, reason: str) -> None:
 
     surface, store = open_surface(name)
     outcome, _ = pin(store, surface, why(reason))
-    click.echo(f"{name} {'was pinned already' if outcome == 'unchanged' else 'is pinned'}")
+    click.echo(
+        printable(f"{name} {'was pinned already' if outcome == 'unchanged' else 'is pinned'}")
+    )
 
 
 @click.command("release")
@@ -79,23 +89,59 @@ def release_command(name: str, reason: str, dry_run: bool) -> None:
     released; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.live.history import recorded_live
-    from recsys_assets.operations.pointer import held_back, release
+    from recsys_assets.live.staged import held_back
+    from recsys_assets.operations.pointer import release
 
     surface, store = open_surface(name)
     if dry_run:
         live, publication = recorded_live(store, surface)
         day = held_back(store, surface, live)
         state = "is pinned" if publication.pinned else "is not pinned"
-        click.echo(f"{name} {state}; the day to publish: {day or 'none'}. Nothing was changed")
+        click.echo(
+            printable(f"{name} {state}; the day to publish: {day or 'none'}. Nothing was changed")
+        )
         return
     released = release(store, surface, why(reason))
     state = "was not pinned" if released.outcome == "unchanged" else "is released"
     if released.next_day is None:
-        click.echo(f"{name} {state}; no day was held back")
+        click.echo(printable(f"{name} {state}; no day was held back"))
         return
     click.echo(printable(f"{name} {state}; {released.next_day}: {released.next_outcome}"))
     if not released.succeeded:
         sys.exit(1)
+
+
+@click.command("repair")
+@SURFACE
+@REASON
+@DRY_RUN
+def repair_command(name: str, reason: str, dry_run: bool) -> None:
+    """Mend a history of which a record, or the manifest, is missing or damaged.
+
+    A substitute takes the place of each lost record. The last whole publication becomes live; when
+    what is live is whole, it stays. What is replaced is kept beside it.
+
+    Exit codes: 0 it is whole, or was already; 1 it cannot be mended, and nothing was changed; 2 the
+    command line or the configuration is wrong.
+    """
+    from recsys_assets.operations.repair import plan_repair, repair
+
+    surface, store = open_surface(name)
+    plan = plan_repair(store, surface)
+    if plan is None:
+        click.echo(f"{name}: manifest and history are whole; nothing to repair")
+        return
+    for problem in plan.problems:
+        click.echo(printable(problem))
+    target = f"generation {plan.target.generation}, {window_text(plan.target.window)},"
+    if dry_run:
+        would = "would become live" if plan.goes_back else "is live, is whole and would stay"
+        click.echo(printable(f"{target} {would}. Nothing was changed"))
+        return
+    _, live = repair(store, plan, why(reason))
+    then = "is live again" if plan.goes_back else "was whole and stays live"
+    made = live.publication.generation if live.publication else 0
+    click.echo(printable(f"{target} {then}; recorded as generation {made}"))
 
 
 @click.command("retention")
@@ -118,8 +164,9 @@ def retention_command(
     What is kept is set under `retention` in surfaces.yaml. Whatever is live, or a kept publication
     names, stays. Safe to run while days are published.
 
-    Exit codes: 0 done; 1 a surface could not be judged or is in use by another retention, and
-    nothing of it was deleted; 2 the command line or the configuration is wrong.
+    Exit codes: 0 done; 1 a surface could not be judged, is in use by another retention or has a
+    mistake in its entry, and nothing of it was deleted; 2 the command line or the configuration is
+    wrong.
     """
     from recsys_assets.operations.retention import Plan, retain_each, sweep
     from recsys_assets.storage import open_store
@@ -130,27 +177,34 @@ def retention_command(
     keep = config.retention.model_copy(
         update={key: value for key, value in changes.items() if value is not None}
     )
-    surfaces, failed = config.selected(name), False
-    for surface, found in retain_each(
-        store, surfaces, keep, why("retention"), dry_run=dry_run, watch=progress
-    ):
-        if not isinstance(found, Plan):
-            click.echo(printable(f"Error: {surface.name}: {found}"), err=True)
-            failed = True
-            continue
-        for stored in found.going:
-            if dry_run:
-                click.echo(printable(f"{store.uri(stored.key)}  {stored.modified:%Y-%m-%d}"))
-        click.echo(
-            f"{surface.name}: {len(found.blobs)} blobs, {len(found.staged)} staged references, "
-            f"{len(found.rejected)} files of refused lines, {len(found.counts)} of counts, "
-            f"{found.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
-            f"{found.kept_blobs} blobs stay"
-        )
-    abandoned = sweep(store, keep, dry_run=dry_run, now=datetime.now(UTC))
-    click.echo(f"{len(abandoned)} temporary files {'would go' if dry_run else 'deleted'}")
-    if failed:
-        sys.exit(1)
+    failed = False
+    with each_surface(config, name) as surfaces:
+        for surface, found in retain_each(
+            store, surfaces, keep, why("retention"), dry_run=dry_run, watch=progress
+        ):
+            if not isinstance(found, Plan):
+                click.echo(printable(f"Error: {surface.name}: {found}"), err=True)
+                failed = True
+                continue
+            for stored in found.going:
+                if dry_run:
+                    click.echo(printable(f"{store.uri(stored.key)}  {stored.modified:%Y-%m-%d}"))
+            click.echo(
+                f"{surface.name}: {len(found.blobs)} blobs, {len(found.staged)} staged references, "
+                f"{len(found.rejected)} files of refused lines, {len(found.counts)} of counts, "
+                f"{found.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
+                f"{found.kept_blobs} blobs stay"
+            )
+        abandoned = sweep(store, keep, dry_run=dry_run, now=datetime.now(UTC))
+        click.echo(f"{len(abandoned)} temporary files {'would go' if dry_run else 'deleted'}")
+        if failed:
+            sys.exit(1)
 
 
-COMMANDS: Final = (rollback_command, pin_command, release_command, retention_command)
+COMMANDS: Final = (
+    rollback_command,
+    pin_command,
+    release_command,
+    repair_command,
+    retention_command,
+)

@@ -1,46 +1,46 @@
 """`recsys-assets`: materialize days, see what is live, and operate on what is published.
 
 Exit codes: 0 done; 1 something was blocked, failed or is not there, and the output says which day,
-asset and check; 2 the command line, the configuration or the environment is wrong. Results go to
-standard output, progress and errors to standard error.
+asset and check; 2 the command line, the configuration or the environment is wrong; 130 it was
+stopped by Ctrl-C. Results go to standard output, progress and errors to standard error.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
 
 from recsys_assets import __version__
-from recsys_assets.cli import changing, days, reading
-from recsys_assets.cli.printing import printable
-from recsys_assets.config import CONFIG_VARIABLE
+from recsys_assets.cli import changing, checking, ctrl_c, days, reading
+from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turn an error that a user can act on into text and an exit code; a bug keeps its stack."""
+    """Turn an error that a user can act on into text and an exit code; a bug keeps its stack.
+
+    Ctrl-C is told too. A second one, while Python still waits for a thread, ends the process.
+    """
     try:
         yield
     except RecsysAssetsError as error:
-        click.echo(_plain(error), err=True)
+        click.echo(plain(error), err=True)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
     except OSError as error:
         if error.errno == errno.EPIPE:  # `| head`: click knows what to do
             raise
-        click.echo(_plain(error), err=True)
+        click.echo(plain(error), err=True)
         sys.exit(1)
-
-
-def _plain(error: Exception) -> str:
-    return "\n".join(map(printable, f"Error: {error}".split("\n")))
+    except KeyboardInterrupt:
+        ctrl_c.is_left_to_the_system()
+        click.echo("Stopped by Ctrl-C", err=True)
+        sys.exit(130)
 
 
 class _Cli(click.Group):
@@ -50,14 +50,8 @@ class _Cli(click.Group):
 
 
 @click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(dir_okay=False),
-    help=f"The surfaces.yaml to use.  [default: ${CONFIG_VARIABLE}, else the packaged demo]",
-)
 @click.version_option(__version__, prog_name="recsys-assets")
-def main(config_path: str | None) -> None:
+def main() -> None:
     """Raw exposure events to published recommender artifacts.
 
     Everything is written below `root` of surfaces.yaml; $RECSYS_ROOT wins over it. Runs are
@@ -65,12 +59,15 @@ def main(config_path: str | None) -> None:
 
     Results go to standard output; progress and errors go to standard error.
 
-    Exit codes: 0 done; 1 something was blocked, failed or is not there; 2 the command line, the
-    configuration or the environment is wrong.
+    A surface with a mistake in its entry is passed over by commands over all surfaces, unless
+    `on_mistake` of surfaces.yaml is refuse: the others are done, and the command exits with 1.
+
+    Exit codes: 0 done; 1 something was blocked, failed, passed over or is not there; 2 the command
+    line, the configuration or the environment is wrong; 130 it was stopped by Ctrl-C.
     """
-    if config_path:
-        os.environ[CONFIG_VARIABLE] = str(Path(config_path).absolute())
 
 
-for command in (*days.COMMANDS, *reading.COMMANDS, *changing.COMMANDS):
+main.params.insert(0, config_option())
+for command in (*days.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *changing.COMMANDS):
+    command.params.append(config_option())
     main.add_command(command)

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from recsys_assets.cli.options import JSON, ONE_SURFACE, SURFACE, open_surface
+from recsys_assets.cli.options import DAY, JSON, SURFACE, each_surface, open_surface
 from recsys_assets.cli.printing import (
+    Column,
+    first_digits,
+    print_csv,
     print_differences,
+    print_flips,
     print_json,
     print_rows,
     print_status,
     print_table,
     printable,
-    progress,
-    publication_row,
     window_text,
 )
 from recsys_assets.config import load_config
@@ -27,6 +29,17 @@ from recsys_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from recsys_assets.live.trace import Trace
+    from recsys_assets.storage.publications import Publication
+
+_ROWS: Final = 20
+_RAW_FILES: Final = (
+    Column("raw file", is_text=True),
+    Column("bytes"),
+    Column("sha256", short=first_digits),
+    Column("now", is_text=True),
+    Column("events"),
+    Column("from line"),
+)
 
 
 @click.command("status")
@@ -36,25 +49,27 @@ def status_command(name: str | None, as_json: bool) -> None:
     """Show what is live, and whether it is as new as `freshness` of surfaces.yaml promises.
 
     Exit codes: 0 every surface is fresh; 1 a surface is stale, has nothing live though a day is
-    over, or its manifest is damaged, and the other surfaces are shown all the same; 2 the command
-    line or the configuration is wrong.
+    over, its manifest is damaged, or its entry has a mistake, and the other surfaces are shown all
+    the same; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.live.status import stale_because, surface_status
     from recsys_assets.storage import open_store
 
     config = load_config()
-    surfaces = config.selected(name)
-    store, now = open_store(config.root), datetime.now(UTC)
-    statuses = [surface_status(store, surface, now=now) for surface in surfaces]
-    if as_json:
-        click.echo(json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1))
-    else:
-        print_status(statuses)
-    for status in statuses:
-        if status.error:
-            click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
-    if any(map(stale_because, statuses)):
-        sys.exit(1)
+    with each_surface(config, name) as surfaces:
+        store, now = open_store(config.root), datetime.now(UTC)
+        statuses = [surface_status(store, surface, now=now) for surface in surfaces]
+        if as_json:
+            click.echo(
+                json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1)
+            )
+        else:
+            print_status(statuses)
+        for status in statuses:
+            if status.error:
+                click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
+        if any(map(stale_because, statuses)):
+            sys.exit(1)
 
 
 @click.command("metrics")
@@ -81,10 +96,11 @@ def metrics_command(
 ) -> None:
     """Give the figures of `status` to Prometheus, of every surface.
 
-    A surface that cannot be read has recsys_surface_status_error 1, and the others their figures.
+    A surface that cannot be read has recsys_surface_status_error 1, one whose entry has a mistake
+    recsys_surface_mistake 1, and the others their figures.
 
-    Exit codes: 0 done, also when a surface is stale; 1 the file cannot be written, or the port not
-    be used; 2 the command line or the configuration is wrong.
+    Exit codes: 0 done, also when a surface is stale; 1 the file cannot be written, the port not be
+    used, or the entry of a surface has a mistake; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.live import metrics
 
@@ -93,20 +109,38 @@ def metrics_command(
     if not port and (host is not None or interval is not None):
         raise click.UsageError("--interval and --host are about --port: add it")
     config = load_config()
-    if port:
-        metrics.serve(config, host=host or "127.0.0.1", port=port, keep_s=interval or 0)
-    elif output:
-        metrics.write(config, output)
-    else:
-        click.echo(metrics.text(config), nl=False)
+    with each_surface(config, None):
+        if port:
+            metrics.serve(config, host=host or "127.0.0.1", port=port, keep_s=interval or 0)
+        elif output:
+            metrics.write(config, output)
+        else:
+            click.echo(metrics.text(config), nl=False)
 
 
 @click.command("show")
-@click.argument("surface", metavar="TENANT/SURFACE")
+@SURFACE
 @click.argument("kind")
 @click.argument("id", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Rows shown.")
-def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
+@click.option("--day", type=DAY, help="As it was live for this day last.  [default: as it is live]")
+@click.option("--staged", "is_staged", is_flag=True, help="As it would be live after a release.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    help=f"Rows shown.  [default: {_ROWS} in a table, all of them in JSON and CSV]",
+)
+@JSON
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values instead.")
+def show_command(
+    name: str,
+    kind: str,
+    id: str | None,
+    day: datetime | None,
+    is_staged: bool,
+    limit: int | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
     """Show a live artifact, or the list of one item or user (ID) in it.
 
     KIND is an artifact kind, such as popularity or cooc. Items of the catalog are shown with their
@@ -116,17 +150,39 @@ def show_command(surface: str, kind: str, id: str | None, limit: int) -> None:
     the configuration is wrong.
     """
     from recsys_assets.events.catalog import item_titles
-    from recsys_assets.live.tables import artifact_table, live_document
-    from recsys_assets.storage import open_store
+    from recsys_assets.live.tables import (
+        artifact_table,
+        document_of_day,
+        live_document,
+        staged_document,
+    )
     from recsys_assets.windows import Window
 
-    config = load_config()
-    of = config.surface(surface)
-    document = live_document(open_store(config.root), of, kind)
-    table = artifact_table(document, owner=id, limit=limit)
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    if day and is_staged:
+        raise click.UsageError("--day and --staged exclude each other")
+    surface, store = open_surface(name)
+    if day:
+        document = document_of_day(store, surface, kind, day.date())
+    elif is_staged:
+        document = staged_document(store, surface, kind)
+    else:
+        document = live_document(store, surface, kind)
+    most = limit or (sys.maxsize if as_json or as_csv else _ROWS)
+    table = artifact_table(document, owner=id, limit=most).titled(item_titles(surface))
     window = Window.from_json(document["window"])
-    title = f"{surface} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
-    print_table(table, title=title, titles=item_titles(of))
+    if as_json:
+        head = {"tenant": surface.tenant, "surface": surface.surface, "kind": kind, "id": id}
+        rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+        of = {"day": str(window.last_day), "window": window.to_json()}
+        print_json({**head, **of, "total": table.total, "rows": rows})
+        return
+    if as_csv:
+        print_csv(table)
+        return
+    title = f"{name} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
+    print_table(table, title=title)
     if table.total > len(table.rows):
         click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")
 
@@ -144,9 +200,9 @@ def history_command(name: str, limit: int, as_json: bool) -> None:
     if as_json:
         print_json({"publications": [publication.to_json() for publication in found]})
     elif found:
-        print_rows([publication_row(publication) for publication in found], title=name)
+        print_flips(found, title=name)
     else:
-        click.echo(f"nothing of {name} was published here yet")
+        click.echo(printable(f"nothing of {name} was published here yet"))
 
 
 @click.command("at")
@@ -167,9 +223,11 @@ def at_command(name: str, moment: str, as_json: bool) -> None:
     if as_json:
         print_json(publication.to_json())
         return
-    print_rows([publication_row(publication)], title=name)
+    print_flips([publication], title=name)
     print_rows(
-        [{"kind": kind, "uri": uri} for kind, uri in publication.current.items()], title="live then"
+        [Column("kind", is_text=True), Column("uri", is_text=True)],
+        [*publication.current.items()],
+        title="live then",
     )
 
 
@@ -181,13 +239,23 @@ def at_command(name: str, moment: str, as_json: bool) -> None:
 def diff_command(name: str, before: str, after: str, as_json: bool) -> None:
     """Show per kind which items and users came, went and moved from A to B.
 
-    A and B are each a generation of the history, a day that was live, `previous` or `live`.
+    A and B are each a generation of the history, a day that was live, `previous`, `live`, or
+    `staged`: what a release would publish.
     """
     from recsys_assets.live.compare import compare
     from recsys_assets.live.history import find
+    from recsys_assets.live.staged import StagedDay, staged_day
 
     surface, store = open_surface(name)
-    old, new = find(store, surface, before), find(store, surface, after)
+
+    def named(target: str) -> Publication | StagedDay:
+        is_staged = target == "staged"
+        return staged_day(store, surface) if is_staged else find(store, surface, target)
+
+    def title_of(one: Publication | StagedDay) -> str:
+        return f"staged {one.day}" if isinstance(one, StagedDay) else str(one.generation)
+
+    old, new = named(before), named(after)
     differences = compare(store, old.current, new.current)
     if as_json:
         print_json(
@@ -198,8 +266,8 @@ def diff_command(name: str, before: str, after: str, as_json: bool) -> None:
             }
         )
     else:
-        title = f"{name}, generation {old.generation} to {new.generation}"
-        print_differences(differences, title)
+        first = "" if isinstance(old, StagedDay) else "generation "
+        print_differences(differences, f"{name}, {first}{title_of(old)} to {title_of(new)}")
 
 
 @click.command("trace")
@@ -223,66 +291,6 @@ def trace_command(name: str, kind: str, id: str | None, as_json: bool) -> None:
         _print_trace(found, name)
 
 
-@click.command("verify")
-@ONE_SURFACE
-@click.option(
-    "--last", default=10, show_default=True, type=click.IntRange(1), help="Publications to re-read."
-)
-@click.option(
-    "--grace-hours",
-    default=24,
-    show_default=True,
-    type=click.IntRange(0, 876_000),
-    help="Age from which a blob that nothing names is reported.",
-)
-@JSON
-def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool) -> None:
-    """Re-read every blob that is live, or was lately, and recompute its version.
-
-    Exit codes: 0 all is as it was written; 1 something is missing, corrupt or orphaned; 2 the
-    command line or the configuration is wrong.
-    """
-    from recsys_assets.live.verify import verify_each
-    from recsys_assets.storage import open_store
-
-    config = load_config()
-    found = list(
-        verify_each(
-            open_store(config.root),
-            config.selected(name),
-            last=last,
-            grace_hours=grace_hours,
-            watch=progress,
-        )
-    )
-    if as_json:
-        print_json(
-            {
-                "surfaces": [
-                    {
-                        "tenant": verified.surface.tenant,
-                        "surface": verified.surface.surface,
-                        "blobs": verified.blobs,
-                        "publications": verified.publications,
-                        "findings": [vars(finding) for finding in verified.findings],
-                    }
-                    for verified in found
-                ]
-            }
-        )
-    for verified in found:
-        if not as_json:
-            click.echo(
-                f"{verified.surface.name}: {verified.blobs} blobs of "
-                f"{verified.publications} publications verified, "
-                f"{len(verified.findings)} findings"
-            )
-        for finding in verified.findings:
-            click.echo(printable(f"{finding.problem}: {finding.uri}: {finding.detail}"), err=True)
-    if any(verified.findings for verified in found):
-        sys.exit(1)
-
-
 def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
@@ -293,42 +301,38 @@ def _moment(text: str) -> datetime:
 
 def _print_trace(found: Trace, name: str) -> None:
     publication, record = found.publication, found.record or {}
+    flip = f"generation {publication['generation']}, {publication['action']}"
     print_rows(
+        [Column("what", is_text=True), Column("is", is_text=True)],
         [
-            {"what": "live since", "is": publication["published_at"]},
-            {
-                "what": "published by",
-                "is": f"generation {publication['generation']}, {publication['action']}, run "
-                f"{publication['run_id']}, {publication['who']}: {publication['reason']}",
-            },
-            {"what": "blob", "is": found.uri},
-            {
-                "what": "built",
-                "is": f"{record.get('built_at', '?')}, run {record.get('run_id', '?')}",
-            },
-            {"what": "source hash", "is": str(record.get("source_hash", "?"))},
-            {
-                "what": "inputs",
-                "is": "as they were" if found.is_current else "changed since it was built",
-            },
+            ("live since", publication["published_at"]),
+            (
+                "published by",
+                f"{flip}, run {publication['run_id']}, {publication['who']}: "
+                f"{publication['reason']}",
+            ),
+            ("blob", found.uri),
+            ("built", f"{record.get('built_at', '?')}, run {record.get('run_id', '?')}"),
+            ("source hash", str(record.get("source_hash", "?"))),
+            ("inputs", "as they were" if found.is_current else "changed since it was built"),
         ],
         title=f"{name} {found.kind}{f' of {found.owner}' if found.owner else ''}",
     )
     for day in found.days:
         title = f"{day.day}: {day.uri}, fingerprint {day.fingerprint or 'none: it is not there'}"
         rows = [
-            {
-                "raw file": file.file.name,
-                "bytes": f"{file.file.size_bytes:,}",
-                "sha256": file.file.sha256,
-                "now": file.now,
-                "events": "" if file.events is None else f"{file.events:,}",
-                "from line": "" if file.first_line is None else str(file.first_line),
-            }
+            (
+                file.file.name,
+                f"{file.file.size_bytes:,}",
+                file.file.sha256,
+                file.now,
+                "" if file.events is None else f"{file.events:,}",
+                "" if file.first_line is None else str(file.first_line),
+            )
             for file in day.files
         ]
         if rows:
-            print_rows(rows, title=title)
+            print_rows(_RAW_FILES, rows, title=title)
         else:
             click.echo(printable(title))
 
@@ -341,5 +345,4 @@ COMMANDS: Final = (
     at_command,
     diff_command,
     trace_command,
-    verify_command,
 )

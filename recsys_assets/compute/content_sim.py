@@ -10,6 +10,7 @@ import polars as pl
 # own and a dotted capital I becomes i. Polars would write the one as U+03C2 and the other as two
 # characters.
 _LOWER_FIRST: Final = {"\u03a3": "\u03c3", "\u0130": "i"}
+_ITEM: Final = pl.col("item_id").fill_null("").str.strip_chars()
 
 
 def normalise_tags(catalog: pl.LazyFrame, *, surface: str, max_items: int) -> pl.LazyFrame:
@@ -30,9 +31,34 @@ def normalise_tags(catalog: pl.LazyFrame, *, surface: str, max_items: int) -> pl
     """
     if max_items < 1:
         raise ValueError(f"need at least 1: {max_items=}")
+    return _published(catalog, surface).head(max_items)
+
+
+def repeated_items(catalog: pl.LazyFrame, *, surface: str) -> pl.DataFrame:
+    """Return the items that `normalise_tags` would list more than once, whatever `max_items` is.
+
+    Args:
+        catalog: as there.
+        surface: as there.
+
+    Returns:
+        One row per such item, by `item_id` ascending: how many `rows` of the catalog have it.
+    """
+    # Of most catalogs no row is left here, and no tag is looked at twice.
+    candidates = catalog.filter(_ITEM.is_duplicated())
+    return (
+        _published(candidates, surface)
+        .group_by("item_id", maintain_order=True)
+        .agg(rows=pl.len())
+        .filter(pl.col("rows") > 1)
+        .collect()
+    )
+
+
+def _published(catalog: pl.LazyFrame, surface: str) -> pl.LazyFrame:
     tag = pl.element().str.replace_many(_LOWER_FIRST).str.to_lowercase().str.strip_chars()
     return (
-        catalog.with_columns(pl.col("item_id", "namespace").fill_null("").str.strip_chars())
+        catalog.with_columns(_ITEM, pl.col("namespace").fill_null("").str.strip_chars())
         .filter(pl.col("item_id") != "", pl.col("namespace").is_in(["", surface]))
         .select(
             "item_id",
@@ -46,5 +72,4 @@ def normalise_tags(catalog: pl.LazyFrame, *, surface: str, max_items: int) -> pl
         )
         .filter(pl.col("tags").list.len() > 0)
         .sort("item_id", maintain_order=True)
-        .head(max_items)
     )

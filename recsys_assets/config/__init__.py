@@ -1,25 +1,27 @@
 """`surfaces.yaml` as pydantic models: what is built for whom, from where, within which limits.
 
-`load_config` is the only reader of the file and of the two environment variables `RECSYS_CONFIG`
-and `RECSYS_ROOT`. Every mistake in the file is reported at once, each with file, surface and key.
+`load_config` is the only reader of the file and of the environment variables beside it. Every
+mistake in the file is reported at once, each with file, surface and key.
 
 Each module imports only from those above it:
 
-    values    what a single value may be, and the base of the models
-    patterns  {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
-    options   the artifact kinds and their options
-    sources   raw events, when they have landed, and the catalog
-    surface   one surface, its limits, its days
-    whole     the whole file
-    file      reads it, and says what is wrong with it
+    quoting      what of the file an error may quote
+    values       what a single value may be, and the base of the models
+    patterns     {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
+    options      the artifact kinds and their options
+    sources      raw events, when they have landed, and the catalog
+    surface      one surface, its limits, its days
+    whole        the whole file
+    strict_yaml  text to plain values
+    file         reads it, and says what is wrong with it
 """
 
 from recsys_assets.config.file import (
     CONFIG_VARIABLE,
     PACKAGED_CONFIG,
     ROOT_VARIABLE,
+    config_file,
     load_config,
-    without_secrets,
 )
 from recsys_assets.config.options import (
     Artifacts,
@@ -31,7 +33,8 @@ from recsys_assets.config.options import (
     Reads,
     SessionSeq,
 )
-from recsys_assets.config.patterns import ANY_DAY, DayPattern
+from recsys_assets.config.patterns import DayPattern
+from recsys_assets.config.quoting import without_quotes, without_secrets
 from recsys_assets.config.sources import Catalog, Landing, Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
@@ -46,10 +49,9 @@ from recsys_assets.config.values import (
     WebUrl,
     is_object_url,
 )
-from recsys_assets.config.whole import Alerts, Config, Retention
+from recsys_assets.config.whole import Alerts, Broken, Config, Retention
 
 __all__ = [
-    "ANY_DAY",
     "CONFIG_VARIABLE",
     "PACKAGED_CONFIG",
     "ROOT_VARIABLE",
@@ -57,6 +59,7 @@ __all__ = [
     "Artifacts",
     "AtLeastOne",
     "AtLeastZero",
+    "Broken",
     "Catalog",
     "Config",
     "ContentSim",
@@ -80,7 +83,9 @@ __all__ = [
     "TimeOfDay",
     "VariableName",
     "WebUrl",
+    "config_file",
     "is_object_url",
     "load_config",
+    "without_quotes",
     "without_secrets",
 ]

@@ -1,47 +1,158 @@
-"""The only reader of the file, and of the environment variables that name it and the root."""
+"""The only reader of the file, and of the environment variables beside it."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
 
-from recsys_assets.config.values import as_location, is_object_url, models_below
-from recsys_assets.config.whole import Config
+from recsys_assets.config.quoting import (
+    closest,
+    quoted_key,
+    quoted_name,
+    quoted_value,
+    without_quotes,
+)
+from recsys_assets.config.strict_yaml import read_strictly
+from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
+from recsys_assets.config.whole import Broken, Config
 from recsys_assets.errors import ConfigError
+from recsys_assets.places import Place
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 CONFIG_VARIABLE = "RECSYS_CONFIG"
 ROOT_VARIABLE = "RECSYS_ROOT"
+DOCS_VARIABLE = "RECSYS_DOCS_URL"
+UI_VARIABLE = "RECSYS_UI_URL"
 PACKAGED_CONFIG = Path(__file__).parents[1] / "surfaces.yaml"
+_LEAST_CONFIG = """\
+root: /path/to/var
+surfaces:
+  - tenant: shop
+    surface: home
+    start_date: 2026-01-01
+    source: {path: /path/to/raw}
+    artifacts: {popularity: {}}
+"""
+
+
+def config_file() -> Path:
+    """Return the file that is read when none is named.
+
+    Raises:
+        ConfigError: none is named, and this is no checkout: says how to make one.
+    """
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named).absolute()
+    if _is_checkout(PACKAGED_CONFIG.parents[1]):
+        return PACKAGED_CONFIG.absolute()
+    raise ConfigError(
+        f"there is no configuration: ${CONFIG_VARIABLE} is not set. Write a file surfaces.yaml, "
+        f"for example as below, and set ${CONFIG_VARIABLE} to its path. The demo is the default "
+        f"only where the project is checked out.\n\n{_LEAST_CONFIG}"
+    )
+
+
+def _is_checkout(folder: Path) -> bool:
+    """Tell the repository from a folder of installed packages; the demo writes beside the former.
+
+    The name is looked at too: now and then a package leaves its pyproject.toml among the installed.
+    """
+    try:
+        described = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(described.get("project", {}).get("name") == "recsys-assets")
 
 
 def load_config(path: str | Path | None = None) -> Config:
     """Read and check the configuration; every path in the result is absolute.
 
+    Surfaces whose entry has a mistake are its `broken`, unless `on_mistake` is refuse.
+
     Args:
-        path: the file; None means `$RECSYS_CONFIG`, else the packaged demo. `$RECSYS_ROOT` replaces
-            `root` and, being typed in a shell, is relative to the working directory.
+        path: the file; None means `$RECSYS_CONFIG`, else, in a checkout, the packaged demo.
+            `$RECSYS_ROOT` replaces `root` and, being typed in a shell, is relative to the working
+            directory.
+            `$RECSYS_DOCS_URL` and `$RECSYS_UI_URL` stand in for `docs_url` and `alerts.ui_url`
+            where the file leaves them out.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or breaks a rule; names file, surface and
-            key.
+        ConfigError: the file is missing, is not YAML, or breaks a rule outside of the entries of
+            surfaces or in all of them; names file, surface and key of every mistake.
     """
-    file = Path(path or os.environ.get(CONFIG_VARIABLE) or PACKAGED_CONFIG).absolute()
+    file = config_file() if path is None else Path(path).absolute()
     raw = _read_yaml(file)
+    problems = [*_problems(raw)]
+    wrong = {number for number, _ in problems}
+    if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):
+        lines = dict.fromkeys(text for _, text in problems)
+        raise ConfigError("\n  ".join([f"{file}:", *lines]))
+    entries = list(enumerate(raw["surfaces"], start=1))
+    broken = [
+        _broken(number, entry, [text for of, text in problems if of == number])
+        for number, entry in entries
+        if number in wrong
+    ]
+    good = [entry for number, entry in entries if number not in wrong]
+    config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
+    return _with_addresses(_with_absolute_paths(config.without(broken), file.parent))
+
+
+def _problems(raw: Any) -> Iterator[tuple[int | None, str]]:
+    """Yield every mistake, with the number of the entry it stands in; None outside of entries."""
     try:
-        config = Config.model_validate(raw)
+        Config.model_validate(raw)
     except ValidationError as error:
-        problems = "\n".join(f"  {_explain(raw, problem)}" for problem in error.errors())
-        raise ConfigError(f"{file}:\n{without_secrets(problems)}") from None
-    return _with_absolute_paths(config, file.parent)
+        for problem in error.errors():
+            where = problem["loc"]
+            is_of_entry = where[:1] == ("surfaces",) and len(where) > 1
+            yield int(where[1]) + 1 if is_of_entry else None, _explain(raw, problem)
+    if isinstance(raw, dict) and isinstance(raw.get("surfaces"), list):
+        yield from _clashes(raw["surfaces"])
+
+
+def _clashes(entries: list[Any]) -> Iterator[tuple[int, str]]:
+    """Yield each entry that cannot stand beside another: nobody knows which of them is meant."""
+    seen: dict[str, tuple[int, Place]] = {}
+    for number, entry in enumerate(entries, start=1):
+        place = _place(entry)
+        if place is None:
+            continue
+        first, other = seen.setdefault(place.group, (number, place))
+        if first == number:
+            continue
+        name = quoted_name(place.tenant, place.surface, number)
+        problem = (
+            f"surface {name} is listed twice"
+            if other == place
+            else f"surfaces {quoted_name(other.tenant, other.surface, first)} and {name} look the "
+            "same in Dagster, which keeps only letters, digits and _"
+        )
+        yield first, problem
+        yield number, problem
+
+
+def _place(entry: Any) -> Place | None:
+    """Return whose entry it is; None when it does not say."""
+    names = [entry.get(key) for key in ("tenant", "surface")] if isinstance(entry, dict) else []
+    tenant, surface = names or (None, None)
+    return Place(tenant, surface) if isinstance(tenant, str) and isinstance(surface, str) else None
+
+
+def _broken(number: int, entry: Any, problems: list[str]) -> Broken:
+    place = _place(entry)
+    name = quoted_name(place and place.tenant, place and place.surface, number)
+    may_be_told = place is not None and place.name == name
+    return Broken(name, place if may_be_told else None, tuple(problems))
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
@@ -67,55 +178,53 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
 
 
 def _root_from(environment: str) -> str:
-    try:
-        root = as_location(environment)
-    except ValueError as error:
-        raise ConfigError(f"${ROOT_VARIABLE}: {error}") from None
+    root = _checked(as_location, ROOT_VARIABLE, environment)
     return root if is_object_url(root) else str(Path(root).absolute())
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a repeated key, which the stock loader would overwrite silently."""
+def _with_addresses(config: Config) -> Config:
+    """Fill in what the file leaves to whoever starts the servers, as `make dev` does."""
+    docs, ui = os.environ.get(DOCS_VARIABLE), os.environ.get(UI_VARIABLE)
+    if docs and config.docs_url is None:
+        config = config.model_copy(update={"docs_url": _checked(as_web_url, DOCS_VARIABLE, docs)})
+    if ui and "ui_url" not in config.alerts.model_fields_set:
+        url = _checked(as_web_url, UI_VARIABLE, ui)
+        alerts = config.alerts.model_copy(update={"ui_url": url})
+        config = config.model_copy(update={"alerts": alerts})
+    return config
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"repeated key {key!r}", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+
+def _checked(check: Callable[[str], str], variable: str, value: str) -> str:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigError(f"${variable}: {error}") from None
 
 
 def _read_yaml(file: Path) -> Any:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        if re.search(r"\w\w:/", str(file)):  # not quoted: it may hold credentials
+            raise ConfigError(
+                f"the configuration is a file on this machine, not a URL: set ${CONFIG_VARIABLE} "
+                "to its path"
+            ) from None
         raise ConfigError(
             f"{file}: cannot be read ({error}). Set ${CONFIG_VARIABLE} to your surfaces.yaml."
         ) from None
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    # PyYAML lets Python's own errors through: 2026-02-30 as a date, a list as a key.
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        problem = without_secrets(_yaml_problem(error))
-        raise ConfigError(f"{file}: is not valid YAML: {problem}") from None
+        return read_strictly(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not valid YAML: {_yaml_problem(error)}") from None
 
 
-def _yaml_problem(error: Exception) -> str:
-    """Return what is wrong and where, without PyYAML's quote of the line: it may hold a secret."""
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Return what is wrong and where, without PyYAML's quote of the line."""
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return str(error)
+        return without_quotes(str(error))
     mark = error.problem_mark
-    return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-
-
-def without_secrets(text: str) -> str:
-    """Blank what stands before an @ or behind a ? of a URL, wherever somebody has put one."""
-    text = re.sub(r"[^\s'\"]*@", "***@", text)
-    return re.sub(r"((?:://|\*@)[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {without_quotes(error.problem or '')}"
 
 
 def _explain(raw: Any, problem: ErrorDetails) -> str:
@@ -124,21 +233,17 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
     prefix = ""
     if where[:1] == ["surfaces"] and len(where) > 1:
         entry = raw["surfaces"][where[1]]
-        named = isinstance(entry, dict) and entry.get("tenant") and entry.get("surface")
-        name = f"{entry['tenant']}/{entry['surface']}" if named else f"number {where[1] + 1}"
+        of = entry if isinstance(entry, dict) else {}
+        name = quoted_name(of.get("tenant"), of.get("surface"), where[1] + 1)
         prefix, where = f"surface {name}: ", where[2:]
-    key = ".".join(map(str, where))
+    known = {name for model in models_below() for name in model.model_fields}
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
-        message = f"unknown key{_suggest(where)}"
+        meant = closest(str(where[-1]), known)
+        message = "unknown key" + (f" (did you mean {meant!r}?)" if meant else "")
     elif problem["type"] == "missing":
         message = "is required"
     elif not problem["type"].startswith("value_error"):
-        message = f"{message}, got {problem['input']!r}"
+        message = f"{message}, got {quoted_value(problem['input'])}"
+    key = ".".join(quoted_key(each, known) for each in where)
     return prefix + (f"{key}: " if key else "") + message
-
-
-def _suggest(where: list[Any]) -> str:
-    names = {name for model in models_below() for name in model.model_fields}
-    close = difflib.get_close_matches(str(where[-1]), names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from fnmatch import translate
+from functools import cached_property
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from string import Formatter
+from typing import Final
 
+from recsys_assets.config.quoting import quoted_key
 from recsys_assets.places import Place
 
-# In place of a day, the glob of whatever is written as one.
-ANY_DAY = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+# What may stand behind a % in {day:...}: how many digits it is, and what they are of a day.
+_DIGITS: Final = {"Y": 4, "m": 2, "d": 2, "j": 3}
+_VALUES: Final[dict[str, Callable[[date], int]]] = {
+    "Y": lambda day: day.year,
+    "m": lambda day: day.month,
+    "d": lambda day: day.day,
+    "j": lambda day: day.timetuple().tm_yday,
+}
+_ISO: Final = "%Y-%m-%d"
+_FORMAT: Final = re.compile(r"(?:%[Ymdj]|[^%*?\[\]{}])+")
 
 Matcher = Callable[[str], bool]
 
@@ -25,7 +36,8 @@ Matcher = Callable[[str], bool]
 class DayPattern:
     """A glob below a source in which {tenant}, {surface} and {day} are filled in.
 
-    Where `day` is text, it is a day as YYYY-MM-DD or `ANY_DAY`.
+    {day} is YYYY-MM-DD. {day:...} is the day as `strftime` writes it, of %Y, %m, %d and %j, in one
+    place or in several: `{day:%Y/%m/%d}/*`, `year={day:%Y}/month={day:%m}/day={day:%d}/*`.
     """
 
     text: str
@@ -39,35 +51,64 @@ class DayPattern:
         Raises:
             ValueError: what is wrong, behind the key.
         """
+        if problem := self._placeholder_problem() or self._path_problem():
+            raise ValueError(f"{key}: {problem}")
+
+    def _placeholder_problem(self) -> str | None:
         try:
-            names = {name for _, name, _, _ in Formatter().parse(self.text) if name is not None}
+            fields = [field for field in Formatter().parse(self.text) if field[1] is not None]
         except ValueError as error:
-            raise ValueError(f"{key}: {error}; a brace itself is written twice") from None
+            return f"{error}; a brace itself is written twice"
+        names = {str(name) for _, name, _, _ in fields}
         if unknown := names - {"tenant", "surface", "day"}:
-            raise ValueError(f"{key}: unknown placeholder {sorted(unknown)}")
+            named = ", ".join(f"{{{quoted_key(name)}}}" for name in sorted(unknown))
+            return f"unknown placeholder {named}; there are {{tenant}}, {{surface}} and {{day}}"
         if "day" not in names:
-            raise ValueError(f"{key}: needs {{day}}, otherwise every day would read every file")
-        if self.text.startswith("/") or ".." in Path(self.text).parts:
-            raise ValueError(f"{key}: must stay below `path`")
-        if self.text.endswith("/"):
-            raise ValueError(f"{key}: must name files, not a directory")
+            return "needs {day}, otherwise every day would read every file"
+        if any(conversion for *_, conversion in fields):
+            return "a placeholder takes no !"
+        if any(spec for _, name, spec, _ in fields if name != "day"):
+            return "only {day} takes a format"
+        specs = [spec or _ISO for _, name, spec, _ in fields if name == "day"]
+        if not all(_FORMAT.fullmatch(spec) and "%" in spec for spec in specs):
+            return "{day:...} is made of %Y, %m, %d and %j (digits only), and of plain text"
+        parts = set(re.findall("%(.)", "".join(specs)))
+        if not (parts >= {"Y", "m", "d"} or parts >= {"Y", "j"}):
+            return (
+                "{day:...} must name the whole day, by %Y, %m and %d or by %Y and %j, otherwise "
+                "several days would read the same files"
+            )
+        return None
+
+    def _path_problem(self) -> str | None:
+        path = self._filled(lambda name: name, lambda spec: spec)
+        if path.startswith("/") or ".." in Path(path).parts:
+            return "must stay below `path`"
+        if path.endswith("/"):
+            return "must name files, not a directory"
+        if "**" in path:
+            return "** is not supported: write */ for each folder"
+        return None
 
     def filled(self, place: Place, day: date) -> str:
         """Return the pattern as people read it, wildcards and names as they are."""
-        return self.text.format(tenant=place.tenant, surface=place.surface, day=day)
+        return self._filled(lambda name: getattr(place, name), lambda spec: _written(spec, day))
 
-    def glob(self, place: Place, day: str) -> str:
-        """Return the glob for the file system: wildcards in the names are only characters."""
-        return self.text.format(
-            tenant=glob.escape(place.tenant), surface=glob.escape(place.surface), day=day
+    def glob(self, place: Place, day: date | None) -> str:
+        """Return the glob for the file system: wildcards in the names are only characters.
+
+        Of no day, it takes whatever is written as one.
+        """
+        return self._filled(
+            lambda name: glob.escape(getattr(place, name)), lambda spec: _written(spec, day)
         )
 
-    def folder(self, place: Place, day: str) -> str:
+    def folder(self, place: Place, day: date | None) -> str:
         """Return the folder that the glob spells out, "" if none; all that it takes is below."""
         folders = PurePosixPath(self.glob(place, day)).parts[:-1]
         return "/".join(takewhile(lambda segment: not glob.has_magic(segment), folders))
 
-    def matcher(self, place: Place, day: str) -> Matcher:
+    def matcher(self, place: Place, day: date | None) -> Matcher:
         """Return what tells whether a name is taken.
 
         It matches as `glob.glob` does: segment by segment, and `*` finds nothing hidden.
@@ -85,11 +126,74 @@ class DayPattern:
 
         return matches
 
-    @staticmethod
-    def dates_in(name: str) -> set[date]:
-        """Return every date that a name holds, overlapping ones too: the days it may be of."""
-        found = set()
-        for text in re.findall(r"(?=(\d{4}-\d\d-\d\d))", name, re.ASCII):
-            with suppress(ValueError):
-                found.add(date.fromisoformat(text))
-        return found
+    def days_in(self, name: str) -> set[date]:
+        """Return every day that a name may be of, overlapping ones too; `matcher` decides."""
+        found: list[dict[str, str]] = [{}]
+        for expressions, part in zip(self._dates, PurePosixPath(name).parts, strict=False):
+            for expression in expressions:
+                seen = [match.groupdict() for match in expression.finditer(part)]
+                found = [
+                    known | more
+                    for known in found
+                    for more in seen
+                    if all(known.get(of, value) == value for of, value in more.items())
+                ]
+        return {day for parts in found if (day := _as_day(parts))}
+
+    @cached_property
+    def _dates(self) -> list[list[re.Pattern[str]]]:
+        """What finds the dates, or parts of one, in each segment of a name."""
+        # A mark around each format, which may go over several segments.
+        path = self._filled(lambda _: "x", lambda spec: "\0" + spec.replace("/", "\0/\0") + "\0")
+        return [
+            [
+                re.compile(_expression(spec), re.ASCII)
+                for spec in re.findall("\0([^\0]+)\0", segment)
+            ]
+            for segment in PurePosixPath(path).parts
+        ]
+
+    def _filled(self, name_as: Callable[[str], str], day_as: Callable[[str], str]) -> str:
+        def parts() -> Iterator[str]:
+            for literal, name, spec, _ in Formatter().parse(self.text):
+                yield literal
+                if name == "day":
+                    yield day_as(spec or _ISO)
+                elif name is not None:
+                    yield name_as(name)
+
+        return "".join(parts())
+
+
+def _written(spec: str, day: date | None) -> str:
+    """Write a day as a format says, years below 1000 too; of no day, the glob of its digits."""
+    return re.sub(
+        "%(.)",
+        lambda found: (
+            "[0-9]" * _DIGITS[found[1]]
+            if day is None
+            else f"{_VALUES[found[1]](day):0{_DIGITS[found[1]]}}"
+        ),
+        spec,
+    )
+
+
+def _expression(spec: str) -> str:
+    """Return the expression that finds a format wherever it stands, overlapping ones too."""
+    text, known = "", set[str]()
+    for literal, part in re.findall("([^%]*)(?:%(.))?", spec):
+        text += re.escape(literal)
+        if part:
+            text += f"(?P={part})" if part in known else rf"(?P<{part}>\d{{{_DIGITS[part]}}})"
+            known.add(part)
+    return f"(?={text})"
+
+
+def _as_day(parts: Mapping[str, str]) -> date | None:
+    """Return the day that these are the parts of, None if there is no such day."""
+    of = {name: int(digits) for name, digits in parts.items()}
+    with suppress(ValueError, KeyError, OverflowError):
+        if {"m", "d"} <= of.keys():
+            return date(of["Y"], of["m"], of["d"])
+        return date(of["Y"], 1, 1) + timedelta(days=of["j"] - 1)
+    return None

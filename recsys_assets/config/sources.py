@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -52,9 +51,13 @@ class Source(Model):
     pattern: str = Field(
         "{tenant}/{surface}/exposure.{day}*.jsonl*",
         description=(
-            "Glob of one day's files below `path`: plain, .gz or .zst, any number of parts. "
-            "{tenant}, {surface} and {day} (YYYY-MM-DD) are filled in."
+            "Glob of one day's files below `path`: plain or compressed, any number of parts. "
+            "{tenant}, {surface} and {day} (YYYY-MM-DD, or as in {day:%Y%m%d}) are filled in."
         ),
+    )
+    follow_links_outside: bool = Field(
+        default=False,
+        description="Whether links that lead out of `path` are read; the day fails otherwise.",
     )
 
     landing: Landing = Field(
@@ -71,12 +74,14 @@ class Source(Model):
 class Catalog(Model):
     """The item catalog that content_sim reads."""
 
-    path: Location = Field(description="A .csv or .jsonl file or object, told apart by the suffix.")
+    path: Location = Field(
+        description="A .csv or .jsonl file or object, or either with .gz; told apart by the suffix."
+    )
 
     @model_validator(mode="after")
     def _known_suffix(self) -> Self:
-        if Path(self.path).suffix.lower() not in {".csv", ".jsonl"}:
-            raise ValueError("path: must end in .csv or .jsonl")
+        if not self.path.lower().removesuffix(".gz").endswith((".csv", ".jsonl")):
+            raise ValueError("path: must end in .csv, .jsonl, .csv.gz or .jsonl.gz")
         if is_object_url(self.path) and "/" not in self.path.partition("://")[2]:
             raise ValueError("path: must name an object in the bucket, not the bucket")
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
@@ -14,6 +13,7 @@ from recsys_assets.config.sources import Catalog, Source
 from recsys_assets.config.values import (
     AtLeastOne,
     AtLeastZero,
+    Day,
     Model,
     Segment,
     Share,
@@ -40,8 +40,18 @@ class Guardrails(Model):
     max_oversized_session_share: Share = Field(
         0.01, description="Largest share of sessions that may be left out of cooc that way."
     )
+    max_outside_window_share: Share = Field(
+        0.2,
+        description=(
+            "Largest share of a surface's lines in a day's files that may lie outside the day; "
+            "more than 0.01 warns."
+        ),
+    )
     max_rejected_share: Share = Field(
         0.01, description="Largest share of a day's raw lines that may be refused."
+    )
+    max_rejected_bytes_share: Share = Field(
+        0.01, description="Largest share of the bytes of a day's raw lines that may be refused."
     )
     max_artifact_bytes: AtLeastOne = Field(
         10_000_000, description="Largest artifact document, the online service's default limit."
@@ -70,8 +80,8 @@ class Surface(Model):
     tenant: Segment = Field(description="The tenant, one path segment.")
     surface: Segment = Field(description="The surface, one path segment.")
     segment: Segment = Field("default", description="A label in the artifact documents.")
-    start_date: date = Field(description="First day, UTC.")
-    end_date: date | None = Field(None, description="Day after the last one; null is open.")
+    start_date: Day = Field(description="First day, UTC.")
+    end_date: Day | None = Field(None, description="Day after the last one; null is open.")
     source: Source = Field(description="Where raw exposure events land.")
     catalog: Catalog | None = Field(None, description="Required when content_sim is built.")
     window_days: AtLeastOne = Field(
@@ -137,8 +147,8 @@ class Surface(Model):
 
     @property
     def group(self) -> str:
-        """`tenant__surface`, the Dagster asset group; Dagster allows only letters, digits and _."""
-        return re.sub(r"[^A-Za-z0-9_]", "_", f"{self.tenant}__{self.surface}")
+        """`tenant__surface`, the Dagster asset group."""
+        return self.place.group
 
     def newest_day(self, now: datetime) -> date | None:
         """Return the newest day that is over, UTC, and so can be made; None before the first is."""

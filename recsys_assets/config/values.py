@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _OBJECT_STORES = ("s3://", "gs://", "az://")
@@ -55,6 +56,15 @@ def _time_of_day(value: str) -> str:
     return value
 
 
+def _day(value: Any) -> Any:
+    """Take a day as text too: JSON has no dates, and people put quotes around them."""
+    if isinstance(value, str):
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+            raise ValueError("must be a date, YYYY-MM-DD")
+        return date.fromisoformat(value)
+    return value
+
+
 def _variable_name(value: str) -> str:
     """Refuse what cannot name an environment variable."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
@@ -66,7 +76,7 @@ def _variable_name(value: str) -> str:
     return value
 
 
-def _web_url(value: str) -> str:
+def as_web_url(value: str) -> str:
     """Refuse what cannot begin a link, or would put a secret on every page."""
     if not re.fullmatch(r"https?://[^\s/@?#()<>]+(/[^\s@?#()<>]*)?", value):
         raise ValueError(
@@ -77,9 +87,10 @@ def _web_url(value: str) -> str:
 
 Segment = Annotated[str, AfterValidator(_one_path_segment)]
 Location = Annotated[str, AfterValidator(as_location)]
+Day = Annotated[date, BeforeValidator(_day)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
-WebUrl = Annotated[str, AfterValidator(_web_url)]
+WebUrl = Annotated[str, AfterValidator(as_web_url)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]

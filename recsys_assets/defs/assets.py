@@ -24,10 +24,10 @@ from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Surface
-from recsys_assets.defs.automation import ANY_DAY, of_window
+from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window
 from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.io_managers import SURFACE, TENANT
-from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key
+from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
 from recsys_assets.defs.metadata import as_metadata, column_schema
 from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets.documents import RenderedDocument
@@ -36,16 +36,14 @@ from recsys_assets.events.days import ParsedDay
 from recsys_assets.events.provenance import CANONICAL_FORMAT
 from recsys_assets.events.sources import open_source
 from recsys_assets.kinds import KINDS
-from recsys_assets.live.freshness import longest_without_a_day
 from recsys_assets.operations.publish import (
-    Published,
-    changes,
     materialized,
+    publish_and_compare,
     publish_candidate,
 )
 from recsys_assets.storage import layout, open_store
-from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.registry import stage_version
+from recsys_assets.texts import as_code
 
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
 OWNERS = ["team:recsys"]
@@ -68,13 +66,7 @@ def build_surface(
         shared: what the assets of all surfaces share in this process.
         docs_url: where docs/ is served; None when it is not.
     """
-    partitions = dg.DailyPartitionsDefinition(
-        start_date=datetime.combine(surface.start_date, datetime.min.time()),
-        end_date=datetime.combine(surface.end_date, datetime.min.time())
-        if surface.end_date
-        else None,
-    )
-    graph = _Graph(surface, root, partitions, shared, docs_url)
+    graph = _Graph(surface, root, partitions_of(surface), shared, docs_url)
     assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
         graph.raw_events(),
         graph.canonical_events(),
@@ -160,9 +152,11 @@ class _Graph:
         path = self._surface.catalog_path
         return dg.AssetSpec(
             self._key("catalog"),
-            description=f"The item catalog `{path}`: id, tags and, optionally, namespace.",
+            description=f"The item catalog {as_code(path)}: id, tags and, optionally, namespace.",
             metadata={"path": dg.MetadataValue.path(path)},
-            **self._common(kinds={PurePosixPath(path).suffix.lstrip(".").lower()}),
+            **self._common(
+                kinds={PurePosixPath(path.lower().removesuffix(".gz")).suffix.lstrip(".")}
+            ),
         )
 
     def canonical_events(self) -> dg.AssetsDefinition:
@@ -172,7 +166,7 @@ class _Graph:
         @self._asset(
             EVENTS,
             deps=[self._key("raw_events")],
-            automation_condition=ANY_DAY,
+            automation_condition=OF_LANDED,
             io_manager_key="canonical_io",
             max_partitions_per_run=_DAYS_PER_RUN["events"],
             kinds={"polars", "parquet"},
@@ -207,7 +201,7 @@ class _Graph:
             name,
             ins=self._events_in() if of_events else {},
             deps=[] if of_events else [self._key("catalog")],
-            automation_condition=self._automation() if of_events else ANY_DAY,
+            automation_condition=self._automation() if of_events else OF_LANDED,
             io_manager_key="artifact_io",
             max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
             kinds={"polars", "json"},
@@ -239,7 +233,7 @@ class _Graph:
 
     def manifest(self) -> dg.AssetsDefinition:
         """Build the asset that publishes a day: it flips what the online service reads."""
-        surface, store, key = self._surface, self._store, self._key(MANIFEST)
+        surface, store = self._surface, self._store
 
         @self._asset(
             MANIFEST,
@@ -251,27 +245,25 @@ class _Graph:
             # starts one at a time.
             pool=f"{surface.group}__publish",
             metadata=self._names(),
-            freshness_policy=self._freshness_policy(),
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
             kinds={"json"},
             code_version=CODE_VERSION,
             description=(
-                "The live pointer of the surface: which version of each kind the online service "
-                "reads. Flipped atomically once every kind of the day is verified, and never to an "
-                "older window."
+                "The publish of a day: once every kind of it is verified, the live pointer is "
+                "flipped to it, atomically, and never to an older window. What is live now stands "
+                "on the page of `live`, and nowhere else."
             ),
         )
         def manifest(context: dg.AssetExecutionContext, **inputs: AcceptedDays) -> Iterator[Any]:
             accepted = inputs.get(EVENTS, {})
-            before = read_live(store, surface.place)
-            flipped: list[Published] = []
+            last = date.fromisoformat(context.partition_keys[-1])
 
             def save(candidate: Candidate) -> Mapping[str, Any]:
                 why = materialized(candidate, run_id=context.run.run_id)
-                published = publish_candidate(store, surface.place, candidate, why)
-                if published.flipped:
-                    flipped[:] = [published]
-                return published.shown
+                # Of many days only the last is compared: that costs more than a flip.
+                if candidate.day == last:
+                    return publish_and_compare(store, surface.place, candidate, why)
+                return publish_candidate(store, surface.place, candidate, why).shown
 
             yield from write_audit_publish(
                 context,
@@ -280,16 +272,6 @@ class _Graph:
                 audit=lambda day: audit_candidate(store, surface, day, accepted),
                 save=save,
             )
-            # Of many days, only what the run as a whole changed: comparing costs more than a flip.
-            for published in flipped:
-                context.log_event(
-                    dg.AssetObservation(
-                        key,
-                        partition=str(published.candidate.day),
-                        metadata=as_metadata(changes(store, before, published)),
-                        description="What this run changed, all its days together.",
-                    )
-                )
 
         return manifest  # type: ignore[no-any-return]
 
@@ -307,17 +289,13 @@ class _Graph:
             self._key("live"),
             deps=[self._key(MANIFEST)],
             description=(
-                "What the online service reads now, whichever day it is of. Flipped by `manifest`, "
-                "a rollback, a pin and a release. Its check `fresh` says whether it is new enough."
+                "What the online service reads now, whichever day it is of: the newest event shows "
+                "it, and each event is a flip, also of a command in a shell. The daemon's sensor "
+                "`flips` looks every half minute. The check `fresh` says whether it is new enough."
             ),
             metadata={"path": dg.MetadataValue.path(path)},
             **self._common(kinds={"json"}) | {"partitions_def": None},
         )
-
-    def _freshness_policy(self) -> dg.FreshnessPolicy | None:
-        """Return a policy that is late rather than wrong; the check `fresh` knows which day."""
-        longest = longest_without_a_day(self._surface, now=datetime.now(UTC))
-        return dg.FreshnessPolicy.time_window(fail_window=longest) if longest else None
 
     def _events_in(self) -> dict[str, dg.AssetIn]:
         """Return the trailing window of canonical events; at the start of history it is shorter."""

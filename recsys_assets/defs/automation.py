@@ -11,6 +11,17 @@ ANY_DAY = (
     .with_label("eager_any_day")
 )
 
+# Dagster counts a request as the answer to whatever is reported before its next look, also to what
+# was reported after it. A file that lands in between would be forgotten.
+OF_LANDED = ANY_DAY.replace(
+    "handled",
+    (
+        (dg.AutomationCondition.newly_requested() & ~dg.AutomationCondition.any_deps_updated())
+        | dg.AutomationCondition.newly_updated()
+        | dg.AutomationCondition.initial_evaluation()
+    ).with_label("handled"),
+).with_label("eager_any_day_that_landed")
+
 
 def of_window(
     raw_events: dg.AssetKey, canonical_events: dg.AssetKey

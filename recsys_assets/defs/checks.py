@@ -16,10 +16,12 @@ import dagster as dg
 from recsys_assets.audit.contract import MAX_SHOWN_ROWS
 from recsys_assets.defs.metadata import as_metadata, days_text
 from recsys_assets.pages import Json, table
+from recsys_assets.texts import as_markdown
 from recsys_assets.verdicts import Check, Verdict
 
 # Metadata that the command line and the failure reports read back.
 FAILED_PARTITIONS: Final = "failed_partitions"
+PARTITIONS: Final = "partitions"
 SAMPLE: Final = "sample"
 
 
@@ -57,31 +59,41 @@ def _has_not_looked(of_day: Mapping[str, Verdict], verdict: Verdict) -> bool:
 
 
 def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckResult:
-    wrong = [(day, verdict) for day, verdict in found if not verdict.passed]
+    bad = [(day, verdict) for day, verdict in found if verdict.outcome == "failed"]
+    warned = [(day, verdict) for day, verdict in found if verdict.outcome == "warned"]
+    wrong = bad or warned  # days that were published are not told among those that were refused
     metadata: dict[str, Any] = {
         "partition": days_text([day for day, _ in found]),
-        "partitions": len(found),
+        PARTITIONS: len(found),
     }
     description = found[0][1].description if len(found) == 1 else ""
     if wrong:
-        description = f"{wrong[0][0]}: {wrong[0][1].description}"
-        if len(wrong) > 1:
-            description = f"{len(wrong)} of {len(found)} days failed; {description}"
         by_day = {str(day): verdict.description for day, verdict in wrong}
+        description = told(by_day, days=len(found), what="failed" if bad else "warned")
         metadata |= as_metadata({FAILED_PARTITIONS: Json(by_day)})
         metadata["failures"] = sum(verdict.failures for _, verdict in wrong)
         rows = [{"day": day, **row} for day, verdict in wrong for row in verdict.rows]
         if rows:
             metadata |= as_metadata({SAMPLE: table(rows[:MAX_SHOWN_ROWS])})
+    if bad and warned:
+        by_day = {str(day): verdict.description for day, verdict in warned}
+        metadata |= as_metadata({"warned_partitions": Json(by_day)})
     if len(found) == 1:
         metadata.update(found[0][1].numbers)
     return dg.AssetCheckResult(
         check_name=check.name,
         passed=not wrong,
         severity=severity(check, [verdict for _, verdict in wrong]),
-        description=description or None,
+        description=as_markdown(description) or None,
         metadata=metadata,
     )
+
+
+def told(by_day: Mapping[str, str], *, days: int, what: str) -> str:
+    """Say how many of the days failed, or warned, and why the first of them did."""
+    day, text = next(iter(by_day.items()))
+    first = f"{day}: {text}"
+    return first if len(by_day) == 1 else f"{len(by_day)} of {days} days {what}; {first}"
 
 
 def severity(check: Check, wrong: Sequence[Verdict]) -> dg.AssetCheckSeverity:

@@ -34,7 +34,7 @@ from sqlalchemy.event import listen
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
-from recsys_assets.defs.internals import BATCH_SIZE_VARIABLE
+from recsys_assets.defs.internals import BATCH_SIZE_VARIABLE, end_newest_partitions
 
 _INDEX: Final = "index"  # the shard that is read across runs
 _OPEN_SHARDS: Final = 8
@@ -59,6 +59,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         self._has_index_columns = False
         # What a run plans comes as a batch only where this is set.
         os.environ.setdefault(BATCH_SIZE_VARIABLE, str(_BATCH))
+        # Of this project, the UI's webserver has nothing but this class: it is the one that plots.
+        end_newest_partitions()
         super().__init__(base_dir, inst_data)
 
     @classmethod

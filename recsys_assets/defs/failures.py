@@ -2,13 +2,15 @@
 
 Dagster's own run-failure sensor goes on to the next run when a post fails, so that report would be
 lost, and by default it does not see the runs of the command line. This one reads the same events,
-and its cursor passes a run only once the webhook took the report.
+and its cursor passes a run only once the webhook took the report. What was reported and is made
+later is told too: `recoveries.py`.
 """
 
 # No postponed annotations here: Dagster reads the type of `context` when a sensor is declared.
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
@@ -17,7 +19,7 @@ import dagster as dg
 
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.config import Alerts, Config, Surface, without_secrets
-from recsys_assets.defs.checks import FAILED_PARTITIONS, SAMPLE
+from recsys_assets.defs.checks import FAILED_PARTITIONS, PARTITIONS, SAMPLE, told
 from recsys_assets.defs.internals import (
     PARTITION,
     RANGE_END,
@@ -29,8 +31,10 @@ from recsys_assets.defs.internals import (
     was_interrupted,
 )
 from recsys_assets.defs.keys import asset_key
+from recsys_assets.defs.mistakes import MISTAKE, mistake_key
+from recsys_assets.defs.recoveries import Failed, Progress, recoveries
 from recsys_assets.errors import WebhookError
-from recsys_assets.operations.webhook import post
+from recsys_assets.operations.webhook import MAX_DAYS, bounded, post
 from recsys_assets.verdicts import runbook_page
 
 # What failed longer ago is no news: neither a webhook that was dead for a week nor one that refuses
@@ -39,7 +43,6 @@ OLDEST: Final = timedelta(hours=24)
 _EVENTS_PER_TICK: Final = 100
 _LONGEST_TICK_S: Final = 25  # and a post; Dagster ends a tick after 60 s
 _MAX_FAILURES: Final = 10
-_MAX_DAYS: Final = 10
 _MAX_ROWS: Final = 10
 _MAX_TEXT: Final = 1000
 _MAX_CELL: Final = 200
@@ -62,7 +65,7 @@ def build_failure_reports(config: Config) -> dg.Definitions:
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
             f"Posts each failed run to the webhook whose URL is in ${variable}: surface, days, "
-            "asset, check, sample, links."
+            "asset, check, sample, links; and, once, that what failed has been made since."
         ),
     )
     def report_failures(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -70,7 +73,7 @@ def build_failure_reports(config: Config) -> dg.Definitions:
             newest = context.instance.fetch_run_status_changes(
                 dg.DagsterEventType.RUN_FAILURE, limit=1
             ).records
-            context.update_cursor(str(newest[0].storage_id if newest else 0))
+            context.update_cursor(Progress(newest[0].storage_id if newest else 0).to_cursor())
             return dg.SkipReason("Reports the runs that fail from now on.")
         url = os.environ.get(variable)
         if not url:
@@ -78,45 +81,101 @@ def build_failure_reports(config: Config) -> dg.Definitions:
                 f"${variable} is not set: set it to the URL of the webhook where Dagster runs, and "
                 "start Dagster again. Runs that fail meanwhile are reported then."
             )
-        return dg.SkipReason(_report_all(context, config, url))
+        return dg.SkipReason(_report_all(context, Progress.of_cursor(context.cursor), config, url))
 
     return dg.Definitions(sensors=[report_failures])
 
 
-def _report_all(context: dg.SensorEvaluationContext, config: Config, url: str) -> str:
-    """Post what failed since the cursor, and move it on; say what became of it.
+def _report_all(
+    context: dg.SensorEvaluationContext, progress: Progress, config: Config, url: str
+) -> str:
+    """Post what failed since, and what has recovered, and move the cursor on; say what became.
 
     Raises:
         WebhookError: the first post failed. The cursor is where it was.
     """
-    instance, started, posted = context.instance, time.monotonic(), 0
-    failed = dg.RunStatusChangeRecordsFilter(
-        dg.DagsterEventType.RUN_FAILURE, after_storage_id=int(context.cursor or 0)
-    )
-    records = instance.fetch_run_status_changes(
-        failed, limit=_EVENTS_PER_TICK, ascending=True
-    ).records
-    for record in records:
-        run = instance.get_run_by_id(record.run_id)
-        if run and _is_ours(run, context, config) and _is_first_failure(instance, record):
-            if datetime.fromtimestamp(record.timestamp, UTC) < datetime.now(UTC) - OLDEST:
-                context.log.warning(f"run {run.run_id} failed over a day ago: not reported")
-            else:
-                try:
-                    post(url, config.alerts, report_of(instance, run, config))
-                except WebhookError as error:
-                    if not posted:
-                        raise
-                    return f"{posted} failed runs reported; then {error}"
-                posted += 1
-        context.update_cursor(str(record.storage_id))
-        if time.monotonic() - started > _LONGEST_TICK_S:
-            break
-    return f"{posted} failed runs reported." if posted else "No run failed."
+    instance, started = context.instance, time.monotonic()
+    posted = {"failed runs": 0, "recovered surfaces": 0}
+
+    def move(to: Progress) -> Progress:
+        context.update_cursor(to.to_cursor())
+        return to
+
+    try:
+        after = progress.after
+        failed = dg.RunStatusChangeRecordsFilter(
+            dg.DagsterEventType.RUN_FAILURE, after_storage_id=after
+        )
+        records = instance.fetch_run_status_changes(
+            failed, limit=_EVENTS_PER_TICK, ascending=True
+        ).records
+        for record in records:
+            run = instance.get_run_by_id(record.run_id)
+            if run and _is_ours(run, context, config) and _is_first_failure(instance, record):
+                if datetime.fromtimestamp(record.timestamp, UTC) < datetime.now(UTC) - OLDEST:
+                    context.log.warning(f"run {run.run_id} failed over a day ago: not reported")
+                else:
+                    failures = failures_of(instance, run, config)
+                    post(url, config.alerts, report_of(run, failures, config))
+                    posted["failed runs"] += 1
+                    followed = _followed(instance, run, failures, config, at=record.timestamp)
+                    progress = progress.reported(followed)
+            progress = move(replace(progress, after=record.storage_id))
+            if time.monotonic() - started > _LONGEST_TICK_S:
+                return _said(posted)
+        if len(records) < _EVENTS_PER_TICK:  # what fails again is known by now
+            progress = progress.recent()
+            for recovered in recoveries(instance, progress.failed):
+                post(url, config.alerts, recovered.report(config.alerts.ui_url))
+                posted["recovered surfaces"] += 1
+                progress = move(progress.told(recovered))
+    except WebhookError as error:
+        if not any(posted.values()):
+            raise
+        return f"{_said(posted)[:-1]}; then {error}"
+    return _said(posted)
+
+
+def _said(posted: Mapping[str, int]) -> str:
+    told = ", ".join(f"{number} {what}" for what, number in posted.items() if number)
+    return f"{told} reported." if told else "No run failed."
+
+
+def _followed(
+    instance: dg.DagsterInstance,
+    run: dg.DagsterRun,
+    failures: Sequence[Mapping[str, Any]],
+    config: Config,
+    *,
+    at: float,
+) -> list[Failed]:
+    """Return the assets and days that failed with a run; of one that died, all it has not made."""
+    made = {
+        (found.asset_key, found.partition)
+        for record in instance.get_records_for_run(
+            run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
+        ).records
+        if (found := record.asset_materialization)
+    }
+    failed = []
+    for failure in failures:
+        known = failure["asset"]
+        assets = [dg.AssetKey.from_user_string(known)] if known else run.asset_selection or ()
+        for asset in sorted(assets):
+            surface = _surface_of(asset, config)
+            days = [day for day in failure["days"] if (asset, day) not in made]
+            if surface and days:
+                failed.append(Failed(surface.name, asset.to_user_string(), days, at))
+    return failed
 
 
 def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext, config: Config) -> bool:
-    """Tell whether a run is of this configuration; others may share the instance."""
+    """Tell whether a run is of this configuration; others may share the instance.
+
+    One that Ctrl-C ended has failed first, and was canceled then: nobody need be told.
+    """
+    if run.status is dg.DagsterRunStatus.CANCELED:
+        return False
     if run.asset_selection:
         return bool(_surfaces(run, config))
     here, origin = context.code_location_origin, run.remote_job_origin
@@ -132,20 +191,28 @@ def _is_first_failure(instance: dg.DagsterInstance, record: dg.EventLogRecord) -
     return not events or record.timestamp <= events[0].timestamp
 
 
-def report_of(instance: dg.DagsterInstance, run: dg.DagsterRun, config: Config) -> dict[str, Any]:
-    """Return the report of a failed run; every list in it is bounded and says how many more.
-
-    Args:
-        instance: where the run is recorded.
-        run: a run that failed.
-        config: whose surfaces, and where links lead.
-    """
-    ui = config.alerts.ui_url
+def failures_of(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, config: Config
+) -> list[dict[str, Any]]:
+    """Return what failed in a run that failed, each with all its days."""
     events = [
         record.event_log_entry.dagster_event
         for record in instance.get_records_for_run(run.run_id, of_type=_OF_INTEREST).records
     ]
-    failures = list(_failures(run, [event for event in events if event], config))
+    return list(_failures(run, [event for event in events if event], config))
+
+
+def report_of(
+    run: dg.DagsterRun, failures: Sequence[dict[str, Any]], config: Config
+) -> dict[str, Any]:
+    """Return the report of a failed run; every list in it is bounded and says how many more.
+
+    Args:
+        run: a run that failed.
+        failures: what failed in it.
+        config: whose surfaces, and where links lead.
+    """
+    ui = config.alerts.ui_url
     days = sorted({day for failure in failures for day in failure["days"]})
     of_failures = {failure["surface"] for failure in failures if failure["surface"]}
     report = {
@@ -154,11 +221,12 @@ def report_of(instance: dg.DagsterInstance, run: dg.DagsterRun, config: Config) 
         "run_url": f"{ui}/runs/{run.run_id}",
         "will_retry": run.tags.get(WILL_RETRY) == "true" and bool(run.remote_job_origin),
         "surfaces": sorted({*_surfaces(run, config), *of_failures}),
-        **_bounded("days", days, _MAX_DAYS),
-        **_bounded("failures", failures, _MAX_FAILURES),
+        **bounded("days", days, MAX_DAYS),
+        **bounded("failures", failures, _MAX_FAILURES),
     }
-    for failure in report["failures"]:
-        failure.update(_bounded("days", failure["days"], _MAX_DAYS))
+    report["failures"] = [
+        {**failure, **bounded("days", failure["days"], MAX_DAYS)} for failure in report["failures"]
+    ]
     return {"text": _text(report), **report}
 
 
@@ -217,14 +285,11 @@ def _failed_check(
     rows = sample.records if isinstance(sample, dg.TableMetadataValue) else []
     surface = _surface_of(asset, config)
     return {
-        "surface": surface and surface.name,
+        "surface": surface.name if surface else _name_of_broken(asset, config),
         "asset": asset.to_user_string(),
         "check": check,
         "days": sorted(by_day) or _days(run),
-        # Of a single day without the day before it, which is said already.
-        "description": _short(
-            "".join(by_day.values()) if len(by_day) == 1 else evaluation.description or ""
-        ),
+        "description": _short(_why_it_failed(evaluation, by_day)),
         "sample": [
             {name: str(cell)[:_MAX_CELL] for name, cell in row.data.items()}
             for row in rows[:_MAX_ROWS]
@@ -233,6 +298,16 @@ def _failed_check(
         "url": f"{_asset_url(asset, config.alerts)}?view=checks&checkDetail={quote(check)}",
         "runbook": _runbook(surface, asset, check, config),
     }
+
+
+def _why_it_failed(evaluation: dg.AssetCheckEvaluation, by_day: Mapping[str, str]) -> str:
+    """Return the text of a failed check as it was before it became Markdown, where it is kept."""
+    if not by_day:
+        return evaluation.description or ""
+    if len(by_day) == 1:  # without the day before it, which is said already
+        return "".join(by_day.values())
+    days: Any = evaluation.metadata[PARTITIONS].value
+    return told(by_day, days=days, what="failed")
 
 
 def _broken(
@@ -288,9 +363,14 @@ def _surface_of(key: dg.AssetKey, config: Config) -> Surface | None:
     return None
 
 
+def _name_of_broken(key: dg.AssetKey, config: Config) -> str | None:
+    """Return the surface that an asset stands for because its entry has a mistake."""
+    return next((each.name for each in config.broken if mistake_key(each) == key), None)
+
+
 def _runbook(surface: Surface | None, asset: dg.AssetKey, name: str, config: Config) -> str:
     """Return where it is written what to do; of a check that is declared no more, how to start."""
-    for check in checks_of(surface, asset.path[-1]) if surface else ():
+    for check in checks_of(surface, asset.path[-1]) if surface else (MISTAKE,):
         if check.name == name:
             return check.help(config.docs_url)
     return runbook_page("validation-failed", config.docs_url)
@@ -308,10 +388,6 @@ def _days(run: dg.DagsterRun) -> list[str]:
 
 def _asset_url(key: dg.AssetKey, alerts: Alerts) -> str:
     return f"{alerts.ui_url}/assets/{'/'.join(quote(part, safe='') for part in key.path)}"
-
-
-def _bounded(name: str, values: Sequence[Any], most: int) -> dict[str, Any]:
-    return {name: values[:most], f"more_{name}": max(0, len(values) - most)}
 
 
 def _short(text: str) -> str:

@@ -1,8 +1,14 @@
-"""The Dagster instance that the command line records its runs on."""
+"""The Dagster instance that the command line records its runs on.
+
+`python -m recsys_assets.defs.instance` opens it once. On a new one that makes the databases, which
+no two processes may do at the same time: so whoever starts Dagster's servers runs it before them.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +16,7 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from recsys_assets.defs.internals import problem_of_instance
+from recsys_assets.defs.internals import is_of_half_made_databases, problem_of_instance
 from recsys_assets.errors import ConfigError
 
 
@@ -34,12 +40,42 @@ def dagster_home() -> Path:
 
 @contextmanager
 def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
-    """Open the instance there; ConfigError says what is wrong with its dagster.yaml."""
+    """Open the instance there.
+
+    Raises:
+        ConfigError: its dagster.yaml or its databases cannot be used; says what to do.
+    """
     try:
-        opened = dg.DagsterInstance.get()
+        with _one_at_a_time(home):
+            opened = dg.DagsterInstance.get()
     except (dg.DagsterError, yaml.YAMLError, OSError) as error:
         raise ConfigError(
             f"Dagster cannot use {home}/dagster.yaml: {problem_of_instance(error)}"
         ) from None
+    except Exception as error:
+        if not is_of_half_made_databases(error):
+            raise
+        raise ConfigError(
+            f"the databases below {home} are half made: two processes opened it for the first time "
+            "at the same moment. They hold runs and events, no artifacts. Stop every process that "
+            f"uses it, remove {home}/history and {home}/schedules (with PostgreSQL, the database), "
+            "run `python -m recsys_assets.defs.instance`, then start the servers"
+        ) from None
     with opened as instance:
         yield instance
+
+
+@contextmanager
+def _one_at_a_time(home: Path) -> Iterator[None]:
+    """Keep other processes of this project from opening the instance."""
+    with (home / ".opening.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, or its holder is gone
+        yield
+
+
+if __name__ == "__main__":
+    try:
+        with open_instance(dagster_home()):
+            pass
+    except ConfigError as error:
+        sys.exit(f"Error: {error}")

@@ -8,12 +8,18 @@ which takes half a second to import, and definitions need none.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from functools import cache, wraps
+from typing import Any, Final
 
 import dagster as dg
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._utils.interrupts import capture_interrupts
 
 SEEN_IN: Final = "1.13.27"
 
+# Within it Ctrl-C is only noted; the next step raises it.
+interrupts_held_back = capture_interrupts
 # Dagster's own job over every asset; the one that the UI launches.
 ASSET_JOB: Final = "__ASSET_JOB"
 # Run monitoring reads this tag, in seconds, each time it looks at a run.
@@ -24,15 +30,68 @@ RANGE_START: Final = "dagster/asset_partition_range_start"
 RANGE_END: Final = "dagster/asset_partition_range_end"
 # A run that failed and is started again has it.
 WILL_RETRY: Final = "dagster/will_retry"
+# A run that failed says by it why.
+FAILURE_REASON: Final = "dagster/failure_reason"
+# A run says by them which code location it is of.
+CODE_LOCATION_TAG: Final = "dagster/code_location"
+REPOSITORY_TAG: Final = ".dagster/repository"
+# Dagster's name for the definitions of a module, within its code location.
+REPOSITORY: Final = "__repository__"
 # A materialization says by it what its data is.
 DATA_VERSION: Final = "dagster/data_version"
 # A batch of events is stored as one only where this variable is set.
 BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 
+_CUT_SHORT: Final = "UNEXPECTED_TERMINATION"
 # Errors of steps, by the name of their class.
 _INTERRUPTED: Final = "DagsterExecutionInterruptedError"
 _INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
 _REFUSED_BY_CHECK: Final = "DagsterAssetCheckFailedError"
+
+
+def partition_status(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partitions: dg.PartitionsDefinition[str],
+    partition: str,
+) -> str | None:
+    """Return what became of a partition: MATERIALIZED, IN_PROGRESS, FAILED; None if not tried."""
+    found = instance.get_status_by_partition(key, [partition], partitions) or {}
+    status = found.get(partition)
+    return status.value if status else None
+
+
+@cache
+def end_newest_partitions() -> None:
+    """Let the newest partitions that the UI asks for be those before the end, where there is one.
+
+    It plots the newest 120 of an asset. Dagster counts them back from today even where an
+    `end_date` lies before, so that the plots of a surface that has ended had no points.
+    """
+    definition: Any = dg.TimeWindowPartitionsDefinition
+    paginated = definition.get_paginated_partition_keys
+
+    @wraps(paginated)
+    def ending(self: Any, context: Any, *arguments: Any, **named: Any) -> Any:
+        end = self.end
+        if end and end < context.effective_dt:
+            context = context.updated(effective_dt=end, dynamic_partitions_store=None)
+        return paginated(self, context, *arguments, **named)
+
+    definition.get_paginated_partition_keys = ending
+
+
+def count_with_location(instance: dg.DagsterInstance, run_id: str, location: str) -> None:
+    """Let the UI show a run of this process with those of a code location.
+
+    Its timeline, which it opens with, and the pages of jobs leave out runs without an origin, and
+    runs of a process that is no code server have none.
+    """
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(location), REPOSITORY)
+    tags = {CODE_LOCATION_TAG: location, REPOSITORY_TAG: origin.get_label()}
+    instance.add_run_tags(run_id, tags)
+    if run := instance.get_run_by_id(run_id):
+        instance.run_storage.replace_job_origin(run, origin.get_job_origin(run.job_name))
 
 
 def failure_message(event: dg.DagsterEvent) -> str:
@@ -50,6 +109,17 @@ def is_of_a_check(event: dg.DagsterEvent) -> bool:
     return error is not None and error.cls_name == _REFUSED_BY_CHECK
 
 
+def materializations_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.DagsterEvent]:
+    """Yield what a run has materialized, as the instance was told of it at once.
+
+    What a step logs itself is no part of the run's result before the step's next event.
+    """
+    of_type = dg.DagsterEventType.ASSET_MATERIALIZATION
+    for entry in instance.all_logs(run_id, of_type=of_type):
+        if entry.dagster_event:
+            yield entry.dagster_event
+
+
 def was_interrupted(event: dg.DagsterEvent) -> bool:
     """Tell a step that hung when its run was ended; of itself it only says so."""
     error = event.step_failure_data.error
@@ -62,6 +132,11 @@ def was_stopped_by_user(event: dg.DagsterEvent) -> bool:
     return error is not None and error.cls_name in _INTERRUPTIONS
 
 
+def was_cut_short(run: dg.DagsterRun) -> bool:
+    """Tell a run that failed because Ctrl-C came, of whatever it was doing."""
+    return run.tags.get(FAILURE_REASON) == _CUT_SHORT
+
+
 def says_why_run_ended(event: dg.DagsterEvent) -> bool:
     """Tell an event from outside of the run, of whoever saw it end.
 
@@ -69,6 +144,11 @@ def says_why_run_ended(event: dg.DagsterEvent) -> bool:
     """
     is_engine = event.event_type is dg.DagsterEventType.ENGINE_EVENT
     return is_engine and (event.message or "").startswith("[")
+
+
+def is_of_half_made_databases(error: Exception) -> bool:
+    """Tell what Alembic and SQLAlchemy say of databases that two processes made at once."""
+    return type(error).__module__.partition(".")[0] in {"alembic", "sqlalchemy"}
 
 
 def problem_of_instance(error: Exception) -> str:

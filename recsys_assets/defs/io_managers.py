@@ -17,10 +17,9 @@ from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.documents import RenderedDocument
 from recsys_assets.events.accepted import AcceptedDay, accept_day, accepted_days
 from recsys_assets.events.days import ParsedDay
-from recsys_assets.operations.publish import changes, materialized, publish_candidate
+from recsys_assets.operations.publish import materialized, publish_and_compare
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
-from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.registry import stage_version
 
 # Asset metadata that the IO managers read: an asset key cannot hold every name.
@@ -64,11 +63,8 @@ class ManifestIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Candidate) -> None:
         """Publish the day, unless a later window is live, and show what changed."""
         store, place = open_store(self.root), _place(context)
-        before = read_live(store, place)
         why = materialized(obj, run_id=context.run_id)
-        published = publish_candidate(store, place, obj, why)
-        shown = {**published.shown, **changes(store, before, published)}
-        context.add_output_metadata(as_metadata(shown))
+        context.add_output_metadata(as_metadata(publish_and_compare(store, place, obj, why)))
 
     def load_input(self, context: dg.InputContext) -> None:
         """Refuse: readers of the manifest read the file."""

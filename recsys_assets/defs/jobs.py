@@ -1,19 +1,20 @@
 """The operations on what is published as Dagster jobs: typed in the Launchpad, on the record.
 
-Each does what the command of the same name does. What changed is shown on the asset page of the
-surface's manifest.
+Each does what the command of the same name does. The flip is shown on the page of `live`.
 """
 
 # No postponed annotations here: Dagster reads the types of an op's arguments when it is declared.
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
-from recsys_assets.config import Config, Surface
-from recsys_assets.defs.keys import MANIFEST, asset_key
+from recsys_assets.config import Config
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import schedule_of
 from recsys_assets.errors import RecsysAssetsError
@@ -30,7 +31,11 @@ _SURFACE = Field(description="tenant/surface, as in surfaces.yaml.")
 _SURFACES = Field(default=None, description="tenant/surface; every surface when left out.")
 _REASON = Field(description="Why, for whoever reads the history: an incident, a ticket.")
 _WHO = Field(default="", description="Who asks for it. Left out: who the run runs as.")
-_DRY_RUN = Field(default=False, description="Only show what would change.")
+_DRY_RUN = Field(
+    default=True, description="Only show what would change. Set it to false to change it."
+)
+_DRY_RUN_TAG = {"recsys_assets/dry_run": "true"}
+_NOTHING_CHANGED = "dry run: nothing was changed; launch it with dry_run: false to do it"
 _SHOWN = 50
 # A run that was killed is not started again by itself: `previous` would be another one by then.
 _TAGS = {"dagster/max_retries": "0"}
@@ -90,10 +95,7 @@ class RetentionConfig(dg.Config):
     who: str = _WHO
 
 
-@dg.op
-def roll_back(
-    context: dg.OpExecutionContext, config: RollbackConfig, settings: dg.ResourceParam[Config]
-) -> None:
+def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, settings: Config) -> None:
     """Verify the target, show what changes, and make it live."""
     with _plain_failures():
         surface, store = settings.surface(config.surface), open_store(settings.root)
@@ -104,26 +106,22 @@ def roll_back(
             "changes": table(as_rows(plan.differences)),
         }
         if config.dry_run:
-            context.add_output_metadata(as_metadata({"outcome": "dry run", **shown}))
+            _show_dry_run(context, shown)
             return
         outcome, live = pointer.roll_back(store, plan, _why(context, config.who, config.reason))
-        _show(context, surface, live, {"outcome": outcome, **shown})
+        _show(context, live, {"outcome": outcome, **shown})
 
 
-@dg.op(name="hold")  # as it stands in the configuration of runs that were launched
-def pin_surface(
-    context: dg.OpExecutionContext, config: PinConfig, settings: dg.ResourceParam[Config]
-) -> None:
+def pin_surface(context: dg.OpExecutionContext, config: PinConfig, settings: Config) -> None:
     """Pin the surface."""
     with _plain_failures():
         surface, store = settings.surface(config.surface), open_store(settings.root)
         outcome, live = pointer.pin(store, surface, _why(context, config.who, config.reason))
-        _show(context, surface, live, {"outcome": outcome})
+        _show(context, live, {"outcome": outcome})
 
 
-@dg.op(name="let_go")
 def release_surface(
-    context: dg.OpExecutionContext, config: ReleaseConfig, settings: dg.ResourceParam[Config]
+    context: dg.OpExecutionContext, config: ReleaseConfig, settings: Config
 ) -> None:
     """Release the surface, and publish the newest day that was held back."""
     with _plain_failures():
@@ -135,7 +133,7 @@ def release_surface(
                 "next_day": str(released.next_day),
                 "next_day_outcome": released.next_outcome,
             }
-        _show(context, surface, released.live, shown)
+        _show(context, released.live, shown)
     if not released.succeeded:
         raise dg.Failure(
             f"{surface.name} is released, but {released.next_day} is not live: "
@@ -144,11 +142,10 @@ def release_surface(
         )
 
 
-@dg.op
 def verify_publications(
-    context: dg.OpExecutionContext, config: VerifyConfig, settings: dg.ResourceParam[Config]
+    context: dg.OpExecutionContext, config: VerifyConfig, settings: Config
 ) -> None:
-    """Verify surface by surface; fail at the end when something was found."""
+    """Verify surface by surface; fail at the end when something was found, or was passed over."""
     with _plain_failures():
         verified = list(
             verify_each(
@@ -165,26 +162,26 @@ def verify_publications(
         for finding in each.findings
     ]
     shown: dict[str, Shown] = {"blobs": blobs, "findings": len(findings)}
+    problems = _skipped(settings, config.surface)
     if findings:
         found = ", ".join(f"{each['problem']} {each['uri']}" for each in findings[:3])
+        problems.insert(0, f"{len(findings)} findings in {blobs} blobs: {found}")
+    if problems:
         raise dg.Failure(
-            f"{len(findings)} findings in {blobs} blobs: {found}",
+            "; ".join(problems),
             metadata=as_metadata({**shown, "shown": table(findings[:_SHOWN])}),
             allow_retries=False,
         )
     context.add_output_metadata(as_metadata(shown))
 
 
-@dg.op
-def delete_old(
-    context: dg.OpExecutionContext, config: RetentionConfig, settings: dg.ResourceParam[Config]
-) -> None:
+def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings: Config) -> None:
     """Plan, and unless it is a dry run delete, surface by surface; then what killed runs left."""
     with _plain_failures():
         store, keep = open_store(settings.root), settings.retention
         why = _why(context, config.who, "retention")
         plans: list[Plan] = []
-        problems = []
+        problems = _skipped(settings, config.surface)
         for surface, found in retain_each(
             store, settings.selected(config.surface), keep, why, dry_run=config.dry_run
         ):
@@ -194,7 +191,6 @@ def delete_old(
                 problems.append(f"{surface.name}: {found}")
         left_behind = sweep(store, keep, dry_run=config.dry_run, now=datetime.now(UTC))
         shown: dict[str, Shown] = {
-            "outcome": "dry run" if config.dry_run else "deleted",
             "blobs": sum(len(plan.blobs) for plan in plans),
             "staged": sum(len(plan.staged) for plan in plans),
             "rejected": sum(len(plan.rejected) for plan in plans),
@@ -209,94 +205,139 @@ def delete_old(
                 ][:_SHOWN]
             ),
         }
-        context.add_output_metadata(as_metadata(shown))
+        if config.dry_run:
+            _show_dry_run(context, shown)
+        else:
+            context.add_output_metadata(as_metadata({"outcome": "deleted", **shown}))
     if problems:
         raise dg.Failure("; ".join(problems), allow_retries=False)
 
 
-@dg.job(tags=_TAGS, description="Make an earlier publication of a surface live again.")
-def rollback() -> None:
-    """Roll back."""
-    roll_back()
-
-
-@dg.job(
-    tags=_TAGS,
-    description="Hold what is live: later publishes are staged, not live, until release.",
-)
-def pin() -> None:
-    """Pin."""
-    pin_surface()
-
-
-@dg.job(
-    tags=_TAGS,
-    description="Let publishes through again, and publish the newest day that was held back.",
-)
-def release() -> None:
-    """Release."""
-    release_surface()
-
-
-@dg.job(
-    tags=_TAGS, description="Re-read what is published; fails when something is missing or altered."
-)
-def verify() -> None:
-    """Verify."""
-    verify_publications()
-
-
-@dg.job(name="retention", tags=_TAGS, description="Delete what is old and named by nothing.")
-def retention_job() -> None:
-    """Delete."""
-    delete_old()
+def _skipped(settings: Config, name: str | None) -> list[str]:
+    """Say what was passed over, if anything was, since its entry has a mistake."""
+    skipped = settings.skipped(name)
+    return [f"passed over: {settings.told(skipped)}"] if skipped else []
 
 
 def build_jobs(config: Config) -> dg.Definitions:
     """Build the jobs and the retention schedule; `settings` is what they read surfaces from."""
+    choice = _choice([surface.name for surface in config.surfaces])
+    jobs = {name: _job(name, *row, choice) for name, row in _JOBS.items()}
     nightly = schedule_of(
-        retention_job,
+        jobs["retention"],
         "retention_nightly",
         "30 3 * * *",
         "Retention of every surface at 03:30 UTC.",
+        run_config={"ops": {"delete_old": {"config": {"dry_run": False}}}},
     )
     return dg.Definitions(
-        jobs=[rollback, pin, release, verify, retention_job],
-        schedules=[nightly],
-        resources={"settings": config},
+        jobs=[*jobs.values()], schedules=[nightly], resources={"settings": config}
     )
+
+
+def _choice(names: Sequence[str]) -> Any:
+    """Return the type of a setting that is one of these names: the Launchpad offers them."""
+    # Dagster keeps types by their name for as long as the process lives: others need another.
+    of_these = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+    try:
+        return StrEnum(f"Surface_{of_these}", [(name, name) for name in names])
+    except ValueError:  # Python reserves names that begin and end with an underscore
+        return str
+
+
+_Operation = Callable[[dg.OpExecutionContext, Any, Any], None]
+# Of each job: what it does, its settings, what it is. The name of the op stands in the
+# configuration of runs that were launched.
+_JOBS: Final[Mapping[str, tuple[str, _Operation, type[dg.Config], str]]] = {
+    "rollback": (
+        "roll_back",
+        roll_back,
+        RollbackConfig,
+        "Make an earlier publication of a surface live again.",
+    ),
+    "pin": (
+        "hold",
+        pin_surface,
+        PinConfig,
+        "Hold what is live: later publishes are staged, not live, until release.",
+    ),
+    "release": (
+        "let_go",
+        release_surface,
+        ReleaseConfig,
+        "Let publishes through again, and publish the newest day that was held back.",
+    ),
+    "verify": (
+        "verify_publications",
+        verify_publications,
+        VerifyConfig,
+        "Re-read what is published; fails when something is missing or altered.",
+    ),
+    "retention": (
+        "delete_old",
+        delete_old,
+        RetentionConfig,
+        "Delete what is old and named by nothing.",
+    ),
+}
+
+
+def _job(
+    name: str,
+    op_name: str,
+    operation: _Operation,
+    settings: type[dg.Config],
+    text: str,
+    choice: Any,
+) -> dg.JobDefinition:
+    """Build a job of one op, whose surface is one of those that are configured."""
+    known = settings.model_fields["surface"]
+    surface: Any = choice if known.is_required() else choice | None
+    field = Field(known.default, description=known.description)
+    chosen = create_model(settings.__name__, __base__=settings, surface=(surface, field))
+
+    def run(
+        context: dg.OpExecutionContext, config: Any, settings: dg.ResourceParam[Config]
+    ) -> None:
+        operation(context, config, settings)
+
+    run.__annotations__["config"] = chosen
+    op = dg.op(name=op_name, description=operation.__doc__)(run)
+
+    @dg.job(name=name, tags=_TAGS, description=text)
+    def job() -> None:
+        op()
+
+    return job
 
 
 def _why(context: dg.OpExecutionContext, who: str, reason: str) -> Why:
     return Why(context.run_id, who or actor(), reason)
 
 
-def _show(
-    context: dg.OpExecutionContext, surface: Surface, live: Live, shown: Mapping[str, Shown]
-) -> None:
-    """Show an operation in its run, and on the asset page of the manifest."""
+def _show_dry_run(context: dg.OpExecutionContext, shown: Mapping[str, Shown]) -> None:
+    """Show what would change, and say on the list of runs that nothing did."""
+    context.instance.add_run_tags(context.run_id, _DRY_RUN_TAG)
+    context.log.info(_NOTHING_CHANGED)
+    context.add_output_metadata(as_metadata({"outcome": _NOTHING_CHANGED, **shown}))
+
+
+def _show(context: dg.OpExecutionContext, live: Live, shown: Mapping[str, Shown]) -> None:
+    """Show an operation in its run; the page of `live` shows the flip by itself."""
     publication = live.publication
     assert publication is not None  # noqa: S101 (operations refuse what has no record)
-    last_day = str(publication.window.last_day)
-    metadata = as_metadata(
-        {
-            **shown,
-            "action": publication.action,
-            "generation": publication.generation,
-            "pinned": publication.pinned,
-            "who": publication.who,
-            "reason": publication.reason,
-            "live_day": last_day,
-            "current": Json(dict(live.current)),
-        }
-    )
-    context.add_output_metadata(metadata)
-    context.log_event(
-        dg.AssetObservation(
-            asset_key(surface, MANIFEST),
-            partition=last_day,
-            metadata=metadata,
-            description=f"{publication.action} by {publication.who}: {publication.reason}",
+    context.add_output_metadata(
+        as_metadata(
+            {
+                **shown,
+                "action": publication.action,
+                "generation": publication.generation,
+                "pinned": publication.pinned,
+                "who": publication.who,
+                "reason": publication.reason,
+                "live_day": str(publication.window.last_day),
+                "current": Json(dict(live.current)),
+            }
         )
     )
 

@@ -1,18 +1,21 @@
-"""What the assets of a surface are called."""
+"""What the assets of a surface are called, and their partitions."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import dagster as dg
 
 from recsys_assets.config import Surface
+from recsys_assets.places import Place
 
+CODE_LOCATION = "recsys_assets"  # as workspace.yaml names it
 EVENTS = "canonical_events"
 MANIFEST = "manifest"
 
 
-def asset_key(surface: Surface, name: str) -> dg.AssetKey:
+def asset_key(surface: Surface | Place, name: str) -> dg.AssetKey:
     """Return `[tenant, surface, name]`; Dagster allows fewer characters in it than a folder has."""
     parts = (re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in (surface.tenant, surface.surface))
     return dg.AssetKey([*parts, name])
@@ -21,3 +24,12 @@ def asset_key(surface: Surface, name: str) -> dg.AssetKey:
 def asset_names(surface: Surface) -> tuple[str, ...]:
     """Return the names of the assets that are materialized, each after those it reads."""
     return (EVENTS, *surface.artifacts.kinds, MANIFEST)
+
+
+def partitions_of(surface: Surface) -> dg.DailyPartitionsDefinition:
+    """Return the partitions of its assets: its days, UTC."""
+    start, end = surface.start_date, surface.end_date
+    return dg.DailyPartitionsDefinition(
+        start_date=datetime.combine(start, datetime.min.time()),
+        end_date=datetime.combine(end, datetime.min.time()) if end else None,
+    )

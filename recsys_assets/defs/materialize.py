@@ -8,7 +8,9 @@ finish the others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
@@ -20,13 +22,23 @@ from recsys_assets.defs.checks import FAILED_PARTITIONS
 from recsys_assets.defs.internals import (
     RANGE_END,
     RANGE_START,
+    count_with_location,
     failure_message,
+    interrupts_held_back,
+    materializations_of,
     was_stopped_by_user,
 )
-from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, asset_names
+from recsys_assets.defs.keys import CODE_LOCATION, EVENTS, MANIFEST, asset_key, asset_names
+from recsys_assets.defs.stopping import stoppable
+from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.events.sources import open_source
+from recsys_assets.storage import layout
+from recsys_assets.storage.flips import actor
+from recsys_assets.storage.store import Store
 
 # A full disk breaks every day: a range is halved only so often before what is left is given up.
 _MOST_CUTS: Final = 16
+_NO_EVENTS: Final = (EVENTS, "min_events")
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -49,20 +61,48 @@ class RangeResult:
     metadata: dict[date, dict[str, dict[str, Any]]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
+    without_files: Collection[date] = ()
+    stopped: bool = False
 
     @property
     def published(self) -> list[date]:
+        """Days that went live, or were live already, in order."""
+        return [day for day in self.days if self.outcome(day) in {"published", "unchanged"}]
+
+    @property
+    def done(self) -> list[date]:
         """Days whose manifest was materialized, in order; not each is live, see `outcome`."""
         return [day for day in self.days if MANIFEST in self.metadata.get(day, {})]
 
+    @property
+    def not_done(self) -> list[date]:
+        """Days that were not come to, in order; none unless the user stopped before."""
+        come_to = {*self.done, *(failure.day for failure in self.failures)}
+        return [day for day in self.days if self.stopped and day not in come_to]
+
     def outcome(self, day: date) -> str:
-        """Return `published`, `unchanged`, `superseded` by a later live window, or `blocked`."""
-        return str(self.metadata.get(day, {}).get(MANIFEST, {}).get("outcome", "blocked"))
+        """Return what became of a day.
+
+        `published`; `unchanged`, it was live already; staged and not live: `superseded` by a later
+        live window, or `pinned`; not stored: `no files`, nothing has landed, `not done`, since the
+        user stopped before, or `blocked`.
+        """
+        nothing = "no files" if day in self.without_files else "blocked"
+        nothing = "not done" if day in self.not_done else nothing
+        return str(self.metadata.get(day, {}).get(MANIFEST, {}).get("outcome", nothing))
 
     @property
     def succeeded(self) -> bool:
-        """Whether every day was published."""
-        return not self.failures and len(self.published) == len(self.days)
+        """Whether every day was stored, and published unless something newer is to stay live."""
+        return not self.failures and len(self.done) == len(self.days)
+
+
+class Stopped(KeyboardInterrupt):
+    """The user stopped it; `report` says what was done before."""
+
+    def __init__(self, report: RangeResult) -> None:
+        super().__init__()
+        self.report = report
 
 
 def materialize(
@@ -70,24 +110,27 @@ def materialize(
     surface: Surface,
     days: Sequence[date],
     *,
+    store: Store,
     instance: dg.DagsterInstance,
 ) -> RangeResult:
-    """Materialize every asset of a surface for consecutive days, and publish them.
+    """Materialize every asset of a surface for consecutive days, and publish them in order.
 
     A day that fails a check blocks itself and nothing else. With a trailing window, the days after
-    the last one whose window holds a day of the range are made again from it, where they were
-    materialized before; they are in the report too.
+    the last one whose window holds a day of the range are made again from it, where the root has
+    their events; they are in the report too.
 
     Args:
         definitions: what `build_definitions` returned for a configuration with this surface.
         surface: whose assets.
         days: consecutive days, ascending, each a partition of the surface.
+        store: the root of that configuration. It says which days were made; the instance may be
+            another one than theirs.
         instance: where runs, events and checks are recorded.
 
     Raises:
-        KeyboardInterrupt: the user stopped it; days that were published stay published.
+        Stopped: by the user; days that were published stay published.
     """
-    following = _following_days(surface, days[-1], instance)
+    following = _following_days(surface, days[-1], store)
     report = RangeResult(surface, [*days, *following])
     job = definitions.resolve_implicit_global_asset_job_def()
     missing = {day: set(asset_names(surface)) for day in days}
@@ -97,19 +140,12 @@ def materialize(
     limit = surface.guardrails.max_backfill_days
     while planned := list(_ranges(_ready(surface, missing), cuts, limit=limit)):
         for layer, first, last in planned:
+            waits = any(assets for day, assets in missing.items() if day < first)
+            if waits and MANIFEST in layer:
+                continue  # the history has each day, oldest first
             # A single day goes through the whole graph at once: what fails blocks only that day.
-            assets = set(missing[first]) if first == last else layer
-            result = job.execute_in_process(
-                instance=instance,
-                asset_selection=[asset_key(surface, asset) for asset in assets],
-                raise_on_error=False,
-                run_config=_QUIET,
-                **_partitions(first, last),
-            )
-            report.run_ids.append(result.run_id)
-            if any(was_stopped_by_user(each) for each in result.all_events if each.is_step_failure):
-                raise KeyboardInterrupt
-            settled = _record(report, result)
+            assets = set(missing[first]) if first == last and not waits else layer
+            result, settled = _run(job, report, assets, first, last, instance=instance)
             before = sum(map(len, missing.values()))
             for day in _days(first, last):
                 for asset in assets & missing[day]:
@@ -124,13 +160,52 @@ def materialize(
                 for day in _days(first, last):
                     missing[day].clear()
     report.failures.sort(key=lambda failure: failure.day)
+    report.without_files = _without_files(report)
     return report
 
 
+def _run(
+    job: dg.JobDefinition,
+    report: RangeResult,
+    assets: Collection[str],
+    first: date,
+    last: date,
+    *,
+    instance: dg.DagsterInstance,
+) -> tuple[dg.ExecuteInProcessResult, dict[tuple[str, date], bool]]:
+    """Run assets of some days, and record what came of it; also of a run that was stopped."""
+    run_id = str(uuid.uuid4())
+    report.run_ids.append(run_id)
+    try:
+        with stoppable(instance, run_id):
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=[asset_key(report.surface, asset) for asset in assets],
+                raise_on_error=False,
+                run_config=_QUIET,
+                run_id=run_id,
+                **_partitions(first, last),
+            )
+            count_with_location(instance, run_id, CODE_LOCATION)
+            settled = _record(report, result)
+            if any(was_stopped_by_user(each) for each in result.all_events if each.is_step_failure):
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        report.stopped = True
+        with interrupts_held_back():  # the run knows of days that its result does not
+            _record_materializations(report, materializations_of(instance, run_id))
+        raise Stopped(report) from None
+    return result, settled
+
+
 def _partitions(first: date, last: date) -> dict[str, Any]:
+    """Return the partitions of a run, and its tags."""
+    # The UI says who launched it by `user`. Whoever waits for it in a shell is told what failed:
+    # the daemon is not to start it again.
+    tags = {"user": actor(), "dagster/max_retries": "0"}
     if first == last:
-        return {"partition_key": first.isoformat()}
-    return {"tags": {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}}
+        return {"partition_key": first.isoformat(), "tags": tags}
+    return {"tags": tags | {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}}
 
 
 def _days(first: date, last: date) -> Iterator[date]:
@@ -138,13 +213,12 @@ def _days(first: date, last: date) -> Iterator[date]:
         yield first + timedelta(days=number)
 
 
-def _following_days(surface: Surface, last: date, instance: dg.DagsterInstance) -> list[date]:
-    """Return the days after `last` that were materialized and whose window holds it."""
+def _following_days(surface: Surface, last: date, store: Store) -> list[date]:
+    """Return the days after `last` whose events the root has and whose window holds it."""
     if not surface.artifacts.of("events"):
         return []
-    known = instance.get_materialized_partitions(asset_key(surface, EVENTS))
     days = (last + timedelta(days=number) for number in range(1, surface.window_days))
-    return [day for day in days if day.isoformat() in known]
+    return [day for day in days if store.stat(layout.canonical(surface.place, day))]
 
 
 def _ready(surface: Surface, missing: Mapping[date, set[str]]) -> dict[date, set[str]]:
@@ -156,6 +230,14 @@ def _ready(surface: Surface, missing: Mapping[date, set[str]]) -> dict[date, set
             waiting |= {*surface.artifacts.of("events")}
         ready[day] = assets - waiting
     return ready
+
+
+def _without_files(report: RangeResult) -> Collection[date]:
+    """Return the days that lack events because nothing has landed for them."""
+    lacking = {each.day for each in report.failures if (each.asset, each.check) == _NO_EVENTS}
+    with suppress(RecsysAssetsError):  # a source that cannot be listed has been told of already
+        return lacking - open_source(report.surface).landed().keys() if lacking else lacking
+    return set()
 
 
 def _ranges(
@@ -182,18 +264,7 @@ def _ranges(
 
 def _record(report: RangeResult, result: dg.ExecuteInProcessResult) -> dict[tuple[str, date], bool]:
     """Take over what a run materialized (True) and what its checks refused (False)."""
-    settled: dict[tuple[str, date], bool] = {}
-    for event in result.get_asset_materialization_events():
-        materialization = event.step_materialization_data.materialization
-        if materialization.partition is None:
-            continue
-        asset, day = (
-            materialization.asset_key.path[-1],
-            date.fromisoformat(materialization.partition),
-        )
-        values = {name: value.value for name, value in materialization.metadata.items()}
-        report.metadata.setdefault(day, {})[asset] = values
-        settled[asset, day] = True
+    settled = _record_materializations(report, result.get_asset_materialization_events())
     for evaluation in result.get_asset_check_evaluations():
         failed = evaluation.metadata.get(FAILED_PARTITIONS)
         warns = evaluation.severity is dg.AssetCheckSeverity.WARN
@@ -205,6 +276,25 @@ def _record(report: RangeResult, result: dg.ExecuteInProcessResult) -> dict[tupl
             day = date.fromisoformat(partition)
             report.failures.append(Failure(day, asset, evaluation.check_name, description))
             settled[asset, day] = False
+    return settled
+
+
+def _record_materializations(
+    report: RangeResult, events: Iterable[dg.DagsterEvent]
+) -> dict[tuple[str, date], bool]:
+    """Take over what was materialized."""
+    settled: dict[tuple[str, date], bool] = {}
+    for event in events:
+        materialization = event.step_materialization_data.materialization
+        if materialization.partition is None:
+            continue
+        asset, day = (
+            materialization.asset_key.path[-1],
+            date.fromisoformat(materialization.partition),
+        )
+        values = {name: value.value for name, value in materialization.metadata.items()}
+        report.metadata.setdefault(day, {})[asset] = values
+        settled[asset, day] = True
     return settled
 
 

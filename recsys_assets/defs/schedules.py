@@ -4,6 +4,7 @@ All are off until somebody starts them.
 """
 
 # No postponed annotations here: Dagster reads the types of a schedule's arguments.
+from collections.abc import Mapping
 from datetime import UTC, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import dagster as dg
 from recsys_assets.config import Config, Surface
 from recsys_assets.defs.internals import ASSET_JOB
 from recsys_assets.defs.keys import asset_key, asset_names
+from recsys_assets.texts import as_markdown
 
 # A day that landed goes before a backfill that somebody launched, whose priority is 0.
 FIRST = {"dagster/priority": "1"}
@@ -22,7 +24,9 @@ def build_schedules(config: Config) -> dg.Definitions:
     return dg.Definitions(schedules=[_daily(surface) for surface in config.surfaces])
 
 
-def schedule_of(job: Any, name: str, cron: str, text: str) -> dg.ScheduleDefinition:
+def schedule_of(
+    job: Any, name: str, cron: str, text: str, *, run_config: Mapping[str, Any] | None = None
+) -> dg.ScheduleDefinition:
     """Build a schedule of a job, of any of Dagster's types of them, in UTC."""
     return dg.ScheduleDefinition(
         name=name,
@@ -31,6 +35,7 @@ def schedule_of(job: Any, name: str, cron: str, text: str) -> dg.ScheduleDefinit
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description=text,
+        run_config=run_config,
     )
 
 
@@ -43,7 +48,10 @@ def _daily(surface: Surface) -> dg.ScheduleDefinition:
         cron_schedule=f"{int(minute)} {int(hour)} * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description=f"Materializes the day before of {surface.name} at {surface.schedule_at} UTC.",
+        description=(
+            f"Materializes the day before of {as_markdown(surface.name)} at "
+            f"{surface.schedule_at} UTC."
+        ),
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time

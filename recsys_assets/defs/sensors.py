@@ -5,17 +5,19 @@
 
 # No postponed annotations here: Dagster reads the types of a sensor's arguments.
 from datetime import UTC, date, datetime
+from typing import Literal
 
 import dagster as dg
 
 from recsys_assets.config import Config, Surface
-from recsys_assets.defs.internals import DATA_VERSION
-from recsys_assets.defs.keys import asset_key
+from recsys_assets.defs.internals import DATA_VERSION, partition_status
+from recsys_assets.defs.keys import EVENTS, asset_key, partitions_of
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
 from recsys_assets.operations.landing import Arrival, Cursor, LastReport
 from recsys_assets.storage import open_store
+from recsys_assets.texts import as_markdown
 
 _INTERVAL_S = 30
 
@@ -37,25 +39,28 @@ def _landing(surface: Surface, root: str) -> dg.SensorDefinition:
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Reports new and changed raw files of {surface.name}, and its catalog. Start "
-            f"{surface.group}_materialize first: what is reported before it runs is not built."
+            f"Reports new and changed raw files of {as_markdown(surface.name)}, and its catalog. "
+            f"Start {surface.group}_materialize first: what is reported before it runs is not "
+            "built."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         def reported(asset: str, day: date) -> LastReport | None:
-            return last_report(context.instance, asset_key(surface, asset), day)
+            return last_report(context.instance, asset_key(surface, asset), day, root)
 
         found = landing.look(
             open_store(root),
             surface,
-            Cursor.from_text(context.cursor),
+            Cursor.from_text(context.cursor, root),
             now=datetime.now(UTC),
             reported=reported,
+            tried=lambda day: _tried(context.instance, surface, day),
         )
         context.log.info(str(found))
         events = [
-            *(_event(surface, "raw_events", arrival) for arrival in found.raw_events),
-            *(_event(surface, "catalog", arrival) for arrival in found.catalog),
+            _event(surface, asset, arrival, root)
+            for asset in ("canonical_events", "raw_events", "catalog")
+            for arrival in getattr(found, asset)
         ]
         # A tick that asks for no run is shown as skipped; what it reported stands in the reason.
         return dg.SensorResult(
@@ -65,22 +70,39 @@ def _landing(surface: Surface, root: str) -> dg.SensorDefinition:
     return sensor
 
 
-def last_report(instance: dg.DagsterInstance, key: dg.AssetKey, day: date) -> LastReport | None:
-    """Return what was last reported of a day of an external asset."""
+def last_report(
+    instance: dg.DagsterInstance, key: dg.AssetKey, day: date, root: str
+) -> LastReport | None:
+    """Return what was last reported of a day of an external asset, if it was for this root."""
     found = instance.fetch_materializations(
         dg.AssetRecordsFilter(key, asset_partitions=[str(day)]), limit=1
     ).records
     if not found or found[0].asset_materialization is None:
         return None
-    tags = found[0].asset_materialization.tags or {}
-    return LastReport(tags.get(DATA_VERSION, ""), datetime.fromtimestamp(found[0].timestamp, UTC))
+    reported = found[0].asset_materialization
+    # Reports of earlier versions name no root.
+    if reported.metadata.get("root", dg.MetadataValue.text(root)).value != root:
+        return None
+    version = (reported.tags or {}).get(DATA_VERSION, "")
+    return LastReport(version, datetime.fromtimestamp(found[0].timestamp, UTC))
 
 
-def _event(surface: Surface, asset: str, arrival: Arrival) -> dg.AssetMaterialization:
+def _tried(
+    instance: dg.DagsterInstance, surface: Surface, day: date
+) -> Literal["made", "failed", "unknown"]:
+    status = partition_status(
+        instance, asset_key(surface, EVENTS), partitions_of(surface), str(day)
+    )
+    if status == "FAILED":
+        return "failed"
+    return "made" if status else "unknown"
+
+
+def _event(surface: Surface, asset: str, arrival: Arrival, root: str) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         asset_key(surface, asset),
         partition=str(arrival.day),
-        metadata=as_metadata(arrival.shown),
+        metadata=as_metadata({**arrival.shown, "root": root}),
         tags={DATA_VERSION: arrival.data_version},
     )
 
@@ -93,7 +115,7 @@ def _materialize(surface: Surface) -> dg.AutomationConditionSensorDefinition:
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Materializes the days of {surface.name} whose raw files or catalog were reported, "
-            "and with a trailing window those whose window holds them."
+            f"Materializes the days of {as_markdown(surface.name)} whose raw files or catalog were "
+            "reported, and with a trailing window those whose window holds them."
         ),
     )

@@ -81,7 +81,7 @@ def write_audit_publish(
                     check_results=check_results(checks, verdicts),
                 )
                 return
-            shown = {**found.shown, **save(found.value)}
+            shown = {**save(found.value), **found.shown}  # what is told first
             tags = {DATA_VERSION: found.data_version}
             context.log_event(
                 dg.AssetMaterialization(

@@ -3,57 +3,74 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
 
 from recsys_assets.cli import printing
-from recsys_assets.cli.days import run_days
+from recsys_assets.cli.days import load, run_days
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
 from recsys_assets.errors import ConfigError
-
-_FIRST_DAY = date(2017, 1, 1)
+from recsys_assets.windows import Window
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--days", default=31, show_default=True, type=click.IntRange(1, 366), help="Days of 2017."
+    "--days",
+    type=click.IntRange(1),
+    help="Materialize only the first days.  [default: each day of the surface]",
 )
-def demo(days: int) -> None:
-    """Write raw days of the demo data, materialize them through Dagster, and show the result."""
+def demo(days: int | None) -> None:
+    """Write the raw days of the demo, materialize them through Dagster, and show the result."""
     with plain_errors():
         run(days)
 
 
-def run(days: int) -> None:
-    """Do what the command does."""
+def run(days: int | None) -> None:
+    """Do what the command does.
+
+    The raw days are those of the surface, however many of them are materialized: the UI offers
+    each day of the surface, and each has data.
+    """
     config = load_config()
-    surface, catalog = _demo_surface(config)
-    wanted = [_FIRST_DAY + timedelta(days=number) for number in range(days)]
-    click.echo(f"1/3  Writing {days} days of raw events to {surface.source.path} ...", err=True)
-    events = write_raw_events(Path(surface.source.path), wanted)
+    surface, catalog, every_day = _demo_surface(config)
+    wanted = every_day[:days]
+    if days and days > len(every_day):
+        raise ConfigError(
+            f"--days {days}: {surface.name} has {len(every_day)} days, {every_day[0]} to "
+            f"{every_day[-1]}; its end_date is in the surfaces.yaml of the demo"
+        )
+    click.echo(
+        f"1/3  Writing {len(every_day)} days of raw events to {surface.source.path} ...", err=True
+    )
+    events = write_raw_events(Path(surface.source.path), every_day)
     products = write_catalog(catalog)
     click.echo(f"     {events:,} events, {products:,} products", err=True)
-    click.echo("2/3  Materializing every asset of every day through Dagster ...", err=True)
-    (result,) = run_days(config, [surface], wanted)
+    click.echo(
+        f"2/3  Materializing every asset of {len(wanted)} days through Dagster ...", err=True
+    )
+    (result,) = run_days(load(config), [(surface, wanted)])
     click.echo("3/3  Reading back what is live ...\n", err=True)
     printing.print_result(result)
-    if result.published:
+    if result.done:
         show_what_is_live(config.root, surface.name)
     if not result.succeeded:
         sys.exit(1)
 
 
-def _demo_surface(config: Config) -> tuple[Surface, Path]:
+def _demo_surface(config: Config) -> tuple[Surface, Path, list[date]]:
+    """Return the surface of the demo, the file of its catalog, and all of its days."""
     for surface in config.surfaces:
-        if (surface.tenant, surface.surface) == (TENANT, SURFACE) and surface.catalog:
-            return surface, Path(surface.catalog.path)
+        of_demo = (surface.tenant, surface.surface) == (TENANT, SURFACE)
+        if of_demo and surface.catalog and surface.end_date:
+            days = Window(surface.start_date, surface.end_date).days()
+            return surface, Path(surface.catalog.path), days
     raise ConfigError(
-        f"the demo needs surface {TENANT}/{SURFACE} with a catalog, as in the packaged "
-        f"surfaces.yaml: unset ${CONFIG_VARIABLE}"
+        f"the demo needs surface {TENANT}/{SURFACE} with a catalog and an end_date, as in the "
+        f"packaged surfaces.yaml: unset ${CONFIG_VARIABLE}"
     )
 
 
@@ -74,14 +91,15 @@ def show_what_is_live(root: str, name: str) -> None:
     click.echo(f"The live manifest: {manifest}\n")
     popularity, cooc = (live_document(store, surface, kind) for kind in ("popularity", "cooc"))
     ten = artifact_table(popularity, owner=None, limit=10)
-    printing.print_table(ten, title="Ten most popular products", titles=titles)
+    printing.print_table(ten.titled(titles), title="Ten most popular products")
     listed = artifact_table(cooc, owner=None, limit=sys.maxsize)
     have_neighbours = {item for item, entries, _ in listed.rows if entries}
     popular = [item for item, _ in artifact_table(popularity, owner=None, limit=sys.maxsize).rows]
     first = next((item for item in popular if item in have_neighbours), None)
     if first is not None:
         table = artifact_table(cooc, owner=first, limit=5)
-        printing.print_table(table, title=f"Bought with {titles.get(first, first)}", titles=titles)
+        title = f"Bought with {titles.get(first, first)}"
+        printing.print_table(table.titled(titles), title=title)
     click.echo(
         "\nOpen the UI on these runs:  make dev, then http://127.0.0.1:3000"
         f"\nLook at more:               .venv/bin/recsys-assets show {name} cooc {first or ''}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, chain, repeat
-from pathlib import PurePosixPath
+from operator import itemgetter
 from typing import Any, Final
 
 import polars as pl
@@ -34,6 +36,14 @@ _COLUMNS: Final = {
     "namespace": ("namespace", "surface"),
     "title": ("title",),
 }
+# Other names for them, which are not taken: a hint is given.
+_OTHER_NAMES: Final = {
+    "item_id": ("movieid", "movie_id", "productid", "product_id", "article_id", "asin", "sku"),
+    "tags": ("genres", "genre", "categories", "category", "keywords"),
+}
+_SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars", "::": "double colons"}
+# What a compressed catalog may become: it is read into memory.
+_MOST_BYTES: Final = 2**30
 _MAX_FIELD_CHARACTERS: Final = 2**24
 # Of a catalog this large or smaller, what was parsed last is kept.
 _MAX_KEPT_BYTES: Final = 2**26
@@ -71,10 +81,11 @@ def read_catalog(path: str) -> CatalogSnapshot:
     """Read a catalog; the title, for people only, is optional, as is the namespace.
 
     Args:
-        path: a file, or the URL of an object; .csv or .jsonl.
+        path: a file, or the URL of an object; .csv or .jsonl, plain or with .gz.
 
     Raises:
-        CatalogError: the file cannot be read, is not UTF-8 or is broken as CSV or JSON, or has no
+        CatalogError: the file cannot be read, is damaged or larger than 1 GiB once it is
+            decompressed, is not UTF-8 or is broken as CSV or JSON, or has no
             column for item_id or tags; says the line.
         StoreUnavailableError: the object store does not answer.
     """
@@ -94,17 +105,28 @@ def _read(path: str) -> bytes:
 
 
 def _parse(data: bytes, path: str, fingerprint: str) -> CatalogSnapshot:
+    name = path.lower()
+    if name.endswith(".gz"):
+        data = _decompressed(data, path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise CatalogError(f"catalog {path}, line {line}: is not UTF-8 ({error.reason})") from None
-    columns = (
-        _csv_columns(text, path)
-        if PurePosixPath(path).suffix.lower() == ".csv"
-        else _json_columns(text, path)
-    )
+    is_csv = name.removesuffix(".gz").endswith(".csv")
+    columns = _csv_columns(text, path) if is_csv else _json_columns(text, path)
     return CatalogSnapshot(_frame(*columns), fingerprint)
+
+
+def _decompressed(data: bytes, path: str) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(data)) as stream:
+            plain = stream.read(_MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CatalogError(f"catalog {path} cannot be decompressed: {error}") from None
+    if len(plain) > _MOST_BYTES:
+        raise CatalogError(f"catalog {path} is larger than {_MOST_BYTES:,} bytes, decompressed")
+    return plain
 
 
 def item_titles(surface: Surface) -> dict[str, str]:
@@ -185,12 +207,14 @@ def _csv_columns(text: str, path: str) -> Columns:
                 raise CatalogError(
                     f"catalog {path}: no column for {column}; expected one of "
                     f"{', '.join(_COLUMNS[column])}, found {', '.join(header) or 'an empty file'}"
+                    f"{_hint(text, header)}"
                 )
         # All rows first: asking for the line of each takes longer than reading it.
         rows = [row for row in reader if row]
     except csv.Error as error:
         _refuse_ragged(text, path)  # which may stand before
-        raise CatalogError(f"catalog {path}, line {reader.line_num}: {error}") from None
+        hint = _hint(text, []) if reader.line_num == 1 else ""
+        raise CatalogError(f"catalog {path}, line {reader.line_num}: {error}{hint}") from None
     if any(len(row) != len(header) for row in rows):
         _refuse_ragged(text, path)
     # What a column that is not there holds comes last, where `_find` points to.
@@ -198,6 +222,23 @@ def _csv_columns(text: str, path: str) -> Columns:
     columns.append(("",) * len(rows))
     items, tags, namespaces, titles = (columns[index[column]] for column in CATALOG_DTYPES)
     return items, tags, repeat(1, len(rows)), namespaces, titles
+
+
+def _hint(text: str, header: Sequence[str]) -> str:
+    """Say what to change where a header has no known columns, if that can be guessed."""
+    line = text.partition("\n")[0]
+    between, count = max(
+        ((words, line.count(text)) for text, words in _SEPARATORS.items()), key=itemgetter(1)
+    )
+    if count > line.count(","):
+        return f". Its columns are separated by {between}: separate them by commas"
+    renamed = [
+        f"{name} to {column}"
+        for column, names in _OTHER_NAMES.items()
+        for name in names
+        if name in header
+    ]
+    return f". Rename {' and '.join(renamed)}" if renamed else ""
 
 
 def _refuse_ragged(text: str, path: str) -> None:

@@ -12,8 +12,10 @@ import pyarrow as pa
 # 8 MiB measured best on two cores: smaller chunks pay per-call overhead, larger ones only memory.
 CHUNK_BYTES: Final = 8 * 2**20
 MAX_LINE_BYTES: Final = 4 * 2**20
-
-_BOM: Final = b"\xef\xbb\xbf"
+# What is held of a line besides its bytes must not add up: a chunk of events has fewer, since the
+# shortest event takes 100 bytes.
+MAX_CHUNK_LINES: Final = 2**17
+BOM: Final = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Chunk:
     first_line: int
     data: bytes
     oversized: list[OversizedLine] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the lines, each with its newline; the last one of a file may lack it."""
+        beyond = sum(long.size_bytes for long in self.oversized)
+        return len(self.data) + beyond + (not self.data.endswith(b"\n"))
 
 
 class Readable(Protocol):
@@ -53,7 +61,7 @@ def whole_lines(stream: Readable) -> Iterator[Chunk]:
     at_start = True
     while data := stream.read(CHUNK_BYTES):
         if at_start:
-            data, at_start = data.removeprefix(_BOM), False
+            data, at_start = data.removeprefix(BOM), False
         end = data.rfind(b"\n") + 1
         if not end:
             kept = data[: max(0, MAX_LINE_BYTES - len(carry) + 1)]
@@ -68,9 +76,11 @@ def whole_lines(stream: Readable) -> Iterator[Chunk]:
         else:
             block = b"".join((carry, memoryview(data)[:end]))
         carry = data[end:]
-        yield (chunk := _without_oversized(first_line, block, oversized))
+        chunk = _without_oversized(first_line, block, oversized)
         oversized = []
-        first_line += count_byte(chunk.data, b"\n")
+        lines = count_byte(chunk.data, b"\n")
+        yield from _of_few_lines(chunk, lines)
+        first_line += lines
     if skipped:
         oversized.append(OversizedLine(first_line, len(carry) + skipped, carry[:MAX_LINE_BYTES]))
         carry = b""
@@ -80,8 +90,33 @@ def whole_lines(stream: Readable) -> Iterator[Chunk]:
 
 def count_byte(data: bytes, byte: bytes) -> int:
     """Count one byte in `data`; unlike `data.count`, not slower the more there are."""
+    return int(_are(data, byte).sum())
+
+
+def _are(data: bytes, byte: bytes) -> pl.Series:
+    """Tell of each byte whether it is this one."""
     array = pa.Array.from_buffers(pa.uint8(), len(data), [None, pa.py_buffer(data)])
-    return int((pl.Series(array) == byte[0]).sum())
+    return pl.Series(array) == byte[0]
+
+
+def _of_few_lines(chunk: Chunk, lines: int) -> Iterator[Chunk]:
+    """Yield a chunk, whose lines end in newlines, in parts of at most MAX_CHUNK_LINES."""
+    if lines <= MAX_CHUNK_LINES:
+        yield chunk
+        return
+    newlines = _are(chunk.data, b"\n").arg_true()
+    ends = newlines.gather_every(MAX_CHUNK_LINES, offset=MAX_CHUNK_LINES - 1).to_list()
+    start = 0
+    for number, end in enumerate([*(at + 1 for at in ends), len(chunk.data)]):
+        first = chunk.first_line + number * MAX_CHUNK_LINES
+        here = range(first, first + MAX_CHUNK_LINES)
+        if start < end:
+            yield Chunk(
+                first,
+                chunk.data[start:end],
+                [long for long in chunk.oversized if long.line in here],
+            )
+        start = end
 
 
 def _without_oversized(first_line: int, block: bytes, oversized: list[OversizedLine]) -> Chunk:

@@ -49,7 +49,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_NS: Final = 86_400 * 10**9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RefusedLine:
     """A raw line that is no exposure event v1, with a reason to count by and a detail to read."""
 
@@ -57,6 +57,12 @@ class RefusedLine:
     reason: str
     detail: str
     raw: bytes
+    cut_bytes: int = 0  # what `raw` lacks of the line
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the line with its newline."""
+        return len(self.raw) + self.cut_bytes + 1
 
 
 @dataclass
@@ -66,6 +72,7 @@ class ParsedChunk:
     events: pl.DataFrame
     refused: list[RefusedLine] = field(default_factory=list)
     lines: int = 0  # without blank ones
+    size_bytes: int = 0  # of all lines, each with its newline
     outside_window: int = 0
     other_surface: int = 0
 
@@ -99,6 +106,7 @@ def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
 
     result = ParsedChunk(pl.DataFrame(), sorted(refused, key=lambda item: item.line))
     result.lines = plain.height + other.height + len(undecodable) + len(chunk.oversized)
+    result.size_bytes = chunk.size_bytes
     slow, where = _keep(slow_events, place=place, day=day)
     fast, fast_where = _keep_fast(plain, place=place, day=day)
     where.update(fast_where)
@@ -108,7 +116,12 @@ def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
 
 
 def collect(
-    rows: Sequence[Mapping[str, Any]], refused: Sequence[RefusedLine], *, place: Place, day: date
+    rows: Sequence[Mapping[str, Any]],
+    refused: Sequence[RefusedLine],
+    *,
+    place: Place,
+    day: date,
+    size_bytes: int,
 ) -> ParsedChunk:
     """Return what became of a piece whose lines were read one by one, for sources of other formats.
 
@@ -118,12 +131,14 @@ def collect(
         refused: the other lines that are not blank.
         place: whose events are kept.
         day: UTC day that is kept.
+        size_bytes: of the piece, as `Chunk.size_bytes` counts.
     """
     events, where = _keep(rows, place=place, day=day)
     return ParsedChunk(
         events,
         sorted(refused, key=lambda line: line.line),
         lines=len(rows) + len(refused),
+        size_bytes=size_bytes,
         outside_window=where["outside_window"],
         other_surface=where["other_surface"],
     )
@@ -137,6 +152,7 @@ def refused_as_too_long(chunk: Chunk) -> list[RefusedLine]:
             "line_too_long",
             f"{long.size_bytes} bytes, the limit is {MAX_LINE_BYTES}; the raw text is cut there",
             long.beginning,
+            long.size_bytes - len(long.beginning),
         )
         for long in chunk.oversized
     ]
@@ -277,7 +293,7 @@ def _keep(
 def _parse_line(text: str) -> dict[str, Any]:
     """Return tenant, surface, and every column that is kept, `ts` in ns since 1970; or refuse."""
     try:
-        event = json.loads(text, parse_constant=_no_constant)
+        event = _JSON.decode(text)
     except RecursionError:
         raise RefusedError("invalid_json", "nested too deeply") from None
     except ValueError as error:
@@ -305,6 +321,9 @@ def _parse_line(text: str) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _json_type(value: object) -> str:

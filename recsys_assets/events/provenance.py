@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -51,7 +51,7 @@ def provenance_of(
         "tenant": place.tenant,
         "surface": place.surface,
         "day": day.isoformat(),
-        "files": [(file.name, file.sha256) for file in files],
+        "files": [(file.name, file.sha256, *_form(file).values()) for file in files],
         **_named(source),
     }
     fingerprint = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -67,7 +67,11 @@ def footer(place: Place, day: date, provenance: Provenance) -> bytes:
             "surface": place.surface,
             "day": day.isoformat(),
             "fingerprint": provenance.fingerprint,
-            "files": [asdict(file) for file in provenance.files],
+            "files": [
+                {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
+                | _form(file)
+                for file in provenance.files
+            ],
             **_named(provenance.source),
         }
     ).encode()
@@ -76,6 +80,11 @@ def footer(place: Place, day: date, provenance: Provenance) -> bytes:
 def _named(source: Mapping[str, Any]) -> dict[str, Any]:
     """Return the member that holds the source; absent for the first one, whose days are stored."""
     return {"source": dict(source)} if source else {}
+
+
+def _form(file: InputSeen) -> dict[str, str]:
+    """Return the member that holds the form; absent where days are stored without one."""
+    return {"form": file.form} if file.form else {}
 
 
 def read_provenance(store: Store, key: str) -> Provenance:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
-from recsys_assets.storage.publications import Live, Publication, history, read_live
+from recsys_assets.storage.publications import Live, Publication, history, read_live, read_time
 from recsys_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -49,7 +49,8 @@ def live_at(store: Store, surface: Surface, moment: datetime) -> Publication:
     """
     live, first = recorded_live(store, surface)
     for publication in history(store, live):
-        if datetime.fromisoformat(publication.published_at) <= moment:
+        at = read_time(publication.published_at)
+        if at and at <= moment:
             return publication
         first = publication
     raise InputError(
@@ -111,14 +112,14 @@ def began_pin(store: Store, live: Live) -> Publication | None:
 
 
 def last_change(store: Store, live: Live) -> Publication | None:
-    """Return the flip that made live what is: a publish or a rollback; None without a history.
+    """Return the flip that made live what is, a publish as a rule; None without a history.
 
     A pin, a release and retention flip the pointer too, and leave what readers see as it was.
     """
     oldest = None
     for publication in _recent(store, live):
         oldest = publication
-        if publication.action in {"publish", "rollback"}:
+        if publication.action in {"publish", "rollback", "repair"}:
             break
     return oldest
 

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from recsys_assets.config import Config
 from recsys_assets.live.status import SurfaceStatus, stale_because, surface_status
+from recsys_assets.places import Place
 from recsys_assets.storage import open_store
 
 Clock = Callable[[], datetime]
@@ -80,6 +81,7 @@ _OF_SURFACES: Final[dict[str, tuple[str, Callable[[SurfaceStatus], float | None]
         lambda status: status.surface.guardrails.max_artifact_bytes,
     ),
 }
+_MISTAKE: Final = "recsys_surface_mistake"
 _SIZES: Final = "recsys_artifact_size_bytes"
 _TIME: Final = "recsys_status_timestamp_seconds"
 
@@ -148,6 +150,7 @@ class Figures(Collector):
                 surfaces = self._config.surfaces
                 statuses = [surface_status(store, surface, now=now) for surface in surfaces]
                 self._kept, self._read_at = list(_metrics(statuses, now)), time.monotonic()
+                self._kept.append(_mistakes(self._config))
             return self._kept
 
 
@@ -171,3 +174,19 @@ def _metrics(statuses: list[SurfaceStatus], now: datetime) -> Iterator[Metric]:
                 )
     yield sizes
     yield GaugeMetricFamily(_TIME, "When these figures were read.", value=now.timestamp())
+
+
+def _mistakes(config: Config) -> Metric:
+    """Return which surfaces have a mistake in their entry; they have no other figure."""
+    found = {(of.tenant, of.surface): 0 for of in config.surfaces}
+    for broken in config.broken:
+        place = broken.place or Place("", broken.name)
+        found[place.tenant, place.surface] = 1
+    metric = GaugeMetricFamily(
+        _MISTAKE,
+        "Whether the entry of a surface has a mistake, so that nothing is done for it.",
+        labels=["tenant", "surface"],
+    )
+    for labels, value in found.items():
+        metric.add_metric(labels, value)
+    return metric

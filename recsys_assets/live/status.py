@@ -10,7 +10,7 @@ from typing import Any
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.live.history import began_pin, last_change
-from recsys_assets.storage.publications import Live, Publication, read_live
+from recsys_assets.storage.publications import Live, Publication, read_live, read_time
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
 
@@ -42,7 +42,7 @@ class SurfaceStatus:
     @property
     def pinned_at(self) -> datetime | None:
         """Since when publishes are held back; None when they are not."""
-        return _time(self.pin.published_at) if self.pin else None
+        return read_time(self.pin.published_at) if self.pin else None
 
     @property
     def generation(self) -> int | None:
@@ -57,6 +57,7 @@ class SurfaceStatus:
             "tenant": self.surface.tenant,
             "surface": self.surface.surface,
             "live": None if self.error else live is not None,
+            "day": str(live.window.last_day) if live and live.window else None,
             "window": live.window.to_json() if live and live.window else None,
             "generation": self.generation,
             "pinned": None if self.error else pin is not None,
@@ -81,11 +82,11 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
         live = read_live(store, surface.place)
         if live is None:
             return SurfaceStatus(surface, None, {}, newest, None, None, None)
-        kinds = {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
+        kinds = live_kinds(store, live)
         pin, changed = began_pin(store, live), last_change(store, live)
     except (StorageError, OSError) as error:
         return SurfaceStatus(surface, None, {}, newest, None, None, None, error=str(error))
-    flipped_at = _time(changed.published_at if changed else live.updated_at)
+    flipped_at = read_time(changed.published_at if changed else live.updated_at)
     age = None if flipped_at is None else now - flipped_at
     behind = _days_behind(live, newest)
     return SurfaceStatus(surface, live, kinds, newest, behind, flipped_at, age, pin)
@@ -97,12 +98,9 @@ def _days_behind(live: Live, newest: date | None) -> int | None:
     return max(0, (newest - live.window.last_day).days) if newest else 0
 
 
-def _time(text: str) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text)
-    except (ValueError, TypeError):  # whatever stands in a manifest or a record
-        return None
-    return time if time.tzinfo else None
+def live_kinds(store: Store, live: Live) -> dict[str, LiveKind]:
+    """Return the documents that a manifest names, by kind."""
+    return {kind: _live_kind(store, uri) for kind, uri in live.current.items()}
 
 
 def _live_kind(store: Store, uri: str) -> LiveKind:

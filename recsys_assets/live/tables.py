@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
 from typing import Any
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.history import find
+from recsys_assets.live.staged import staged_day
 from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.store import Store
 from recsys_assets.windows import Window
@@ -25,10 +29,36 @@ def live_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
     live = read_live(store, surface.place)
     if live is None:
         raise InputError(f"nothing is live for {surface.name} yet: materialize a day first")
-    if kind not in live.current:
-        known = ", ".join(sorted(live.current))
-        raise InputError(f"no {kind!r} is live for {surface.name}; there are: {known}")
-    return read_document(store, live.current[kind], kind)
+    return _document(store, live.current, kind, f"is live for {surface.name}")
+
+
+def document_of_day(store: Store, surface: Surface, kind: str, day: date) -> dict[str, Any]:
+    """Return the artifact document of a kind that was live last with a window that ends with a day.
+
+    Raises:
+        InputError: the day was never live, or not with this kind.
+        StorageError: the blob is missing, or is no artifact document.
+    """
+    found = find(store, surface, day.isoformat())
+    return _document(store, found.current, kind, f"was live for {surface.name} on {day}")
+
+
+def staged_document(store: Store, surface: Surface, kind: str) -> dict[str, Any]:
+    """Return the artifact document of a kind that a release would make live.
+
+    Raises:
+        InputError: nothing is staged that is not live, or not this kind.
+        StorageError: the blob is missing, or is no artifact document.
+    """
+    found = staged_day(store, surface)
+    return _document(store, found.current, kind, f"is staged for {surface.name} on {found.day}")
+
+
+def _document(store: Store, current: Mapping[str, str], kind: str, where: str) -> dict[str, Any]:
+    if kind not in current:
+        known = ", ".join(sorted(current))
+        raise InputError(f"no {kind!r} {where}; there are: {known}")
+    return read_document(store, current[kind], kind)
 
 
 def read_document(store: Store, uri: str, kind: str) -> dict[str, Any]:
@@ -61,9 +91,20 @@ class Table:
     total: int
     item_column: str
 
+    def titled(self, titles: Mapping[str, str]) -> Table:
+        """Return it with the titles of its items, where one of them has a title."""
+        at = self.columns.index(self.item_column)
+        names = [titles.get(row[at], "") for row in self.rows]
+        if not any(names):
+            return self
+        rows = [[*row, name] for row, name in zip(self.rows, names, strict=True)]
+        return replace(self, columns=[*self.columns, "title"], rows=rows)
+
 
 def artifact_table(document: Mapping[str, Any], *, owner: str | None, limit: int) -> Table:
     """Lay out an artifact document, or the list of one item or user in it.
+
+    Lists are laid out by their strongest entry: of a thin day, most items have no neighbours.
 
     Raises:
         InputError: there is no list for `owner`.
@@ -89,7 +130,7 @@ def _lay_out(document: Mapping[str, Any], kind: str, *, owner: str | None, limit
         item_column = "item_id" if layout.of_items else "strongest"
         rows = [
             [entry[layout.owner], len(entry["items"]), _strongest(entry["items"])]
-            for entry in entries
+            for entry in sorted(entries, key=partial(_weakness, value=layout.value))
         ]
     else:
         (found,) = entries
@@ -97,6 +138,12 @@ def _lay_out(document: Mapping[str, Any], kind: str, *, owner: str | None, limit
         rows = [[entry[column] for column in columns] for entry in found["items"]]
     rows = [[", ".join(v) if isinstance(v, list) else v for v in row] for row in rows]
     return Table(columns, rows[:limit], len(rows), item_column)
+
+
+def _weakness(entry: dict[str, Any], *, value: str) -> tuple[bool, float]:
+    """Return what lists are ordered by: the strongest entry first, the empty ones last."""
+    items = entry["items"]
+    return not items, -items[0][value] if items else 0
 
 
 def _strongest(entries: list[dict[str, Any]]) -> str:

@@ -68,12 +68,20 @@ def verify_surface(
         uri = store.uri(layout.manifest(surface.place))
         verified.findings.append(Finding("corrupt", uri, str(error)))
         return verified
+    if live is None and any(store.list(layout.of_place("registry/publications", surface.place))):
+        uri = store.uri(layout.manifest(surface.place))
+        detail = (
+            "there are publication records, and no manifest names one. Unless this is the moment "
+            f"of the first publish, `recsys-assets repair {surface.name} --dry-run` says what can "
+            "be mended"
+        )
+        verified.findings.append(Finding("missing", uri, detail))
     chain, broken = _chain(store, live)
-    verified.publications = len(chain)
     verified.findings += broken
     wanted = dict.fromkeys(live.current.values()) if live else {}
     retired: set[str] = set()
     for publication in newest_different(chain, last):
+        verified.publications += 1
         retired |= set(publication.retiring)
         wanted |= dict.fromkeys(u for u in publication.current.values() if u not in retired)
     verified.blobs = len(wanted)
@@ -161,7 +169,7 @@ def _chain(store: Store, live: Live | None) -> tuple[list[Publication], list[Fin
     except StorageError as error:
         last = chain[-1]
         key = layout.publication(last.place, last.generation - 1, last.parent or "unknown")
-        detail = f"{error}; what is live is not affected, older versions cannot be rolled back to"
+        detail = f"{error} What is live is not affected; older versions cannot be rolled back to"
         return chain, [Finding("missing", store.uri(key), detail)]
     return chain, []
 

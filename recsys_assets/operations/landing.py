@@ -2,7 +2,11 @@
 
 A day is reported once its files have settled, and only when their content is not what was reported
 last, nor what its canonical events are made of already. So a file that is landed again unchanged,
-or touched, is no news; nor is history that a backfill has built.
+or touched, is no news; nor is history that a backfill has built. A day that failed is reported once
+its files are again those it was accepted with.
+
+What exists, the root says. What was reported and tried, the Dagster instance says: it may be new,
+or have served another root before.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError, StorageError
@@ -38,20 +42,26 @@ class Cursor:
     Signatures tell whether names, sizes or times of a day's files are others than they were.
     """
 
+    root: str = ""  # whose days these are
     seen: dict[str, str] = field(default_factory=dict)  # day: signature of what was dealt with
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)  # signature, since when
     catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
 
     @classmethod
-    def from_text(cls, text: str | None) -> Self:
-        """Read a cursor; of none, or of one that cannot be read, a new one: it costs only time."""
+    def from_text(cls, text: str | None, root: str) -> Self:
+        """Read the cursor of a root.
+
+        Of none, of another root's, or of one that cannot be read, a new one: it costs only time.
+        """
         try:
             found = json.loads(text or "{}")
+            if found.get("root", root) != root:
+                return cls(root)
             waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
             catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
-            return cls(dict(found["seen"]), waiting, catalog)
+            return cls(root, dict(found["seen"]), waiting, catalog)
         except (ValueError, KeyError, TypeError, AttributeError):
-            return cls()
+            return cls(root)
 
     def to_text(self) -> str:
         """Write the cursor down."""
@@ -64,11 +74,13 @@ class Arrival:
 
     day: date
     data_version: str
-    files: Sequence[Stored]
+    files: Sequence[Stored] = ()  # none of events that the root has already
 
     @property
     def shown(self) -> dict[str, Shown]:
         """Return what the asset page shows of it."""
+        if not self.files:
+            return {"found_in": "the root; another Dagster instance recorded how they were made"}
         return {
             "files": len(self.files),
             "size_bytes": sum(file.size_bytes for file in self.files),
@@ -84,6 +96,9 @@ class Arrivals:
     cursor: Cursor
     raw_events: list[Arrival] = field(default_factory=list)
     catalog: list[Arrival] = field(default_factory=list)
+    # Days whose events the root has and the instance does not know of, though late data changed
+    # their window.
+    canonical_events: list[Arrival] = field(default_factory=list)
     days: int = 0  # with raw files, of those that are looked at
     waiting: list[date] = field(default_factory=list)
     left_over: bool = False  # there was more than one tick may take; the next one goes on
@@ -111,12 +126,20 @@ class LastReport:
     at: datetime
 
 
-# Returns what was last reported of a day of `raw_events` or `catalog`.
+# Returns what was last reported of a day of `raw_events` or `catalog` of this root.
 Reported = Callable[[str, date], LastReport | None]
+# Returns what the instance knows of a day's canonical events.
+Tried = Callable[[date], Literal["made", "failed", "unknown"]]
 
 
 def look(
-    store: Store, surface: Surface, cursor: Cursor, *, now: datetime, reported: Reported
+    store: Store,
+    surface: Surface,
+    cursor: Cursor,
+    *,
+    now: datetime,
+    reported: Reported,
+    tried: Tried,
 ) -> Arrivals:
     """Find out what has landed since the last look.
 
@@ -126,6 +149,7 @@ def look(
         cursor: of the last look; it is taken over and changed.
         now: UTC; a file has settled once it is seen unchanged for `landing.settle_seconds`.
         reported: what was reported already, whoever did it.
+        tried: what became of the canonical events of a day.
 
     Raises:
         RawEventsError: `source.path` is no directory.
@@ -160,9 +184,10 @@ def look(
             continue
         _settle(cursor, day.isoformat(), signature)
         arrival = Arrival(day, version, landed[day])
-        if _is_news(store, source, surface, arrival, reported("raw_events", day)):
+        if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
+    found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.artifacts.of("catalog"):
         newest = max(landed, default=None) if surface.artifacts.of("events") else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
@@ -276,18 +301,46 @@ def _content_of(source: Source, files: Sequence[Stored]) -> str:
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def _unknown_followers(
+    store: Store, surface: Surface, news: Sequence[Arrival], last: date, tried: Tried
+) -> list[Arrival]:
+    """Return the days whose window holds one of the news, which only the root knows of.
+
+    The instance makes an artifact again when it knows of the day's events, so it has to be told.
+    """
+    days = {arrival.day for arrival in news}
+    following = {
+        day
+        for first in days
+        for day in (first + timedelta(days=n) for n in range(1, surface.window_days))
+        if day <= last and day not in days
+    }
+    return [
+        Arrival(day, read_provenance(store, key).fingerprint)
+        for day in sorted(following)
+        if tried(day) == "unknown" and store.stat(key := layout.canonical(surface.place, day))
+    ]
+
+
 def _is_news(
-    store: Store, source: Source, surface: Surface, arrival: Arrival, known: LastReport | None
+    store: Store,
+    source: Source,
+    surface: Surface,
+    arrival: Arrival,
+    known: LastReport | None,
+    tried: Tried,
 ) -> bool:
     """Tell whether the day's canonical events are to be made of what landed.
 
-    They are not when they are made of these very files; nor again when they were to be made of them
-    and failed their checks. Were they made of other files since, they are.
+    They are not when they are made of these very files, unless others were tried since and failed:
+    the day is red and can be green. Nor are they again when they were to be made of these files and
+    failed. Were they made of other files since, they are.
     """
     key = layout.canonical(surface.place, arrival.day)
     built = store.stat(key)
+    is_reported = known is not None and known.data_version == arrival.data_version
     if built is not None and _is_made_of(store, key, built, source, arrival.files):
-        return False
+        return tried(arrival.day) == "failed" or (known is not None and not is_reported)
     if known is None or known.data_version != arrival.data_version:
         return True
     return built is not None and built.modified > known.at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,18 +12,18 @@ from recsys_assets.config import Artifacts, Surface
 from recsys_assets.errors import (
     InputError,
     ManifestConflictError,
-    MissingPartitionError,
     StorageError,
     StoreUnavailableError,
 )
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.live.compare import Difference, compare
 from recsys_assets.live.history import find, recorded_live
+from recsys_assets.live.staged import held_back
 from recsys_assets.operations.publish import publish_candidate
 from recsys_assets.storage import layout
 from recsys_assets.storage.flips import Outcome, flip
 from recsys_assets.storage.publications import Change, Live, Publication, Why, generation_of
-from recsys_assets.storage.registry import read_staged, verify_blob, version_of
+from recsys_assets.storage.registry import verify_blob, version_of
 from recsys_assets.storage.store import Store
 
 
@@ -85,7 +84,7 @@ def plan_rollback(
         known = ", ".join(target.current)
         raise InputError(f"generation {target.generation} has no {kind!r}; it has {known}")
     kinds = [kind] if kind else list(target.current)
-    problems = [p for each in kinds if (p := _problem(store, target.current[each]))]
+    problems = [p for each in kinds if (p := problem_of(store, target.current[each]))]
     if problems:
         raise StorageError(
             f"cannot roll {surface.name} back to generation {target.generation}: "
@@ -105,7 +104,7 @@ def plan_rollback(
     readable = {
         kind: uri
         for kind, uri in live.current.items()
-        if uri == change.current.get(kind) or not _problem(store, uri)
+        if uri == change.current.get(kind) or not problem_of(store, uri)
     }
     differences = compare(store, readable, change.current)
     return Rollback(surface, live, newest.generation, target, change, differences)
@@ -119,7 +118,7 @@ def roll_back(store: Store, plan: Rollback, why: Why) -> tuple[Outcome, Live]:
         ManifestConflictError: somebody flipped since the plan was made. Nothing was changed; look
             at a new plan.
     """
-    _require_reason(why)
+    require_reason(why)
     surface = plan.surface
 
     def decide(live: Live | None) -> Change | Outcome:
@@ -162,37 +161,8 @@ def release(store: Store, surface: Surface, why: Why) -> Released:
     return Released(outcome, recorded_live(store, surface)[0], day, published.outcome)
 
 
-def held_back(store: Store, surface: Surface, live: Live) -> date | None:
-    """Return the newest day with every kind staged, unless just its versions are live."""
-    days: dict[str, dict[date, str]] = {kind: {} for kind in surface.artifacts.kinds}
-    prefix = layout.of_place("staged", surface.place)
-    for stored in store.list(f"{prefix}/{surface.segment}"):
-        *_, kind, name = stored.key.split("/")
-        if kind in days and (found := re.fullmatch(r"(\d{4}-\d\d-\d\d)\.json", name)):
-            days[kind][date.fromisoformat(found[1])] = stored.key
-    complete = set.intersection(*(set(each) for each in days.values()))
-    if not complete:
-        return None
-    newest = max(complete)
-    is_older = live.window is not None and newest < live.window.last_day
-    return None if is_older or _is_live(store, surface, newest, live) else newest
-
-
-def _is_live(store: Store, surface: Surface, day: date, live: Live) -> bool:
-    """Tell whether just what is staged for a day is live; what is damaged is not."""
-    where = (surface.place, surface.segment)
-    try:
-        kinds = surface.artifacts.kinds
-        staged = {kind: read_staged(store, *where, kind, day).uri for kind in kinds}
-    except StoreUnavailableError:
-        raise
-    except (StorageError, MissingPartitionError):
-        return False
-    return staged == live.current
-
-
 def _set_pinned(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Outcome, Live]:
-    _require_reason(why)
+    require_reason(why)
     recorded_live(store, surface)
 
     def decide(live: Live | None) -> Change | Outcome:
@@ -210,12 +180,14 @@ def _set_pinned(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tu
     return flip(store, surface.place, decide=decide, why=why)
 
 
-def _require_reason(why: Why) -> None:
+def require_reason(why: Why) -> None:
+    """Refuse to move the pointer without a reason; InputError."""
     if not why.reason.strip():
         raise InputError("a reason is required: whoever reads the history at night needs it")
 
 
-def _problem(store: Store, uri: str) -> str | None:
+def problem_of(store: Store, uri: str) -> str | None:
+    """Re-read a blob; return what is wrong with it, None when it is whole."""
     try:
         verify_blob(store, store.key(uri), version_of(uri))
     except StoreUnavailableError:

@@ -11,7 +11,7 @@ from recsys_assets.live.compare import as_rows, compare_up_to
 from recsys_assets.pages import Json, Shown, table
 from recsys_assets.places import Place
 from recsys_assets.storage.flips import Outcome, actor, publish
-from recsys_assets.storage.publications import Live, Why, generation_of
+from recsys_assets.storage.publications import Live, Why, generation_of, read_live
 from recsys_assets.storage.store import Store
 
 # Two such documents take some 350 MB while they are compared, and the day is published by then.
@@ -37,9 +37,19 @@ class Published:
         return {
             "outcome": self.outcome,
             "flipped": int(self.flipped),
-            "live_window_end": str(self.live.window.end) if self.live.window else "unknown",
             "generation": generation_of(self.live),
+            **self._why_not,
         }
+
+    @property
+    def _why_not(self) -> dict[str, Shown]:
+        """Say what kept the day from becoming live."""
+        last = self.live.window.last_day if self.live.window else "an unknown day"
+        reasons = {
+            "superseded": f"{last} was live, which is later",
+            "pinned": f"{last} was live and pinned",
+        }
+        return {"why": reasons[self.outcome]} if self.outcome in reasons else {}
 
 
 def materialized(candidate: Candidate, *, run_id: str) -> Why:
@@ -64,14 +74,23 @@ def publish_candidate(store: Store, place: Place, candidate: Candidate, why: Why
     return Published(candidate, outcome, live)
 
 
-def changes(store: Store, before: Live | None, published: Published) -> Mapping[str, Shown]:
-    """Return what the asset page shows of the change that a flip made; never fails.
+def publish_and_compare(
+    store: Store, place: Place, candidate: Candidate, why: Why
+) -> Mapping[str, Shown]:
+    """Publish a day whose audit accepted it, and return what the asset page shows of that.
 
-    Args:
-        store: where the documents are.
-        before: what was live.
-        published: what was made live; nothing is compared unless it flipped.
+    Comparing never fails a publish: what cannot be compared is named with the reason.
+
+    Raises:
+        CandidateOvertakenError: the surface was flipped since the audit.
     """
+    before = read_live(store, place)
+    published = publish_candidate(store, place, candidate, why)
+    return {**published.shown, **_changes(store, before, published)}
+
+
+def _changes(store: Store, before: Live | None, published: Published) -> Mapping[str, Shown]:
+    """Return what a flip changed of what was live before; nothing where there was none."""
     if not published.flipped:
         return {}
     if before is None:

@@ -35,6 +35,7 @@ from recsys_assets.storage.publications import (
     generation_of,
     history,
     read_live,
+    read_time,
 )
 from recsys_assets.storage.store import Store, Stored
 
@@ -91,16 +92,14 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     """
     live = read_live(store, surface.place)
     chain = list(history(store, live)) if live else []
-    _refuse_running(surface, chain, now)
+    _refuse_running(store, surface, chain, now)
     old = now - timedelta(hours=keep.grace_hours)
     since = now - timedelta(days=keep.days)
     named = set(live.current.values()) if live else set()
     for publication in newest_different(chain, keep.publications):
         named |= set(publication.current.values())
-    for publication in chain:
+    for publication in chain[: _were_live_since(chain, since)]:
         named |= set(publication.current.values())
-        if datetime.fromisoformat(publication.published_at) < since:
-            break  # the last one that was still live then
     refs, damaged = staged_refs(store, surface)
     if damaged:
         raise StorageError(
@@ -229,11 +228,32 @@ def sweep(store: Store, keep: Retention, *, dry_run: bool, now: datetime) -> lis
     return found
 
 
-def _refuse_running(surface: Surface, chain: Sequence[Publication], now: datetime) -> None:
+def _were_live_since(chain: Sequence[Publication], since: datetime) -> int:
+    """Return how many of the newest publications were live at some time since a moment.
+
+    The deepest one that was published since then decides, and the one below it, which was live when
+    the time began. So a publication that a wrong clock stamped long ago hides none below it. One
+    without a usable time counts as new.
+    """
+    recent = [
+        number
+        for number, publication in enumerate(chain, 1)
+        if (at := read_time(publication.published_at)) is None or at >= since
+    ]
+    return max(recent, default=0) + 1
+
+
+def _refuse_running(
+    store: Store, surface: Surface, chain: Sequence[Publication], now: datetime
+) -> None:
     last = _last_retention(chain)
     if last is None or not last.retiring:
         return
-    began = datetime.fromisoformat(last.published_at)
+    key = layout.publication(last.place, last.generation, last.publish_id)
+    stored = store.stat(key)
+    # Two clocks, its own and the store's: one that is fast would lock retention out for long.
+    times = [read_time(last.published_at), stored.modified if stored else None]
+    began = min(filter(None, times), default=now)
     if now - began < _ABANDONED_AFTER:
         raise InputError(
             f"retention of {surface.name} is running since {last.published_at} ({last.who}). If it "

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from recsys_assets.config import Alerts
 from recsys_assets.errors import WebhookError
 
+# Days of a report, and of a failure in it.
+MAX_DAYS: Final = 10
 # A receiver that wants nothing but a text says so with one of these.
 _REFUSED: Final = {400, 413, 422}
 
@@ -32,6 +34,11 @@ def post(url: str, alerts: Alerts, report: Mapping[str, Any]) -> None:
             f"the webhook at ${variable} {said}: run {report['run_id']} is not reported yet. The "
             "next tick tries again, for a day after the failure."
         )
+
+
+def bounded(name: str, values: Sequence[Any], most: int) -> dict[str, Any]:
+    """Return the first of some values as members of a report, and how many more there are."""
+    return {name: values[:most], f"more_{name}": max(0, len(values) - most)}
 
 
 def _send(url: str, body: Mapping[str, Any], timeout_s: int) -> int | str | None:

@@ -22,6 +22,33 @@ CREDENTIALS: Final = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or a managed identity",
 }
 
+# Of codes that say more than the status: the problem, and what to do. All refuse the request.
+_TOKEN: Final = (
+    "the temporary credentials are no longer valid",
+    "Set new ones, AWS_SESSION_TOKEN with its key, in every process that touches the store; or "
+    "leave all three out where the machine has a role, which renews them.",
+)
+_CLOCK: Final = (
+    "the clock of this machine differs too much from the store's",
+    "Set it right (NTP), then run again.",
+)
+_REGION: Final = (
+    "the bucket is in another region",
+    "Set AWS_REGION to the bucket's region, and AWS_ENDPOINT_URL to none or to one of that region.",
+)
+_TOLD_BY_CODE: Final = {
+    "ExpiredToken": _TOKEN,
+    "ExpiredTokenException": _TOKEN,
+    "InvalidToken": _TOKEN,
+    "TokenRefreshRequired": _TOKEN,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+    "PermanentRedirect": _REGION,
+    "TemporaryRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "redirect without LOCATION": _REGION,  # obstore's words for a 301; it leaves the answer out
+}
 
 # Where a client asks the machine for its role when the environment holds no credentials.
 _ASKED_THE_MACHINE: Final = (
@@ -56,7 +83,10 @@ class Answers:
         status = re.search(r"status(?: code)?: (\d{3})", text)
         said = " ".join(found.group(1) for found in (status, code) if found)
         refused = True
-        if any(sign in text for sign in _ASKED_THE_MACHINE):
+        told = next((told for sign, told in _TOLD_BY_CODE.items() if sign in text), None)
+        if told:
+            problem, advice = f"{told[0]} ({said or '301'})", told[1]
+        elif any(sign in text for sign in _ASKED_THE_MACHINE):
             problem = "no credentials are set, and this machine has no role"
             advice = f"Set {CREDENTIALS[self._scheme]}."
         elif isinstance(error, PermissionDeniedError | UnauthenticatedError) or said[:3] in {
@@ -65,6 +95,9 @@ class Answers:
         }:
             problem = f"access was denied ({said or type(error).__name__})"
             advice = f"Check {CREDENTIALS[self._scheme]} and the rights on the bucket."
+        elif said.startswith("501"):
+            problem = f"the store does not know this request ({said})"
+            advice = "docs/object-stores.md says what a store must be able to do."
         elif said:
             problem, advice = f"the store answered {said}", "Run again once it has recovered."
             refused = False

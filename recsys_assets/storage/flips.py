@@ -39,7 +39,7 @@ from recsys_assets.storage.publications import (
     history,
     read_live,
 )
-from recsys_assets.storage.registry import to_bytes, utc_text
+from recsys_assets.storage.registry import utc_text, write_once
 from recsys_assets.storage.store import Store
 from recsys_assets.windows import Window
 
@@ -233,7 +233,7 @@ def _refuse_overtaken(store: Store, live: Live, change: Change, seen: int) -> No
     wanted = set(change.current.values())
     for publication in history(store, live):
         newer = publication.generation > seen and (
-            publication.action == "rollback"
+            publication.action in {"rollback", "repair"}
             or (publication.action == "publish" and publication.window == change.window)
         )
         # What retention was deleting when we looked, or since, may have been gone under our eyes.
@@ -266,16 +266,24 @@ def _is_in_history(store: Store, live: Live | None, publish_id: str, *, since: i
 
 def _flip(store: Store, live: Live | None, publication: Publication) -> Live:
     key = layout.publication(publication.place, publication.generation, publication.publish_id)
-    store.put_new(key, to_bytes(publication.to_json()))
+    write_once(store, key, publication.to_json())
+    write_manifest(store, publication, expected=live.tag if live else None)
+    return Live("", publication.current, publication.published_at, publication, publication.window)
+
+
+def write_manifest(store: Store, publication: Publication, *, expected: str | None) -> None:
+    """Make a publication live whose record is there, if the manifest's tag is still `expected`.
+
+    Raises:
+        ManifestConflictError, PublishOutcomeUnknownError: as `Store.compare_and_swap` does.
+    """
+    record = layout.publication(publication.place, publication.generation, publication.publish_id)
     manifest = {
         "v": MANIFEST_FORMAT,
         "tenant": publication.tenant,
         "surface": publication.surface,
-        "current": {**publication.current, PUBLICATION: store.uri(key)},
+        "current": {**publication.current, PUBLICATION: store.uri(record)},
         "updated_at": publication.published_at,
     }
     data = json.dumps(manifest, ensure_ascii=False, separators=(",", ":")).encode()
-    store.compare_and_swap(
-        layout.manifest(publication.place), data, expected=live.tag if live else None
-    )
-    return Live("", publication.current, publication.published_at, publication, publication.window)
+    store.compare_and_swap(layout.manifest(publication.place), data, expected=expected)

@@ -50,6 +50,11 @@ def publication(place: Place, generation: int, publish_id: str) -> str:
     return f"registry/publications/{place.name}/{generation:010d}-{publish_id}.json"
 
 
+def damaged(key: str) -> str:
+    """Return the key under which a repair keeps the bytes that it replaced."""
+    return f"{key}.damaged"
+
+
 def manifest(place: Place) -> str:
     """Return the key of the live pointer, the only object that is ever changed."""
     return f"registry/current/{place.name}/manifest.json"

@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,6 +56,8 @@ _RETRY: Final[RetryConfig] = {
     },
     "retry_timeout": timedelta(seconds=60),
 }
+# After each refused create whose object is not there; about 6 s in all.
+_CREATE_PAUSES_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 2.0)
 _PROBE: Final = "registry/.conditional-writes"
 _NO_SUCH_VERSION: Final[PutMode] = {"e_tag": '"0"', "version": "1"}
 
@@ -167,11 +170,7 @@ class ObjectStore:
             if written:
                 self._put(key, content)
         else:
-            try:
-                self._put(key, content, mode="create")
-                written = True
-            except _ConditionError:
-                written = False
+            written = self._create(key, content)
         _take_over(content)
         return written
 
@@ -226,6 +225,27 @@ class ObjectStore:
         finally:
             shutil.rmtree(at, ignore_errors=True)
 
+    def _create(self, key: str, content: bytes | Path) -> bool:
+        """Write an object unless it is there; return whether it was written.
+
+        S3 answers 409 also when another request was in the way and nothing is stored; obstore
+        tells both as "already exists". So only what can be seen is taken to be there.
+        """
+        for pause_s in _CREATE_PAUSES_S:
+            try:
+                self._put(key, content, mode="create")
+            except _ConditionError:
+                if self._exists(key):
+                    return False
+                time.sleep(pause_s)
+            else:
+                return True
+        raise StoreUnavailableError(
+            f"cannot write {self.uri(key)}: the store answered {len(_CREATE_PAUSES_S)} times that "
+            "it is there already, or that another request is in the way, and it is not there. Run "
+            "again once the store has recovered."
+        )
+
     def _exists(self, key: str) -> bool:
         try:
             obstore.head(self._store, key)
@@ -248,13 +268,12 @@ class ObjectStore:
             else:
                 data = content if isinstance(content, bytes) else content.read_bytes()
                 obstore.put(self._store, key, data, mode=mode, use_multipart=False)
-        except (AlreadyExistsError, PreconditionError):
-            raise _ConditionError from None
-        except (NotFoundError, FileNotFoundError) as error:
+        except (BaseError, FileNotFoundError) as error:
             self._answers.refuse_missing_bucket(error)
-            # If-Match of an object that is gone.
-            raise _ConditionError from None
-        except BaseError as error:
+            # Not found: If-Match of an object that is gone.
+            unmet = (AlreadyExistsError, PreconditionError, NotFoundError, FileNotFoundError)
+            if mode != "overwrite" and isinstance(error, unmet):
+                raise _ConditionError from None
             self._answers.fail("write", self.uri(key), error)
 
     def _refuse_without_conditions(self) -> None:
@@ -293,7 +312,8 @@ class _ConditionError(Exception):
 def _open(scheme: str, bucket: str, prefix: str | None) -> S3Store | GCSStore | AzureStore:
     # No client options: giving any would hide those in the environment, AWS_ALLOW_HTTP among them.
     if scheme == "s3":
-        return S3Store(bucket, prefix=prefix, retry_config=_RETRY)
+        # One at a time all the same, and not every store with S3's API has the bulk request.
+        return S3Store(bucket, prefix=prefix, retry_config=_RETRY, disable_bulk_delete=True)
     if scheme == "gs":
         return GCSStore(bucket, prefix=prefix, retry_config=_RETRY)
     return AzureStore(bucket, prefix=prefix, retry_config=_RETRY)

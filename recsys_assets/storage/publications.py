@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from recsys_assets.documents import read_window
@@ -22,7 +23,7 @@ from recsys_assets.windows import Window
 
 PUBLICATION: Final = "publication"
 
-Action = Literal["publish", "rollback", "pin", "release", "retention"]
+Action = Literal["publish", "rollback", "pin", "release", "retention", "repair"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Change:
     current: Mapping[str, str]  # kind: URI
     pinned: bool = False  # publishes are held back until a release
     retiring: tuple[str, ...] = ()  # URIs that retention is deleting; none may become live
-    # What a rollback made live again, and from which generation.
+    # What a rollback or a repair made live again, and from which generation.
     restored: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -94,7 +95,8 @@ class Publication(Change):
         members.pop("v")
         window = Window.from_json(members["window"])
         retiring = tuple(members.get("retiring", ()))
-        return cls(**(members | {"window": window, "retiring": retiring}))
+        current = _uris(members["current"])
+        return cls(**(members | {"window": window, "retiring": retiring, "current": current}))
 
 
 @dataclass(frozen=True)
@@ -116,23 +118,53 @@ def read_live(store: Store, place: Place) -> Live | None:
 
     Raises:
         StorageError: the manifest is not one, or names a publication record that is missing or is
-            not one.
+            not one; `operations/repair.py` mends both.
     """
-    key = layout.manifest(place)
-    found = store.read(key)
+    found = store.read(layout.manifest(place))
     if found is None:
         return None
+    manifest = read_manifest(store, place, found.data)
+    if manifest.record is None:
+        window = window_of_blobs(store, manifest.current)
+        return Live(found.tag, manifest.current, manifest.updated_at, None, window)
+    publication = read_publication(store, place, manifest.record)
+    return Live(found.tag, manifest.current, manifest.updated_at, publication, publication.window)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a manifest says; `record` is the key of its publication record, None without one."""
+
+    current: Mapping[str, str]
+    updated_at: str
+    record: str | None
+
+
+def read_manifest(store: Store, place: Place, data: bytes) -> Manifest:
+    """Read the bytes of a manifest.
+
+    Raises:
+        StorageError: they are not one.
+    """
     try:
-        manifest = json.loads(found.data)
-        current = {kind: _text(uri) for kind, uri in dict(manifest["current"]).items()}
-        updated_at = str(manifest["updated_at"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise StorageError(f"{store.uri(key)} is not a manifest: {error!r}") from None
-    record_uri = current.pop(PUBLICATION, None)
-    if record_uri is None:
-        return Live(found.tag, current, updated_at, None, _window_of_blobs(store, current))
-    publication = _read_publication(store, store.key(record_uri))
-    return Live(found.tag, current, updated_at, publication, publication.window)
+        members = json.loads(data)
+        current = _uris(members["current"])
+        updated_at = str(members["updated_at"])
+        uri = current.pop(PUBLICATION, None)
+        return Manifest(current, updated_at, None if uri is None else store.key(uri))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StorageError(
+            f"{store.uri(layout.manifest(place))} is not a manifest: {error!r}. {_advice(place)}"
+        ) from None
+
+
+def read_time(text: str) -> datetime | None:
+    """Return the time that stands in a manifest or a record, whatever it is; None if it is none."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        return None
+    return time if time.tzinfo else None
 
 
 def generation_of(live: Live | None) -> int:
@@ -148,27 +180,45 @@ def history(store: Store, live: Live) -> Iterator[Publication]:
         if publication.parent is None:
             return
         key = layout.publication(publication.place, publication.generation - 1, publication.parent)
-        publication = _read_publication(store, key)
+        publication = read_publication(store, publication.place, key)
 
 
-def _read_publication(store: Store, key: str) -> Publication:
+def read_publication(store: Store, place: Place, key: str) -> Publication:
+    """Return the publication record with this key.
+
+    Raises:
+        StorageError: it is missing, or it is not the record of this flip.
+    """
     found = store.read(key)
     if found is None:
-        raise StorageError(f"{store.uri(key)} is missing, though the manifest's history names it")
+        raise StorageError(
+            f"{store.uri(key)} is missing, though the manifest's history names it. {_advice(place)}"
+        )
     try:
-        return Publication.from_bytes(found.data)
+        publication = Publication.from_bytes(found.data)
+        named = layout.publication(place, publication.generation, publication.publish_id)
+        if named != key:
+            raise ValueError(f"it names itself {named}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(f"{store.uri(key)} is not a publication record: {error!r}") from None
+        raise StorageError(
+            f"{store.uri(key)} is not a publication record: {error!r}. {_advice(place)}"
+        ) from None
+    return publication
 
 
-def _text(uri: object) -> str:
-    if not isinstance(uri, str):
-        raise TypeError(f"{uri!r} is no URI")
-    return uri
+def _advice(place: Place) -> str:
+    return f"`recsys-assets repair {place.name} --dry-run` says what can be mended."
 
 
-def _window_of_blobs(store: Store, current: Mapping[str, str]) -> Window | None:
-    """Find the window of another producer's manifest in the blobs that can be opened here."""
+def _uris(current: Any) -> dict[str, str]:
+    for uri in current.values():
+        if not isinstance(uri, str):
+            raise TypeError(f"{uri!r} is no URI")
+    return dict(current)
+
+
+def window_of_blobs(store: Store, current: Mapping[str, str]) -> Window | None:
+    """Return the window that ends last of those that the blobs name which can be opened here."""
     windows = []
     for uri in current.values():
         # Another root's, missing, not readable, or no path at all (ValueError: a zero byte).

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Final
 
 from recsys_assets.documents import RenderedDocument, stored_version
 from recsys_assets.errors import (
@@ -18,6 +19,8 @@ from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
 
+# The same version may be made by several runs, of other events too, and its root may have moved.
+_NOT_OF_THE_VERSION: Final = ("uri", "source_hash", "built_at", "run_id")
 _HEAD_BYTES = 2**16  # holds whatever stands before the list of a document
 
 
@@ -26,9 +29,42 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def to_bytes(document: dict[str, Any]) -> bytes:
+def to_bytes(document: Mapping[str, Any]) -> bytes:
     """Write a registry document: JSON, one member a line, for people with a pager."""
     return json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def write_once(
+    store: Store, key: str, document: Mapping[str, Any], *, may_differ: Collection[str] = ()
+) -> None:
+    """Write a record that is never changed; one that is there already must say the same.
+
+    Args:
+        store: where.
+        key: of the record.
+        document: its members.
+        may_differ: members that another writer of the same record may give otherwise.
+
+    Raises:
+        StorageError: the record that is there is damaged, says something else, or went away.
+    """
+    if store.put_new(key, to_bytes(document)):
+        return
+    found = store.read(key)
+
+    def telling(data: bytes) -> dict[str, Any]:
+        return {k: v for k, v in json.loads(data).items() if k not in may_differ}
+
+    try:
+        same = found is not None and telling(found.data) == telling(to_bytes(document))
+    except (ValueError, AttributeError):
+        same = False
+    if not same:
+        raise StorageError(
+            f"{store.uri(key)} was there already when it was to be written once, and now "
+            + ("it holds something else: move it away, and run" if found else "it is gone: run")
+            + " again. Nothing refers to what was being written."
+        )
 
 
 @dataclass(frozen=True)
@@ -84,23 +120,23 @@ def stage_version(
     key = layout.blob(*where)
     store.put_new(key, document.path)
     verify_blob(store, key, document.version)
-    store.put_new(
+    write_once(
+        store,
         layout.record(*where),
-        to_bytes(
-            {
-                "v": 1,
-                "kind": head.kind,
-                **asdict(head.place),
-                "segment": head.segment,
-                "window": head.window.to_json(),
-                "version": document.version,
-                "uri": store.uri(key),
-                "size_bytes": document.size_bytes,
-                "source_hash": document.source_hash,
-                "built_at": utc_text(document.built_at),
-                "run_id": run_id,
-            }
-        ),
+        {
+            "v": 1,
+            "kind": head.kind,
+            **asdict(head.place),
+            "segment": head.segment,
+            "window": head.window.to_json(),
+            "version": document.version,
+            "uri": store.uri(key),
+            "size_bytes": document.size_bytes,
+            "source_hash": document.source_hash,
+            "built_at": utc_text(document.built_at),
+            "run_id": run_id,
+        },
+        may_differ=_NOT_OF_THE_VERSION,
     )
     ref = StagedRef(
         kind=head.kind,

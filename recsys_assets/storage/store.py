@@ -58,6 +58,9 @@ class Store(Protocol):
     def put_new(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there already; return whether it was written.
 
+        When it was not, an object is there: another writer's, or our own of an attempt whose answer
+        was lost. Its bytes are for the caller to look at: `registry.write_once` does.
+
         A Path is a file in a `scratch` directory, which the store may take over.
         """
 

@@ -24,6 +24,7 @@ EVENT_LIMITS = {
     "max_distinct_items": 6,
     "max_users": 7,
     "max_rejected_share": 0.25,
+    "max_rejected_bytes_share": 0.125,
 }
 DISTINCT = {"session_id": 5, "item_id": 6, "user_id": 7}
 
@@ -41,7 +42,9 @@ def surface(**limits: Any) -> Surface:
     )
 
 
-def staged(*, events: int = 15, lines: int = 20, refused: int = 0, files: int = 1) -> ParsedDay:
+def staged(
+    *, events: int = 15, lines: int = 20, refused: int = 0, refused_bytes: int = 0, files: int = 1
+) -> ParsedDay:
     seen = [InputSeen(f"{number}.jsonl", 0, "") for number in range(files)]
     return ParsedDay(
         day=DAY,
@@ -51,7 +54,11 @@ def staged(*, events: int = 15, lines: int = 20, refused: int = 0, files: int = 
         wanted=open_source(surface()).wanted(DAY),
         lines=lines,
         events=events,
+        size_bytes=100 * lines,
         refused=Counter({"bad JSON": refused}),
+        refused_bytes=refused_bytes,
+        refused_files=[],
+        not_kept={},
         first_refused=[{"line": 3, "reason": "bad JSON"}],
         redelivered=4,
         outside_window=2,
@@ -77,7 +84,9 @@ def test_a_day_within_its_limits_passes_every_guardrail_in_their_order() -> None
 def test_a_day_that_hits_every_upper_limit_exactly_passes() -> None:
     assert all(
         verdict.passed
-        for verdict in judged(surface(), staged(events=20, lines=20, refused=5), DISTINCT).values()
+        for verdict in judged(
+            surface(), staged(events=20, lines=20, refused=5, refused_bytes=250), DISTINCT
+        ).values()
     )
 
 
@@ -96,6 +105,7 @@ def test_a_day_of_exactly_the_fewest_events_passes() -> None:
         ("max_distinct_items", staged(), {**DISTINCT, "item_id": 7}, "6", "7"),
         ("max_users", staged(), {**DISTINCT, "user_id": 8}, "7", "8"),
         ("max_rejected_share", staged(refused=6), DISTINCT, "0.25", "0.3"),
+        ("max_rejected_bytes_share", staged(refused_bytes=300), DISTINCT, "0.125", "0.15"),
     ],
 )
 def test_one_more_fails_only_its_own_guardrail_which_names_knob_limit_and_value(
@@ -134,6 +144,15 @@ def test_too_few_events_of_some_files_say_what_became_of_the_lines() -> None:
         "guardrails.min_events is 10, found 0; 1,012 raw lines: 5 refused, 2 outside the day, "
         "1 of other surfaces, 4 redelivered"
     )
+
+
+def test_few_lines_of_many_bytes_are_too_much_and_shown() -> None:
+    bad = judged(surface(), staged(refused=1, refused_bytes=300), DISTINCT)
+
+    assert [name for name, verdict in bad.items() if not verdict.passed] == [
+        "max_rejected_bytes_share"
+    ]
+    assert bad["max_rejected_bytes_share"].rows == [{"line": 3, "reason": "bad JSON"}]
 
 
 def test_too_many_refused_lines_show_the_first_of_them_and_few_do_not() -> None:

@@ -31,6 +31,43 @@ from recsys_assets_tests.storage.conftest import new_prefix, use
 from recsys_assets_tests.storage.servers import Server
 
 
+class TestRepair:
+    """`repair`."""
+
+    def lose(self, shop: Shop) -> str:
+        (path,) = (shop.root / "registry/publications/demo/home").glob("0000000003-*")
+        path.unlink()
+        return f"file://{path} is missing, though the manifest's history names it\n"
+
+    def test_it_says_what_is_lost_and_what_it_made_of_it(self, shop: Shop) -> None:
+        live, problem = shop.live.current, self.lose(shop)
+
+        result = done(run("repair", NAME, *REASON))
+
+        assert result.stdout == problem + (
+            "generation 3, 2020-01-10, was whole and stays live; recorded as generation 4\n"
+        )
+        assert shop.live.current == live
+        assert (shop.newest.action, shop.newest.reason) == ("repair", "incident 7")
+        assert done(run("repair", NAME, *REASON)).stdout == (
+            "demo/home: manifest and history are whole; nothing to repair\n"
+        )
+
+    def test_a_dry_run_changes_nothing(self, shop: Shop) -> None:
+        live, problem = shop.live, self.lose(shop)
+        shop.store.delete(shop.store.key(live.current["cooc"]))
+        files = shop.files()
+
+        result = done(run("repair", NAME, *REASON, "--dry-run"))
+
+        assert result.stdout == problem + (
+            "generation 2, 2020-01-09, would become live. Nothing was changed\n"
+        )
+        assert shop.files() == files
+        result = done(run("repair", NAME, *REASON))
+        assert result.stdout.endswith("is live again; recorded as generation 4\n")
+
+
 class TestRollback:
     """`rollback`, `pin` and `release`."""
 

@@ -6,7 +6,6 @@ import errno
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -57,13 +56,17 @@ class TestMaterialize:
 
         assert result.exit_code == 1
         assert result.stdout.count("published") == 2 + 3
-        assert result.stdout.count("blocked") == 1
+        assert result.stdout.count("no files") == 1
         (line,) = [line for line in result.stderr.splitlines() if line.startswith(str(day(1)))]
         assert line.startswith(
             "2026-01-02 demo/home/canonical_events: check min_events: "
             "guardrails.min_events is 1, found 0; no raw file matches"
         )
-        assert "2 of 3 days published; the others keep what they had. Runs" in result.stderr
+        assert (
+            "demo/home: 3 days: 2 published, 1 without files. What is blocked keeps what it had. "
+            "Runs, for the UI: "
+        ) in result.stderr
+        assert "demo/void: 3 days: 3 published\n" in result.stderr
         live = project.live(config)
         assert live is not None
         assert live.window is not None
@@ -72,8 +75,8 @@ class TestMaterialize:
     def test_json_is_all_there_is_on_standard_output(self, project: Project, home: Path) -> None:
         config = project.configure(SMALL)
         land(project, 0)
-        project.land(day(0), ["{not json"], part=".2")
-        project.land(day(0), [event("c", session_id=f"s{n}") for n in range(200)], part=".3")
+        others = [event("c", session_id=f"s{n}") for n in range(200)]
+        project.land(day(0), ["{not json", *others], part=".2")
 
         result = run("materialize", "--json", *days(0, 1))
 
@@ -90,6 +93,7 @@ class TestMaterialize:
             "tenant": "demo",
             "surface": "home",
             "succeeded": False,
+            "summary": {"published": 1, "no files": 1},
             "days": [
                 {
                     "day": "2026-01-01",
@@ -103,7 +107,7 @@ class TestMaterialize:
                 },
                 {
                     "day": "2026-01-02",
-                    "outcome": "blocked",
+                    "outcome": "no files",
                     "events": None,
                     "refused": None,
                     "versions": {},
@@ -149,30 +153,37 @@ class TestMaterialize:
             "2026-01-01 demo/home/cooc: step failed: OSError: [Errno 28] No space left on device\n"
             in result.stderr
         )
-        assert "1 of 2 days published" in result.stderr
+        assert "demo/home: 2 days: 1 published, 1 blocked. " in result.stderr
         live = project.live(config)
         assert live is not None
         assert live.window is not None
         assert live.window.start == day(1)
 
     @pytest.mark.usefixtures("in_memory")
-    def test_an_interruption_ends_without_a_stack(
-        self, project: Project, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        project.configure(SMALL)
-        land(project, 0)
+    def test_each_surface_takes_its_own_days_among_those_asked(self, project: Project) -> None:
+        lean = {"artifacts": {"popularity": {}}, "guardrails": {"min_events": 0}}
+        config = project.configure(
+            lean | {"end_date": day(2)},
+            lean | {"surface": "later", "start_date": day(1), "guardrails": {
+                "min_events": 0, "max_backfill_days": 3,
+            }},
+            lean | {"surface": "gone", "start_date": day(-9), "end_date": day(0)},
+        )  # fmt: skip
 
-        def interrupt(*_: Any) -> None:
-            raise KeyboardInterrupt
+        result = run("materialize", *days(0, 3))
 
-        monkeypatch.setattr(LocalStore, "put_new", interrupt)
-
-        result = run("materialize", *days(0, 0))
-
-        assert result.exit_code == 1
-        assert result.stderr.endswith("Aborted!\n")
-        assert "Traceback" not in result.stderr
-        assert "done in" not in result.stderr
+        assert result.exit_code == 0, result.output
+        told = [line for line in result.stderr.splitlines() if " has the days " in line]
+        assert told == [
+            "demo/home has the days 2026-01-01 to 2026-01-02, not 2026-01-01 to 2026-01-04; taken: "
+            "2026-01-01 to 2026-01-02",
+            "demo/later has the days 2026-01-02 to 2026-01-31, not 2026-01-01 to 2026-01-04; "
+            "taken: 2026-01-02 to 2026-01-04",
+            "demo/gone has the days 2025-12-23 to 2025-12-31, not 2026-01-01 to 2026-01-04; taken: "
+            "none",
+        ]
+        lives = [project.live(config, surface=number) for number in range(3)]
+        assert [of and of.window and of.window.last_day for of in lives] == [day(1), day(3), None]
 
 
 @pytest.mark.usefixtures("nothing_is_started")
@@ -190,7 +201,11 @@ class TestRefused:
                 ["--surface", "demo/hom", *days(0, 0)],
                 "no surface 'demo/hom' in the configuration; there are: demo/home",
             ),
-            (days(-1, 0), "has the days 2026-01-01 to 2026-01-31, not 2025-12-31 to 2026-01-01"),
+            (
+                ["--surface", "demo/home", *days(-1, 0)],
+                "has the days 2026-01-01 to 2026-01-31, not 2025-12-31 to 2026-01-01",
+            ),
+            (days(-2, -1), "has the days 2026-01-01 to 2026-01-31, not 2025-12-30 to 2025-12-31"),
             (days(31, 31), "has the days 2026-01-01 to 2026-01-31, not 2026-02-01"),
             ([*days(0, 0), "--verbose"], "No such option"),
         ],
@@ -199,6 +214,14 @@ class TestRefused:
         self, arguments: list[str], message: str
     ) -> None:
         assert message in wrong(run("materialize", *arguments))
+
+    def test_days_that_no_surface_has_are_refused_by_each(self, project: Project) -> None:
+        project.configure(SMALL, SMALL | {"surface": "later", "start_date": day(9)})
+
+        assert wrong(run("materialize", *days(-2, -1))) == (
+            "Error: demo/home has the days 2026-01-01 to 2026-01-31, not 2025-12-30 to 2025-12-31 "
+            "demo/later has the days 2026-01-10 to 2026-01-31, not 2025-12-30 to 2025-12-31"
+        )
 
     def test_a_day_that_is_not_over_says_when_it_can_be_done(self, project: Project) -> None:
         project.configure({**SMALL, "end_date": None})

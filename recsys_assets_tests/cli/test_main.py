@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets import __version__, cli
-from recsys_assets.cli import changing, reading
+from recsys_assets.cli import changing, checking, reading
 from recsys_assets.cli import days as days_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
@@ -73,7 +73,7 @@ class TestPlainErrors:
 
         assert result.exit_code == 2
         assert len(result.stderr.splitlines()) == 3
-        assert "\n  surface demo/\\x1b[2Jhome: surface: must be one path segment" in result.stderr
+        assert "\n  surface number 1: surface: must be one path segment" in result.stderr
         assert "\n  retention.days: Input should be" in result.stderr
         assert "\x1b" not in result.stderr
 
@@ -146,31 +146,34 @@ class TestHelp:
         assert CliRunner().invoke(cli.main, []).exit_code == 2
 
 
-COMMANDS: Final = (*changing.COMMANDS, *days_of_cli.COMMANDS, *reading.COMMANDS)
+READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
+COMMANDS: Final = (*changing.COMMANDS, *days_of_cli.COMMANDS, *READING)
 # What each command needs besides a surface.
 ARGUMENTS = {
     "history": [],
-    "at": ["--time", "2020-01-10"],
+    "at": ["--time", "2020-01-11"],
     "diff": ["previous"],
     "trace": ["cooc"],
     "rollback": [*REASON],
     "pin": [*REASON],
     "release": [*REASON],
+    "repair": [*REASON],
     "verify": [],
+    "check": [],
     "retention": [],
 }
+OTHERS: Final = {"materialize": days(0, 0), "status": [], "metrics": [], "show": [NAME, "cooc"]}
 
 
 class TestEveryCommand:
     """What all of them have in common."""
 
     def arguments(self, command: str, name: str) -> list[str]:
-        where = ["--surface", name] if command in {"verify", "retention"} else [name]
+        where = ["--surface", name] if command in {"verify", "check", "retention"} else [name]
         return [command, *where, *ARGUMENTS[command]]
 
     def test_all_are_looked_at_here(self) -> None:
-        others = {"materialize", "status", "metrics", "show"}
-        assert {command.name for command in COMMANDS} == ARGUMENTS.keys() | others
+        assert {command.name for command in COMMANDS} == ARGUMENTS.keys() | OTHERS.keys()
         assert set(COMMANDS) == set(cli.main.commands.values())
 
     @pytest.mark.parametrize("command", ARGUMENTS)
@@ -195,7 +198,7 @@ class TestEveryCommand:
         message = refused(run(*self.arguments(command, "demo/foreign")), code=1)
         assert "was published by another producer and has no history" in message
 
-    @pytest.mark.parametrize("command", ARGUMENTS)
+    @pytest.mark.parametrize("command", sorted(ARGUMENTS.keys() - {"repair"}))
     def test_a_damaged_manifest_is_told_without_a_stack(self, shop: Shop, command: str) -> None:
         key = layout.manifest(Place("demo", "home"))
         shop.store.replace(key, b"{")
@@ -205,6 +208,32 @@ class TestEveryCommand:
         assert result.exit_code == 1
         assert isinstance(result.exception, SystemExit)
         assert f"{shop.store.uri(key)} is not a manifest" in result.stderr
+
+    @pytest.mark.parametrize("command", sorted(ARGUMENTS.keys() | OTHERS.keys()))
+    def test_the_configuration_may_be_named_behind_it_too(self, shop: Shop, command: str) -> None:
+        missing = str(shop.root / "other.yaml")
+        arguments = (
+            [command, *OTHERS[command]] if command in OTHERS else self.arguments(command, NAME)
+        )
+
+        messages = [
+            refused(run(*words), code=2)
+            for words in (["--config", missing, *arguments], [*arguments, "--config", missing])
+        ]
+
+        assert messages[0] == messages[1]
+        assert messages[0].startswith(f"Error: {missing}: cannot be read")
+
+    # `metrics` is for one machine, Prometheus, in its own format.
+    @pytest.mark.parametrize("command", sorted({str(of.name) for of in READING} - {"metrics"}))
+    def test_what_reads_gives_json_too_and_nothing_else(self, shop: Shop, command: str) -> None:
+        arguments = (
+            [command, *OTHERS[command]] if command in OTHERS else self.arguments(command, NAME)
+        )
+
+        result = run(*arguments, "--json")
+
+        assert isinstance(json.loads(result.stdout), dict), result.output
 
     @pytest.mark.parametrize("command", ARGUMENTS)
     def test_help_says_what_it_does_and_what_its_options_are(self, command: str) -> None:

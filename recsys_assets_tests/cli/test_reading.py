@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import socket
 from datetime import UTC, date
@@ -18,6 +20,7 @@ from recsys_assets.live.history import publications
 from recsys_assets.operations.pointer import pin
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.windows import Window
 from recsys_assets_tests.cli.conftest import (
     NAME,
     SMALL,
@@ -264,6 +267,46 @@ class TestShow:
         assert result.stderr.startswith(f"Error: {message}")
         assert result.stderr.count("\n") == 1
 
+    def test_json_and_csv_have_all_rows_and_ids_as_they_are(self, show: Run) -> None:
+        machine = json.loads(done(show("popularity", "--json")).stdout)
+        values = done(show("popularity", "--csv")).stdout
+
+        head = {"tenant": "demo", "surface": "home", "kind": "popularity", "id": None, "total": 7}
+        assert {name: machine[name] for name in head} == head
+        assert machine["day"] == "2026-01-01"
+        assert machine["window"]["end"] == "2026-01-02T00:00:00Z"
+        assert machine["rows"][0] == {"item_id": "a", "count": 2, "title": "Apple"}
+        with io.StringIO(values) as file:
+            table = list(csv.DictReader(file))
+        assert [(row["item_id"], int(row["count"])) for row in table] == [
+            (row["item_id"], row["count"]) for row in machine["rows"]
+        ]
+        assert "esc\x1b[31m\x07" in {row["item_id"] for row in table}
+        assert values.startswith("item_id,count,title\na,2,Apple\n")
+
+    def test_machines_may_be_limited_too(self, show: Run) -> None:
+        assert len(done(show("cooc", "--csv", "--limit", "2")).stdout.splitlines()) == 3
+        assert len(json.loads(done(show("cooc", "--json", "--limit", "2")).stdout)["rows"]) == 2
+
+    def test_one_format_at_a_time(self, show: Run) -> None:
+        message = refused(show("cooc", "--csv", "--json"), code=2)
+
+        assert "--json and --csv exclude each other" in message
+
+    def test_a_day_is_shown_as_it_was_live_last(self, shop: Shop) -> None:
+        then = done(run("show", NAME, "popularity", "--day", str(on(2))))
+        now = done(run("show", NAME, "popularity"))
+
+        assert [rows(then), rows(now)] == [[["a", "2"]], [["a", "3"]]]
+        assert refused(run("show", NAME, "popularity", "--day", str(on(5))), code=1) == (
+            "Error: 2020-01-12 was never live for demo/home; the days that were: 2020-01-10, "
+            "2020-01-09, 2020-01-08\n"
+        )
+        assert refused(run("show", NAME, "implicit", "--day", str(on(2))), code=1) == (
+            "Error: no 'implicit' was live for demo/home on 2020-01-09; there are: cooc, "
+            "popularity\n"
+        )
+
     def test_before_the_first_publish_it_says_what_to_do(self, project: Project) -> None:
         project.configure()
 
@@ -442,6 +485,50 @@ class TestAt:
             _moment("noon")
 
 
+class TestStaged:
+    """`show --staged` and `diff ... staged`: what a release would publish."""
+
+    @pytest.fixture
+    def pinned(self, shop: Shop) -> Shop:
+        """Pin a surface, and stage the next day, 7 in it."""
+        pin(shop.store, shop.surface, WHY)
+        shop.stage(on(4), 7)
+        return shop
+
+    def test_one_can_look_before_it_is_live(self, pinned: Shop) -> None:
+        shown = json.loads(done(run("show", NAME, "popularity", "--staged", "--json")).stdout)
+        live = json.loads(done(run("show", NAME, "popularity", "--json")).stdout)
+
+        assert (shown["rows"], shown["window"]) == (
+            [{"item_id": "a", "count": 7}],
+            Window.ending_with(on(4), days=1).to_json(),
+        )
+        assert live["rows"] == [{"item_id": "a", "count": 3}]
+
+    def test_it_is_compared_with_what_is_live(self, pinned: Shop) -> None:
+        result = done(run("diff", NAME, "live", "staged"))
+
+        assert result.stdout.startswith("demo/home, generation 4 to staged 2020-01-11\n")
+        assert {row[0] for row in rows(result)} == {"popularity", "cooc"}
+        found = json.loads(done(run("diff", NAME, "staged", "2", "--json")).stdout)
+        assert found["before"]["staged"] == "2020-01-11"
+        assert found["after"]["generation"] == 2
+
+    @pytest.mark.parametrize(
+        "arguments", [("diff", NAME, "live", "staged"), ("show", NAME, "cooc", "--staged")]
+    )
+    def test_where_nothing_is_held_back_it_is_told(
+        self, shop: Shop, arguments: tuple[str, ...]
+    ) -> None:
+        assert refused(run(*arguments), code=1) == (
+            "Error: nothing of demo/home is staged that is not live, or older than what is live\n"
+        )
+
+    def test_a_day_and_what_is_staged_exclude_each_other(self, pinned: Shop) -> None:
+        message = refused(run("show", NAME, "cooc", "--staged", "--day", "2020-01-08"), code=2)
+        assert "--day and --staged exclude each other" in message
+
+
 class TestDiff:
     """`diff`."""
 
@@ -537,42 +624,3 @@ class TestTrace:
         assert "fingerprint none: it is not there\n" in counted.stdout
         for result in (counted, tagged):
             assert ["inputs", "changed since it was built"] in rows(result)
-
-
-class TestVerify:
-    """`verify`."""
-
-    def test_when_all_is_well_it_says_what_it_looked_at(self, shop: Shop) -> None:
-        assert done(run("verify")).stdout == (
-            "demo/home: 6 blobs of 3 publications verified, 0 findings\n"
-        )
-        assert done(run("verify", "--last", "1", "--surface", NAME)).stdout.startswith(
-            "demo/home: 2 blobs"
-        )
-
-    def test_findings_go_to_standard_error_and_exit_with_1(self, shop: Shop) -> None:
-        uri = shop.live.current["cooc"]
-        Path(uri.removeprefix("file://")).unlink()
-        shop.stage(on(3), 7)
-        orphan = shop.stage(on(3), 8)
-        shop.stage(on(3), 9)
-
-        text, machine = run("verify", "--grace-hours", "1"), run("verify", "--json")
-
-        assert text.exit_code == machine.exit_code == 1
-        assert text.stdout.endswith(", 5 findings\n")
-        assert f"missing: {uri}: {uri} is missing" in text.stderr
-        assert f"orphaned: {orphan['cooc']}: no publication and no staged" in text.stderr
-        (surface,) = json.loads(machine.stdout)["surfaces"]
-        assert {name: surface[name] for name in ("tenant", "surface", "blobs", "publications")} == {
-            "tenant": "demo", "surface": "home", "blobs": 6, "publications": 3,
-        }  # fmt: skip
-        problems = [finding["problem"] for finding in surface["findings"]]
-        assert sorted(problems) == ["missing", *["orphaned"] * 4]
-
-    @pytest.mark.parametrize("hours", [-1, 876_001])
-    def test_a_grace_that_time_does_not_have_is_refused(self, shop: Shop, hours: int) -> None:
-        message = refused(run("verify", "--grace-hours", str(hours)), code=2)
-
-        assert f"{hours} is not in the range 0<=x<=876000" in " ".join(message.split())
-        assert ", 0 findings" in done(run("verify", "--grace-hours", "876000")).stdout

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.compute.content_sim import normalise_tags
+from recsys_assets.compute.content_sim import normalise_tags, repeated_items
 from recsys_assets.contracts import ARTIFACTS
 
 # White space by Unicode's White_Space property, written out: Python's str.strip() removes more.
@@ -31,12 +32,15 @@ def run(*rows: Row, surface: str = "home", max_items: int = 100) -> list[tuple[A
 
 
 def frame(*rows: Row, surface: str = "home", max_items: int = 100) -> pl.DataFrame:
-    catalog = pl.LazyFrame(
+    return normalise_tags(catalog(*rows), surface=surface, max_items=max_items).collect()
+
+
+def catalog(*rows: Row) -> pl.LazyFrame:
+    return pl.LazyFrame(
         list(rows),
         schema={"item_id": pl.String, "tags": pl.List(pl.String), "namespace": pl.String},
         orient="row",
     )
-    return normalise_tags(catalog, surface=surface, max_items=max_items).collect()
 
 
 @pytest.mark.parametrize("separator", [",", ";", "|"])
@@ -170,6 +174,15 @@ def test_agrees_with_brute_force(rows: list[Row], max_items: int) -> None:
     expected.sort(key=lambda entry: entry[0].encode())
 
     assert run(*rows, max_items=max_items) == expected[:max_items]
+
+
+@given(_ROWS)
+def test_repeated_items_are_those_that_are_listed_more_than_once(rows: list[Row]) -> None:
+    listed = Counter(item for item, _ in run(*rows))
+
+    found = repeated_items(catalog(*rows), surface="home").rows()
+
+    assert found == [(item, rows) for item, rows in listed.items() if rows > 1]
 
 
 @given(_ROWS.flatmap(lambda rows: st.tuples(st.just(rows), st.permutations(rows))))

@@ -7,8 +7,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RECSYS_CONFIG", raising=False)
-    monkeypatch.delenv("RECSYS_ROOT", raising=False)
+    for name in ("CONFIG", "ROOT", "DOCS_URL", "UI_URL"):
+        monkeypatch.delenv(f"RECSYS_{name}", raising=False)
 
 
 @pytest.fixture

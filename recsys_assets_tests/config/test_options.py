@@ -73,7 +73,6 @@ def test_a_half_life_is_a_number_above_0_or_null(value: float | None, file: Path
         (float("nan"), "a finite number"),
         ("7", "a valid number"),
         (True, "a valid number"),
-        ([7], "a valid number"),
     ],
 )
 def test_a_half_life_that_is_no_number_above_0_is_refused(

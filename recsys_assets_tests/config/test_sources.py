@@ -7,7 +7,9 @@ import pytest
 from recsys_assets_tests.config.files import SCHEMES, SURFACE, load, problems, with_knob
 
 
-@pytest.mark.parametrize("path", ["c.csv", "C.CSV", "c.jsonl"])
+@pytest.mark.parametrize(
+    "path", ["c.csv", "C.CSV", "c.jsonl", "c.csv.gz", "C.CSV.GZ", "c.jsonl.gz"]
+)
 def test_a_catalog_is_csv_or_json_lines(path: str, file: Path) -> None:
     config = load(file, {**SURFACE, "catalog": {"path": path}})
 
@@ -15,19 +17,22 @@ def test_a_catalog_is_csv_or_json_lines(path: str, file: Path) -> None:
     assert config.surfaces[0].catalog.path == str(file.parent / path)
 
 
-@pytest.mark.parametrize("path", ["c", "c.json", "c.csv.gz"])
+@pytest.mark.parametrize("path", ["c", "c.json", "c.gz", "c.csv.zip"])
 def test_a_catalog_of_another_suffix_is_refused(path: str, file: Path) -> None:
     (problem,) = problems(file, {**SURFACE, "catalog": {"path": path}})
 
-    assert problem == "surface demo/home: catalog: path: must end in .csv or .jsonl"
+    assert (
+        problem
+        == "surface demo/home: catalog: path: must end in .csv, .jsonl, .csv.gz or .jsonl.gz"
+    )
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
         ("{tenant}/*.jsonl", "needs {day}"),
-        ("dt={date}/{day}", "unknown placeholder ['date']"),
-        ("{day}{}", "unknown placeholder ['']"),
+        ("dt={date}/{day}", "unknown placeholder {date}"),
+        ("{day}{}", "unknown placeholder {}"),
         ("../{day}", "must stay below `path`"),
         ("a/../../{day}", "must stay below `path`"),
         ("/raw/{day}", "must stay below `path`"),
@@ -57,7 +62,7 @@ def test_any_other_pattern_with_a_day_is_accepted(pattern: str, file: Path) -> N
     ("marker", "problem"),
     [
         ("_SUCCESS", "needs {day}"),
-        ("{day}/{hour}/_SUCCESS", "unknown placeholder ['hour']"),
+        ("{day}/{hour}/_SUCCESS", "unknown placeholder {hour}"),
         ("{day}/*", "names one file, without wildcards"),
         ("{day}/", "must name files, not a directory"),
         ("../{day}", "must stay below `path`"),
@@ -77,13 +82,15 @@ def test_a_source_of_another_type_is_refused(file: Path) -> None:
     (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "type": "papyrus"}})
 
     assert problem.startswith("surface demo/home: source.type: Input should be 'jsonl'")
-    assert problem.endswith(", got 'papyrus'")
+    assert problem.endswith(", got text")
 
 
 def test_a_catalog_in_an_object_store_is_told_apart_by_its_suffix_too(file: Path) -> None:
     found = problems(file, {**SURFACE, "catalog": {"path": "s3://bucket/c.parquet"}})
 
-    assert found == ["surface demo/home: catalog: path: must end in .csv or .jsonl"]
+    assert found == [
+        "surface demo/home: catalog: path: must end in .csv, .jsonl, .csv.gz or .jsonl.gz"
+    ]
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

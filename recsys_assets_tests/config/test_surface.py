@@ -26,6 +26,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "type": "jsonl",
             "path": str(file.parent / "raw"),
             "pattern": "{tenant}/{surface}/exposure.{day}*.jsonl*",
+            "follow_links_outside": False,
             "landing": {"settle_seconds": 60, "success_marker": None, "lookback_days": 400},
         },
         "catalog": None,
@@ -45,6 +46,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "max_items_per_session": 200,
         "max_oversized_session_share": 0.01,
         "max_rejected_share": 0.01,
+        "max_rejected_bytes_share": 0.01,
         "max_artifact_bytes": 10_000_000,
         "max_backfill_days": 400,
     }

@@ -72,6 +72,38 @@ def test_how_people_are_told_is_set(file: Path, key: str, value: Any, read: Any)
     assert getattr(load(file, SURFACE, alerts={key: value}).alerts, key) == read
 
 
+def test_addresses_that_the_file_leaves_out_are_those_of_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSYS_DOCS_URL", "http://127.0.0.1:3006/docs/")
+    monkeypatch.setenv("RECSYS_UI_URL", "http://127.0.0.1:3005")
+
+    served = load(file, SURFACE)
+    assert served.docs_url == "http://127.0.0.1:3006/docs"
+    assert served.alerts.ui_url == "http://127.0.0.1:3005"
+
+    named = load(
+        file,
+        SURFACE,
+        docs_url="https://wiki.example.org",
+        alerts={"ui_url": "http://127.0.0.1:3000"},
+    )
+    assert named.docs_url == "https://wiki.example.org"
+    assert named.alerts.ui_url == "http://127.0.0.1:3000"
+
+
+@pytest.mark.parametrize("variable", ["RECSYS_DOCS_URL", "RECSYS_UI_URL"])
+def test_an_address_of_the_environment_is_held_to_the_same_rules(
+    file: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "https://me:T0KEN@example.org")
+
+    with pytest.raises(ConfigError, match=rf"^\${variable}: must be http") as raised:
+        load(file, SURFACE)
+
+    assert "T0KEN" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -110,7 +142,8 @@ def test_two_surfaces_that_would_share_a_dagster_group_are_refused(file: Path) -
     first, second = {**SURFACE, "surface": "a-b"}, {**SURFACE, "surface": "a.b"}
 
     assert problems(file, first, second) == [
-        "surfaces demo/a-b and demo/a.b share the group demo__a_b"
+        "surfaces demo/a-b and demo/a.b look the same in Dagster, which keeps only letters, "
+        "digits and _"
     ]
 
 

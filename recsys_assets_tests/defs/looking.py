@@ -49,11 +49,3 @@ def shown(project: Project, asset: str, *, number: int = 0) -> dict[str, Any]:
     (found,) = [record.asset_materialization for record in records]
     assert found is not None
     return dict(found.metadata)
-
-
-def observed(project: Project) -> list[tuple[str | None, dict[str, Any]]]:
-    """Return partition and metadata of what was observed of the manifest, the newest first."""
-    key = dg.AssetKey(["demo", "home", "manifest"])
-    records = project.instance.fetch_observations(key, limit=10).records
-    found = [record.event_log_entry.asset_observation for record in records]
-    return [(each.partition, dict(each.metadata)) for each in found if each]

@@ -66,7 +66,7 @@ def test_the_outcome_of_each_day_of_a_range_is_its_own(project: Project) -> None
     report = project.materialize(config, [day(0), day(1), day(2), day(3)])
 
     outcomes = [report.outcome(day(n)) for n in range(4)]
-    assert outcomes == ["superseded", "unchanged", "published", "blocked"]
+    assert outcomes == ["superseded", "unchanged", "published", "no files"]
 
 
 def numbers(project: Project, asset: str, number: int) -> set[str]:
@@ -300,8 +300,8 @@ class TestPages:
     """What the asset pages show."""
 
     EVENTS = {  # noqa: RUF012
-        "dagster/row_count", "sessions", "users", "items", "refused", "redelivered",
-        "outside_window", "other_surface", "raw_bytes", "size_bytes", "seconds",
+        "dagster/row_count", "sessions", "users", "items", "refused", "refused_bytes",
+        "redelivered", "outside_window", "other_surface", "raw_bytes", "size_bytes", "seconds",
     }  # fmt: skip
     ARTIFACT = {"dagster/row_count", "size_bytes", "seconds"}  # noqa: RUF012
     # What a kind shows besides; a kind that is not here may show anything, the same each day.
@@ -346,9 +346,9 @@ class TestPages:
         assert all(rows.values())
         assert {kind: rows[kind] for kind in self.OWN} == {
             "popularity": [["a", "Apple", "2"], ["b", "Banana", "1"]],
-            "cooc": [["a", "Apple", "Banana", "1"], ["b", "Banana", "Apple", "1"]],
-            "implicit": [["u1", "Apple", "2"], ["", "Banana", "1"]],
-            "session_seq": [["u1", "Apple", "1"], ["", "Banana", "1"]],
+            "cooc": [["a", "Apple", "b", "1", "Banana"], ["b", "Banana", "a", "1", "Apple"]],
+            "implicit": [["u1", "a", "2", "Apple"], ["", "b", "1", "Banana"]],
+            "session_seq": [["u1", "a", "1", "Apple"], ["", "b", "1", "Banana"]],
             "content_sim": [["a", "Apple", "red, round"], ["b", "Banana", "yellow"]],
         }
 
@@ -376,7 +376,54 @@ class TestPages:
 
         assert report.succeeded
         rows = [row.data for row in shown(project, "popularity")["preview"].records]
-        assert rows == [{"item_id": "a", "count": "2"}, {"item_id": "b", "count": "1"}]
+        column = "count (exposures)"
+        assert rows == [{"item_id": "a", column: "2"}, {"item_id": "b", column: "1"}]
+
+    def test_every_day_of_an_artifact_says_its_window_and_what_its_numbers_count(
+        self, project: Project
+    ) -> None:
+        """Days are the first and the last one of the window; no day after it is named."""
+        config = project.configure({"window_days": 3})
+        land(project, 0, 1, 2, 3)
+
+        project.materialize(config, [day(number) for number in range(4)])
+
+        for kind in self.OWN:
+            found = shown(project, kind, number=3)
+            assert (found["first_day"].value, found["day"].value) == (str(day(1)), str(day(3)))
+            assert str(day(4)) not in str(found)
+        units = {kind: shown(project, kind).get("unit") for kind in self.OWN}
+        assert {kind: unit and unit.value for kind, unit in units.items()} == {
+            "popularity": "exposures",
+            "cooc": "sessions",
+            "implicit": "exposures",
+            "session_seq": "times next",
+            "content_sim": None,
+        }
+        columns = {kind: shown(project, kind)["preview"].schema.columns for kind in self.OWN}
+        assert {kind: [column.name for column in found] for kind, found in columns.items()} == {
+            "popularity": ["item_id", "title or tags", "count (exposures)"],
+            "cooc": [
+                "item_id", "title or tags", "neighbour_id", "count (sessions)", "its title or tags"
+            ],
+            "implicit": ["user_id", "item_id", "score (exposures)", "title or tags"],
+            "session_seq": ["user_id", "item_id", "score (times next)", "title or tags"],
+            "content_sim": ["item_id", "title or tags", "tags"],
+        }  # fmt: skip
+
+    def test_with_a_half_life_popularity_is_said_to_count_thousandths(
+        self, project: Project
+    ) -> None:
+        options = {"popularity": {"half_life_days": 1}}
+        config = project.configure({"window_days": 2, "artifacts": options})
+        land(project, 0, 1)
+
+        project.materialize(config, [day(0), day(1)])
+
+        found = shown(project, "popularity", number=1)
+        assert found["unit"].value == "thousandths of an exposure"
+        first = found["preview"].records[0].data
+        assert first["count (thousandths of an exposure)"] == "3,000"
 
     def test_the_catalog_is_parsed_once_for_all_assets_and_days_of_a_run(
         self, project: Project, monkeypatch: pytest.MonkeyPatch

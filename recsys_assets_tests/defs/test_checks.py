@@ -81,6 +81,24 @@ def test_the_verdicts_of_several_days_fold_into_one_result_per_check() -> None:
     assert "failed_partitions" not in events.metadata
 
 
+def test_a_day_that_warned_is_not_told_among_those_that_failed() -> None:
+    warned = Verdict("warned", "some", failures=1)
+
+    (mixed,) = check_results(
+        [CONTRACT], {DAYS[0]: {"contract": warned}, DAYS[1]: {"contract": failed("all")}}
+    )
+    (only,) = check_results(
+        [CONTRACT], {DAYS[0]: {"contract": warned}, DAYS[1]: {"contract": warned}}
+    )
+
+    assert (mixed.severity, mixed.description) == (dg.AssetCheckSeverity.ERROR, "2026-01-02: all")
+    assert value_of(mixed, "failed_partitions") == {"2026-01-02": "all"}
+    assert value_of(mixed, "warned_partitions") == {"2026-01-01": "some"}
+    assert (only.severity, only.passed) == (dg.AssetCheckSeverity.WARN, False)
+    assert only.description == "2 of 2 days warned; 2026-01-01: some"
+    assert "warned_partitions" not in only.metadata
+
+
 def test_one_failed_day_among_several_is_named_alone() -> None:
     (result,) = check_results(
         [CONTRACT], {DAYS[0]: {"contract": passed(rows=3)}, DAYS[1]: {"contract": failed("bad")}}

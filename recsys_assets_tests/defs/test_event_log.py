@@ -3,6 +3,8 @@
 # No postponed annotations here: Dagster reads them when an asset is declared.
 import queue
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -42,6 +44,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def instance(home: Path) -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.get() as opened:
         yield opened
+
+
+def test_where_it_is_used_the_newest_partitions_end_where_partitions_do(home: Path) -> None:
+    """The UI's webserver loads it, and nothing else of this project."""
+    program = """
+import dagster as dg
+from dagster._core.definitions.partitions.context import partition_loading_context
+days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-02-01")
+with dg.DagsterInstance.get(), partition_loading_context() as context:
+    print(*days.get_paginated_partition_keys(context, limit=2, ascending=False).results)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+    assert done.stdout.split() == [b"2026-01-31", b"2026-01-30"]
 
 
 def plan(instance: dg.DagsterInstance, first: str, last: str) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,12 +13,15 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
+from dagster._core.events import StepMaterializationData
 
-from recsys_assets.audit import events
+from recsys_assets import documents
+from recsys_assets.audit import artifacts, events
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.defs import failures
+from recsys_assets.defs import failures, recoveries
 from recsys_assets.defs.failures import OLDEST, build_failure_reports
+from recsys_assets.defs.recoveries import Failed, Progress
 from recsys_assets.errors import WebhookError
 from recsys_assets_tests.project import DAY, Project, day, event
 
@@ -104,7 +109,8 @@ def test_a_failed_check_is_reported_with_all_one_needs_to_act(
     assert started.tick() == "1 failed runs reported."
 
     (report,) = webhook.posts
-    (failure,) = report["failures"]
+    failure, of_bytes = report["failures"]
+    assert of_bytes["check"] == "max_rejected_bytes_share"
     sample = failure.pop("sample")
     assert [row["day"] for row in sample] == ["2026-01-01", "2026-01-01"]
     assert all(row["reason"] for row in sample)
@@ -124,7 +130,7 @@ def test_a_failed_check_is_reported_with_all_one_needs_to_act(
     run_url = f"http://127.0.0.1:3000/runs/{run_id}"
     assert {name: report[name] for name in report if name != "failures"} == {
         "text": "demo/home 2026-01-01: canonical_events failed max_rejected_share: "
-        f"{failure['description']} {run_url}",
+        f"{failure['description']} (and 1 more failures) {run_url}",
         "run_id": run_id,
         "job": "__ASSET_JOB",
         "run_url": run_url,
@@ -180,7 +186,7 @@ def test_a_check_that_only_warns_is_not_told(project: Project) -> None:
     run = project.instance.get_run_by_id(run_id)
     assert run
 
-    report = failures.report_of(project.instance, run, config)
+    report = failures.report_of(run, failures.failures_of(project.instance, run, config), config)
 
     assert [failure["check"] for failure in report["failures"]] == ["max_artifact_bytes"]
 
@@ -274,12 +280,27 @@ def test_a_step_that_hung_is_named_with_why_it_was_ended(
     (run,) = project.instance.get_runs()
     project.instance.report_run_failed(run, "Exceeded maximum runtime of 60 seconds.")
 
-    report = failures.report_of(project.instance, run, config)
+    report = failures.report_of(run, failures.failures_of(project.instance, run, config), config)
 
     (failure,) = report["failures"]
     assert failure["asset"] == "demo/home/canonical_events"
     said = "Canceling after 60 seconds. Exceeded maximum runtime of 60 seconds."
     assert failure["error"] == said
+
+
+def test_a_run_that_its_user_stopped_is_not_reported(
+    project: Project, started: Sensor, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    project.land(DAY, [event("a")])
+    monkeypatch.setattr(events, "parse_day", stops)
+    with pytest.raises(KeyboardInterrupt):
+        project.materialize(started.config, [DAY])
+
+    assert started.tick() == "No run failed."
+    assert webhook.posts == []
 
 
 def test_a_failed_operation_is_reported_with_its_surface(
@@ -417,6 +438,196 @@ def test_the_webhook_may_have_another_variable_and_the_ui_another_address(
 
     (report,) = webhook.posts
     assert report["run_url"] == f"https://dagster.example/shop/runs/{run_id}"
+
+
+def repair(project: Project, config: Config, *, days: int = 1) -> str:
+    """Land some days and materialize them; return the id of the run."""
+    for number in range(days):
+        project.land(day(number), [event("a", of=day(number))])
+    report = project.materialize(config, [day(number) for number in range(days)])
+    assert report.succeeded
+    return report.run_ids[0]
+
+
+def test_a_day_that_was_reported_and_is_made_later_is_told_to_have_recovered_once(
+    project: Project, started: Sensor, webhook: Webhook
+) -> None:
+    fail(project, started.config)
+    assert [started.tick(), started.tick()] == ["1 failed runs reported.", "No run failed."]
+    run_id = repair(project, started.config)
+
+    ticks = [started.tick(), started.tick()]
+
+    assert ticks == ["1 recovered surfaces reported.", "No run failed."]
+    run_url = f"http://127.0.0.1:3000/runs/{run_id}"
+    assert webhook.posts[1:] == [
+        {
+            "text": f"demo/home 2026-01-01: recovered: canonical_events succeeded {run_url}",
+            "recovered": True,
+            "run_id": run_id,
+            "run_url": run_url,
+            "surfaces": ["demo/home"],
+            "assets": ["demo/home/canonical_events"],
+            "days": ["2026-01-01"],
+            "more_days": 0,
+        }
+    ]
+
+
+def test_many_days_that_failed_several_times_recover_in_one_notice(
+    project: Project, started: Sensor, webhook: Webhook
+) -> None:
+    for _ in range(2):
+        fail(project, started.config, days=12)
+    started.tick()
+    repair(project, started.config, days=12)
+
+    assert started.tick() == "1 recovered surfaces reported."
+
+    (notice,) = webhook.posts[2:]
+    assert notice["text"].startswith("demo/home 2026-01-01 and 11 more days: recovered: ")
+    assert (len(notice["days"]), notice["more_days"]) == (10, 2)
+    assert started.tick() == "No run failed."
+
+
+def test_days_recover_by_themselves_and_the_rest_is_waited_for(
+    project: Project, started: Sensor, webhook: Webhook
+) -> None:
+    fail(project, started.config, days=3)
+    started.tick()
+
+    told = []
+    for days in (2, 3):
+        repair(project, started.config, days=days)
+        started.tick()
+        told.append(webhook.posts[-1]["days"])
+
+    assert told == [["2026-01-01", "2026-01-02"], ["2026-01-03"]]
+
+
+def test_a_day_whose_next_asset_fails_has_not_recovered(
+    project: Project, started: Sensor, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("no answer")
+
+    fail(project, started.config)
+    started.tick()
+    project.land(DAY, [event("a")])
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts, "render", broken)
+        assert not project.materialize(started.config, [DAY]).succeeded
+
+    assert started.tick().endswith(" failed runs reported.")
+    assert started.tick() == "No run failed."
+    repair(project, started.config)
+    assert started.tick() == "1 recovered surfaces reported."
+
+    assert webhook.posts[-1]["assets"] == ["demo/home/canonical_events", "demo/home/popularity"]
+
+
+def test_a_run_that_goes_on_has_not_recovered_anything(
+    project: Project, started: Sensor, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(project, started.config)
+    started.tick()
+    said = []
+    real: Any = documents.render
+
+    def looked_at_meanwhile(*args: Any, **options: Any) -> Any:
+        said.append(started.tick())
+        return real(*args, **options)
+
+    monkeypatch.setattr(artifacts, "render", looked_at_meanwhile)
+    repair(project, started.config)
+
+    assert said == ["No run failed."]
+    assert started.tick() == "1 recovered surfaces reported."
+
+
+def test_what_a_run_that_died_had_not_made_is_waited_for(
+    project: Project, started: Sensor, webhook: Webhook
+) -> None:
+    """Its report names no asset; what it made before it died is not made again by its retry."""
+    keys = [dg.AssetKey(["demo", "home", name]) for name in ("canonical_events", "popularity")]
+    job = build_definitions(started.config).resolve_implicit_global_asset_job_def()
+    run = project.instance.create_run_for_job(
+        job, tags={"dagster/partition": str(DAY)}, asset_selection={*keys}
+    )
+    made = dg.AssetMaterialization(keys[0], partition=str(DAY))
+    project.instance.report_dagster_event(
+        dg.DagsterEvent(
+            event_type_value="ASSET_MATERIALIZATION",
+            job_name=run.job_name,
+            event_specific_data=StepMaterializationData(made),
+        ),
+        run.run_id,
+    )
+    project.instance.report_run_failed(run, "Process 7 was killed.")
+    started.tick()
+    repair(project, started.config)
+    started.tick()
+
+    assert webhook.posts[0]["failures"][0]["asset"] is None
+    assert webhook.posts[1]["assets"] == ["demo/home/popularity"]
+
+
+def test_what_was_never_reported_recovers_without_a_notice(
+    project: Project, webhook: Webhook
+) -> None:
+    sensor = Sensor(project.configure(SMALL), project.instance)
+    fail(project, sensor.config)
+    sensor.tick()
+    repair(project, sensor.config)
+
+    assert sensor.tick() == "No run failed."
+    assert webhook.posts == []
+
+
+def test_a_notice_that_the_webhook_did_not_take_is_posted_later_and_once(
+    project: Project, started: Sensor, webhook: Webhook
+) -> None:
+    fail(project, started.config)
+    started.tick()
+    repair(project, started.config)
+    webhook.answers = [500]
+
+    with pytest.raises(WebhookError, match="answered 500: run "):
+        started.tick()
+    assert [started.tick(), started.tick()] == ["1 recovered surfaces reported.", "No run failed."]
+
+    assert len(webhook.posts) == 2
+
+
+def test_a_cursor_of_an_earlier_version_is_read(
+    project: Project, started: Sensor, webhook: Webhook
+) -> None:
+    started.cursor = "0"
+    fail(project, started.config)
+
+    assert started.tick() == "1 failed runs reported."
+
+
+def test_what_is_not_made_for_long_is_waited_for_no_more(
+    project: Project, started: Sensor, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(project, started.config)
+    started.tick()
+    repair(project, started.config)
+    monkeypatch.setattr(recoveries, "FOLLOWED", timedelta(0))
+
+    assert started.tick() == "No run failed."
+
+
+def test_a_cursor_is_bounded_and_forgets_the_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recoveries, "_MOST_FOLLOWED", 3)
+    progress = Progress(7)
+
+    for at, days in ((1.0, ["a", "b"]), (2.0, ["c", "d"])):
+        progress = progress.reported([Failed("demo/home", "demo/home/cooc", days, at)])
+
+    assert Progress.of_cursor(progress.to_cursor()) == progress
+    assert [(each.at, each.days) for each in progress.failed] == [(1.0, ["a"]), (2.0, ["c", "d"])]
 
 
 def test_the_sensor_ships_stopped(project: Project) -> None:

@@ -7,7 +7,9 @@ import importlib.util
 import os
 import shutil
 import socket
+import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from recsys_assets.defs.instance import _one_at_a_time
 from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.project import Project, day, event
 
@@ -46,6 +49,57 @@ def test_the_two_files_of_settings_differ_in_the_storage_only() -> None:
     assert postgres.pop("storage")
 
     assert sqlite == postgres
+
+
+_OPEN: Final = (sys.executable, "-m", "recsys_assets.defs.instance")
+
+
+def heads(home: Path) -> dict[str, int]:
+    """Return how many versions each database says it has."""
+    found = {}
+    for path in home.rglob("*.db"):
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            (rows,) = database.execute("SELECT count(*) FROM alembic_version").fetchone()
+            found[path.name] = rows
+    return found
+
+
+def test_the_first_to_open_an_instance_keeps_others_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two who make its databases at once leave each with two versions, and it broken for good."""
+    home = home_with("dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with _one_at_a_time(home):
+        others = [subprocess.Popen(_OPEN, stderr=subprocess.PIPE) for _ in range(3)]
+        with pytest.raises(subprocess.TimeoutExpired):
+            others[0].wait(6)  # it takes two seconds alone
+        assert not (home / "history").exists()
+    for other in others:
+        _, told = other.communicate(timeout=60)
+        assert (other.returncode, told) == (0, b"")
+
+    assert heads(home) == dict.fromkeys(("runs.db", "index.db", "schedules.db"), 1)
+
+
+def test_an_instance_that_two_have_made_is_told_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = home_with("dagster.yaml", tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    subprocess.run(_OPEN, check=True)
+    with contextlib.closing(sqlite3.connect(home / "history/runs.db")) as database, database:
+        database.execute("INSERT INTO alembic_version VALUES ('29b539ebc72b')")
+
+    done = subprocess.run(_OPEN, check=False, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: the databases below {home} are half made: two processes")
+    for folder in ("history", "schedules"):
+        assert f"{home}/{folder}" in done.stderr
+        shutil.rmtree(home / folder)
+    subprocess.run(_OPEN, check=True)
+    assert set(heads(home).values()) == {1}
 
 
 def test_a_run_of_the_command_line_claims_no_place_in_a_pool(

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +19,20 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.partitions.context import PartitionLoadingContext
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
+from dagster._core.events import RunFailureReason
 from dagster._core.instance import utils
 from dagster._core.storage import tags
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
+from dagster._core.storage.runs import SqlRunStorage
 from dagster._grpc.server import DagsterApiServer
 
 import recsys_assets
-from recsys_assets.defs import event_log, internals, jobs, schedules
+from recsys_assets.defs import event_log, internals, jobs, materialize, schedules
 
 PRODUCT: Final = Path(recsys_assets.__file__).parent
 
@@ -99,6 +105,12 @@ SEEN: Final[dict[tuple[type, str], str]] = {
     (SqliteEventLogStorageWatchdog, "on_modified"): (
         "c7dc16446530a1774b5e88a024285e95602365c26f8b7e5aa8c048562ac3506e"
     ),
+    (SqlRunStorage, "replace_job_origin"): (
+        "7002741b767f399ccbcc36a6f600a99262a695f8c1f9d3ff2829873a626eff55"
+    ),
+    (dg.TimeWindowPartitionsDefinition, "get_paginated_partition_keys"): (
+        "7854222feac0f89861ca6ead681b0c2cf176ffc180446e087b2aa7d681f1d6b7"
+    ),
     (dg.DagsterInstance, "_get_event_batch_size"): (
         "92c419ba6dbea022252ed97035953d88331464f9e456cda7d800725fd41f0dcd"
     ),
@@ -161,6 +173,9 @@ def test_every_method_that_the_event_log_overrides_or_calls_is_in_the_list(
     assert of_dagster - {name for owner, name in SEEN if owner is base} == set()
 
 
+DAY: Final = date(2026, 1, 1)
+
+
 def test_names_are_those_of_dagster() -> None:
     assert internals.ASSET_JOB == IMPLICIT_ASSET_JOB_NAME
     assert DagsterExecutionInterruptedError.__name__ == internals._INTERRUPTED
@@ -171,10 +186,16 @@ def test_names_are_those_of_dagster() -> None:
     assert internals.RANGE_START == tags.ASSET_PARTITION_RANGE_START_TAG
     assert internals.RANGE_END == tags.ASSET_PARTITION_RANGE_END_TAG
     assert internals.WILL_RETRY == tags.WILL_RETRY_TAG
+    assert internals.CODE_LOCATION_TAG == tags.CODE_LOCATION_TAG
+    assert internals.REPOSITORY_TAG == tags.REPOSITORY_LABEL_TAG
+    assert internals.REPOSITORY == SINGLETON_REPOSITORY_NAME
     assert internals.DATA_VERSION == DATA_VERSION_TAG
+    assert internals.FAILURE_REASON == tags.RUN_FAILURE_REASON_TAG
+    assert RunFailureReason.UNEXPECTED_TERMINATION.value == internals._CUT_SHORT
     # Those that are documented stay where they are used.
     assert set(schedules.FIRST) == {tags.PRIORITY_TAG}
     assert set(jobs._TAGS) == {tags.MAX_RETRIES_TAG}
+    assert {tags.USER_TAG, tags.MAX_RETRIES_TAG} == set(materialize._partitions(DAY, DAY)["tags"])
 
 
 def test_batches_of_events_are_switched_on_by_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,6 +205,66 @@ def test_batches_of_events_are_switched_on_by_the_variable(monkeypatch: pytest.M
         monkeypatch.setenv(internals.BATCH_SIZE_VARIABLE, "7")
         assert instance._get_event_batch_size() == 7
         assert utils._get_event_batch_size() == 7
+
+
+def test_a_run_counts_with_a_code_location() -> None:
+    @dg.job(tags={"mine": "yes"})
+    def nothing() -> None:
+        pass
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run_id = nothing.execute_in_process(instance=instance).run_id
+        before = instance.get_run_by_id(run_id)
+        assert before is not None
+        assert before.remote_job_origin is None
+
+        internals.count_with_location(instance, run_id, "here")
+
+        for tag, value in [(tags.CODE_LOCATION_TAG, "here"), ("mine", "yes")]:
+            assert [run.run_id for run in instance.get_runs(dg.RunsFilter(tags={tag: value}))]
+        label = {tags.REPOSITORY_LABEL_TAG: "__repository__@here"}
+        (run,) = instance.get_runs(dg.RunsFilter(tags=label))
+        assert run.remote_job_origin is not None
+        assert run.remote_job_origin.location_name == "here"
+        assert run.remote_job_origin.job_name == "nothing"
+        assert run.status == dg.DagsterRunStatus.SUCCESS
+
+
+NOW: Final = datetime(2026, 3, 4, 5, tzinfo=UTC)
+
+
+def newest(paginated: Any, end: str | None) -> list[str]:
+    """Return the newest two days of daily partitions, asked for as the UI does."""
+    days = dg.DailyPartitionsDefinition("2026-01-01", end_date=end)
+    context = PartitionLoadingContext(
+        temporal_context=TemporalContext(effective_dt=NOW, last_event_id=None),
+        dynamic_partitions_store=None,
+    )
+    found = paginated(days, context=context, limit=2, ascending=False)
+    return list(found.results)
+
+
+def test_dagster_counts_the_newest_partitions_from_today_whatever_their_end() -> None:
+    """When this fails, Dagster has mended it: then `end_newest_partitions` can go."""
+    as_it_is = inspect.unwrap(dg.TimeWindowPartitionsDefinition.get_paginated_partition_keys)
+
+    assert newest(as_it_is, "2026-02-01") == ["2026-03-03", "2026-03-02"]
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("2026-02-01", ["2026-01-31", "2026-01-30"]),
+        (None, ["2026-03-03", "2026-03-02"]),
+        ("2026-04-01", ["2026-03-03", "2026-03-02"]),
+    ],
+)
+def test_the_newest_partitions_end_where_partitions_do(
+    end: str | None, expected: list[str]
+) -> None:
+    internals.end_newest_partitions()
+
+    assert newest(dg.TimeWindowPartitionsDefinition.get_paginated_partition_keys, end) == expected
 
 
 def failure_of(error: BaseException, *, cause: BaseException | None = None) -> dg.DagsterEvent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ OPS = {
 }
 UNASKED = {"verify", "retention"}  # no reason is needed
 SURFACE = {"surface": "demo/home"}
-ASKED = {**SURFACE, "reason": "incident 7", "who": "ada"}
+ASKED: dict[str, Any] = {**SURFACE, "reason": "incident 7", "who": "ada"}
+DO_IT = {"dry_run": False}
 OLD = 946_684_800  # the year 2000
 QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
@@ -87,18 +89,22 @@ class Site:
         """Run a job that succeeds; return the metadata of its output."""
         result = self.run(job, config)
         assert result.success, failure(result)
-        (output,) = [
-            event.event_specific_data.metadata  # type: ignore[union-attr]
-            for event in result.all_events
-            if event.event_type == dg.DagsterEventType.STEP_OUTPUT
-        ]
-        return {name: found.value for name, found in output.items()}
+        return outputs(result)
 
-    def observed(self) -> list[dg.AssetObservation]:
-        """Return what is on the asset page of the manifest, the newest first."""
-        key = dg.AssetKey(["demo", "home", "manifest"])
-        found = self.project.instance.fetch_observations(key, limit=9).records
-        return [each.asset_observation for each in found if each.asset_observation]
+    def tags(self, result: dg.ExecuteInProcessResult) -> Mapping[str, str]:
+        run = self.project.instance.get_run_by_id(result.run_id)
+        assert run is not None
+        return run.tags
+
+
+def outputs(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    """Return the metadata of the output of a run."""
+    (output,) = [
+        event.event_specific_data.metadata  # type: ignore[union-attr]
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.STEP_OUTPUT
+    ]
+    return {name: found.value for name, found in output.items()}
 
 
 def failure(result: dg.ExecuteInProcessResult) -> Any:
@@ -134,7 +140,7 @@ class TestRollback:
     """Job `rollback`."""
 
     def test_it_makes_the_previous_publication_live_and_shows_it(self, site: Site) -> None:
-        shown = site.shown("rollback", ASKED)
+        shown = site.shown("rollback", {**ASKED, **DO_IT})
 
         assert site.newest.generation == 4
         assert site.newest.window.start == day(1)
@@ -154,35 +160,36 @@ class TestRollback:
             "current": dict(site.live.current),
         }
 
-    def test_it_is_on_the_asset_page_of_the_manifest(self, site: Site) -> None:
-        result = site.run("rollback", {**ASKED, "to": "1", "kind": "cooc", "pin": True})
+    def test_one_kind_is_rolled_back_and_pinned(self, site: Site) -> None:
+        result = site.run("rollback", {**ASKED, "to": "1", "kind": "cooc", "pin": True, **DO_IT})
 
-        (seen,) = site.observed()
-        assert seen.description == "rollback by ada: incident 7"
-        assert seen.partition == "2026-01-03"
-        values = {name: found.value for name, found in seen.metadata.items()}
-        assert (values["generation"], values["reason"], values["pinned"]) == (4, "incident 7", True)
-        assert [record["kind"] for record in rows(values["changes"])] == ["cooc"]
-        assert site.newest.run_id == result.run_id
-        assert site.newest.restored == {"cooc": 1}
+        assert result.success
+        newest = site.newest
+        assert (newest.generation, newest.reason, newest.pinned) == (4, "incident 7", True)
+        assert newest.run_id == result.run_id
+        assert newest.restored == {"cooc": 1}
 
     def test_a_dry_run_shows_the_same_and_changes_nothing(self, site: Site) -> None:
         before = site.files()
 
-        shown = site.shown("rollback", {**ASKED, "to": str(day(0)), "dry_run": True})
+        result = site.run("rollback", {**ASKED, "to": str(day(0))})  # it is the default
+        shown = outputs(result)
 
         assert site.files() == before
-        assert site.observed() == []
-        assert (shown["outcome"], shown["to_generation"]) == ("dry run", 1)
+        assert shown["outcome"] == (
+            "dry run: nothing was changed; launch it with dry_run: false to do it"
+        )
+        assert site.tags(result)["recsys_assets/dry_run"] == "true"
+        assert shown["to_generation"] == 1
         assert len(rows(shown["changes"])) == 2
 
     def test_who_is_left_out_is_who_the_run_runs_as(self, site: Site) -> None:
-        site.shown("rollback", {**SURFACE, "reason": "incident 7"})
+        site.shown("rollback", {**SURFACE, "reason": "incident 7", **DO_IT})
 
         assert site.newest.who == actor()
 
     def test_to_what_is_live_nothing_changes(self, site: Site) -> None:
-        shown = site.shown("rollback", {**ASKED, "to": "live"})
+        shown = site.shown("rollback", {**ASKED, "to": "live", **DO_IT})
 
         assert (shown["outcome"], shown["generation"], shown["changes"]) == ("unchanged", 3, "none")
 
@@ -191,13 +198,12 @@ class TestRollback:
         Path(uri.removeprefix("file://")).unlink()
         before = site.files()
 
-        found = failure(site.run("rollback", {**ASKED, "to": "1"}))
+        found = failure(site.run("rollback", {**ASKED, "to": "1", **DO_IT}))
 
         assert found.description.startswith(
             f"cannot roll demo/home back to generation 1: {uri} is missing"
         )
         assert site.files() == before
-        assert site.observed() == []
 
 
 class TestPinAndRelease:
@@ -213,10 +219,6 @@ class TestPinAndRelease:
         assert (released["next_day"], released["next_day_outcome"]) == ("2026-01-04", "published")
         assert (site.newest.window.start, site.newest.pinned) == (day(3), False)
         assert verified(site.store, site.live.current)
-        assert [seen.description for seen in site.observed()] == [
-            "publish by ada: fixed",
-            "pin by ada: incident 7",
-        ]
         actions = [(p.action, p.reason) for p in publications(site.store, site.surface, limit=2)]
         assert actions[1] == ("release", "fixed")
 
@@ -247,7 +249,7 @@ class TestPinAndRelease:
             "demo/home is released, but 2026-01-04 is not live: popularity: made of other events"
         )
         assert not site.newest.pinned
-        assert site.observed()[0].description == "release by ada: incident 7"
+        assert (site.newest.action, site.newest.who) == ("release", "ada")
 
 
 class TestVerify:
@@ -307,7 +309,7 @@ class TestRetention:
     def test_it_deletes_what_is_old_and_tells_what(self, old: Site) -> None:
         before = old.files()
 
-        shown = old.shown("retention", {**SURFACE, "who": "ada"})
+        shown = old.shown("retention", {**SURFACE, "who": "ada", **DO_IT})
 
         gone = before.keys() - old.files().keys()
         assert (shown["outcome"], shown["blobs"], shown["staged"]) == ("deleted", 6, 6)
@@ -320,20 +322,23 @@ class TestRetention:
         assert (old.newest.action, old.newest.who, old.newest.retiring) == ("retention", "ada", ())
         assert verified(old.store, old.live.current)
 
-    @pytest.mark.parametrize("config", [None, {}])
-    def test_without_configuration_it_is_every_surface(
-        self, old: Site, config: dict[str, Any] | None
-    ) -> None:
-        assert old.shown("retention", config)["blobs"] == 6
+    def test_without_a_surface_it_is_every_surface(self, old: Site) -> None:
+        assert old.shown("retention", DO_IT)["blobs"] == 6
         assert old.newest.who == actor()
 
-    def test_a_dry_run_tells_the_same_and_changes_nothing(self, old: Site) -> None:
+    @pytest.mark.parametrize("config", [None, {}, {"dry_run": True}])
+    def test_a_dry_run_is_the_default_and_tells_the_same_and_changes_nothing(
+        self, old: Site, config: dict[str, Any] | None
+    ) -> None:
         before = old.files()
 
-        shown = old.shown("retention", {"dry_run": True})
+        result = old.run("retention", config)
+        shown = outputs(result)
 
         assert old.files() == before
-        assert (shown["outcome"], shown["blobs"], shown["left_behind"]) == ("dry run", 6, 1)
+        assert shown["outcome"].startswith("dry run: nothing was changed")
+        assert old.tags(result)["recsys_assets/dry_run"] == "true"
+        assert (shown["blobs"], shown["left_behind"]) == (6, 1)
         assert len(rows(shown["uris"])) == 12
 
     def test_a_surface_that_cannot_be_judged_holds_back_no_other(self, old: Site) -> None:
@@ -343,7 +348,7 @@ class TestRetention:
         swapped = Site(old.project, old.config.model_copy(update={"surfaces": first}))
         before = len(old.files())
 
-        found = failure(swapped.run("retention"))
+        found = failure(swapped.run("retention", DO_IT))
 
         assert found.description.startswith(f"demo/checkout: {old.store.uri(key)} is damaged")
         assert len(old.files()) == before - 13 + 2
@@ -357,7 +362,15 @@ class TestRetention:
         assert schedule.cron_schedule == "30 3 * * *"
         assert (schedule.job_name, schedule.execution_timezone) == ("retention", "UTC")
         (request,) = schedule.evaluate_tick(dg.build_schedule_context()).run_requests or []
-        assert not request.run_config
+        assert request.run_config == {"ops": {"delete_old": {"config": DO_IT}}}
+        assert (
+            repository.get_job("retention")
+            .execute_in_process(
+                run_config={**request.run_config, "loggers": QUIET},
+                instance=site.project.instance,
+            )
+            .success
+        )
 
 
 class TestRefusals:
@@ -379,23 +392,23 @@ class TestRefusals:
     def test_an_empty_reason_fails_and_changes_nothing(self, untouched: Site, job: str) -> None:
         before = untouched.files()
 
-        found = failure(untouched.run(job, {**ASKED, "reason": " "}))
+        do_it = DO_IT if job == "rollback" else {}
+        found = failure(untouched.run(job, {**ASKED, **do_it, "reason": " "}))
 
         assert found.description.startswith("a reason is required")
         assert untouched.files() == before
-        assert untouched.observed() == []
 
     @pytest.mark.parametrize("job", OPS)
-    def test_an_unknown_surface_is_told_with_those_there_are(
-        self, untouched: Site, job: str
-    ) -> None:
+    def test_a_surface_is_one_of_those_there_are(self, untouched: Site, job: str) -> None:
         reason = {} if job in UNASKED else {"reason": "incident 7"}
+        definition = build_definitions(untouched.config).resolve_job_def(job)
+        schema: Any = definition.get_node_named(OPS[job]).definition
+        chosen = schema.config_schema.config_type.fields["surface"].config_type
+        values = getattr(chosen, "inner_type", chosen).config_values
+        assert values == ["demo/home", "demo/checkout"]
 
-        found = failure(untouched.run(job, {"surface": "demo/attic", **reason}))
-
-        assert found.description == (
-            "no surface 'demo/attic' in the configuration; there are: demo/home, demo/checkout"
-        )
+        with pytest.raises(dg.DagsterInvalidConfigError, match="not in enum type Surface_"):
+            untouched.run(job, {"surface": "demo/attic", **reason})
 
     @pytest.mark.parametrize("job", ["rollback", "pin", "release"])
     def test_a_surface_on_which_nothing_is_live_is_told(self, untouched: Site, job: str) -> None:
@@ -408,7 +421,8 @@ class TestRefusals:
         """`previous` is another publication by then."""
         definition = build_definitions(untouched.config).resolve_job_def(job)
 
-        result = untouched.run(job, {**({} if job in UNASKED else ASKED), "surface": "demo/attic"})
+        asked = {} if job in UNASKED else {**SURFACE, "reason": " "}
+        result = untouched.run(job, asked)
 
         assert definition.tags["dagster/max_retries"] == "0"
         assert result.dagster_run.tags["dagster/max_retries"] == "0"

@@ -34,7 +34,7 @@ def test_a_bad_day_from_the_rollback_to_the_release_on_s3(
     def make(number: int, items: str) -> str:
         of = day(number)
         project.land(of, [event(item, of=of) for item in items])
-        report = materialize(definitions, surface, [of], instance=project.instance)
+        report = materialize(definitions, surface, [of], store=store, instance=project.instance)
         return report.outcome(of)
 
     def run(job: str, op: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -51,8 +51,11 @@ def test_a_bad_day_from_the_rollback_to_the_release_on_s3(
 
     assert [make(0, "ab"), make(1, "a")] == ["published", "published"]
     dry = run("rollback", "roll_back", {**ASKED, "dry_run": True})
-    assert (dry["outcome"], dry["to_day"]) == ("dry run", str(day(0)))
-    assert run("rollback", "roll_back", {**ASKED, "pin": True})["live_day"] == str(day(0))
+    assert dry["outcome"].startswith("dry run")
+    assert dry["to_day"] == str(day(0))
+    assert run("rollback", "roll_back", {**ASKED, "pin": True, "dry_run": False})[
+        "live_day"
+    ] == str(day(0))
     assert make(1, "abc") == "pinned"
     assert run("release", "let_go", {**ASKED, "reason": "fixed"})["next_day"] == str(day(1))
     assert run("pin", "hold", ASKED)["pinned"] is True

@@ -13,11 +13,15 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys_assets.config import Config
 from recsys_assets.defs import materialize as materialize_module
 from recsys_assets.defs.materialize import Failure, RangeResult, _ranges
+from recsys_assets.live.history import publications
+from recsys_assets.storage.flips import actor
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.project import Project, day, event
 
@@ -132,6 +136,27 @@ class TestBadDays:
             assert run.tags["dagster/asset_partition_range_start"] == str(day(0))
             assert run.tags["dagster/asset_partition_range_end"] == str(day(2))
 
+    @pytest.mark.parametrize("of", [[0], [0, 1]])
+    def test_runs_say_where_they_belong_and_who_launched_them(
+        self, project: Project, of: list[int]
+    ) -> None:
+        """The UI opens with the runs of its code location; the daemon leaves these alone."""
+        workspace = yaml.safe_load((Path(__file__).parents[2] / "workspace.yaml").read_text())
+        (location,) = (each["python_module"]["location_name"] for each in workspace["load_from"])
+        config = project.configure(SMALL)
+        land(project, *of)
+
+        report = project.materialize(config, days(*of))
+
+        assert report.run_ids
+        for run_id in report.run_ids:
+            run = project.instance.get_run_by_id(run_id)
+            assert run is not None
+            assert run.remote_job_origin is not None
+            assert run.remote_job_origin.location_name == location
+            assert run.tags["user"] == actor()
+            assert run.tags["dagster/max_retries"] == "0"
+
     def test_a_single_day_is_one_run(self, project: Project) -> None:
         config = project.configure(SMALL)
         land(project, 0)
@@ -151,14 +176,73 @@ class TestBadDays:
 
         assert failed(report) == [(n, "canonical_events", "min_events") for n in (1, 2, 5)]
         assert report.published == days(0, 3, 4, 6)
-        # The events of all days; the rest of day 0, of day 6; artifacts, then manifest of 3 to 4.
-        assert len(report.run_ids) == 5
+        # The events of all days; the rest of day 0; of 3 to 4 and of 6 artifacts, then manifest.
+        assert len(report.run_ids) == 6
         for name in ("canonical_events", "popularity", "cooc", "manifest"):
             key = dg.AssetKey(["demo", "home", name])
             records = project.instance.fetch_materializations(key, limit=100).records
             assert sorted(r.partition_key or "" for r in records) == list(
                 map(str, days(0, 3, 4, 6))
             )
+
+    @pytest.mark.parametrize("window_days", [1, 3])
+    @pytest.mark.parametrize("holes", [(3,), (1,), (0, 2), (1, 3, 4), (1, 2, 4), (2, 4, 5, 6)])
+    def test_days_are_published_in_order_across_holes(
+        self, project: Project, holes: tuple[int, ...], window_days: int
+    ) -> None:
+        """Otherwise the later one is live first, and the others never were."""
+        config = project.configure({**SMALL, "window_days": window_days})
+        there = [number for number in range(7) if number not in holes]
+        land(project, *there)
+
+        report = project.materialize(config, days(*range(7)))
+
+        assert [report.outcome(of) for of in days(*range(7))] == [
+            "no files" if number in holes else "published" for number in range(7)
+        ]
+        assert published(project, config) == days(*there)
+
+    def test_a_breakdown_of_an_early_day_does_not_let_a_later_one_go_first(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is tried again in smaller ranges, and only then given up."""
+        config = project.configure(SMALL)
+        land(project, 0, 1, 3)
+        broken = iter([True, False])
+
+        def once(key: str) -> BaseException | None:
+            is_flip = "registry/publications/" in key
+            return OSError(errno.ENOSPC, NO_SPACE) if is_flip and next(broken, False) else None
+
+        break_store(monkeypatch, "put_new", once)
+
+        report = project.materialize(config, days(0, 1, 2, 3))
+
+        assert report.published == days(0, 1, 3)
+        assert published(project, config) == days(0, 1, 3)
+
+    def test_what_is_staged_only_is_not_counted_as_published(self, project: Project) -> None:
+        config = project.configure(SMALL)
+        land(project, 2)
+        project.materialize(config, days(2))
+        land(project, 0, 1)
+        project.land(day(2), [event("a", of=day(2))])
+
+        report = project.materialize(config, days(0, 1, 2, 3))
+
+        assert [report.outcome(of) for of in days(0, 1, 2, 3)] == [
+            "superseded", "superseded", "published", "no files",
+        ]  # fmt: skip
+        assert (report.published, report.done) == (days(2), days(0, 1, 2))
+
+    @pytest.mark.parametrize("damage", ["bad line", "too few"])
+    def test_a_day_with_files_is_not_without_files(self, project: Project, damage: str) -> None:
+        config = project.configure({**SMALL, "guardrails": {"max_rejected_share": 1.0}})
+        project.land(day(0), ["{"] if damage == "bad line" else [])
+
+        report = project.materialize(config, days(0, 1))
+
+        assert [report.outcome(of) for of in days(0, 1)] == ["blocked", "no files"]
 
     def test_every_run_of_the_report_is_on_the_instance_and_no_other(
         self, project: Project
@@ -217,6 +301,41 @@ class TestBadDays:
         assert len(report.failures) == 3
         assert report.published == []
         assert len(report.run_ids) == 1
+
+
+def published(project: Project, config: Config) -> list[date]:
+    """Return the days that were live one after the other, oldest first."""
+    (surface,) = config.surfaces
+    chain = publications(project.store, surface, limit=100)
+    return [each.window.last_day for each in reversed(chain)]
+
+
+class TestOtherInstance:
+    """The root says which days there are, whatever the Dagster instance knows."""
+
+    def test_late_data_reaches_every_window_that_holds_it(self, project: Project) -> None:
+        config = project.configure({**SMALL, "window_days": 3})
+        land(project, 0, 1, 2, 4)
+        project.materialize(config, days(0, 1, 2))
+        project.materialize(config, days(4))
+        before = project.live(config)
+        project.land(day(0), [event("late", of=day(0))], part="-2")
+        with dg.DagsterInstance.ephemeral() as other:
+            report = Project(project.folder, other).materialize(config, days(0))
+
+        assert report.days == days(0, 1, 2)
+        project.land(day(2), [event("late", of=day(2))], part="-2")
+        with dg.DagsterInstance.ephemeral() as other:
+            report = Project(project.folder, other).materialize(config, days(2))
+
+        assert report.days == days(2, 4)
+        assert report.outcome(day(4)) == "published"
+        live = project.live(config)
+        assert live
+        assert before
+        assert live.current != before.current
+        assert live.window
+        assert live.window.last_day == day(4)
 
 
 Raises = Callable[[str], BaseException | None]
@@ -396,7 +515,10 @@ class TestRangeResult:
     def test_a_day_is_published_when_its_manifest_is(self, project: Project) -> None:
         surface = project.configure().surfaces[0]
         report = RangeResult(surface, days(0, 1))
-        report.metadata = {day(0): {"manifest": {}}, day(1): {"popularity": {}}}
+        report.metadata = {
+            day(0): {"manifest": {"outcome": "published"}},
+            day(1): {"popularity": {}},
+        }
 
         assert report.published == days(0)
         assert not report.succeeded

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
@@ -71,7 +72,7 @@ class Factory:
     def make(self, *numbers: int) -> None:
         """Materialize days as a run does, and take note of it: nothing more may be asked for."""
         report = self.project.materialize(self.config, [day(number) for number in numbers])
-        assert report.published
+        assert report.done
         assert self.requested() == {}
 
 
@@ -183,6 +184,68 @@ class TestArrival:
 
         assert shop.requested()["canonical_events"] == [DAY]
 
+    @pytest.mark.parametrize("when", ["after a while", "before the daemon looks again"])
+    def test_a_day_whose_good_file_is_restored_becomes_green(
+        self, project: Project, when: str
+    ) -> None:
+        shop = factory(project)
+        shop.land(0, "a", "b")
+        shop.tick()
+        shop.requested()
+        shop.make(0)
+        project.land(DAY, ["nonsense"])
+        shop.tick()
+        assert shop.requested()["canonical_events"] == [DAY]
+        assert not project.materialize(shop.config, [DAY]).done
+        if when == "after a while":
+            assert shop.requested() == {}
+        shop.land(0, "a", "b")
+
+        shop.tick()
+
+        assert shop.requested()["canonical_events"] == [DAY]
+        assert project.materialize(shop.config, [DAY]).succeeded
+        assert shop.tick() == []
+
+    @pytest.mark.parametrize("bad_by", ["sensor", "hand"])
+    def test_what_failed_by_hand_is_tried_too(self, project: Project, bad_by: str) -> None:
+        shop = factory(project)
+        shop.land(0, "a", "b")
+        shop.make(0)
+        shop.tick()
+        project.land(DAY, ["nonsense"])
+        if bad_by == "sensor":
+            shop.tick()
+        assert not project.materialize(shop.config, [DAY]).done
+        shop.land(0, "a", "b")
+
+        reported = [each.asset_key.path[-1] for each in shop.tick()]
+
+        assert "raw_events" in reported
+
+    def test_late_data_reaches_windows_that_another_instance_made(self, project: Project) -> None:
+        first = factory(project, window_days=3)
+        for number in range(4):
+            first.land(number, "a", "b")
+        first.make(0, 1, 2, 3)
+        with dg.DagsterInstance.ephemeral() as other:
+            second = Factory(Project(project.folder, other), first.config)
+            assert second.tick() == []  # the root has it all
+            second.requested()
+            second.land(0, "a", "b", "late")
+
+            told = [(each.asset_key.path[-1], each.partition) for each in second.tick()]
+
+            assert told == [
+                ("canonical_events", str(day(1))),
+                ("canonical_events", str(day(2))),
+                ("raw_events", str(DAY)),
+            ]
+            asked = second.requested()
+            assert asked["canonical_events"] == [DAY]
+            for name in EVENT_KINDS:
+                assert asked[name] == [day(0), day(1), day(2)]
+
     def test_what_is_reported_carries_its_fingerprint_and_size(self, project: Project) -> None:
         shop = factory(project)
         shop.land(0, "a")
@@ -194,11 +257,12 @@ class TestArrival:
         assert len((raw.tags or {})["dagster/data_version"]) == 64
         assert raw.metadata["files"].value == 1
         assert catalog.asset_key.path[-1] == "catalog"
-        found = last_report(project.instance, raw.asset_key, DAY)
+        found = last_report(project.instance, raw.asset_key, DAY, shop.config.root)
         assert found is not None
         assert found.data_version == (raw.tags or {})["dagster/data_version"]
         assert found.at <= datetime.now(UTC)
-        assert last_report(project.instance, raw.asset_key, day(1)) is None
+        assert last_report(project.instance, raw.asset_key, day(1), shop.config.root) is None
+        assert last_report(project.instance, raw.asset_key, DAY, "another root") is None
 
     def test_a_tick_without_news_says_what_it_looked_at(self, project: Project) -> None:
         shop = factory(project)

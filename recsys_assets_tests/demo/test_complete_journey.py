@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from recsys_assets.config import load_config
+from recsys_assets.config.file import PACKAGED_CONFIG
+from recsys_assets.defs.instance import open_instance
+from recsys_assets.defs.keys import partitions_of
 from recsys_assets.demo import complete_journey
 from recsys_assets.demo.__main__ import demo, show_what_is_live
 from recsys_assets.demo.complete_journey import data_directory, write_catalog, write_raw_events
 from recsys_assets.errors import InputError
 from recsys_assets.events.catalog import read_catalog
+from recsys_assets.events.sources import open_source
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets_tests.project import Project, day, event
@@ -27,6 +34,16 @@ JANUARY = [date(2017, 1, 1) + timedelta(days=n) for n in range(31)]
 def january(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     folder = tmp_path_factory.mktemp("raw")
     return folder / "grocer" / "store", write_raw_events(folder, JANUARY)
+
+
+@pytest.fixture
+def of_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder whose configuration is the packaged one."""
+    (tmp_path / "recsys_assets").mkdir()
+    copied = shutil.copy(PACKAGED_CONFIG, tmp_path / "recsys_assets")
+    monkeypatch.setenv("RECSYS_CONFIG", str(copied))
+    monkeypatch.delenv("RECSYS_ROOT", raising=False)
+    return tmp_path
 
 
 @pytest.fixture
@@ -192,9 +209,46 @@ class TestCommand:
         assert "needs surface grocer/store" in result.stderr
         assert "unset $RECSYS_CONFIG" in result.stderr
 
-    @pytest.mark.parametrize("days", ["0", "367", "many"])
-    def test_days_that_the_year_does_not_have_are_refused(self, days: str) -> None:
+    @pytest.mark.parametrize("days", ["0", "-1", "many"])
+    def test_days_that_are_no_number_of_days_are_refused(self, days: str) -> None:
         assert CliRunner().invoke(demo, ["--days", days]).exit_code == 2
+
+    def test_more_days_than_the_surface_has_are_refused_before_anything_is_written(
+        self, of_demo: Path
+    ) -> None:
+        result = CliRunner().invoke(demo, ["--days", "32"])
+
+        assert result.exit_code == 2
+        assert "grocer/store has 31 days, 2017-01-01 to 2017-01-31" in result.stderr
+        assert not (of_demo / "var").exists()
+
+    def test_each_day_that_the_ui_offers_has_data_and_the_last_one_says_what_it_changed(
+        self, of_demo: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        home = of_demo / "home"
+        home.mkdir()
+        monkeypatch.setenv("DAGSTER_HOME", str(home))
+
+        result = CliRunner().invoke(demo, ["--days", "2"])
+
+        assert result.exit_code == 0
+        surface = load_config().surface("grocer/store")
+        landed = open_source(surface).landed()
+        offered = partitions_of(surface).get_partition_keys()
+        assert [str(of) for of in sorted(landed)] == offered
+        assert len(offered) == 31
+        with open_instance(home) as instance:
+            key = dg.AssetKey(["grocer", "store", "manifest"])
+            assert instance.get_materialized_partitions(key) == {"2017-01-01", "2017-01-02"}
+            event = instance.get_latest_materialization_event(key)
+            assert event is not None
+            newest = event.asset_materialization
+            assert newest is not None
+            assert newest.partition == "2017-01-02"
+            assert newest.metadata["compared"].value == (
+                "generation 1 (2017-01-01) with 2 (2017-01-02)"
+            )
+            assert isinstance(newest.metadata["changes"], dg.TableMetadataValue)
 
     def test_it_shows_the_most_popular_products_and_the_neighbours_of_one_by_name(
         self,

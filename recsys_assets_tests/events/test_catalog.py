@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -166,6 +167,41 @@ def test_a_catalog_in_an_object_store_is_read_from_its_folder(
         read_catalog("s3://bucket/some/folder/d.csv")
 
 
+@pytest.mark.parametrize("name", ["c.csv.gz", "C.CSV.GZ", "c.jsonl.gz"])
+def test_a_compressed_catalog_is_told_by_its_bytes_as_they_are_stored(
+    tmp_path: Path, name: str
+) -> None:
+    plain = {"csv": b"item_id,tags\na,x\n", "jsonl": b'{"item_id":"a","tags":["x"]}\n'}
+    data = gzip.compress(plain[name.lower().split(".")[1]])
+
+    snapshot = read_catalog(str(write(tmp_path, name, data)))
+
+    assert snapshot.frame.rows() == [("a", ["x"], "", "")]
+    assert snapshot.fingerprint == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"item_id,tags\n", b"", gzip.compress(b"item_id,tags\na,x\n")[:-9], b"\x1f\x8b\x08" * 9],
+    ids=["plain", "empty", "cut short", "not gzip"],  # gzip writes the time
+)
+def test_a_damaged_compressed_catalog_is_refused(tmp_path: Path, data: bytes) -> None:
+    said = refusal(tmp_path, "c.csv.gz", data)
+
+    assert said.startswith((" cannot be decompressed: ", ": no column for item_id"))
+
+
+def test_a_catalog_that_becomes_too_large_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "_MOST_BYTES", 20)
+
+    assert rows(tmp_path, "c.csv.gz", gzip.compress(b"item_id,tags\naaa,xxx")) != []
+    assert refusal(tmp_path, "c.csv.gz", gzip.compress(b"item_id,tags\naaaa,xxx")) == (
+        " is larger than 20 bytes, decompressed"
+    )
+
+
 def test_a_store_that_does_not_answer_is_no_mistake_of_the_catalog(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -221,9 +257,8 @@ def test_of_two_columns_with_the_same_name_the_first_wins(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "missing", "found"),
     [
-        ("sku,tags\na,x\n", "item_id", "sku, tags"),
+        ("code,tags\na,x\n", "item_id", "code, tags"),
         ("Item_ID,labels\na,x\n", "tags", "item_id, labels"),
-        ("item id;tags\na;x\n", "item_id", "item id;tags"),
         ("a,x\n", "item_id", "a, x"),
         ("", "item_id", "an empty file"),
         ("\ufeff", "item_id", "an empty file"),
@@ -237,6 +272,25 @@ def test_without_a_needed_column_the_error_names_those_found(
     assert refusal(tmp_path, "c.csv", content) == (
         f": no column for {missing}; expected one of {expected}, found {found}"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        (
+            "movieId,title,genres\n1,Toy Story (1995),Adventure|Comedy\n",
+            "Rename movieid to item_id and genres to tags",
+        ),
+        ("sku,tags\na,x\n", "Rename sku to item_id"),
+        ("id,category\na,x\n", "Rename category to tags"),
+        ("item_id;tags\na;x\n", "Its columns are separated by semicolons: separate them by com"),
+        ("item_id\ttitle\ttags, all\n", "Its columns are separated by tabs: separate them by com"),
+        ("1::Toy Story (1995)::Comedy\n", "Its columns are separated by double colons: separate"),
+        ('"item_id";"tags"\n"a";"x"\n', "Its columns are separated by semicolons: separate them"),
+    ],
+)
+def test_a_header_that_others_write_gets_a_hint(tmp_path: Path, content: str, hint: str) -> None:
+    assert f". {hint}" in refusal(tmp_path, "c.csv", content)
 
 
 def test_quoted_fields_may_hold_commas_quotes_and_newlines(tmp_path: Path) -> None:

@@ -78,6 +78,29 @@ def test_a_byte_order_mark_is_dropped_whatever_the_chunks(
     assert lines_of(list(whole_lines(stream))) == ({1: b"one", 2: b"two"}, [])
 
 
+@given(DATA, st.integers(1, 5))
+@settings(max_examples=100, deadline=None)
+def test_a_chunk_has_few_lines_however_short_they_are(data: bytes, most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunks, "MAX_LINE_BYTES", LIMIT)
+        patch.setattr(chunks, "MAX_CHUNK_LINES", most)
+
+        found = list(whole_lines(io.BytesIO(data)))
+
+        assert lines_of(found) == expected_lines(data, LIMIT)
+        assert all(chunk.data.count(b"\n") <= most for chunk in found)
+        oversized = [(n, long.line) for n, chunk in enumerate(found) for long in chunk.oversized]
+        assert oversized == sorted(oversized)
+        assert all(found[n].first_line <= line for n, line in oversized)
+
+
+def test_a_chunk_knows_the_size_of_its_lines_with_their_newlines() -> None:
+    assert Chunk(1, b"one\n\ntwo\n").size_bytes == 9
+    assert Chunk(1, b"one\ntwo").size_bytes == 8
+    assert Chunk(1, b"\ntwo\n", [OversizedLine(1, 100, b"x")]).size_bytes == 105
+    assert Chunk(1, b"", [OversizedLine(1, 100, b"x")]).size_bytes == 101
+
+
 @pytest.mark.parametrize("mebibytes", [5, 20])
 @pytest.mark.parametrize("ending", [b"\nlast\n", b""])
 def test_a_line_of_mebibytes_is_cut_at_four_and_its_neighbours_are_whole(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,6 +138,132 @@ def test_a_damaged_file_fails_the_day_and_is_named(folder: Folder) -> None:
         folder.parse()
 
 
+# Files that are not what they should be
+
+
+PARTS: dict[str, bytes] = {
+    "upper.jsonl.GZ": gzip.compress(f"{line(item_id='gz')}\n".encode()),
+    "long.jsonl.zstd": pa.compress(line(item_id="zstd").encode(), codec="zstd", asbytes=True),
+    "small.jsonl.xz": lzma.compress(f"{line(item_id='xz')}\n".encode()),
+    "old.jsonl.bz2": bz2.compress(f"{line(item_id='bz2')}\n".encode()),
+    "firehose.jsonl": (line(item_id="j1") + line(item_id="j2")).encode(),
+    "array.jsonl": f"[{line(item_id='a1')},{line(item_id='a2')}]".encode(),
+    "mac.jsonl": f"{line(item_id='c1')}\r{line(item_id='c2')}\r".encode(),
+}
+
+
+def test_no_form_that_is_read_loses_an_event(folder: Folder) -> None:
+    """Beside ten thousand good lines, each was one refused line, and the day was published."""
+    folder.write([line(item_id=f"i{number}") for number in range(10_000)])
+    for name, data in PARTS.items():
+        folder.write(data, f"exposure.2026-01-02.{name}")
+
+    parsed = folder.parse()
+
+    assert parsed.refused == {}
+    of_parts = parsed.frame.filter(~pl.col("item_id").str.starts_with("i"))
+    assert sorted(of_parts.select("item_id", "line").collect().rows()) == [
+        ("a1", 1), ("a2", 2), ("bz2", 1), ("c1", 1), ("c2", 2), ("gz", 1), ("j1", 1), ("j2", 2),
+        ("xz", 1), ("zstd", 1),
+    ]  # fmt: skip
+
+
+REFUSED_WHOLE: dict[str, bytes] = {
+    "NUL bytes": b"\0" * 4096,
+    "NUL bytes over the limit of a line": b"\0" * 5_000_000,
+    "an array over several lines": json.dumps([json.loads(line())], indent=2).encode(),
+    "UTF-16 without its mark": line().encode("utf-16-le"),
+    "Brotli": b"\x1b\x03\x00\xf8\xa5[\xca\xe6\xbb\x10",
+    "a message": b"<Error><Code>SlowDown</Code></Error>\n",
+    "CSV": b"ts,session_id,item_id\n2026-01-02T12:00:00Z,s1,i1\n",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_WHOLE)
+def test_a_file_of_refused_lines_only_is_named(folder: Folder, name: str) -> None:
+    folder.write([line(item_id=f"i{number}") for number in range(10_000)])
+    folder.write(REFUSED_WHOLE[name], "exposure.2026-01-02.other.jsonl")
+
+    (refused,) = folder.parse().refused_files
+
+    assert refused.location == str(folder.raw / "exposure.2026-01-02.other.jsonl")
+    assert refused.lines > 0
+    assert refused.first.reason in {"invalid_json", "invalid_utf8", "line_too_long"}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [line(surface="cart")],
+        [line(ts="2026-01-03T00:00:00Z")],
+        ["broken", line(tenant="other")],
+        [""],
+        [],
+    ],
+    ids=["another surface", "another day", "one of another tenant", "blank", "no bytes"],
+)
+def test_a_file_without_events_of_ours_is_no_refused_file(folder: Folder, lines: list[str]) -> None:
+    """A folder may be shared between surfaces, and a file hold the end of the day before."""
+    folder.write(lines)
+
+    assert folder.parse().refused_files == []
+
+
+def test_the_share_of_bytes_tells_what_the_share_of_lines_does_not(folder: Folder) -> None:
+    """A line that was cut and joined with others is one of many."""
+    good, bad = [line()] * 1000, "x" * 1000 * (len(line()) + 1)
+    folder.write([*good, bad[1:]])
+
+    parsed = folder.parse()
+
+    assert parsed.rejected_share == pytest.approx(1 / 1001)
+    assert parsed.rejected_bytes_share == 0.5
+    assert parsed.refused_files == []
+
+
+@pytest.mark.parametrize("data", [b"x", b"x\n", b"x\ny", b"\xff\n[]\n", b"x" * 5_000_000])
+def test_where_all_is_refused_the_share_of_bytes_is_all(folder: Folder, data: bytes) -> None:
+    folder.write(data)
+
+    assert folder.parse().rejected_bytes_share == 1.0
+
+
+def test_two_files_of_one_content_are_an_error_that_names_them(folder: Folder) -> None:
+    """Without request ids, nothing else tells a copy; it may be compressed in another way."""
+    text = f"{line()}\n{line(item_id='i2')}\n".encode()
+    folder.write(text, "exposure.2026-01-02-a.jsonl")
+    folder.write(gzip.compress(text), "exposure.2026-01-02-b.gz")
+
+    with pytest.raises(RawEventsError) as raised:
+        folder.parse()
+
+    assert str(raised.value) == (
+        f"{folder.raw}/exposure.2026-01-02-a.jsonl and {folder.raw}/exposure.2026-01-02-b.gz hold "
+        "the same, and its events would count twice. Nothing of the day was kept; take one of "
+        "them away and materialize the day."
+    )
+
+
+def test_files_without_lines_are_no_copies(folder: Folder) -> None:
+    for part in "abc":
+        folder.write(b"", f"exposure.2026-01-02-{part}")
+        folder.write(b"\n \n", f"exposure.2026-01-02-blank-{part}")
+        folder.write(gzip.compress(b""), f"exposure.2026-01-02-{part}{part}.gz")
+    folder.write([line()])
+
+    assert folder.parse().events == 1
+
+
+def test_a_copy_that_is_named_as_one_counts_once(folder: Folder) -> None:
+    folder.write([line()])
+    folder.write([line()], "exposure.2026-01-02.jsonl.bak")
+    folder.write(b"0123  exposure.2026-01-02.jsonl\n", "exposure.2026-01-02.jsonl.sha256")
+
+    parsed = folder.parse()
+
+    assert (parsed.events, parsed.lines) == (1, 1)
+
+
 # The same day again
 
 
@@ -251,7 +381,7 @@ def _by_hand(files: list[list[str]]) -> tuple[list[tuple[Any, ...]], Counter[str
     return kept, fates
 
 
-@given(files=st.lists(_LINES, max_size=3), small=st.booleans())
+@given(files=st.lists(_LINES, max_size=3, unique_by="\n".join), small=st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_every_line_is_accounted_for_and_the_events_are_those_found_by_hand(
     files: list[list[str]], *, small: bool

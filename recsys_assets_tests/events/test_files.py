@@ -23,7 +23,9 @@ from recsys_assets.config import Surface
 from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
 from recsys_assets.events import chunks
 from recsys_assets.events.chunks import Chunk
+from recsys_assets.events.forms import JsonText
 from recsys_assets.events.sources import InputSeen, Reading, Source, files, open_source
+from recsys_assets.events.sources.compression import refuse_what_is_no_text
 from recsys_assets.events.sources.jsonl import JsonLines
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Stored
@@ -123,7 +125,7 @@ def test_only_the_files_of_the_day_tenant_and_surface_are_listed(tmp_path: Path)
     make(
         tmp_path,
         "acme/home/exposure.2026-01-02.jsonl",
-        "acme/home/exposure.2026-01-02.jsonl.gz",
+        "acme/home/exposure.2026-01-02-part-2.jsonl.gz",
         "acme/home/exposure.2026-01-02-part-1.jsonl.zst",
         "acme/home/exposure.2026-01-03.jsonl",
         "acme/home/click.2026-01-02.jsonl",
@@ -135,8 +137,8 @@ def test_only_the_files_of_the_day_tenant_and_surface_are_listed(tmp_path: Path)
 
     assert names_of(surface_of(tmp_path)) == [
         "acme/home/exposure.2026-01-02-part-1.jsonl.zst",
+        "acme/home/exposure.2026-01-02-part-2.jsonl.gz",
         "acme/home/exposure.2026-01-02.jsonl",
-        "acme/home/exposure.2026-01-02.jsonl.gz",
     ]
 
 
@@ -182,13 +184,59 @@ def test_glob_characters_in_the_directory_are_only_characters(tmp_path: Path) ->
     "suffix",
     [
         ".tmp", ".temp", ".part", ".partial", ".inprogress", ".crdownload", "._COPYING_", "~",
-        ".gz.tmp", ".gz.part",
+        ".gz.tmp", ".gz.part", ".TMP",
+        ".bak", ".orig", ".BAK", ".gz.bak", ".gz~",
+        ".crc", ".md5", ".sha1", ".sha256", ".sha512", ".gz.sha256",
     ],
 )  # fmt: skip
-def test_a_file_that_is_still_being_written_is_left_out(tmp_path: Path, suffix: str) -> None:
+def test_what_is_not_finished_a_copy_or_a_checksum_by_its_name_is_left_out(
+    tmp_path: Path, suffix: str
+) -> None:
     make(tmp_path, f"acme/home/exposure.2026-01-02.jsonl{suffix}")
 
     assert names_of(surface_of(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a.jsonl", "a.jsonl.gz"),
+        ("a.jsonl", "a.jsonl.XZ"),
+        ("a.jsonl.gz", "a.jsonl.zst"),
+        ("a.jsonl.zst", "a.jsonl.zstd"),
+    ],
+)
+def test_one_part_under_two_names_is_an_error_that_says_which(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    """`gzip -k` leaves both, and every event would count twice."""
+    make(tmp_path, f"2026-01-02/{one}", f"2026-01-02/{other}", "2026-01-02/b.jsonl")
+
+    with pytest.raises(RawEventsError) as raised:
+        names_of(surface_of(tmp_path, pattern="{day}/*"))
+
+    folder = tmp_path / "2026-01-02"
+    assert str(raised.value) == (
+        f"{folder / one} and {folder / other} are one part under two names, and its events would "
+        "count twice: nothing was read. Take one of them away; if each has events of its own, "
+        "give one another name"
+    )
+
+
+def test_one_object_under_two_names_is_an_error_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "dt=2026-01-02/a", "dt=2026-01-02/a.gz")
+
+    with pytest.raises(RawEventsError, match="are one part under two names"):
+        objects_of(tmp_path, monkeypatch, pattern="dt={day}/*")
+
+
+def test_names_that_only_look_alike_are_parts_of_their_own(tmp_path: Path) -> None:
+    names = ["2026-01-02/a.gz", "2026-01-02/a.jsonl.gz", "2026-01-02/b.gz", "2026-01-02/b.x"]
+    make(tmp_path, *names)
+
+    assert names_of(surface_of(tmp_path, pattern="{day}/*")) == names
 
 
 def test_hidden_files_are_left_out(tmp_path: Path) -> None:
@@ -198,6 +246,41 @@ def test_hidden_files_are_left_out(tmp_path: Path) -> None:
     assert names_of(surface_of(tmp_path, pattern="dt={day}/*")) == ["dt=2026-01-02/c"]
     assert names_of(surface_of(tmp_path, pattern=".{day}.jsonl")) == []
     assert names_of(surface_of(tmp_path, pattern="_{day}.jsonl")) == []
+
+
+@pytest.mark.parametrize("through", ["a file", "a folder"])
+def test_a_link_that_leads_out_of_the_source_is_an_error_unless_it_is_allowed(
+    tmp_path: Path, through: str
+) -> None:
+    """Who may write raw files could otherwise have any file of the machine read and shown."""
+    make(tmp_path, "outside/a.jsonl", "raw/2026-01-02.b/b.jsonl")
+    link, target = tmp_path / "raw/2026-01-02", tmp_path / "outside"
+    if through == "a file":
+        link, target = tmp_path / "raw/2026-01-02.b/a.jsonl", target / "a.jsonl"
+    link.symlink_to(target)
+    surface = surface_of(tmp_path / "raw", pattern="{day}*/*")
+    name = "2026-01-02/a.jsonl" if through == "a folder" else "2026-01-02.b/a.jsonl"
+
+    with pytest.raises(RawEventsError) as raised:
+        names_of(surface)
+
+    assert str(raised.value) == (
+        f"{tmp_path}/raw/{name} is a link to {tmp_path}/outside/a.jsonl, outside of source.path "
+        f"{tmp_path}/raw: nothing was read. Land the file itself, or set "
+        "source.follow_links_outside"
+    )
+    allowed = surface.source.model_copy(update={"follow_links_outside": True})
+    assert name in names_of(surface.model_copy(update={"source": allowed}))
+
+
+def test_a_source_that_is_itself_a_link_is_read(tmp_path: Path) -> None:
+    make(tmp_path, "disk/2026-01-02", "disk/real")
+    (tmp_path / "disk/2026-01-02.b").symlink_to("real")
+    (tmp_path / "raw").symlink_to("disk")
+
+    surface = surface_of(tmp_path / "raw", pattern="{day}*")
+
+    assert names_of(surface) == ["2026-01-02", "2026-01-02.b"]
 
 
 def test_directories_are_left_out_and_links_to_files_are_not(tmp_path: Path) -> None:
@@ -307,7 +390,7 @@ def test_a_pattern_selects_of_a_listing_what_the_filesystem_gives_for_it(
         on_disk = [name for name in matches if (base / name).is_file()]
 
         with pytest.MonkeyPatch.context() as patch:
-            listed = source_in_bucket(base, patch, pattern=pattern)._matching_objects(str(DAY))
+            listed = source_in_bucket(base, patch, pattern=pattern)._matching_objects(DAY)
             assert sorted(stored.key for stored in listed) == sorted(on_disk)
 
 
@@ -338,6 +421,43 @@ def test_what_landed_is_what_each_day_lists(tmp_path: Path) -> None:
     assert names == {day: files for day, files in expected.items() if files}
     assert sorted(names) == days[:3]
     assert len(names[date(2026, 1, 1)]) == 2
+
+
+@pytest.mark.parametrize("in_bucket", [False, True])
+@pytest.mark.parametrize(
+    ("pattern", "taken", "left"),
+    [
+        ("{day:%Y/%m/%d}/*", ["2026/01/02/a", "2026/01/02/b"], ["2026/1/2/a", "2026/01/a"]),
+        (
+            "year={day:%Y}/month={day:%m}/day={day:%d}/*",
+            ["year=2026/month=01/day=02/part-2026-01-03"],
+            ["year=2026/month=01/a", "month=01/day=02/a"],
+        ),
+        ("x.{day:%Y%m%d}*", ["x.20260102-20260103", "x.20260102.jsonl"], ["x.2026-01-02"]),
+        ("{day:%Y}/{day:%j}.*", ["2026/002.a"], ["2026/02.a", "2026/999.a"]),
+    ],
+)
+def test_a_day_has_its_files_and_landed_them_however_its_date_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    pattern: str,
+    taken: list[str],
+    left: list[str],
+    *,
+    in_bucket: bool,
+) -> None:
+    others = ["2026/02/01/a", "year=2026/month=02/day=01/a", "x.20260201", "2026/032.a"]
+    make(tmp_path, *taken, *others, *left)
+    source = (
+        source_in_bucket(tmp_path, monkeypatch, pattern=pattern)
+        if in_bucket
+        else open_source(surface_of(tmp_path, pattern=pattern))
+    )
+
+    landed = {day: [file.key for file in files] for day, files in source.landed().items()}
+
+    assert source.inputs(DAY) == landed[DAY] == taken
+    assert landed == {day: source.inputs(day) for day in (DAY, date(2026, 2, 1))}
 
 
 def test_what_landed_in_an_object_store_is_what_each_day_lists(
@@ -503,7 +623,15 @@ def test_a_last_line_without_a_newline_is_a_line(
     assert lines_of(drained(source, f"a.jsonl{suffix}")) == ({1: b"one", 2: b"two"}, [])
 
 
-@given(DATA, st.sampled_from(sorted(_WRAPS)))
+def is_plain(data: bytes) -> bool:
+    """Tell what is lines as it is; other forms are tried in test_forms.py."""
+    with contextlib.suppress(RawEventsError):
+        refuse_what_is_no_text(data, "")
+        return not JsonText(io.BytesIO(data)).form
+    return False
+
+
+@given(DATA.filter(is_plain), st.sampled_from(sorted(_WRAPS)))
 @example(b"x" * LIMIT, "")
 @example(b"x" * (LIMIT + 1), "")
 @example(b"x" * (LIMIT + 1) + b"\n", "")

@@ -477,8 +477,23 @@ def test_nesting_without_end_is_refused_and_does_not_crash(opening: str) -> None
 
 
 @each_reader
-def test_moderate_nesting_in_an_unknown_field_is_fine() -> None:
-    assert rows(read(line(extra="[" * 100 + "]" * 100))) == [ROW]
+@pytest.mark.parametrize("levels", [100, 900])
+def test_moderate_nesting_in_an_unknown_field_is_fine(levels: int) -> None:
+    """How much is, depends on Python, and on how deep the reader is called: docs/raw-events.md."""
+    assert rows(read(line(extra="[" * levels + "]" * levels))) == [ROW]
+
+
+@each_reader
+@pytest.mark.parametrize("name", ["extra", "rank"])
+def test_an_integer_has_at_most_4300_digits(name: str) -> None:
+    """Any field: what is in a line is one JSON text, and read as one."""
+    long, too_long = line(**{name: "9" * 4300}), line(**{name: "9" * 4301})
+
+    parsed = read(f"{long}\n{too_long}\n{line()}")
+
+    kept = [] if name == "extra" else [(1, "wrong_type")]
+    assert reasons(parsed) == [*kept, (2, "invalid_json")]
+    assert parsed.refused[-1].detail.startswith("Exceeds the limit (4300 digits)")
 
 
 @each_reader
@@ -708,6 +723,17 @@ def test_a_timestamp_that_is_not_rfc_3339_is_refused(ts: str) -> None:
 
     assert reasons(parsed) == [(1, "bad_timestamp")]
     assert (parsed.events.height, parsed.outside_window) == (0, 0)
+
+
+@each_reader
+def test_the_years_of_a_timestamp_are_0001_to_9999() -> None:
+    """RFC 3339 has a year 0000; Python and Polars have none."""
+    years = ["0000-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+
+    parsed = read("\n".join(line(ts=f'"{ts}"') for ts in years))
+
+    assert reasons(parsed) == [(1, "bad_timestamp")]
+    assert parsed.outside_window == 2
 
 
 @each_reader

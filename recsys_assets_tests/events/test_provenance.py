@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import lzma
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,37 @@ def test_the_footer_keeps_and_gives_back_where_the_day_is_from(
 
     assert read_provenance(store, KEY) == written
     assert ("source" in json.loads(of_a_day.footer(place, DAY, written))) == bool(source)
+
+
+FORMS = {
+    "a.jsonl": (f"{line()}\n{line(item_id='b')}\n".encode(), ""),
+    "b.jsonl": ((line() + line(item_id="c")).encode(), "joined"),
+    "c.jsonl": (f"[{line()}]".encode(), "array"),
+    "d.jsonl.xz": (lzma.compress(f"{line()}\r{line(item_id='d')}".encode()), "xz cr"),
+    "e.jsonl.GZ": (gzip.compress(line(item_id="e").encode()), "gzip"),
+    "f.jsonl.gz": (gzip.compress(line(item_id="f").encode()), ""),
+}
+
+
+def test_the_form_of_a_file_is_kept_where_there_was_only_one_once(folder: Folder) -> None:
+    for name, (data, _) in FORMS.items():
+        folder.write(data, f"exposure.2026-01-02.{name}")
+
+    parsed = folder.parse()
+
+    assert [file.form for file in parsed.files] == [form for _, form in FORMS.values()]
+    assert [file.get("form", "") for file in footer(parsed)["files"]] == [
+        form for _, form in FORMS.values()
+    ]
+    assert provenance(parsed) == parsed.provenance
+
+
+def test_other_events_of_the_same_bytes_have_another_fingerprint() -> None:
+    """The days before read such a file as one refused line; what is counted of them stays kept."""
+    place = Place("acme", "home")
+    found = {
+        provenance_of(place, DAY, [InputSeen("a", 3, "a" * 64, form)], {}).fingerprint
+        for form in ("", "joined", "array", "xz")
+    }
+
+    assert len(found) == 4

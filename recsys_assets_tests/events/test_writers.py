@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -37,10 +39,10 @@ def test_a_redelivery_is_dropped_and_the_first_in_source_order_stays(folder: Fol
     assert (parsed.events, parsed.redelivered, parsed.lines) == (3, 4, 7)
 
 
-def test_the_same_file_delivered_twice_adds_nothing(folder: Folder) -> None:
+def test_the_same_lines_delivered_in_another_file_add_nothing(folder: Folder) -> None:
     lines = [line(request_id=f"r{number}", item_id=f"i{number}") for number in range(100)]
     folder.write(lines, "exposure.2026-01-02-a.jsonl")
-    folder.write(lines, "exposure.2026-01-02-b.jsonl")
+    folder.write(["", *lines], "exposure.2026-01-02-b.jsonl")
 
     parsed = folder.parse()
 
@@ -139,6 +141,33 @@ def test_redeliveries_are_found_in_every_bucket(
     assert (parsed.redelivered, parsed.events) == (80, 41)
     assert_frame_equal(parsed.frame.collect(), whole.frame.collect())
     assert footer(parsed) == footer(whole)
+
+
+def test_an_event_that_is_repeated_for_hours_takes_no_more_than_one_that_is_not(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All copies have one hash, so no number of buckets by hash would part them."""
+    monkeypatch.setattr(writers, "_REDELIVERY_BUCKET_ROWS", 20)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 1000)
+    limit_row_groups(monkeypatch, 100)
+    copies = [line(request_id="r")] * 1000
+    others = [line(request_id=f"q{number}") for number in range(10)]
+    folder.write(copies + others + others + copies)
+    held = [0]
+    concat = pl.concat
+
+    def counted(parts: Iterable[pl.DataFrame], **options: Any) -> pl.DataFrame:
+        whole = concat(list(parts), **options)
+        if isinstance(whole, pl.DataFrame) and "row" in whole.columns:
+            held.append(whole.height)
+        return whole
+
+    monkeypatch.setattr(pl, "concat", counted)
+    parsed = folder.parse()
+
+    assert (parsed.events, parsed.redelivered) == (11, 2009)
+    assert places(parsed) == [(0, 1), *((0, number) for number in range(1001, 1011))]
+    assert 11 <= max(held) < 50
 
 
 # Row groups
@@ -254,3 +283,40 @@ def test_the_first_ten_refused_lines_are_at_hand_and_short(folder: Folder) -> No
         "raw": "[]",
     }
     assert len(rejected(parsed)) == 17
+
+
+@pytest.mark.parametrize("most", [("MOST_KEPT_LINES", 3), ("MOST_KEPT_BYTES", 5)])
+def test_of_many_refused_lines_the_first_are_kept_and_the_others_told(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, most: tuple[str, int]
+) -> None:
+    monkeypatch.setattr(writers, *most)
+    lines = [line(), "x1", "x2", "", "x3", "x4", line(item_id="i2"), "x5"]
+    folder.write(lines, "exposure.2026-01-02-a")
+    folder.write([line(item_id="i3")], "exposure.2026-01-02-b")
+    folder.write(["x6", line(item_id="i4")], "exposure.2026-01-02-c")
+
+    parsed = folder.parse()
+
+    assert (parsed.lines, parsed.events, parsed.refused) == (10, 4, {"invalid_json": 6})
+    *kept, first, second = rejected(parsed)
+    assert [entry["raw"] for entry in kept] == ["x1", "x2", "x3"]
+    assert first == {
+        "file": "exposure.2026-01-02-a", "line": 6, "last_line": 8, "lines": 2,
+        "reason": "not_kept",
+    }  # fmt: skip
+    assert second == {
+        "file": "exposure.2026-01-02-c", "line": 1, "last_line": 1, "lines": 1,
+        "reason": "not_kept",
+    }  # fmt: skip
+    assert parsed.not_kept == {
+        "exposure.2026-01-02-a": writers.NotKept(6, 8, 2),
+        "exposure.2026-01-02-c": writers.NotKept(1, 1, 1),
+    }
+
+
+def test_few_refused_lines_are_all_kept(folder: Folder) -> None:
+    folder.write([line(), *["x"] * 1000])
+
+    parsed = folder.parse()
+
+    assert (len(rejected(parsed)), parsed.not_kept) == (1000, {})

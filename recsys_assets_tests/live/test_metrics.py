@@ -67,6 +67,7 @@ def test_a_surface_has_these_figures(shop: Shop) -> None:
         "recsys_surface_generation": 1,
         "recsys_surface_pinned": 0,
         "recsys_surface_max_artifact_size_bytes": 10_000_000,
+        "recsys_surface_mistake": 0,
     }
     for kind in KINDS:
         size = Path(current[kind].removeprefix("file://")).stat().st_size
@@ -100,6 +101,7 @@ def test_before_the_first_publish_there_is_little_to_tell(shop: Shop) -> None:
         "recsys_surface_max_days_behind": 1,
         "recsys_surface_pinned": 0,
         "recsys_surface_max_artifact_size_bytes": 10_000_000,
+        "recsys_surface_mistake": 0,
     }
 
 
@@ -134,6 +136,7 @@ def test_a_surface_that_cannot_be_read_takes_nothing_from_the_others(
         "recsys_surface_status_error": 1,
         "recsys_surface_max_days_behind": 1,
         "recsys_surface_max_artifact_size_bytes": 10_000_000,
+        "recsys_surface_mistake": 0,
     }
 
 
@@ -162,7 +165,7 @@ def test_names_follow_the_conventions(shop: Shop) -> None:
     text = metrics.text(config_of(shop), clock=shop.time)
 
     families = list(text_string_to_metric_families(text))
-    assert len(families) == 13
+    assert len(families) == 14
     for family in families:
         assert re.fullmatch(r"recsys_[a-z_]+", family.name)
         assert not re.search(r"_(total|count|hours|minutes|milliseconds)$", family.name)

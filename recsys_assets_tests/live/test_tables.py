@@ -112,6 +112,20 @@ class TestTable:
 
         assert (table.columns, table.rows, table.total) == (columns, rows, 2)
 
+    def test_lists_begin_with_the_strongest_and_end_with_the_empty_ones(self) -> None:
+        lists: dict[str, list[tuple[str, int]]] = {}
+        lists |= {"a": [], "b": [("c", 1)], "c": [("d", 7), ("b", 1)], "d": [("c", 7)], "e": []}
+        neighbors = [
+            {"item_id": of, "items": [{"item_id": item, "count": count} for item, count in items]}
+            for of, items in lists.items()
+        ]
+
+        table = artifact_table(
+            {"artifact_type": "cooc", "neighbors": neighbors}, owner=None, limit=3
+        )
+
+        assert table.rows == [["c", 2, "d"], ["d", 1, "c"], ["b", 1, "c"]]
+
     @pytest.mark.parametrize(
         ("document", "owner", "columns", "rows"),
         [

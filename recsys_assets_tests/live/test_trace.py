@@ -89,7 +89,12 @@ class TestAnArtifact:
         found = json.loads(json.dumps(of(once, untouched, "cooc", "a").to_json(), default=str))
 
         assert found["days"][0]["day"] == "2026-01-01"
-        assert found["days"][0]["files"][0]["file"].keys() == {"name", "size_bytes", "sha256"}
+        assert found["days"][0]["files"][0]["file"].keys() == {
+            "name",
+            "size_bytes",
+            "sha256",
+            "form",
+        }
         assert found["days"][0]["files"][0]["events"] == 2
         assert (found["kind"], found["owner"], found["is_current"]) == ("cooc", "a", True)
 

@@ -201,7 +201,8 @@ class TestTheRegistry:
         verified = verify(three)
 
         assert found(verified) == [("missing", three.store.uri(lost))]
-        assert "what is live is not affected" in verified.findings[0].detail
+        assert "What is live is not affected" in verified.findings[0].detail
+        assert "recsys-assets repair demo/home --dry-run" in verified.findings[0].detail
         assert (verified.blobs, verified.publications) == (2, 1)
 
     def test_the_record_of_what_is_live_is_part_of_the_manifest(self, three: Shop) -> None:

@@ -5,12 +5,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 
 from recsys_assets.config import Config, Surface
 from recsys_assets.errors import RawEventsError
+from recsys_assets.events.provenance import read_provenance
 from recsys_assets.operations import landing
 from recsys_assets.operations.landing import Arrival, Arrivals, Cursor, LastReport, look
 from recsys_assets.places import Place
@@ -34,6 +35,7 @@ class Watch:
     now: datetime = NOON
     cursor: str | None = None
     reports: dict[tuple[str, date], LastReport] = field(default_factory=dict)
+    tried: dict[date, Literal["made", "failed"]] = field(default_factory=dict)
 
     @property
     def surface(self) -> Surface:
@@ -44,9 +46,10 @@ class Watch:
         found = look(
             self.store,
             self.surface,
-            Cursor.from_text(self.cursor),
+            Cursor.from_text(self.cursor, self.config.root),
             now=self.now,
             reported=lambda asset, of: self.reports.get((asset, of)),
+            tried=lambda of: self.tried.get(of, "unknown"),
         )
         self.cursor = found.cursor.to_text()
         for asset, arrivals in (("raw_events", found.raw_events), ("catalog", found.catalog)):
@@ -144,6 +147,27 @@ def test_a_marker_says_when_a_day_is_complete(project: Project, watching: Watchi
     path.touch()
 
     assert days(watch.look().raw_events) == [DAY]
+
+
+def test_days_in_folders_of_years_and_months_land_with_their_markers(
+    project: Project, watching: Watching
+) -> None:
+    pattern = "year={day:%Y}/month={day:%m}/day={day:%d}/*"
+    marker = {"success_marker": "{day:%Y/%m/%d}/_SUCCESS"}
+    watch = watching(source={"path": "raw", "pattern": pattern, "landing": marker})
+    for number in (0, 1):
+        folder = project.folder / f"raw/year={day(number):%Y}/month={day(number):%m}"
+        file = folder / f"day={day(number):%d}" / "a.jsonl"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(event("a", of=day(number))))
+    marked = project.folder / f"raw/{day(1):%Y/%m/%d}/_SUCCESS"
+    marked.parent.mkdir(parents=True)
+    marked.touch()
+
+    found = watch.look()
+
+    assert days(found.raw_events) == [day(1)]
+    assert found.waiting == [day(0)]
 
 
 def test_a_changed_file_of_an_old_day_is_reported_and_nothing_else(
@@ -267,6 +291,73 @@ def test_content_that_comes_back_after_others_were_built_is_news(
     land(project, 0, "a")
 
     assert days(watch.settled().raw_events) == [DAY]
+
+
+@pytest.mark.parametrize("known_by", ["the report of the bad file", "the failed run"])
+def test_a_good_file_that_comes_back_after_a_bad_one_failed_is_news(
+    project: Project, watching: Watching, known_by: str
+) -> None:
+    """The root has the day made of this file, and still it is red."""
+    watch = watching()
+    land(project, 0, "a")
+    watch.settled()
+    assert make_day(project.store, watch.surface, DAY) == "published"
+    project.land(DAY, ["nonsense"])
+    if known_by == "the failed run":  # somebody ran it by hand, before the sensor saw it
+        watch.tried[DAY] = "failed"
+    else:
+        assert days(watch.settled().raw_events) == [DAY]
+    land(project, 0, "a")
+
+    assert days(watch.settled().raw_events) == [DAY]
+    assert not watch.settled().raw_events
+
+
+def test_another_root_has_days_of_its_own(project: Project, watching: Watching) -> None:
+    """The cursor is kept under the name of the sensor, whatever configuration that has now."""
+    watch = watching()
+    land(project, 0, "a")
+    assert days(watch.settled().raw_events) == [DAY]
+    other = watch.config.model_copy(update={"root": str(project.folder / "other")})
+
+    second = Watch(open_store(other.root), other, watch.now, watch.cursor)
+
+    assert days(second.settled().raw_events) == [DAY]
+    assert make_day(second.store, second.surface, DAY) == "published"
+    first = Watch(watch.store, watch.config, second.now, second.cursor, watch.reports)
+    assert not first.settled().raw_events
+
+
+def test_a_cursor_of_an_earlier_version_is_taken_over(project: Project, watching: Watching) -> None:
+    watch = watching()
+    land(project, 0, "a")
+    watch.settled()
+    members = json.loads(watch.cursor or "")
+    del members["root"]
+    watch.cursor = json.dumps(members)
+
+    assert not watch.look().raw_events
+
+
+@pytest.mark.parametrize(("window_days", "told"), [(1, []), (2, [1]), (3, [1, 2]), (9, [1, 2, 4])])
+def test_days_that_only_the_root_knows_are_told_when_late_data_changes_their_window(
+    project: Project, watching: Watching, window_days: int, told: list[int]
+) -> None:
+    watch = watching(window_days=window_days)
+    for number in (0, 1, 2, 4, 5):
+        land(project, number, "a")
+        make_day(project.store, watch.surface, day(number))
+    watch.tried[day(5)] = "made"
+    assert not watch.settled().canonical_events
+    land(project, 0, "a", "b")
+
+    found = watch.settled()
+
+    assert days(found.raw_events) == [DAY]
+    assert days(found.canonical_events) == [day(number) for number in told]
+    for arrival in found.canonical_events:
+        key = layout.canonical(watch.surface.place, arrival.day)
+        assert arrival.data_version == read_provenance(project.store, key).fingerprint
 
 
 def test_only_days_that_are_over_are_partitions_and_recent_are_looked_at(

@@ -24,10 +24,10 @@ from recsys_assets.errors import (
 )
 from recsys_assets.events.accepted import accept_day
 from recsys_assets.live.history import publications
+from recsys_assets.live.staged import held_back
 from recsys_assets.operations import pointer
 from recsys_assets.operations.pointer import (
     Released,
-    held_back,
     pin,
     plan_rollback,
     release,

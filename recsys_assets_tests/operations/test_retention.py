@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,6 +112,20 @@ class TestWhatGoes:
         gone = planned(shop, STRICT.model_copy(update={"days": 3})).blobs
 
         assert {current_day(stored.key, shop) for stored in gone} == {on(-2)}
+
+    @pytest.mark.parametrize("stamp", ["1970-01-01T00:00:00.000000Z", "soon", "2020-01-01"])
+    def test_a_wrong_clock_widens_nothing(self, shop: Shop, stamp: str) -> None:
+        """Fifty publications five hours apart; one says that it is of long ago, or of no time."""
+        for number in range(50):
+            shop.day(on(0), number + 1)
+            shop.time.passes(hours=5)
+        (path,) = (shop.root / "registry/publications/demo/home").glob("0000000046-*")
+        path.write_text(re.sub(r'(?<="published_at": ")[^"]*', stamp, path.read_text()))
+
+        plan = planned(shop, Retention(publications=3, days=30, grace_hours=1))
+
+        assert not plan.blobs
+        assert planned(shop, Retention(publications=3, days=1, grace_hours=1)).blobs
 
     def test_what_was_live_until_lately_stays_however_long_ago_it_was_published(
         self, shop: Shop

@@ -20,6 +20,11 @@ def treated(treatment: Treatment) -> Break:
     return lambda _, proxy: setattr(proxy, "treat", always(treatment))
 
 
+def said(status: int, code: str) -> Break:
+    body = BODY.replace("<Code>Strange</Code>", f"<Code>{code}</Code>")
+    return treated(Treatment(status=status, body=body))
+
+
 def environment(**variables: str | None) -> Break:
     def change(monkeypatch: pytest.MonkeyPatch, _: Proxy) -> None:
         for name, value in variables.items():
@@ -51,6 +56,17 @@ FAILURES: dict[str, tuple[Break, str, str]] = {
     "401": (treated(Treatment(status=401, body=BODY)), "denied (401", CREDENTIALS),
     "403": (treated(Treatment(status=403, body=BODY)), "denied (403", CREDENTIALS),
     "400": (treated(Treatment(status=400, body=BODY)), "answered 400", ""),
+    "409": (treated(Treatment(status=409, body=BODY)), "", "again once it has recovered"),
+    "501": (treated(Treatment(status=501, body=BODY)), "does not know", "docs/object-stores.md"),
+    "expired token": (said(400, "ExpiredToken"), "no longer valid (400", "AWS_SESSION_TOKEN"),
+    "another expired token": (said(403, "ExpiredToken"), "no longer valid (403", "has a role"),
+    "clock": (said(403, "RequestTimeTooSkewed"), "clock of this machine", "Set it right (NTP)"),
+    "region": (said(301, "PermanentRedirect"), "in another region (301", "Set AWS_REGION"),
+    "signed for another region": (
+        said(400, "AuthorizationHeaderMalformed"),
+        "in another region (400",
+        "Set AWS_REGION",
+    ),
     "resets": (treated(Treatment(reset=True)), "no answer came", "Check the network"),
     "silence": (treated(Treatment(delay_s=0.3)), "no answer came", "Check the network"),
 }

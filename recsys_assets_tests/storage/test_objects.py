@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -343,13 +344,25 @@ PASSING = {
     "reset": Treatment(reset=True),
     "lost answer": Treatment(lose_answer=True),
 }
-# A delete is a POST, which the client does not send again after a reset.
+# The client does not send a delete again after a reset.
 OUTLASTED = [
     (operation, failure)
     for operation in ("read", "open", "list", "replace", "delete")
     for failure in PASSING
     if (operation, failure) != ("delete", "reset")
 ]
+
+
+def test_a_store_without_the_request_to_delete_many_can_be_used(s3_url: str, proxy: Proxy) -> None:
+    """Not every store with S3's API has it; it is a POST."""
+    store = open_store(s3_url)
+    store.replace(KEY, b"one")
+    proxy.treat = always(Treatment(status=501, body=BODY), method="POST")
+
+    store.delete(KEY)
+    store.delete(KEY)  # absent is fine
+
+    assert store.read(KEY) is None
 
 
 @pytest.mark.usefixtures("quick")
@@ -494,6 +507,62 @@ def test_a_record_whose_answer_is_lost_is_no_obstacle(s3_url: str, proxy: Proxy)
     assert lineage(store) == [(1, "p1", None)]
 
 
+IN_THE_WAY = Treatment(
+    status=409,
+    body="<Error><Code>ConditionalRequestConflict</Code><Message>Try again.</Message></Error>",
+)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("path", ["registry/publications", MANIFEST])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_conflict_that_stored_nothing_is_no_record_that_is_there(
+    s3_url: str, proxy: Proxy, path: str, times: int
+) -> None:
+    """S3 answers a conditional create so when another request was in the way: try again."""
+    store = open_store(s3_url)
+    publish(store, **publish_arguments(store, version=1), publish_id="p1")
+    proxy.treat = first(times, always(IN_THE_WAY, method="PUT", path=path))
+
+    outcome, _ = publish(store, **publish_arguments(store, version=2), publish_id="p2")
+
+    assert outcome == "published"
+    assert lineage(store) == [(2, "p2", "p1"), (1, "p1", None)]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("given", ["bytes", "file"])
+def test_only_what_is_there_keeps_a_new_object_from_being_written(
+    s3_url: str, proxy: Proxy, tmp_path: Path, given: str
+) -> None:
+    store = open_store(s3_url)
+    file = tmp_path / "content"
+    file.write_bytes(b"one")
+    proxy.treat = first(1, always(IN_THE_WAY, method="PUT"))
+
+    assert store.put_new(KEY, file if given == "file" else b"one")
+
+    assert content(store, KEY) == b"one"
+    assert not store.put_new(KEY, b"two")
+    assert content(store, KEY) == b"one"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_conflict_without_end_is_an_error_and_the_old_manifest_stays(
+    s3_url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objects, "_CREATE_PAUSES_S", (0.0, 0.0))
+    store = open_store(s3_url)
+    publish(store, **publish_arguments(store, version=1), publish_id="p1")
+    proxy.treat = always(IN_THE_WAY, method="PUT", path="registry/publications")
+
+    with pytest.raises(StoreUnavailableError, match="it is not there") as error:
+        publish(store, **publish_arguments(store, version=2), publish_id="p2")
+
+    assert "Run again" in str(error.value)
+    assert lineage(store) == [(1, "p1", None)]
+
+
 _PUBLISHERS, _PUBLISHES = 4, 6
 
 
@@ -561,6 +630,7 @@ def count_one(store: Store, key: str, *, swap: bool) -> bool:
     assert found is not None
     data = b'{"count":%d}' % (json.loads(found.data)["count"] + 1)
     if not swap:
+        time.sleep(0.005)  # or on a busy machine one process may be done before the next begins
         store.replace(key, data)
         return True
     try:

@@ -19,6 +19,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.kinds import KINDS
 from recsys_assets.storage import layout
+from recsys_assets.storage.flips import publish
 from recsys_assets.storage.registry import (
     StagedRef,
     read_staged,
@@ -26,11 +27,13 @@ from recsys_assets.storage.registry import (
     utc_text,
     verify_blob,
     version_of,
+    write_once,
 )
 from recsys_assets.storage.store import Store
 from recsys_assets.windows import Window
 from recsys_assets_tests.storage.conftest import (
     DAY,
+    MANIFEST,
     PLACE,
     SEGMENT,
     SURFACE,
@@ -41,6 +44,7 @@ from recsys_assets_tests.storage.conftest import (
     Passing,
     accept_rendered,
     on_one_backend,
+    publish_arguments,
     rendered,
 )
 
@@ -365,3 +369,44 @@ def read(store: Store, key: str) -> bytes:
     found = store.read(key)
     assert found is not None, f"{key} is absent"
     return found.data
+
+
+class TestWriteOnce:
+    """A record that is there already must say what was to be written."""
+
+    def write(self, store: Store, *, run_id: str = "one") -> None:
+        record = {"v": 1, "name": "ü", "run_id": run_id}
+        write_once(store, "registry/a.json", record, may_differ=("run_id",))
+
+    def test_the_same_again_is_fine_and_the_first_stays(self, store: Store) -> None:
+        self.write(store)
+        first = store.read("registry/a.json")
+        self.write(store, run_id="two")
+        assert store.read("registry/a.json") == first
+
+    @on_one_backend
+    @pytest.mark.parametrize("there", [b"", b"{", b"[]", b'{"v": 1, "name": "u"}'])
+    def test_anything_else_is_an_error(self, store: Store, there: bytes) -> None:
+        store.replace("registry/a.json", there)
+        with pytest.raises(StorageError, match=r"a\.json was there already .* move it away"):
+            self.write(store)
+
+    @on_one_backend
+    def test_what_is_said_to_be_there_and_is_not_is_an_error(self, store: Store) -> None:
+        class Lying(Passing):
+            def put_new(self, key: str, content: object) -> bool:
+                return False
+
+        with pytest.raises(StorageError, match=r"it is gone: run again"):
+            self.write(Lying(store))
+
+    @on_one_backend
+    def test_a_flip_to_a_record_of_other_bytes_changes_nothing(self, store: Store) -> None:
+        publish(store, **publish_arguments(store, version=1), publish_id="p1")
+        before = store.read(MANIFEST)
+        store.replace(layout.publication(PLACE, 2, "p2"), b"{}")
+
+        with pytest.raises(StorageError, match="holds something else"):
+            publish(store, **publish_arguments(store, version=2), publish_id="p2")
+
+        assert store.read(MANIFEST) == before

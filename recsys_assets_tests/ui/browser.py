@@ -50,6 +50,17 @@ class Person:
         for text in texts:
             expect(self.page.get_by_text(text, exact=whole).first).to_be_visible()
 
+    def reads(self, asset: str) -> str:
+        """Return the text of an asset's page."""
+        self.opens_asset(asset, "Overview")
+        self.page.wait_for_load_state("networkidle")
+        return self.page.inner_text("body")
+
+    def plots(self, asset: str) -> None:
+        """Look at the plots of an asset's numbers."""
+        self.opens_asset(asset, "Overview")
+        self.page.get_by_text("Plots", exact=True).click()
+
     def launches_backfill(self, first: date, last: date, *, picture: str) -> None:
         """Materialize all assets of the lineage for a range of days, and look at the backfill."""
         self.page.get_by_role("button", name="Materialize all").click()

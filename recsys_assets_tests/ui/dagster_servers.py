@@ -115,6 +115,16 @@ class Dagster:
         done = [tick["status"] for tick in found["sensorState"]["ticks"]]
         return sum(status in {"SUCCESS", "SKIPPED"} for status in done)
 
+    def is_running(self, schedule: str) -> bool:
+        """Tell whether a schedule has been started."""
+        found = self.ask(
+            """query ($schedule: ScheduleSelector!) { scheduleOrError(scheduleSelector: $schedule) {
+              ... on Schedule { scheduleState { status } }
+            } }""",
+            schedule={**LOCATION, "scheduleName": schedule},
+        )
+        return bool(found["scheduleState"]["status"] == "RUNNING")
+
     def days(self, asset: str) -> dict[str, list[date]]:
         """Return the days of an asset by status: MATERIALIZED, FAILED, MATERIALIZING."""
         found = self.ask(
@@ -149,6 +159,16 @@ class Dagster:
         }[name]
         return last["status"] if last else None
 
+    def flips(self, surface: str) -> list[str]:
+        """Return what the page of `live` says of each flip, the newest first."""
+        found = self.ask(
+            """query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) {
+              ... on AssetNode { assetMaterializations(limit: 50) { description } }
+            } }""",
+            key={"path": [*surface.split("/"), "live"]},
+        )
+        return [str(each["description"]) for each in found["assetMaterializations"]]
+
 
 def wait_for(what: str, look: Callable[[], T], *, within_s: float = 180) -> T:
     """Look until there is something to see, and return it.
@@ -177,6 +197,51 @@ def running_dagster(
         hurried: look at backfills and automation every second; a deployment does every 30 s.
         lives_at_most_s: `timeout` ends a server that its test could not end.
     """
+    dagster, port = _prepared(home, config_file)
+    workspace = f"--workspace={ROOT / 'workspace.yaml'}"
+    webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}", workspace]
+    # One after the other: both make the databases of a new instance, and the later one fails.
+    start = partial(
+        _running, home=home, environment=dagster.environment, lives_at_most_s=lives_at_most_s
+    )
+    daemon = ["-c", _HURRIED_DAEMON] if hurried else ["-m", "dagster._daemon"]
+    with start("webserver", webserver) as one:
+        wait_for("webserver", lambda: _is_up(one) and _has_loaded(dagster))
+        with start("daemon", [*daemon, "run", workspace]) as other:
+            wait_for("daemon", lambda: _is_up(other) and _is_healthy(dagster))
+            yield dagster
+
+
+@contextlib.contextmanager
+def running_dev(
+    home: Path, config_file: Path, *arguments: str, lives_at_most_s: int = 300
+) -> Iterator[Dagster]:
+    """Run `dagster dev`, and stop it with all that it started.
+
+    Args:
+        home: as for `running_dagster`.
+        config_file: becomes RECSYS_CONFIG.
+        arguments: of the command, as they are typed in the directory of the project.
+        lives_at_most_s: `timeout` ends it when its test could not.
+    """
+    dagster, port = _prepared(home, config_file)
+    # Not started where it is typed: there it warns of the other dagster.yaml.
+    absolute = [str(ROOT / word) if (ROOT / word).is_file() else word for word in arguments]
+    command = ["-m", "dagster", "dev", *absolute, "--host=127.0.0.1", f"--port={port}"]
+    with _running(
+        "dev",
+        command,
+        home=home,
+        environment=dagster.environment,
+        lives_at_most_s=lives_at_most_s,
+    ) as dev:
+        wait_for("dagster dev", lambda: _is_up(dev) and _has_loaded(dagster))
+        wait_for("its daemon", lambda: _is_up(dev) and _is_healthy(dagster))
+        yield dagster
+
+
+def _prepared(home: Path, config_file: Path) -> tuple[Dagster, int]:
+    """Make a home; return how its servers are reached, and on which port."""
     home.mkdir(exist_ok=True)
     if not (home / "dagster.yaml").exists():
         shutil.copy(ROOT / "dagster.yaml", home)
@@ -186,17 +251,8 @@ def running_dagster(
         "RECSYS_CONFIG": str(config_file),
         "PYTHONPATH": str(ROOT),
     }
-    port, workspace = _free_port(), f"--workspace={ROOT / 'workspace.yaml'}"
-    webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}", workspace]
-    dagster = Dagster(f"http://127.0.0.1:{port}", environment)
-    # One after the other: both make the databases of a new instance, and the later one fails.
-    start = partial(_running, home=home, environment=environment, lives_at_most_s=lives_at_most_s)
-    daemon = ["-c", _HURRIED_DAEMON] if hurried else ["-m", "dagster._daemon"]
-    with start("webserver", webserver) as one:
-        wait_for("webserver", lambda: _is_up(one) and _has_loaded(dagster))
-        with start("daemon", [*daemon, "run", workspace]) as other:
-            wait_for("daemon", lambda: _is_up(other) and _is_healthy(dagster))
-            yield dagster
+    port = _free_port()
+    return Dagster(f"http://127.0.0.1:{port}", environment), port
 
 
 def _is_up(server: subprocess.Popen[bytes]) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -12,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from recsys_assets.config.file import PACKAGED_CONFIG
 from recsys_assets.kinds import KINDS
 from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.project import Project, event
 from recsys_assets_tests.ui.browser import Person, in_front_of
-from recsys_assets_tests.ui.dagster_servers import Dagster, running_dagster, wait_for
+from recsys_assets_tests.ui.dagster_servers import ROOT, Dagster, running_dagster, wait_for
 
 CHROMIUM = Path("/usr/bin/chromium")
 MADE = ["canonical_events", *KINDS, "manifest"]
@@ -38,12 +42,15 @@ def chromium() -> Path:
 @contextmanager
 def deployment(project: Project, chromium: Path) -> Iterator[tuple[Dagster, Person]]:
     """Run a configured project, and sit down in front of it."""
-    pictures = Path(os.environ.get("RECSYS_SCREENSHOTS", project.folder / "pictures"))
     with (
         running_dagster(project.folder / "home", project.config_file) as dagster,
-        in_front_of(dagster.url, chromium, pictures) as person,
+        in_front_of(dagster.url, chromium, _pictures(project.folder)) as person,
     ):
         yield dagster, person
+
+
+def _pictures(folder: Path) -> Path:
+    return Path(os.environ.get("RECSYS_SCREENSHOTS", folder / "pictures"))
 
 
 def today() -> date:
@@ -100,6 +107,11 @@ def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromiu
             assert dagster.days(f"demo/home/{asset}") == {"MATERIALIZED": week}, asset
         assert live_day(project) == week[-1]
 
+        person.opens_asset("demo/home/popularity", "Partitions")
+        person.selects_day(week[-1])
+        person.sees("first_day", "unit", "count (exposures)", "item_id", whole=True)
+        person.takes_picture("artifact-page")
+
         person.opens_asset("demo/home/canonical_events", "Partitions")
         person.sees("Failed (1)", "Materialized (6)", "Missing (3)")
         person.selects_day(bad)
@@ -138,6 +150,7 @@ ops:
       surface: demo/home
       to: "2"
       pin: true
+      dry_run: false
       reason: "INC-7: test items"
       who: ada
 """
@@ -145,9 +158,22 @@ ops:
         person.sees("Success", "STEP_OUTPUT", "RUN_SUCCESS")
         person.takes_picture("rollback-run")
         assert live_day(project) == week[1]
-        person.opens_asset("demo/home/manifest", "Events")
-        person.sees("rollback by ada: INC-7: test items")
+        told = "rollback by ada: INC-7: test items"
+        wait_for("the flip on the card", lambda: dagster.flips("demo/home")[:1] == [told])
+        person.opens_asset("demo/home/live", "Events")
+        person.sees(told, f"manifest of {week[-1]} was materialized")
         person.takes_picture("rollback-event")
+        person.opens_asset("demo/home/live", "Overview")
+        person.sees(str(week[1]), "yes: publishes wait for a release", "documents", "history")
+        person.takes_picture("live-card")
+        assert "Freshness policy" not in person.reads("demo/home/manifest")
+
+        blobs = project.blobs()
+        person.launches_job("retention")
+        person.sees("RUN_SUCCESS", "dry run: nothing was changed")
+        assert project.blobs() == blobs
+        person.opens("Runs")
+        person.sees("recsys_assets/dry_run: true")
 
 
 @pytest.mark.slow
@@ -176,3 +202,33 @@ def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Pat
         person.sees("demo/home: fresh")
         person.takes_picture("freshness-fresh")
         assert dagster.check("demo/home/live", "fresh") == "SUCCEEDED"
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_demo_shows_what_it_did(tmp_path: Path, chromium: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "recsys_assets"
+    home.mkdir()
+    shutil.copy(ROOT / "dagster.yaml", home)
+    folder.mkdir()
+    config_file = Path(shutil.copy(PACKAGED_CONFIG, folder))
+    environment = {name: value for name, value in os.environ.items() if name != "RECSYS_ROOT"}
+    environment |= {"RECSYS_CONFIG": str(config_file), "DAGSTER_HOME": str(home)}
+    command = [sys.executable, "-m", "recsys_assets.demo", "--days", "3"]
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=120)
+
+    with (
+        running_dagster(home, config_file) as dagster,
+        in_front_of(dagster.url, chromium, _pictures(tmp_path)) as person,
+    ):
+        person.opens("Overview")
+        person.sees("recsys_assets", "Jobless asset materializations", whole=True)
+        person.takes_picture("timeline")
+        person.plots("grocer/store/canonical_events")
+        person.sees("dagster/row_count", whole=True)
+        person.takes_picture("plots")
+        person.opens_asset("grocer/store/manifest", "Overview")
+        person.sees("changes", "overlap at 10", "generation 2 (2017-01-02) with 3 (2017-01-03)")
+        person.takes_picture("changes")
+        person.opens_asset("grocer/store/manifest", "Partitions")
+        person.sees("Materialized (3)", "Missing (28)")

@@ -4,44 +4,52 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 import pyarrow as pa
 
-from recsys_assets.config import ANY_DAY, DayPattern, Surface, is_object_url
+from recsys_assets.config import DayPattern, Surface, is_object_url
 from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
-from recsys_assets.events.chunks import Chunk, whole_lines
+from recsys_assets.events.chunks import Chunk, Readable, whole_lines
+from recsys_assets.events.forms import Text
+from recsys_assets.events.sources.compression import (
+    TOO_MUCH_MEMORY,
+    decompressed,
+    form,
+    refuse_what_is_no_text,
+    without_ending,
+)
 from recsys_assets.events.sources.hashing import HashingReader, sha256_of
 from recsys_assets.events.sources.source import InputSeen
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
 from recsys_assets.storage.store import Stored
+from recsys_assets.texts import as_code
 
-_CODECS: Final = {".gz": "gzip", ".zst": "zstd"}
 # A larger file is told by its size and times: reading it would take longer than a tick may.
 _MOST_BYTES: Final = 4 * 2**30
-# Names under which common tools write a file that is not finished yet.
-_UNFINISHED: Final = (
-    ".tmp",
-    ".temp",
-    ".part",
-    ".partial",
-    ".inprogress",
-    ".crdownload",
-    "._COPYING_",
-    "~",
-)
+# How names begin and end, whatever their case, of what is no part of a day: hidden, not finished
+# yet, a copy that a tool keeps, a checksum. docs/raw-events.md lists them.
+PASSED_OVER: Final = (
+    (".", "_"),
+    (
+        ".tmp", ".temp", ".part", ".partial", ".inprogress", ".crdownload", "._copying_",
+        ".bak", ".orig", "~",
+        ".crc", ".md5", ".sha1", ".sha256", ".sha512",
+    ),
+)  # fmt: skip
 
 
 class Files:
     """What sources of files have in common: the files below `source.path` that match its pattern.
 
-    Hidden files, files that are still being written by their name, and directories are left out. A
-    source of files says besides what its lines are: `identity`, `tag`, `description` and `parse`.
+    Directories, and files that by their names are no part of a day, are left out. A source of files
+    says besides what its lines are: `identity`, `tag`, `description` and `parse`.
     """
 
     def __init__(self, surface: Surface) -> None:
@@ -54,7 +62,7 @@ class Files:
     @property
     def where(self) -> str:
         """Pattern and path, in Markdown."""
-        return f"`{self._pattern.text}` below `{self._root}`"
+        return f"{as_code(self._pattern.text)} below {as_code(self._root)}"
 
     @property
     def shown(self) -> Mapping[str, Shown]:
@@ -66,15 +74,18 @@ class Files:
 
         Raises:
             RawEventsError: `source.path` is no directory, or a file of the day is a link to
-                nothing. Neither is an empty day: a mount or a landing job is broken.
+                nothing: neither is an empty day, a mount or a landing job is broken. A link leads
+                elsewhere, or two files are one part, plain and compressed.
             StorageError: the object store at `source.path` cannot be listed.
         """
         names: Iterable[str] = (
-            (stored.key for stored in self._matching_objects(day.isoformat()))
+            (stored.key for stored in self._matching_objects(day))
             if self._in_bucket
             else self._files_of(day)
         )
-        return sorted(filter(_is_finished, names), key=os.fsencode)
+        found = sorted(filter(_is_part, names), key=os.fsencode)
+        self._refuse_two_of_one(found)
+        return found
 
     def wanted(self, day: date) -> str:
         """Return the pattern of the day, and where."""
@@ -85,9 +96,13 @@ class Files:
         """Open a file; it is decompressed by its suffix."""
         location = self.label(name)
         with _told_of(location):
-            raw = self._store.open(name)[0]
+            raw, size_bytes = self._store.open(name)
         with raw:
-            yield _Reading(name, location, raw)
+            yield _Reading(name, location, raw, size_bytes, self.text)
+
+    def text(self, stream: Readable) -> Text:
+        """Return what a file holds as lines; a format may have further forms that are."""
+        return Text(stream)
 
     def label(self, name: str) -> str:
         """Return the file's path or URL."""
@@ -107,23 +122,23 @@ class Files:
     def landed(self) -> dict[date, list[Stored]]:
         """List the files of every day, in one pass, as `inputs` does for one.
 
-        A link to nothing is left out: only its own day is broken, and says so when it is
-        materialized.
+        A link to nothing is left out, and what else is wrong is not looked for: only its own day is
+        broken, and says so when it is materialized.
         """
         if self._in_bucket:
-            found = self._matching_objects(ANY_DAY)
+            found = self._matching_objects()
         else:
-            names = self._glob(ANY_DAY)
+            names = self._glob()
             found = (stored for name in names if (stored := self._store.stat(name)) is not None)
         place = self.surface.place
         matchers = {}
         by_day: dict[date, list[Stored]] = {}
         for stored in found:
-            if not _is_finished(stored.key):
+            if not _is_part(stored.key):
                 continue
-            for day in self._pattern.dates_in(stored.key):
+            for day in self._pattern.days_in(stored.key):
                 if day not in matchers:
-                    matchers[day] = self._pattern.matcher(place, day.isoformat())
+                    matchers[day] = self._pattern.matcher(place, day)
                 if matchers[day](stored.key):
                     by_day.setdefault(day, []).append(stored)
         for files in by_day.values():
@@ -150,17 +165,36 @@ class Files:
         return self.content(landed) == seen.sha256
 
     def _files_of(self, day: date) -> Iterator[str]:
-        for name in self._glob(day.isoformat()):
+        root = Path(self._root).resolve()
+        for name in filter(_is_part, self._glob(day)):
             path = Path(self._root) / name
-            if path.is_symlink() and not path.exists() and _is_finished(name):
+            if path.is_symlink() and not path.exists():
                 raise RawEventsError(
                     f"{path} is a link to {path.readlink()}, which is not there: is it "
                     "mounted? nothing was read"
                 )
-            if path.is_file():
-                yield name
+            if not path.is_file():
+                continue
+            real = path.resolve()
+            if not (self.surface.source.follow_links_outside or real.is_relative_to(root)):
+                raise RawEventsError(
+                    f"{path} is a link to {real}, outside of source.path {self._root}: nothing "
+                    "was read. Land the file itself, or set source.follow_links_outside"
+                )
+            yield name
 
-    def _glob(self, day: str) -> list[str]:
+    def _refuse_two_of_one(self, names: Iterable[str]) -> None:
+        parts: dict[str, str] = {}
+        for name in names:
+            other = parts.setdefault(without_ending(name), name)
+            if other != name:
+                raise RawEventsError(
+                    f"{self.label(other)} and {self.label(name)} are one part under two names, and "
+                    "its events would count twice: nothing was read. Take one of them away; if "
+                    "each has events of its own, give one another name"
+                )
+
+    def _glob(self, day: date | None = None) -> list[str]:
         if not Path(self._root).is_dir():
             raise RawEventsError(
                 f"source.path {self._root} is not a directory: is it mounted? nothing was read"
@@ -168,7 +202,7 @@ class Files:
         pattern = self._pattern.glob(self.surface.place, day)
         return glob.glob(pattern, root_dir=self._root)  # noqa: PTH207 (Path.glob cannot escape)
 
-    def _matching_objects(self, day: str) -> Iterator[Stored]:
+    def _matching_objects(self, day: date | None = None) -> Iterator[Stored]:
         place = self.surface.place
         matches = self._pattern.matcher(place, day)
         folder = self._pattern.folder(place, day)
@@ -178,38 +212,54 @@ class Files:
 class _Reading:
     """A file that is being read."""
 
-    def __init__(self, name: str, location: str, raw: BinaryIO) -> None:
+    def __init__(
+        self,
+        name: str,
+        location: str,
+        raw: BinaryIO,
+        size_bytes: int,
+        text_of: Callable[[Readable], Text],
+    ) -> None:
         self._name = name
         self._location = location
-        self._reader = HashingReader(raw)
-        self._at_end = False
+        self._stored = HashingReader(raw)
+        self._size_bytes = size_bytes
+        self._text_of = text_of
+        self._seen: InputSeen | None = None
+        self._content: str | None = None
 
     def pieces(self) -> Iterator[Chunk]:
         """Yield chunks of whole lines.
 
         Raises:
-            RawEventsError: the compressed stream is damaged or of no bytes at all: even of nothing,
-                a compressor writes a header. Or the disk fails.
+            RawEventsError: the compressed stream is damaged, of a compression that is not read or
+                of no bytes; it expands beyond any measure, or holds no text. Or the disk fails.
             StoreUnavailableError: the object store does not answer.
         """
-        codec = _CODECS.get(PurePosixPath(self._name).suffix)
-        with _told_of(self._location):
-            if codec is None:
-                yield from whole_lines(self._reader)
-            else:
-                with pa.CompressedInputStream(
-                    pa.PythonFile(self._reader, mode="r"), codec
-                ) as plain:
-                    yield from whole_lines(plain)
-                if not self._reader.size_bytes:
-                    raise EOFError("0 bytes, as an aborted upload leaves it")
-        self._at_end = True
+        with (
+            _told_of(self._location),
+            decompressed(self._stored, self._name, self._size_bytes, self._location) as plain,
+        ):
+            text = self._text_of(plain)
+            refuse_what_is_no_text(text.beginning, self._location)
+            yield from whole_lines(text)
+            self._seen = InputSeen(
+                self._name,
+                self._stored.size_bytes,
+                self._stored.sha256,
+                f"{form(self._name)} {text.form}".strip(),
+            )
+            self._content = plain.sha256
 
     def seen(self) -> InputSeen:
-        """Return size and SHA-256 of the bytes as they are stored."""
-        if not self._at_end:
+        """Return size and SHA-256 of the bytes as they are stored, and how they were read."""
+        if self._seen is None:
             raise RuntimeError(f"{self._location} was not read to its end")
-        return InputSeen(self._name, self._reader.size_bytes, self._reader.sha256)
+        return self._seen
+
+    def content(self) -> str | None:
+        """Return the SHA-256 of what it holds, decompressed."""
+        return self._content
 
 
 @contextmanager
@@ -218,12 +268,19 @@ def _told_of(location: str) -> Iterator[None]:
         yield
     except StoreUnavailableError:  # not the file's fault
         raise
-    except (OSError, EOFError, pa.ArrowException, StorageError) as error:
+    except (OSError, EOFError, LZMAError, pa.ArrowException, StorageError) as error:
+        advice = (
+            "compress it so that 128 MiB are enough to decompress it (zstd --long=27)"
+            if any(said in str(error) for said in TOO_MUCH_MEMORY)
+            else "land the file again"
+        )
         raise RawEventsError(
             f"{location}: cannot be read to its end ({error}). Nothing of the day was kept; "
-            "land the file again and materialize the day."
+            f"{advice} and materialize the day."
         ) from error
 
 
-def _is_finished(name: str) -> bool:
-    return not name.endswith(_UNFINISHED) and not PurePosixPath(name).name.startswith((".", "_"))
+def _is_part(name: str) -> bool:
+    begins, ends = PASSED_OVER
+    file = PurePosixPath(name).name.lower()
+    return not file.startswith(begins) and not file.endswith(ends)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from typing import BinaryIO
 
+from recsys_assets.events.chunks import Readable
 from recsys_assets.storage import open_store
 
 
 class HashingReader:
-    """A readable file that hashes and counts what passes through it."""
+    """A readable stream that hashes and counts what passes through it."""
 
     closed = False
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: Readable) -> None:
         self._raw = raw
         self._digest = hashlib.sha256()
         self.size_bytes = 0

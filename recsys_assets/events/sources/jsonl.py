@@ -7,7 +7,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from recsys_assets.config import Surface
-from recsys_assets.events.chunks import Chunk
+from recsys_assets.events.chunks import Chunk, Readable
+from recsys_assets.events.forms import JsonText, Text
 from recsys_assets.events.sources.files import Files
 from recsys_assets.events.sources.source import Source
 
@@ -21,7 +22,7 @@ def open_source(surface: Surface) -> Source:
 
 
 class JsonLines(Files):
-    """Files of JSON lines."""
+    """Files of JSON, an object a line or in a form that is read as such."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -40,6 +41,10 @@ class JsonLines(Files):
             f"Raw exposure events v1 as they land: {self.where}. "
             "One JSON object a line; required are v, ts, tenant, surface, session_id, item_id."
         )
+
+    def text(self, stream: Readable) -> Text:
+        """Give each object a line of its own, also those that are joined or in an array."""
+        return JsonText(stream)
 
     def parse(self, piece: Chunk, day: date) -> ParsedChunk:
         """Parse lines of raw event v1."""

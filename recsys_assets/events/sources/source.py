@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputSeen:
-    """An input of a day, such as a raw file, as it was when it was read to its end."""
+    """An input of a day, such as a raw file, as it was when it was read to its end.
+
+    Attributes:
+        name: what it is called in the source.
+        size_bytes: of the bytes as they are stored.
+        sha256: of the same.
+        form: how they were read, in a word or two; "" in the way that days are stored in which was
+            the only one once. Another sha256 or form whenever the events may be others.
+    """
 
     name: str
     size_bytes: int
-    sha256: str  # of the bytes as they are stored; another one whenever the events may be others
+    sha256: str
+    form: str = ""
 
 
 class Reading(Protocol):
@@ -41,6 +50,9 @@ class Reading(Protocol):
 
     def seen(self) -> InputSeen:
         """Return what was read; only once all pieces were yielded."""
+
+    def content(self) -> str | None:
+        """Return what is equal where two inputs hold the same, then too; None where none can."""
 
 
 class Source(Protocol):

@@ -1,0 +1,100 @@
+"""The page of `live`: a sensor that shows every flip there, whoever made it.
+
+A command in a shell flips without Dagster, so it is the manifest that is looked at. Nothing is
+changed; the sensor runs as soon as there is a daemon.
+"""
+
+# No postponed annotations here: Dagster reads the types of a sensor's arguments.
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import dagster as dg
+
+from recsys_assets.config import Config, Surface
+from recsys_assets.defs.keys import asset_key
+from recsys_assets.defs.metadata import as_metadata
+from recsys_assets.errors import StorageError
+from recsys_assets.live.card import Flip, flips_since
+from recsys_assets.storage import layout, open_store
+from recsys_assets.storage.store import Store
+from recsys_assets.texts import as_markdown
+
+_INTERVAL_S = 30
+_READERS = 16  # an object store answers one at a time slowly, many at once well
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was shown of a surface last."""
+
+    tag: str = ""
+    generation: int = 0
+
+
+def build_live(config: Config) -> dg.Definitions:
+    """Build the sensor over every surface."""
+
+    @dg.sensor(
+        name="flips",
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Shows every flip on the page of `live` of its surface. It only looks.",
+    )
+    def flips(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        seen = _read(context.cursor, config.root)
+        store = open_store(config.root)
+
+        def look(surface: Surface) -> tuple[list[Flip], _Seen]:
+            return _look(store, surface, seen.get(surface.name, _Seen()))
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(zip(config.surfaces, pool.map(look, config.surfaces), strict=True))
+        events = [event for surface, (flips, _) in found for event in _events(surface, flips)]
+        return dg.SensorResult(
+            asset_events=events,
+            skip_reason=f"{len(found)} surfaces looked at, {len(events)} flips shown",
+            cursor=json.dumps(
+                {
+                    "root": config.root,
+                    "seen": {surface.name: [*vars(of).values()] for surface, (_, of) in found},
+                }
+            ),
+        )
+
+    return dg.Definitions(sensors=[flips])
+
+
+def _read(cursor: str | None, root: str) -> Mapping[str, _Seen]:
+    """Read what a cursor remembers; nothing when it is of another root, or damaged."""
+    try:
+        found = json.loads(cursor or "{}")
+        known = found["seen"].items() if found["root"] == root else ()
+        return {name: _Seen(str(tag), int(generation)) for name, (tag, generation) in known}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _look(store: Store, surface: Surface, seen: _Seen) -> tuple[list[Flip], _Seen]:
+    try:
+        stored = store.stat(layout.manifest(surface.place))
+        if stored is None or stored.tag == seen.tag:
+            return [], seen
+        flips = flips_since(store, surface, seen.generation)
+    except StorageError as error:  # `fresh` and `status` are red by it
+        _LOG.warning("%s: %s", surface.name, error)
+        return [], seen
+    return flips, _Seen(stored.tag, flips[-1].generation if flips else seen.generation)
+
+
+def _events(surface: Surface, flips: list[Flip]) -> Iterator[dg.AssetMaterialization]:
+    for flip in flips:
+        yield dg.AssetMaterialization(
+            asset_key(surface, "live"),
+            description=as_markdown(flip.title),
+            metadata=as_metadata(flip.shown),
+        )

@@ -1,0 +1,45 @@
+"""Text that comes from elsewhere, as a terminal or a page may show it.
+
+Names of files, headers, ids and raw lines are written by others. Whatever shows them as Markdown or
+on a terminal goes through here: they are read, and nothing in them is followed or obeyed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# What makes a word more than letters in Markdown: emphasis, code, links, images, HTML, entities.
+# And bare addresses, which pages turn into links.
+_SPEAKS: Final = re.compile(r"[\\`*\[\]<~@]|&[\w#]+;|https?:|www\.|(?<!\w)_|_(?!\w)", re.IGNORECASE)
+_BEGINS_A_BLOCK: Final = re.compile(r">.*|[#+=-]+|\d+[.)]")
+
+
+def printable(text: str) -> str:
+    """Return a line for a terminal: control characters, as in escape sequences, are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def as_markdown(text: str) -> str:
+    """Return Markdown that shows a text as it is, in one line; words that would do more, as code.
+
+    So no image is fetched, no link made and no HTML inserted, and what has no such words stays as
+    it is.
+    """
+    words = text.split()
+    return " ".join(
+        as_code(word)
+        if _SPEAKS.search(word)
+        or not word.isprintable()
+        or (number == 0 and _BEGINS_A_BLOCK.fullmatch(word))
+        else word
+        for number, word in enumerate(words)
+    )
+
+
+def as_code(text: str) -> str:
+    """Return Markdown that shows a text as code, whatever is in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if text[:1] == "`" or text[-1:] == "`" else ""
+    return f"{fence}{space}{printable(text)}{space}{fence}"
