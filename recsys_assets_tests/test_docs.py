@@ -923,7 +923,9 @@ def test_the_instance_can_be_made_as_the_page_says(
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     (step,) = steps("operate-instance.md", "run: operate-instance")
 
-    done = subprocess.run(step.command.split(), check=True, capture_output=True, text=True)
+    assert step.command.startswith("python ")
+    command = [sys.executable, *step.command.split()[1:]]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
 
     assert done.stdout == ""
     assert (tmp_path / "history").is_dir()
