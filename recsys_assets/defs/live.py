@@ -85,7 +85,7 @@ def _look(store: Store, surface: Surface, seen: _Seen) -> tuple[list[Flip], _See
         if stored is None or stored.tag == seen.tag:
             return [], seen
         flips = flips_since(store, surface, seen.generation)
-    except StorageError as error:  # `fresh` and `status` are red by it
+    except (StorageError, OSError) as error:  # `fresh` and `status` are red by it
         _LOG.warning("%s: %s", surface.name, error)
         return [], seen
     return flips, _Seen(stored.tag, flips[-1].generation if flips else seen.generation)

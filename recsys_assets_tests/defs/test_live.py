@@ -104,9 +104,15 @@ def test_another_root_is_looked_at_anew(watch: Watch) -> None:
     assert [of for _, of, _ in back.tick()] == [str(day(0))]
 
 
-def test_a_damaged_manifest_hides_no_other_surface(watch: Watch) -> None:
+@pytest.mark.parametrize("damage", ["damaged", "no folder"])
+def test_a_manifest_that_cannot_be_read_hides_no_other_surface(watch: Watch, damage: str) -> None:
     watch.project.materialize(watch.config, [day(0)])
-    watch.project.store.replace(layout.manifest(Place("demo", "checkout")), b"{")
+    manifest = watch.project.folder / "var" / layout.manifest(Place("demo", "checkout"))
+    if damage == "damaged":
+        watch.project.store.replace(layout.manifest(Place("demo", "checkout")), b"{")
+    else:  # the folder above is a file
+        manifest.parent.parent.mkdir(parents=True, exist_ok=True)
+        manifest.parent.write_bytes(b"")
 
     assert [surface for surface, *_ in watch.tick()] == ["home"]
     assert watch.tick() == []
