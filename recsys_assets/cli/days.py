@@ -162,7 +162,7 @@ def _tell_what_is_not_done(
         if (result := begun.get(surface.name)) is None:
             click.echo(printable(f"{surface.name}: not begun, {days_text(days)}"), err=True)
         elif result.stopped:
-            done = f"{len(result.published)} of {len(result.days)} days are done"
+            done = f"{len(result.done)} of {len(result.days)} days are done"
             rest = days_text(result.not_done)
             click.echo(printable(f"{surface.name}: {done}; not done: {rest}"), err=True)
     click.echo("What is published stays. The same command goes on from there.", err=True)
