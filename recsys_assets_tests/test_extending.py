@@ -35,6 +35,7 @@ from recsys_assets_tests.test_docs import (
     section,
     steps,
 )
+from recsys_assets_tests.test_followed import write_example
 
 GUIDES: Final = Path(__file__).with_name("guides")
 KIND, CHECK, SOURCE, FIELD = (
@@ -117,19 +118,6 @@ def extended(folder: Path, *names: str) -> Path:
 def write_tables(folder: Path) -> None:
     """Write the tables of the documentation anew, as each page says in the end."""
     run(folder, "-m", "recsys_assets_tests.test_docs")
-
-
-def write_example(folder: Path) -> None:
-    """Write the project of `run-locally.md`, with its single day of raw events."""
-    raw = "raw/shop/home/exposure.2026-01-01.jsonl"
-    (folder / raw).parent.mkdir(parents=True)
-    for file, marker in (
-        ("surfaces.yaml", "surfaces.yaml"),
-        ("catalog.csv", "catalog.csv"),
-        (raw, "raw lines"),
-    ):
-        text = example("run-locally.md", f"example: {marker}")
-        (folder / file).write_text(text, encoding="utf-8")
 
 
 def run(copy: Path, *arguments: str, timeout_s: float = 180) -> str:

@@ -19,11 +19,10 @@ from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.errors import StorageError
 from recsys_assets.live.card import Flip, flips_since
 from recsys_assets.storage import layout, open_store
-from recsys_assets.storage.store import Store
+from recsys_assets.storage.store import READERS, Store
 from recsys_assets.texts import as_markdown
 
 _INTERVAL_S = 30
-_READERS = 16  # an object store answers one at a time slowly, many at once well
 
 _LOG = logging.getLogger(__name__)
 
@@ -52,7 +51,7 @@ def build_live(config: Config) -> dg.Definitions:
         def look(surface: Surface) -> tuple[list[Flip], _Seen]:
             return _look(store, surface, seen.get(surface.name, _Seen()))
 
-        with ThreadPoolExecutor(_READERS) as pool:
+        with ThreadPoolExecutor(READERS) as pool:
             found = list(zip(config.surfaces, pool.map(look, config.surfaces), strict=True))
         events = [event for surface, (flips, _) in found for event in _events(surface, flips)]
         return dg.SensorResult(

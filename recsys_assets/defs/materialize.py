@@ -87,9 +87,12 @@ class RangeResult:
         live window, or `pinned`; not stored: `no files`, nothing has landed, `not done`, since the
         user stopped before, or `blocked`.
         """
-        nothing = "no files" if day in self.without_files else "blocked"
-        nothing = "not done" if day in self.not_done else nothing
-        return str(self.metadata.get(day, {}).get(MANIFEST, {}).get("outcome", nothing))
+        made = self.metadata.get(day, {}).get(MANIFEST, {})
+        if "outcome" in made:
+            return str(made["outcome"])
+        if day in self.not_done:
+            return "not done"
+        return "no files" if day in self.without_files else "blocked"
 
     @property
     def succeeded(self) -> bool:

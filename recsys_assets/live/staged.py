@@ -51,13 +51,13 @@ def staged_day(store: Store, surface: Surface) -> StagedDay:
 
 def held_back(store: Store, surface: Surface, live: Live | None) -> date | None:
     """Return the newest day with every kind staged, unless just its versions are live."""
-    days: dict[str, dict[date, str]] = {kind: {} for kind in surface.artifacts.kinds}
+    days: dict[str, set[date]] = {kind: set() for kind in surface.artifacts.kinds}
     prefix = layout.of_place("staged", surface.place)
     for stored in store.list(f"{prefix}/{surface.segment}"):
         *_, kind, name = stored.key.split("/")
         if kind in days and (found := re.fullmatch(r"(\d{4}-\d\d-\d\d)\.json", name)):
-            days[kind][date.fromisoformat(found[1])] = stored.key
-    complete = set.intersection(*(set(each) for each in days.values()))
+            days[kind].add(date.fromisoformat(found[1]))
+    complete = set.intersection(*days.values())
     if not complete:
         return None
     newest = max(complete)

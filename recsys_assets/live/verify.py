@@ -15,9 +15,7 @@ from recsys_assets.errors import CorruptBlobError, StorageError, StoreUnavailabl
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Live, Publication, history, read_live
 from recsys_assets.storage.registry import StagedRef, verify_blob, version_of
-from recsys_assets.storage.store import Store, Stored
-
-_READERS = 16  # an object store answers one at a time slowly, many at once well
+from recsys_assets.storage.store import READERS, Store, Stored
 
 _LOG = logging.getLogger(__name__)
 
@@ -150,7 +148,7 @@ def staged_refs(
             return Finding("corrupt", store.uri(stored.key), f"{error}; materialize the day again")
 
     listed = list(store.list(layout.of_place("staged", surface.place)))
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         found = list(zip(listed, pool.map(read, listed), strict=True))
     return (
         [(stored, ref) for stored, ref in found if isinstance(ref, StagedRef)],

@@ -10,7 +10,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
+
+READERS: Final = 16  # an object store answers one at a time slowly, many at once well
 
 
 @dataclass(frozen=True)
