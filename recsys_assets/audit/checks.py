@@ -90,6 +90,7 @@ def _enough_events(facts: EventFacts) -> Verdict:
         f"; {day.lines:,} raw lines: {day.refused.total():,} refused, "
         f"{day.outside_window:,} outside the day, {day.other_surface:,} of other surfaces, "
         f"{day.redelivered:,} redelivered"
+        + (f", {day.left_out:,} left out by `where` or without an entry" if day.left_out else "")
         if day.files
         else f"; no {day.wanted}"
     )

@@ -41,7 +41,8 @@ def audit_events(
     distinct = _count_distinct(surface, parsed, shared)
     by_hour = [0] * 24
     contract = check_pieces(
-        contracts.canonical_event(day), _counted_by_hour(one_ahead(parsed.groups()), by_hour)
+        contracts.canonical_event(day, surface.source.further_columns),
+        _counted_by_hour(one_ahead(parsed.groups()), by_hour),
     )
     shown: dict[str, Shown] = {
         **pages.show_events(by_hour),
@@ -56,6 +57,7 @@ def audit_events(
         "redelivered": parsed.redelivered,
         "outside_window": parsed.outside_window,
         "other_surface": parsed.other_surface,
+        "left_out": parsed.left_out,
         "raw_files": Json([file.name for file in parsed.files]),
         "raw_bytes": sum(file.size_bytes for file in parsed.files),
         "size_bytes": parsed.path.stat().st_size,

@@ -176,13 +176,14 @@ class DayCounts:
 
     def _find_first_items(self) -> pl.DataFrame:
         # Of nearly all users one event is left by its time; only the others are sorted.
+        at = [name for name in ("file", "line", "part") if name in self._known.collect_schema()]
         earliest = self._known.group_by("user_id").agg(pl.col("ts").min())
         return (
-            self._known.select("user_id", "ts", "file", "line", "item_id")
+            self._known.select("user_id", "ts", *at, "item_id")
             .join(earliest, on=["user_id", "ts"], how="semi")
             .pipe(with_codes, self.item_ids)
             .collect(engine="streaming")
-            .sort("user_id", "file", "line")
+            .sort("user_id", *at)
             .unique("user_id", keep="first", maintain_order=True)
             .select(item="item_id_code")
         )

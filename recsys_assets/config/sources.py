@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+import yaml
+from pydantic import BeforeValidator, Field, model_validator
 
+from recsys_assets.config.columns import (
+    Columns,
+    Explode,
+    TimeZone,
+    Weight,
+    Where,
+    from_a_field,
+)
 from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.values import AtLeastZero, Location, Model, is_object_url
 
 # What `source.type` may be.
 SourceType = Literal[
     "jsonl",  # events/sources/jsonl.py
+    "csv",  # events/sources/csv.py
+    "parquet",  # events/sources/parquet.py
 ]
+# What `source.mapping` may be: keys of a source that fit the events of others, in mappings.yaml.
+MappingName = Literal[
+    "amplitude",
+    "ga4",
+    "mind",
+    "movielens",
+    "retailrocket",
+    "segment",
+    "snowplow",
+    "yoochoose",
+]
+_MAPPINGS: Final = Path(__file__).with_name("mappings.yaml")
+_PATTERN: Final = "{tenant}/{surface}/exposure.{day}*.jsonl*"
+# Keys that say how rows are mapped.
+_OF_MAPPING: Final = ("columns", "explode", "where", "rank_from", "no_session", "weight")
+# Keys that one type of source alone knows.
+_OF_CSV: Final = ("delimiter", "header", "names", "quote")
+
+
+@cache
+def packaged_mappings() -> dict[str, dict[str, Any]]:
+    """Return the keys of a source that each packaged mapping stands for, by its name."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(_MAPPINGS.read_text(encoding="utf-8"))
+    return found
 
 
 class Landing(Model):
@@ -44,12 +81,18 @@ class Landing(Model):
 class Source(Model):
     """Where the raw exposure events of a surface land."""
 
-    type: SourceType = Field("jsonl", description="Raw exposure events v1, one object a line.")
+    type: SourceType = Field(
+        "jsonl",
+        description=(
+            "How they are written: an object a line, which without `columns` is a raw exposure "
+            "event v1; as CSV; as Parquet."
+        ),
+    )
     path: Location = Field(
         description="The directory, or s3://, gs:// or az:// URL, that `pattern` starts from."
     )
     pattern: str = Field(
-        "{tenant}/{surface}/exposure.{day}*.jsonl*",
+        default_factory=lambda known: _PATTERN.replace("jsonl", known.get("type", "jsonl")),
         description=(
             "Glob of one day's files below `path`: plain or compressed, any number of parts. "
             "{tenant}, {surface} and {day} (YYYY-MM-DD, or as in {day:%Y%m%d}) are filled in."
@@ -60,15 +103,90 @@ class Source(Model):
         description="Whether links that lead out of `path` are read; the day fails otherwise.",
     )
 
+    mapping: MappingName | None = Field(
+        None,
+        description=(
+            "The mapping of a known tool or data set, for the keys below that are left out here."
+        ),
+    )
+    columns: Columns | None = Field(
+        None,
+        description=(
+            "Which field each canonical column is taken from. Null takes the fields that have "
+            "their names."
+        ),
+    )
+    explode: Annotated[Explode, BeforeValidator(from_a_field)] | None = Field(
+        None, description="A list whose entries are events, each known as `item`."
+    )
+    where: Where = Field(
+        {},
+        description=(
+            "Values by field: rows with another one are left out. A number stands for its text too."
+        ),
+    )
+    rank_from: Literal[0, 1] | None = Field(
+        None, description="The rank of the first position; canonical ranks begin at 0. Null is 0."
+    )
+    time_zone: TimeZone | None = Field(
+        None, description="Of times that have no offset; null refuses them."
+    )
+    no_session: list[str] = Field(
+        [], description="Session ids that say that there is none, such as -1."
+    )
+    weight: Weight | None = Field(
+        None, description="What an event counts, by its kind; null counts each as 1."
+    )
+    delimiter: str = Field(
+        ",", min_length=1, description="CSV: what stands between two fields, `\\t` for a tab."
+    )
+    header: bool = Field(default=True, description="CSV: whether the first row names the columns.")
+    names: list[str] | None = Field(
+        None, description="CSV: the names of the columns, instead of those of the header."
+    )
+    quote: str = Field(
+        '"', max_length=1, description="CSV: what a field is quoted with; empty is nothing."
+    )
     landing: Landing = Field(
         default_factory=lambda: Landing.model_validate({}),
         description="When raw files count as landed.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_mapping(cls, given: Any) -> Any:
+        """Fill in what a packaged mapping says and the entry leaves out, column by column."""
+        if not isinstance(given, dict):
+            return given
+        mapping = packaged_mappings().get(str(given.get("mapping")), {})
+        columns = {**mapping.get("columns", {}), **(given.get("columns") or {})}
+        return {**mapping, **given} | ({"columns": columns} if columns else {})
+
+    @model_validator(mode="after")
+    def _keys_fit_the_type(self) -> Self:
+        for key in _OF_CSV:
+            if key in self.model_fields_set and self.type != "csv":
+                raise ValueError(f"{key}: goes with `type: csv`, this is {self.type}")
+        if not (self.header or self.names):
+            raise ValueError("header: false needs `names`, the names of the columns")
+        if self.columns and self.columns.session_id is None:
+            raise ValueError("columns.session_id: is required")
+        return self
+
     @model_validator(mode="after")
     def _pattern_selects_one_day(self) -> Self:
         DayPattern(self.pattern).check("pattern")
         return self
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether rows are mapped, and not raw exposure events v1."""
+        return self.type != "jsonl" or not self.model_fields_set.isdisjoint(_OF_MAPPING)
+
+    @property
+    def further_columns(self) -> list[str]:
+        """What canonical events have besides the columns that all have."""
+        return [*(["part"] if self.explode else []), *(["weight"] if self.weight else [])]
 
 
 class Catalog(Model):

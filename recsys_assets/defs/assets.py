@@ -177,7 +177,9 @@ class _Graph:
             ),
             metadata={
                 **self._names(),
-                "dagster/column_schema": column_schema(contracts.canonical_event(date.min)),
+                "dagster/column_schema": column_schema(
+                    contracts.canonical_event(date.min, surface.source.further_columns)
+                ),
             },
         )
         def canonical_events(context: dg.AssetExecutionContext) -> Iterator[Any]:

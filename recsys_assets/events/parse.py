@@ -1,7 +1,8 @@
 """Raw exposure event v1, one JSON object a line, to canonical events and refused lines.
 
-Two readers give the same answer. A line that one regular expression recognises as a flat object of
-known fields, each at most once, without escapes, goes through Polars; every other line goes through
+Three readers give the same answer. A line that one regular expression recognises as a flat object
+of known fields, each at most once, without escapes, goes through Polars. A line with further fields
+or escapes goes through pyarrow, which takes twice as long. Every other line goes through
 `_parse_line`, which is the definition and a good ten times slower.
 """
 
@@ -19,6 +20,7 @@ import polars as pl
 
 from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
 from recsys_assets.events.chunks import MAX_LINE_BYTES, Chunk, count_byte
+from recsys_assets.events.objects import in_halves, read_objects
 from recsys_assets.places import Place
 
 _REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
@@ -26,8 +28,10 @@ _OPTIONAL: Final = ("user_id", "request_id")
 _TEXTS: Final = ("ts", *_REQUIRED, *_OPTIONAL)
 _IDS: Final = ("session_id", "item_id", *_OPTIONAL)  # kept trimmed
 _RAW_DTYPES: Final = {"v": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "rank": pl.Int64}
+_RAW_ARROW: Final = pl.DataFrame(schema=_RAW_DTYPES).to_arrow().schema
 _KEPT: Final = {name: dtype for name, dtype in CANONICAL_DTYPES.items() if name != "file"}
-_JSON_SPACE: Final = " \t\r\n"
+JSON_SPACE: Final = " \t\r\n"
+_LOOKED_AT: Final = 20  # lines that tell whether any of a chunk is plain
 
 # [ \t\r] and not \s: JSON knows four blanks, the regular expression engine every Unicode one.
 _MEMBER: Final = (
@@ -43,7 +47,7 @@ _RFC_3339: Final = (
 )
 # The years that 64-bit nanoseconds hold with room to spare; others are valid, and outside any
 # window.
-_NEAR_RFC_3339: Final = _RFC_3339.replace("[0-9]{4}", "(?:1[789]|20|21)[0-9]{2}", 1)
+NEAR_RFC_3339: Final = _RFC_3339.replace("[0-9]{4}", "(?:1[789]|20|21)[0-9]{2}", 1)
 _TIMESTAMP_PATTERN: Final = re.compile(_RFC_3339.replace("$", r"\Z"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_NS: Final = 86_400 * 10**9
@@ -57,17 +61,20 @@ class RefusedLine:
     reason: str
     detail: str
     raw: bytes
-    cut_bytes: int = 0  # what `raw` lacks of the line
+    counted_bytes: int | None = None  # where `raw` is more or less than the line
 
     @property
     def size_bytes(self) -> int:
-        """Size of the line with its newline."""
-        return len(self.raw) + self.cut_bytes + 1
+        """Size of the line with its newline; of an entry of a line, its part of that."""
+        return len(self.raw) + 1 if self.counted_bytes is None else self.counted_bytes
 
 
 @dataclass
 class ParsedChunk:
-    """What became of one chunk: `events` has every canonical column but `file`."""
+    """What became of one chunk: `events` has every canonical column but `file`.
+
+    A session that is null is none. Where an entry of a line is an event, `lines` counts entries.
+    """
 
     events: pl.DataFrame
     refused: list[RefusedLine] = field(default_factory=list)
@@ -75,6 +82,7 @@ class ParsedChunk:
     size_bytes: int = 0  # of all lines, each with its newline
     outside_window: int = 0
     other_surface: int = 0
+    left_out: int = 0  # what `where` leaves out, and lines without an entry
 
 
 class RefusedError(Exception):
@@ -91,12 +99,14 @@ def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
     Every line that is not blank is an event that is kept, an event that is counted because it
     belongs to another day or surface, or a refused line. Order of lines is kept in both.
     """
-    data, undecodable = _decodable(chunk)
+    data, undecodable = decodable(chunk)
     refused = undecodable + refused_as_too_long(chunk)
     lines, other = _split_plain(data, chunk.first_line)
     whole = data if other.is_empty() else lines["text"].str.join("\n").item().encode()
     plain, doubtful = _read_plain(lines, whole)
-    other = pl.concat([other, doubtful])
+    further, other = _read_further(pl.concat([other, doubtful]))
+    if further.height:
+        plain = pl.concat([plain, further]).sort("line")
     slow_events: list[dict[str, Any]] = []
     for line, text in other.select("line", "text").iter_rows():
         try:
@@ -108,7 +118,8 @@ def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
     result.lines = plain.height + other.height + len(undecodable) + len(chunk.oversized)
     result.size_bytes = chunk.size_bytes
     slow, where = _keep(slow_events, place=place, day=day)
-    fast, fast_where = _keep_fast(plain, place=place, day=day)
+    plain = plain.with_columns(pl.when(pl.col(name) != "").then(name) for name in _OPTIONAL)
+    fast, fast_where = keep(plain, _KEPT, place=place, day=day)
     where.update(fast_where)
     result.outside_window, result.other_surface = where["outside_window"], where["other_surface"]
     result.events = pl.concat([fast, slow]).sort("line") if slow.height else fast
@@ -152,14 +163,14 @@ def refused_as_too_long(chunk: Chunk) -> list[RefusedLine]:
             "line_too_long",
             f"{long.size_bytes} bytes, the limit is {MAX_LINE_BYTES}; the raw text is cut there",
             long.beginning,
-            long.size_bytes - len(long.beginning),
+            long.size_bytes + 1,
         )
         for long in chunk.oversized
     ]
 
 
-def _decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
-    """Return the chunk as valid UTF-8, lines that are not taken out and left empty."""
+def decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
+    """Return a chunk as valid UTF-8, lines that are not taken out and left empty."""
     try:
         if not chunk.data.isascii():
             chunk.data.decode()
@@ -178,17 +189,33 @@ def _decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
     return b"\n".join(lines), refused
 
 
+def _read_further(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read lines with fields that are not known; return those with `line`, and the other lines."""
+    read, other = [], [lines.clear()]
+    for some, found in in_halves(lines.sort("line"), lambda few: read_objects(few, _RAW_ARROW)):
+        if found is None:
+            other.append(some)
+            continue
+        certain, doubtful = _certain(found.lazy(), some, pl.lit(value=False), has_space=True)
+        read.append(certain)
+        other.append(doubtful)
+    return pl.concat(read) if read else pl.DataFrame(), pl.concat(other)
+
+
 def _split_plain(data: bytes, first_line: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return `line`, `text` of the plain lines, and of the others that are not blank."""
     lines = pl.read_lines(data, name="text").select(
-        "text",
-        line=pl.int_range(pl.len()) + first_line,
-        plain=pl.col("text").str.contains(_PLAIN_LINE),
+        "text", line=pl.int_range(pl.len()) + first_line
     )
+    text = pl.col("text")
+    is_plain = text.str.contains(_PLAIN_LINE)
+    # Where lines have further fields, all have them, and looking at each is in vain.
+    if not lines.head(_LOOKED_AT).select(is_plain.any()).item():
+        is_plain = pl.lit(value=False)
+    lines = lines.with_columns(plain=is_plain)
     if lines["plain"].all():
         return lines, lines.clear()
-    other = lines.filter(~pl.col("plain"))
-    other = other.filter(pl.col("text").str.strip_chars(_JSON_SPACE) != "")
+    other = lines.filter(~pl.col("plain"), text.str.strip_chars(JSON_SPACE) != "")
     return lines.filter("plain"), other
 
 
@@ -202,21 +229,29 @@ def _read_plain(lines: pl.DataFrame, source: bytes) -> tuple[pl.DataFrame, pl.Da
     raw = pl.read_ndjson(source, schema=_RAW_DTYPES)
     # Of white space, a plain line can have in its values what is not ASCII, and the space.
     has_space = not source.isascii() or b" " in source
+    repeats = _repeats(raw, source, lines["text"])
+    return _certain(raw.lazy(), lines, repeats, has_space=has_space)
+
+
+def _certain(
+    raw: pl.LazyFrame, lines: pl.DataFrame, repeats: pl.Expr, *, has_space: bool
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return with `line` what is surely an event, and the other lines."""
     ids, required = pl.col(_IDS), pl.col(_REQUIRED)
     read = (
-        raw.lazy()
-        .with_columns(
+        raw.with_columns(
             lines["line"],
             ids.str.strip_chars() if has_space else ids,
             # Null where no RFC 3339 timestamp, and where the year is not near.
-            ts=pl.when(pl.col("ts").str.contains(_NEAR_RFC_3339)).then("ts"),
+            ts=pl.when(pl.col("ts").str.contains(NEAR_RFC_3339)).then("ts"),
             certain=pl.all_horizontal(
-                ~_repeats(raw, source, lines["text"]),
+                ~repeats,
                 pl.col("v") == 1,
                 (required.str.strip_chars() if has_space else required) != "",
+                pl.col("rank").fill_null(0) >= 0,
             ).fill_null(value=False),
         )
-        .with_columns(_moment())
+        .with_columns(moment())
         .collect()
     )
     certain = read["certain"] & read["ts"].is_not_null()
@@ -239,7 +274,7 @@ def _repeats(read: pl.DataFrame, source: bytes, texts: pl.Series) -> pl.Expr:
     return pl.lit(texts.str.count_matches('"', literal=True)) > needed
 
 
-def _moment() -> pl.Expr:
+def moment() -> pl.Expr:
     """Read `ts`, a text in RFC 3339, as TIMESTAMP; null where there is no such day or hour."""
     ts = pl.col("ts")
     in_utc = ts.str.ends_with("Z")
@@ -258,18 +293,26 @@ def _moment() -> pl.Expr:
     )
 
 
-def _keep_fast(read: pl.DataFrame, *, place: Place, day: date) -> tuple[pl.DataFrame, Counter[str]]:
+def keep(
+    read: pl.DataFrame, kept: Mapping[str, Any], *, place: Place, day: date
+) -> tuple[pl.DataFrame, Counter[str]]:
+    """Return the events of a surface and day, and how many are of others.
+
+    Args:
+        read: with `ts`, and `tenant` and `surface` where rows may be of others.
+        kept: the columns that are returned.
+        place: whose events are kept.
+        day: UTC day that is kept.
+    """
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    ours = read.filter(pl.col("tenant") == place.tenant, pl.col("surface") == place.surface)
-    kept = (
-        ours.lazy()
-        .filter(pl.col("ts").is_between(start, start + timedelta(days=1), closed="left"))
-        .with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in _OPTIONAL)
-        .select(*_KEPT)
-        .collect()
-    )
-    return kept, Counter(
-        other_surface=read.height - ours.height, outside_window=ours.height - kept.height
+    ours = read
+    for name, owner in (("tenant", place.tenant), ("surface", place.surface)):
+        if name in read.columns:
+            ours = ours.filter(pl.col(name) == owner)
+    within = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
+    events = ours.lazy().filter(within).select(*kept).collect()
+    return events, Counter(
+        other_surface=read.height - ours.height, outside_window=ours.height - events.height
     )
 
 
@@ -292,14 +335,7 @@ def _keep(
 
 def _parse_line(text: str) -> dict[str, Any]:
     """Return tenant, surface, and every column that is kept, `ts` in ns since 1970; or refuse."""
-    try:
-        event = _JSON.decode(text)
-    except RecursionError:
-        raise RefusedError("invalid_json", "nested too deeply") from None
-    except ValueError as error:
-        raise RefusedError("invalid_json", str(error)) from None
-    if not isinstance(event, dict):
-        raise RefusedError("wrong_type", f"the line is {_json_type(event)}, not an object")
+    event = json_object(text)
     texts = {name: _text(event, name) for name in _TEXTS}
     rank = _integer(event, "rank")
     if (version := _integer(event, "v")) != 1:
@@ -319,6 +355,23 @@ def _parse_line(text: str) -> dict[str, Any]:
     }
 
 
+def json_object(text: str) -> dict[str, Any]:
+    """Return the object that a line is.
+
+    Raises:
+        RefusedError: it is none.
+    """
+    try:
+        event = _JSON.decode(text)
+    except RecursionError:
+        raise RefusedError("invalid_json", "nested too deeply") from None
+    except ValueError as error:
+        raise RefusedError("invalid_json", str(error)) from None
+    if not isinstance(event, dict):
+        raise RefusedError("wrong_type", f"the line is {json_type(event)}, not an object")
+    return event
+
+
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
@@ -326,7 +379,8 @@ def _no_constant(name: str) -> None:
 _JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def _json_type(value: object) -> str:
+def json_type(value: object) -> str:
+    """Return what JSON calls a value, for people."""
     names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
     return "null" if value is None else names.get(type(value), "a number")
 
@@ -336,10 +390,15 @@ def _text(event: dict[str, Any], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a string")
+        raise RefusedError("wrong_type", f"{name} is {json_type(value)}, not a string")
+    return whole_text(value)
+
+
+def whole_text(value: str) -> str:
+    """Return a text of JSON with a sign for each half of a surrogate pair, which is no character."""
     try:
         value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, written as \ud83d: no character
+    except UnicodeEncodeError:  # written as \ud83d
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return value
 
@@ -349,7 +408,7 @@ def _integer(event: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a 64-bit integer")
+        raise RefusedError("wrong_type", f"{name} is {json_type(value)}, not a 64-bit integer")
     return value
 
 

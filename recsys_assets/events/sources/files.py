@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
 from recsys_assets.config import DayPattern, Surface, is_object_url
 from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
-from recsys_assets.events.chunks import Chunk, Readable, whole_lines
+from recsys_assets.events.chunks import Readable, whole_lines
 from recsys_assets.events.forms import Text
 from recsys_assets.events.sources.compression import (
     TOO_MUCH_MEMORY,
@@ -95,14 +95,18 @@ class Files:
     def open(self, name: str) -> Iterator[_Reading]:
         """Open a file; it is decompressed by its suffix."""
         location = self.label(name)
-        with _told_of(location):
+        with told_of(location):
             raw, size_bytes = self._store.open(name)
         with raw:
-            yield _Reading(name, location, raw, size_bytes, self.text)
+            yield _Reading(self, name, location, raw, size_bytes)
 
     def text(self, stream: Readable) -> Text:
         """Return what a file holds as lines; a format may have further forms that are."""
         return Text(stream)
+
+    def split(self, text: Text, location: str) -> Iterator[Any]:  # noqa: ARG002
+        """Yield the text of a file at a location in pieces for `parse`."""
+        return whole_lines(text)
 
     def label(self, name: str) -> str:
         """Return the file's path or URL."""
@@ -213,23 +217,18 @@ class _Reading:
     """A file that is being read."""
 
     def __init__(
-        self,
-        name: str,
-        location: str,
-        raw: BinaryIO,
-        size_bytes: int,
-        text_of: Callable[[Readable], Text],
+        self, source: Files, name: str, location: str, raw: BinaryIO, size_bytes: int
     ) -> None:
+        self._source = source
         self._name = name
         self._location = location
         self._stored = HashingReader(raw)
         self._size_bytes = size_bytes
-        self._text_of = text_of
         self._seen: InputSeen | None = None
         self._content: str | None = None
 
-    def pieces(self) -> Iterator[Chunk]:
-        """Yield chunks of whole lines.
+    def pieces(self) -> Iterator[Any]:
+        """Yield what the format makes of its text, chunks of whole lines by default.
 
         Raises:
             RawEventsError: the compressed stream is damaged, of a compression that is not read or
@@ -237,12 +236,12 @@ class _Reading:
             StoreUnavailableError: the object store does not answer.
         """
         with (
-            _told_of(self._location),
+            told_of(self._location),
             decompressed(self._stored, self._name, self._size_bytes, self._location) as plain,
         ):
-            text = self._text_of(plain)
+            text = self._source.text(plain)
             refuse_what_is_no_text(text.beginning, self._location)
-            yield from whole_lines(text)
+            yield from self._source.split(text, self._location)
             self._seen = InputSeen(
                 self._name,
                 self._stored.size_bytes,
@@ -263,7 +262,8 @@ class _Reading:
 
 
 @contextmanager
-def _told_of(location: str) -> Iterator[None]:
+def told_of(location: str) -> Iterator[None]:
+    """Say of what fails while a file is read which file it is, and what to do."""
     try:
         yield
     except StoreUnavailableError:  # not the file's fault

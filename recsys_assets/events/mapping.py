@@ -1,0 +1,424 @@
+"""Rows of any shape to canonical events, as `source.columns` maps their fields.
+
+Rows come as frames with a column for each field that the mapping names, of whatever type it has in
+the source. Every row is an event that is kept, one that is counted because it belongs to another
+day or surface, one that `where` leaves out, or a refused one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import polars as pl
+
+from recsys_assets.config.columns import Column, Columns, Moment, Scalar
+from recsys_assets.config.sources import Source
+from recsys_assets.contracts import TIMESTAMP, canonical_dtypes
+from recsys_assets.events.fields import LINE, PART
+from recsys_assets.events.parse import NEAR_RFC_3339, ParsedChunk, RefusedLine, keep, moment
+from recsys_assets.places import Place
+
+REQUIRED: Final = ("ts", "item_id", "session_id")
+_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_DIGITS: Final = r"^[+-]?[0-9]{1,18}$"
+_EPOCH_TEXT: Final = r"^(-?)([0-9]{1,18})(?:\.([0-9]{1,9})[0-9]*)?$"
+_OFFSET: Final = r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$"
+# Years that 64-bit nanoseconds hold; what is further away is a moment, and outside of any day.
+_FIRST, _LAST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
+
+
+def same_names(names: Collection[str] | None) -> Columns:
+    """Return the mapping of fields that have the canonical names, of those that are there."""
+    known = [*Columns.model_fields]
+    there = known if names is None else [name for name in known if name in {*names, *REQUIRED}]
+    return Columns.model_validate({name: name for name in there})
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the rows of a source are mapped.
+
+    Attributes:
+        source: what is configured.
+        columns: which field each canonical column is taken from.
+    """
+
+    source: Source
+    columns: Columns
+
+    @property
+    def fields(self) -> list[str]:
+        """Every field that is read of a row, or of an entry of its list."""
+        mapped = [self.columns.ts, *self.columns.of_events().values()]
+        read = [field for column in mapped for field in column.fields or []]
+        weight = [self.source.weight.column] if self.source.weight else []
+        return list(dict.fromkeys([*read, *self.source.where, *weight]))
+
+    @property
+    def dtypes(self) -> Mapping[str, pl.DataType]:
+        """The columns of an event, without `file`."""
+        kept = dict(canonical_dtypes(self.source.further_columns))
+        kept.pop("file")
+        return kept
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A canonical column as it is read: null where a row has none, and where its type is wrong."""
+
+    value: pl.Expr
+    is_wrong: pl.Expr
+    wanted: str
+
+
+def map_rows(
+    rows: pl.DataFrame,
+    rules: Rules,
+    *,
+    place: Place,
+    day: date,
+    raw_of: Callable[[Mapping[str, Any]], tuple[bytes, int]],
+) -> ParsedChunk:
+    """Split rows into the events of a surface and day and those that are refused.
+
+    Args:
+        rows: in source order: LINE; PART and ENTRIES, their number, where a list is exploded; each
+            field of `rules`.
+        rules: of the source.
+        place: whose events are kept.
+        day: UTC day that is kept.
+        raw_of: what is kept of a refused row as its text, and the bytes that it counts.
+    """
+    wanted = rows.filter(_wanted(rules.source.where, rows.schema))
+    schema = wanted.schema
+    read = {
+        name: _rank(column, schema, rules.source.rank_from or 0)
+        if name == "rank"
+        else _text(column, schema)
+        for name, column in rules.columns.of_events().items()
+    }
+    none = _is_none(rules, schema)
+    ts = _moment(wanted, rules.columns.ts, rules.source.time_zone)
+    required = [name for name in ("tenant", "surface", "session_id", "item_id") if name in read]
+    problems: list[tuple[str, str, pl.Expr]] = [
+        ("wrong_type", name, of.is_wrong) for name, of in read.items()
+    ]
+    problems += [
+        (
+            "missing_id",
+            name,
+            read[name].value.is_null() & ~(none if name == "session_id" else pl.lit(value=False)),
+        )
+        for name in required
+    ]
+    if "rank" in read:
+        problems.append(("negative_rank", "rank", read["rank"].value < 0))
+    problems.append(("bad_timestamp", "ts", pl.lit(ts).is_null()))
+    mapped = wanted.select(
+        pl.col(LINE).alias("line"),
+        *([pl.col(PART).alias("part")] if PART in schema else []),
+        ts,
+        *(of.value.alias(name) for name, of in read.items()),
+        *(
+            pl.lit(None, dtype).alias(name)
+            for name, dtype in rules.dtypes.items()
+            if name in {"session_id", "user_id", "request_id", "rank"} and name not in read
+        ),
+        *_weight(rules, schema),
+        problem=pl.coalesce(
+            pl.when(is_so).then(pl.lit(number, pl.Int8))
+            for number, (_, _, is_so) in enumerate(problems)
+        ),
+    )
+    if "session_id" in read and rules.source.no_session:
+        mapped = mapped.with_columns(
+            pl.when(~wanted.select(none.alias("none")).to_series())
+            .then("session_id")
+            .alias("session_id")
+        )
+    refused = _refused(wanted, mapped["problem"], problems, rules, read, raw_of)
+    good = mapped.filter(pl.col("problem").is_null()) if refused else mapped
+    events, where = keep(good, rules.dtypes, place=place, day=day)
+    result = ParsedChunk(events, refused, lines=rows.height)
+    result.left_out = rows.height - wanted.height
+    result.outside_window, result.other_surface = where["outside_window"], where["other_surface"]
+    return result
+
+
+def _wanted(where: Mapping[str, Sequence[Scalar]], schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Hold for the rows that `where` names."""
+    conditions = [_is_one_of(pl.col(field), schema[field], where[field]) for field in where]
+    return pl.all_horizontal(conditions) if conditions else pl.lit(value=True)
+
+
+def _is_one_of(column: pl.Expr, dtype: pl.DataType, values: Sequence[Scalar]) -> pl.Expr:
+    """Tell whether a field has one of some values: a number is also its text, the other way too."""
+    found = column.is_null() if None in values else pl.lit(value=False)
+    texts = [_as_text(value) for value in values if value is not None]
+    if dtype.is_float():
+        numbers = [number for text in texts if (number := _as_number(text)) is not None]
+        return found | column.is_in(numbers).fill_null(value=False)
+    if dtype.is_nested() or dtype == pl.Null:
+        return found
+    if dtype == pl.Binary:
+        column = column.cast(pl.String, strict=False)
+    return found | column.cast(pl.String).is_in(texts).fill_null(value=False)
+
+
+def _as_text(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    return dtype in {pl.String, pl.Binary, pl.Categorical, pl.Enum} or dtype == pl.Null
+
+
+def _is_whole(dtype: pl.DataType) -> bool:
+    return dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+
+
+def _trimmed(field: str, dtype: pl.DataType) -> pl.Expr:
+    """Read a field as a text without white space around it; null when blank, or no text."""
+    if not (_is_text(dtype) or _is_whole(dtype)):
+        return pl.lit(None, pl.String)
+    text = pl.col(field).cast(pl.String, strict=dtype != pl.Binary).str.strip_chars()
+    return pl.when(text != "").then(text)
+
+
+def _text(column: Column, schema: Mapping[str, pl.DataType]) -> _Read:
+    wanted = "a text or an integer"
+    if column.fields is None:
+        return _Read(pl.lit(column.value, pl.String), pl.lit(value=False), wanted)
+    texts = [_trimmed(field, schema[field]) for field in column.fields]
+    wrong = [
+        pl.col(field).is_not_null()
+        & (text.is_null() if schema[field] == pl.Binary else pl.lit(value=True))
+        for field, text in zip(column.fields, texts, strict=True)
+        if schema[field] == pl.Binary or not (_is_text(schema[field]) or _is_whole(schema[field]))
+    ]
+    joined = (
+        pl.concat_str(texts, separator=column.join)
+        if column.join is not None
+        else pl.coalesce(texts)
+    )
+    if column.extract is not None:
+        joined = joined.str.extract(column.extract).str.strip_chars()
+        joined = pl.when(joined != "").then(joined)
+    return _Read(joined, pl.any_horizontal(wrong) if wrong else pl.lit(value=False), wanted)
+
+
+def _rank(column: Column, schema: Mapping[str, pl.DataType], first: int) -> _Read:
+    if column.fields is None:
+        return _Read(pl.lit(column.value).cast(pl.Int64), pl.lit(value=False), "an integer")
+    numbers, wrong = [], []
+    for field in column.fields:
+        dtype, raw = schema[field], pl.col(field)
+        if dtype.is_float():  # where some are missing, tools write integers so
+            number = pl.when(raw == raw.floor()).then(raw).cast(pl.Int64, strict=False)
+        elif _is_whole(dtype):
+            number = raw.cast(pl.Int64, strict=False)
+        elif _is_text(dtype):
+            text = _trimmed(field, dtype)
+            number = pl.when(text.str.contains(_DIGITS)).then(text).cast(pl.Int64, strict=False)
+            raw = text
+        else:
+            number = pl.lit(None, pl.Int64)
+        numbers.append(number)
+        wrong.append(raw.is_not_null() & number.is_null())
+    return _Read(pl.coalesce(numbers) - first, pl.any_horizontal(wrong), "an integer")
+
+
+def _is_none(rules: Rules, schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    """Hold for the rows whose session says that there is none."""
+    session, markers = rules.columns.session_id, rules.source.no_session
+    if session is None or session.fields is None or not markers:
+        return pl.lit(value=False)
+    parts = [_trimmed(field, schema[field]).fill_null("") for field in session.fields]
+    if session.join is None:  # the first that is set
+        return (
+            pl.coalesce(pl.when(part != "").then(part) for part in parts)
+            .fill_null("")
+            .is_in(markers)
+        )
+    return pl.any_horizontal(part.is_in(markers) for part in parts)
+
+
+def _weight(rules: Rules, schema: Mapping[str, pl.DataType]) -> Iterator[pl.Expr]:
+    weight = rules.source.weight
+    if weight is not None:
+        text = _trimmed(weight.column, schema[weight.column])
+        yield (
+            text.replace_strict(weight.values, default=1, return_dtype=pl.Int64)
+            .fill_null(1)
+            .alias("weight")
+        )
+
+
+def _moment(rows: pl.DataFrame, spec: Moment, zone: str | None) -> pl.Series:
+    """Read `ts`, null where a row has none."""
+    zone = spec.time_zone or zone
+    if spec.join is not None:
+        texts = [_trimmed(field, rows.schema[field]) for field in spec.fields]
+        joined = rows.select(pl.concat_str(texts, separator=spec.join)).to_series()
+        return _of_text(joined, spec, zone).alias("ts")
+    found = [_moment_of(rows[field], spec, zone) for field in spec.fields]
+    return (
+        pl.select(pl.coalesce(found)).to_series().alias("ts")
+        if len(found) > 1
+        else found[0].alias("ts")
+    )
+
+
+def _moment_of(values: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
+    dtype = values.dtype
+    if _is_text(dtype):
+        return _of_text(values.cast(pl.String, strict=False), spec, zone)
+    if isinstance(dtype, pl.Datetime):
+        return _in_utc(values, zone)
+    if dtype == pl.Date:
+        return _in_utc(values.cast(pl.Datetime("us")), zone)
+    if spec.unit is not None and (dtype.is_float() or _is_whole(dtype)):
+        return _of_number(values, _PER_SECOND[spec.unit])
+    return _nothing(values.len())
+
+
+def _nothing(rows: int) -> pl.Series:
+    return pl.repeat(None, rows, dtype=TIMESTAMP, eager=True)
+
+
+def _of_number(values: pl.Series, per_second: int) -> pl.Series:
+    first, last = (int(end.timestamp()) * per_second for end in (_FIRST, _LAST))
+    if values.dtype.is_float():  # which hold microseconds of these years, and not much more
+        whole = (values.fill_nan(None).clip(first, last) * (10**6 / per_second)).round()
+        return (whole.cast(pl.Int64) * 1000).cast(TIMESTAMP)
+    whole = values.cast(pl.Int128).clip(first, last).cast(pl.Int64)
+    return (whole * (10**9 // per_second)).cast(TIMESTAMP)
+
+
+def _of_text(texts: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
+    texts = texts.str.strip_chars()
+    if spec.unit is not None:
+        return _of_digits(texts, _PER_SECOND[spec.unit])
+    if spec.format is not None:
+        return _in_utc(
+            texts.str.to_datetime(spec.format, time_unit="us", strict=False, ambiguous="null"), zone
+        )
+    return _of_iso(texts, zone)
+
+
+def _of_digits(texts: pl.Series, per_second: int) -> pl.Series:
+    text = pl.col("text")
+    sign, whole, decimals = (text.str.extract(_EPOCH_TEXT, group) for group in (1, 2, 3))
+    last = int(_LAST.timestamp()) * per_second
+    number = whole.cast(pl.Int64).clip(0, last) * (10**9 // per_second)
+    below = decimals.fill_null("").str.pad_end(9, "0").cast(pl.Int64) // per_second
+    ns = (number + below) * pl.when(sign == "-").then(-1).otherwise(1)
+    return texts.alias("text").to_frame().select(ns.cast(TIMESTAMP)).to_series()
+
+
+def _of_iso(texts: pl.Series, zone: str | None) -> pl.Series:
+    """Read ISO 8601 as tools write it: a blank for the T, +00 or UTC for the Z, no seconds."""
+    frame = texts.alias("ts").to_frame()
+    ts = pl.col("ts")
+    if not frame.select(ts.str.contains(NEAR_RFC_3339).all()).item():
+        time = (
+            ts.str.slice(10)
+            .str.replace(r"^ ", "T")
+            .str.replace(r"\s*(?:UTC|GMT|z)$", "Z")
+            .str.replace(r"\s*([+-][0-9]{2}):?([0-9]{2})?$", "${1}:${2}")
+            .str.replace(r"([+-][0-9]{2}):$", "${1}:00")
+            .str.replace(r"^(T[0-9]{2}:[0-9]{2})([^:0-9]|$)", "${1}:00${2}")
+            .str.replace(",", ".", literal=True)
+        )
+        frame = frame.with_columns(pl.concat_str(ts.str.head(10), time))
+    aware = (
+        frame.with_columns(pl.when(ts.str.contains(NEAR_RFC_3339)).then(ts))
+        .select(moment())
+        .to_series()
+    )
+    if zone is None or aware.null_count() == frame["ts"].null_count():
+        return aware
+    naive = frame.select(
+        pl.when(ts.str.contains(NEAR_RFC_3339.replace(_OFFSET, "$"))).then(
+            pl.concat_str(ts, pl.lit("Z"))
+        )
+    )
+    in_zone = _in_utc(naive.select(moment()).to_series().dt.replace_time_zone(None), zone)
+    return pl.select(pl.coalesce(aware, in_zone)).to_series()
+
+
+def _in_utc(times: pl.Series, zone: str | None) -> pl.Series:
+    """Read times as TIMESTAMP; null where a time without an offset is none, or is two, there."""
+    if times.dtype.time_zone is None:  # type: ignore[attr-defined]
+        if zone is None:
+            return _nothing(times.len())
+        times = times.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    return times.dt.convert_time_zone("UTC").clip(_FIRST, _LAST).cast(TIMESTAMP)
+
+
+def _refused(
+    rows: pl.DataFrame,
+    problem: pl.Series,
+    problems: Sequence[tuple[str, str, pl.Expr]],
+    rules: Rules,
+    read: Mapping[str, _Read],
+    raw_of: Callable[[Mapping[str, Any]], tuple[bytes, int]],
+) -> list[RefusedLine]:
+    if problem.null_count() == problem.len():
+        return []
+    refused = []
+    numbers = problem.filter(problem.is_not_null())
+    for number, row in zip(
+        numbers, rows.filter(problem.is_not_null()).iter_rows(named=True), strict=True
+    ):
+        reason, name, _ = problems[number]
+        raw, counted = raw_of(row)
+        detail = _detail(reason, name, rules, read, row)
+        refused.append(RefusedLine(row[LINE], reason, detail, raw, counted))
+    return refused
+
+
+def _detail(
+    reason: str, name: str, rules: Rules, read: Mapping[str, _Read], row: Mapping[str, Any]
+) -> str:
+    fields: Sequence[str] = getattr(rules.columns, name).fields or []
+    found = ", ".join(f"{field} is {_shown(row[field])}" for field in fields)
+    entry = f"entry {row[PART] + 1}: " if PART in row else ""
+    match reason:
+        case "wrong_type":
+            return f"{entry}{name} takes {read[name].wanted}, {found}"
+        case "missing_id":
+            return f"{entry}{name} is missing or blank: {found}"
+        case "negative_rank":
+            return (
+                f"{entry}rank is below 0: {found}, and ranks begin at {rules.source.rank_from or 0}"
+            )
+    return f"{entry}ts: {found}, {_wanted_time(rules)}"
+
+
+def _wanted_time(rules: Rules) -> str:
+    ts, zone = rules.columns.ts, rules.columns.ts.time_zone or rules.source.time_zone
+    if ts.unit is not None:
+        return f"no number of {ts.unit} since 1970"
+    form = f"a time in the format {ts.format!r}" if ts.format else "a time in ISO 8601"
+    with_offset = f", or one that exists once in {zone}" if zone else ""
+    return f"not {form}{with_offset}" + (
+        "" if zone else " with an offset, and no `time_zone` is set"
+    )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return "not there" if value is None else text if len(text) <= 80 else f"{text[:80]}..."
