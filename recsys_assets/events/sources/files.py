@@ -25,7 +25,7 @@ from recsys_assets.events.sources.compression import (
     without_ending,
 )
 from recsys_assets.events.sources.hashing import HashingReader, sha256_of
-from recsys_assets.events.sources.source import InputSeen
+from recsys_assets.events.sources.source import InputSeen, Reading
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
 from recsys_assets.storage.store import Stored
@@ -92,7 +92,7 @@ class Files:
         return f"raw file matches {self.surface.raw_pattern(day)!r} below {self._root}"
 
     @contextmanager
-    def open(self, name: str) -> Iterator[_Reading]:
+    def open(self, name: str) -> Iterator[Reading]:
         """Open a file; it is decompressed by its suffix."""
         location = self.label(name)
         with told_of(location):
@@ -104,7 +104,7 @@ class Files:
         """Return what a file holds as lines; a format may have further forms that are."""
         return Text(stream)
 
-    def split(self, text: Text, location: str) -> Iterator[Any]:  # noqa: ARG002
+    def split(self, text: Text, location: str) -> Iterator[Any]:
         """Yield the text of a file at a location in pieces for `parse`."""
         return whole_lines(text)
 
