@@ -40,6 +40,7 @@ from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import failures, jobs
 from recsys_assets.defs import recoveries as recovery
 from recsys_assets.defs.recoveries import Failed, recoveries
+from recsys_assets.errors import ConfigError
 from recsys_assets.events import catalog, chunks, forms, writers
 from recsys_assets.events.sources import compression, files
 from recsys_assets.kinds import KINDS
@@ -404,7 +405,7 @@ def test_every_reason_for_a_refusal_is_documented() -> None:
     recorded = set(re.findall(r'RefusedLine\(\s*[\w. +]+,\s*"(\w+)"', source))
     assert {"invalid_json", "line_too_long", "invalid_utf8"} <= raised | recorded
 
-    documented = re.findall(r"^\| `(\w+)` \|", section("output-layout.md", "Rejected lines"), re.M)
+    documented = re.findall(r"^\| `(\w+)` \|", section("output-layout.md", "Refused lines"), re.M)
 
     assert set(documented) == raised | recorded
 
@@ -568,6 +569,19 @@ def test_what_contributors_are_told_to_run_is_what_ci_runs() -> None:
     ]
 
 
+def test_every_package_and_every_group_of_tests_is_in_the_table_of_its_page() -> None:
+    packages = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where things")[0]
+    tests = section("testing.md", "Groups of tests")
+    for text, folder, kind in (
+        (packages, ROOT / "recsys_assets", "*.py"),
+        (tests, ROOT / "recsys_assets_tests", "test_*.py"),
+    ):
+        modules = {path.name for path in folder.glob(kind)} - {"__init__.py"}
+        rooms = {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
+        named = set(CODE.findall("".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE))))
+        assert modules | rooms <= named, folder.name
+
+
 _BELOW: Final = (".", "recsys_assets", "recsys_assets_tests", "docs")
 _FILE_OF_OURS: Final = (
     r"(recsys_assets(_tests)?|benchmarks|docs(_site)?|monitoring)/[\w./-]*(\.\w+|/)"
@@ -705,6 +719,46 @@ LIMITS: Final = [
 @pytest.mark.parametrize(("name", "text"), LIMITS)
 def test_a_limit_is_the_one_in_the_code(name: str, text: str) -> None:
     assert text in " ".join(page(name).split())
+
+
+def test_mistakes_are_told_as_the_page_shows(tmp_path: Path) -> None:
+    """What it shows of two files: one with wrong values, one of whose surfaces each is wrong."""
+    shown = section("configuration.md", "What mistakes look like")
+    good: dict[str, Any] = {
+        "tenant": "shop",
+        "surface": "home",
+        "start_date": "2026-01-01",
+        "source": {"path": "raw"},
+        "artifacts": {"popularity": {}},
+    }
+    values = {
+        "window_days": "7",
+        "artifacts": {"popularity": {"topn": 3}, "coocs": {}},
+        "guardrails": {"max_rejected_share": 2},
+    }
+    outside = {**good, "tenant": "..", "source": {"path": "raw", "pattern": "x"}}
+    del outside["start_date"]
+    wrong: list[dict[str, Any]] = [
+        {"artifacts": {"content_sim": {}}},
+        {"artifacts": {}},
+        {"source": {"path": "raw", "type": "csv"}},
+        {"source": {"path": "s3://bucket/prefix?key=secret"}},
+    ]
+    files: list[tuple[str, list[dict[str, Any]]]] = [
+        ("var", [good | values]),
+        ("ftp://host", [good, good, outside, *(good | each for each in wrong)]),
+    ]
+    file = tmp_path / "surfaces.yaml"
+    told: list[str] = []
+    for root, surfaces in files:
+        file.write_text(json.dumps({"root": root, "surfaces": surfaces}), encoding="utf-8")
+        with pytest.raises(ConfigError) as raised:
+            load_config(file).refuse_mistakes()
+        told += str(raised.value).splitlines()[1:]
+
+    assert sorted(told) == sorted(
+        re.findall(r"^  (?:root|surface \S*/home)\b.*$", shown, re.MULTILINE)
+    )
 
 
 def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
