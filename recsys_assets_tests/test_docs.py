@@ -51,6 +51,7 @@ from recsys_assets.storage.publications import Publication
 from recsys_assets.windows import Window
 from recsys_assets_tests import tables
 from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.test_layers import LAYERS
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
@@ -567,6 +568,13 @@ def test_what_contributors_are_told_to_run_is_what_ci_runs() -> None:
     assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"][
         "strict"
     ]
+
+
+def test_the_packages_are_drawn_in_the_order_in_which_they_may_import() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r"```text\n(.*?─►.*?)```", text, re.DOTALL)
+    in_order = [room for rooms in LAYERS for room in rooms if room != "event_log"]
+    assert re.findall(r"\w+", drawn) == in_order
 
 
 def test_every_package_and_every_group_of_tests_is_in_the_table_of_its_page() -> None:
