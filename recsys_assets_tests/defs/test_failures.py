@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
@@ -243,6 +244,35 @@ def test_a_step_that_broke_is_reported_with_its_error_and_without_secrets(
     assert failure["error"] == "RuntimeError: no answer from ***@store/x?*** in time"
     assert failure["runbook"] == "docs/runbooks/pipeline-failed.md"
     assert "canonical_events broke: RuntimeError: no answer" in report["text"]
+
+
+@pytest.mark.parametrize("answers", [[], [400]], ids=["the report", "its text alone"])
+def test_words_of_others_call_nobody_and_name_no_link_in_a_chat(
+    project: Project,
+    started: Sensor,
+    webhook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[int],
+) -> None:
+    """Slack obeys what stands in `<...>`: https://api.slack.com/docs/message-formatting."""
+    foreign = "<!channel> see <https://evil.example|the runbook> &amp; <!here>"
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(foreign)
+
+    project.land(DAY, [event("a")])
+    monkeypatch.setattr(events, "parse_day", broken)
+    fail(project, started.config)
+    webhook.answers = answers
+
+    started.tick()
+
+    (report,) = webhook.posts
+    assert "<" not in report["text"]
+    assert ">" not in report["text"]
+    assert f"RuntimeError: {foreign} " in html.unescape(report["text"])
+    for failure in report.get("failures", ()):
+        assert failure["error"] == f"RuntimeError: {foreign}"  # for programs, as it is
 
 
 def test_a_run_that_was_ended_from_outside_is_reported_with_all_that_was_said(
