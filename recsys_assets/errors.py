@@ -19,7 +19,15 @@ from __future__ import annotations
 
 
 class RecsysAssetsError(Exception):
-    """Base class, so that a caller can catch what is ours and nothing else."""
+    """Base class, so that a caller can catch what is ours and nothing else.
+
+    Attributes:
+        problem: what is wrong and where, for whoever shows it with another advice, or with none.
+    """
+
+    def __init__(self, problem: str, *, advice: str = "") -> None:
+        super().__init__(f"{problem}. {advice}" if advice else problem)
+        self.problem = problem
 
 
 class ConfigError(RecsysAssetsError):
@@ -53,8 +61,8 @@ class CorruptBlobError(StorageError):
         # `found` is the other version, or says why the bytes have none.
         but = found if " " in found else f"hashes to {found}"
         super().__init__(
-            f"{uri} should hash to {expected} but {but}: it was altered after it was "
-            "written. Move it away and materialize the day again; it was not published."
+            f"{uri} should hash to {expected} but {but}: it was altered after it was written",
+            advice="Move it away and materialize the day again; it was not published.",
         )
         self.uri = uri
         self.expected = expected
@@ -68,8 +76,8 @@ class CandidateOvertakenError(StorageError):
 class StoreUnavailableError(StorageError):
     """An object store denies access, answers with errors, stays silent or has no such bucket."""
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, problem: str, *, advice: str = "", refused: bool = False) -> None:
+        super().__init__(problem, advice=advice)
         self.refused = refused  # the store said no: what was asked for was not done
 
 
@@ -79,7 +87,8 @@ class ManifestConflictError(RecsysAssetsError):
     def __init__(self, uri: str, *, expected: str | None, found: str | None) -> None:
         super().__init__(
             f"{uri} moved while publishing: expected {expected or 'nothing'}, found "
-            f"{found or 'nothing'}. Nothing was changed; publish again."
+            f"{found or 'nothing'}",
+            advice="Nothing was changed; publish again.",
         )
         self.uri = uri
         self.expected = expected

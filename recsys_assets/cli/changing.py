@@ -17,8 +17,9 @@ from recsys_assets.cli.options import (
     open_surface,
     why,
 )
-from recsys_assets.cli.printing import print_differences, printable, progress, window_text
+from recsys_assets.cli.printing import print_differences, progress, window_text
 from recsys_assets.config import load_config
+from recsys_assets.texts import printable
 
 
 @click.command("rollback")

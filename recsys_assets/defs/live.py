@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
@@ -18,6 +19,7 @@ from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.errors import StorageError
 from recsys_assets.live.card import Flip, flips_since
+from recsys_assets.operations.cursors import remembered
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import READERS, Store
 from recsys_assets.texts import as_markdown
@@ -69,13 +71,10 @@ def build_live(config: Config) -> dg.Definitions:
 
 
 def _read(cursor: str | None, root: str) -> Mapping[str, _Seen]:
-    """Read what a cursor remembers; nothing when it is of another root, or damaged."""
-    try:
-        found = json.loads(cursor or "{}")
-        known = found["seen"].items() if found["root"] == root else ()
-        return {name: _Seen(str(tag), int(generation)) for name, (tag, generation) in known}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    def read(found: dict[str, Any]) -> Mapping[str, _Seen]:
+        return {name: _Seen(str(tag), int(at)) for name, (tag, at) in found["seen"].items()}
+
+    return remembered(cursor, root, read, new={})
 
 
 def _look(store: Store, surface: Surface, seen: _Seen) -> tuple[list[Flip], _Seen]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError, StorageError
@@ -25,6 +25,7 @@ from recsys_assets.events.catalog import catalog_object
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.events.sources import Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
+from recsys_assets.operations.cursors import remembered
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.registry import read_staged
@@ -49,19 +50,14 @@ class Cursor:
 
     @classmethod
     def from_text(cls, text: str | None, root: str) -> Self:
-        """Read the cursor of a root.
+        """Read the cursor of a root, as `remembered` does."""
 
-        Of none, of another root's, or of one that cannot be read, a new one: it costs only time.
-        """
-        try:
-            found = json.loads(text or "{}")
-            if found.get("root", root) != root:
-                return cls(root)
+        def read(found: dict[str, Any]) -> Self:
             waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
             catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
             return cls(root, dict(found["seen"]), waiting, catalog)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return cls(root)
+
+        return remembered(text, root, read, new=cls(root))
 
     def to_text(self) -> str:
         """Write the cursor down."""

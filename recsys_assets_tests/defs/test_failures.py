@@ -19,7 +19,7 @@ from recsys_assets import documents
 from recsys_assets.audit import artifacts, events
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.defs import failures, recoveries
+from recsys_assets.defs import failures, recoveries, reports
 from recsys_assets.defs.failures import OLDEST, build_failure_reports
 from recsys_assets.defs.recoveries import Failed, Progress
 from recsys_assets.errors import WebhookError
@@ -186,7 +186,7 @@ def test_a_check_that_only_warns_is_not_told(project: Project) -> None:
     run = project.instance.get_run_by_id(run_id)
     assert run
 
-    report = failures.report_of(run, failures.failures_of(project.instance, run, config), config)
+    report = reports.report_of(run, reports.failures_of(project.instance, run, config), config)
 
     assert [failure["check"] for failure in report["failures"]] == ["max_artifact_bytes"]
 
@@ -280,7 +280,7 @@ def test_a_step_that_hung_is_named_with_why_it_was_ended(
     (run,) = project.instance.get_runs()
     project.instance.report_run_failed(run, "Exceeded maximum runtime of 60 seconds.")
 
-    report = failures.report_of(run, failures.failures_of(project.instance, run, config), config)
+    report = reports.report_of(run, reports.failures_of(project.instance, run, config), config)
 
     (failure,) = report["failures"]
     assert failure["asset"] == "demo/home/canonical_events"
@@ -644,6 +644,6 @@ def test_days_of_a_run_are_those_of_its_tags() -> None:
         "dagster/asset_partition_range_end": str(last),
     }
 
-    days = failures._days(dg.DagsterRun("__ASSET_JOB", tags=tags))
+    days = reports._days(dg.DagsterRun("__ASSET_JOB", tags=tags))
 
     assert days == ["2026-01-30", "2026-01-31", "2026-02-01"]

@@ -305,6 +305,50 @@ def test_no_record_at_all_is_told_with_the_way_out(five: Shop) -> None:
         plan_repair(five.store, five.surface)
 
 
+@pytest.mark.parametrize("how", ["empty", "names no record"])
+def test_a_damaged_manifest_without_any_record_is_told_with_the_way_out(
+    five: Shop, how: str
+) -> None:
+    key = five.store.key(five.live.current["popularity"])
+    for generation in range(1, 6):
+        record(five, generation).unlink()
+    members = json.loads(manifest(five).read_bytes())
+    members["current"]["publication"] = five.store.uri(key)  # a document, and no record
+    manifest(five).write_text(json.dumps(members) if how == "names no record" else "")
+
+    with pytest.raises(StorageError, match="is not a manifest"):
+        _ = five.live
+    with pytest.raises(InputError, match=r"Move .*manifest\.json away and materialize"):
+        plan_repair(five.store, five.surface)
+
+
+def test_a_manifest_that_names_no_record_is_written_anew(five: Shop) -> None:
+    before = five.live
+    members = json.loads(manifest(five).read_bytes())
+    uri = members["current"]["publication"]
+    members["current"]["publication"] = uri.replace("/0000000005-", "/5-")
+    manifest(five).write_text(json.dumps(members))
+
+    plan = plan_repair(five.store, five.surface)
+    assert plan
+    assert not plan.goes_back
+    repair(five.store, plan, WHY)
+    assert five.live.current == before.current
+    assert_all_works(five)
+
+
+def test_a_problem_is_told_whole_and_without_advice(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "a. `b")
+    shop.root.mkdir()
+    shop.day(on(1), 1)
+    shop.day(on(2), 2)
+    lost = record(shop, 2)
+    lost.unlink()
+    plan = plan_repair(shop.store, shop.surface)
+    assert plan
+    assert plan.problems == [f"file://{lost} is missing, though the manifest's history names it"]
+
+
 def test_no_whole_publication_is_told_with_the_way_out(five: Shop) -> None:
     DAMAGE["missing"](record(five, 5))
     for blob in five.root.glob("objectstore/**/*.json"):

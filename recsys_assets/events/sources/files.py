@@ -274,8 +274,9 @@ def _told_of(location: str) -> Iterator[None]:
             if any(said in str(error) for said in TOO_MUCH_MEMORY)
             else "land the file again"
         )
+        problem = error.problem if isinstance(error, StorageError) else error
         raise RawEventsError(
-            f"{location}: cannot be read to its end ({error}). Nothing of the day was kept; "
+            f"{location}: cannot be read to its end ({problem}). Nothing of the day was kept; "
             f"{advice} and materialize the day."
         ) from error
 
