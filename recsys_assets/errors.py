@@ -82,13 +82,12 @@ class StoreUnavailableError(StorageError):
 
 
 class ManifestConflictError(RecsysAssetsError):
-    """The live manifest is not the one this publish started from; nothing was changed."""
+    """The live manifest is not the one that this started from; nothing was flipped."""
 
     def __init__(self, uri: str, *, expected: str | None, found: str | None) -> None:
         super().__init__(
-            f"{uri} moved while publishing: expected {expected or 'nothing'}, found "
-            f"{found or 'nothing'}",
-            advice="Nothing was changed; publish again.",
+            f"{uri} moved meanwhile: expected {expected or 'nothing'}, found {found or 'nothing'}",
+            advice="Nothing was flipped; look at what is live now, then do it again.",
         )
         self.uri = uri
         self.expected = expected

@@ -186,15 +186,8 @@ def _as_json(result: RangeResult) -> dict[str, Any]:
             for day in result.days
             for found in [result.metadata.get(day, {})]
         ],
-        "failures": [
-            {
-                "day": str(failure.day),
-                "asset": failure.asset,
-                "check": failure.check,
-                "description": failure.description,
-            }
-            for failure in result.failures
-        ],
+        "failures": [vars(failure) for failure in result.failures],
+        "warnings": [vars(warning) for warning in result.warnings],
         "run_ids": result.run_ids,
     }
 

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,14 +20,14 @@ from rich.text import Text
 
 from recsys_assets.cli.tables import Cell, Column, print_rows, room_of_terminal
 from recsys_assets.texts import printable
+from recsys_assets.windows import span_text
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
-    from recsys_assets.defs.materialize import RangeResult
+    from recsys_assets.defs.materialize import Complaint, RangeResult
     from recsys_assets.live.compare import Difference
     from recsys_assets.live.status import SurfaceStatus
     from recsys_assets.live.tables import Table
     from recsys_assets.storage.publications import Publication
-    from recsys_assets.windows import Window
 
 _PROGRESS_EVERY_S = 1.0
 
@@ -114,7 +115,7 @@ _OUTCOMES: Final = {
 
 
 def print_result(result: RangeResult) -> None:
-    """Print a surface's days: events, refused lines, sizes and versions; then what failed."""
+    """Print a surface's days: events, refused lines, sizes, versions; then what is wrong."""
     kinds = result.surface.artifacts.kinds
     columns = (
         Column("day"),
@@ -133,7 +134,7 @@ def print_result(result: RangeResult) -> None:
                 f"{events['dagster/row_count']:,}" if events else "",
                 f"{events['refused']:,}" if events else "",
                 f"{sum(sizes):,}" if sizes else "",
-                *(found[kind]["version"][:8] if kind in found else "" for kind in kinds),
+                *(first_digits(found[kind]["version"]) if kind in found else "" for kind in kinds),
                 outcome if day in result.done else Text(outcome, "red"),
             ]
         )
@@ -143,7 +144,20 @@ def print_result(result: RangeResult) -> None:
         check = f"check {failure.check}" if failure.check else "step failed"
         text = " ".join(failure.description.split())
         click.echo(printable(f"{failure.day} {where}: {check}: {text}"), err=True)
+    for line in _warnings(result):
+        click.echo(printable(line), err=True)
     click.echo(printable(summary(result)), err=True)
+
+
+def _warnings(result: RangeResult) -> Iterator[str]:
+    """Yield a line for each check that warned: of which days, and, in short, why the first."""
+    of_check: dict[str, list[Complaint]] = {}
+    for warning in result.warnings:
+        of_check.setdefault(f"{warning.asset} {warning.check}", []).append(warning)
+    for check, warnings in of_check.items():
+        first, more = min(warnings, key=lambda each: each.day), len(warnings) - 1
+        days = f"{first.day} (+{more})" if more else str(first.day)
+        yield shorten(f"warning: {days} {check}: {first.description}", 80, placeholder=" ...")
 
 
 def summary(result: RangeResult) -> str:
@@ -181,7 +195,7 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
         first: list[Cell] = [
             status.surface.name,
             state,
-            window_text(live.window) if live.window else "unknown",
+            str(live.window) if live.window else "unknown",
             f"{status.days_behind} d" if status.days_behind is not None else "",
             age_text(status.age) if status.age is not None else "",
             (str(publication.generation) + (" pinned" if publication.pinned else ""))
@@ -219,12 +233,6 @@ def print_csv(table: Table) -> None:
     click.echo(lines.getvalue(), nl=False, color=True)  # or it would take escapes out of ids
 
 
-def window_text(window: Window) -> str:
-    """Return a window's day, or its first and last one."""
-    last = window.last_day
-    return str(last) if window.start == last else f"{window.start} to {last}"
-
-
 def days_text(days: Sequence[date]) -> str:
     """Return days in order, those that follow each other as their first and last one."""
     stretches: list[list[date]] = []
@@ -233,8 +241,7 @@ def days_text(days: Sequence[date]) -> str:
             stretches[-1].append(day)
         else:
             stretches.append([day])
-    ends = (sorted({str(stretch[0]), str(stretch[-1])}) for stretch in stretches)
-    return ", ".join(" to ".join(each) for each in ends) or "none"
+    return ", ".join(span_text(stretch[0], stretch[-1]) for stretch in stretches) or "none"
 
 
 def age_text(age: timedelta) -> str:
@@ -251,7 +258,7 @@ def print_flips(publications: Sequence[Publication], *, title: str) -> None:
         [
             str(publication.generation),
             publication.action + (" (pinned)" if publication.pinned else ""),
-            window_text(publication.window),
+            str(publication.window),
             publication.published_at[:19] + "Z",
             publication.who,
             publication.reason,

@@ -18,7 +18,6 @@ from recsys_assets.cli.printing import (
     print_json,
     print_status,
     print_table,
-    window_text,
 )
 from recsys_assets.cli.tables import Column, print_rows
 from recsys_assets.config import load_config
@@ -177,7 +176,7 @@ def show_command(
     if as_csv:
         print_csv(table)
         return
-    title = f"{name} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
+    title = f"{name} {kind}{f' of {id}' if id else ''}, {window}"
     print_table(table, title=title)
     if table.total > len(table.rows):
         click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from itertools import islice, takewhile
 from typing import TypeVar
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import InputError, StorageError
+from recsys_assets.errors import InputError, StorageError, StoreUnavailableError
 from recsys_assets.storage.publications import Live, Publication, history, read_live, read_time
 from recsys_assets.storage.store import Store
 
@@ -107,7 +106,7 @@ def find(
 
 def began_pin(store: Store, live: Live) -> Publication | None:
     """Return the flip since which publishes are held back; None when they are not."""
-    pinned = takewhile(lambda publication: publication.pinned, _recent(store, live))
+    pinned = takewhile(lambda publication: publication.pinned, recent(store, live))
     return min(pinned, key=lambda publication: publication.generation, default=None)
 
 
@@ -117,17 +116,25 @@ def last_change(store: Store, live: Live) -> Publication | None:
     A pin, a release and retention flip the pointer too, and leave what readers see as it was.
     """
     oldest = None
-    for publication in _recent(store, live):
+    for publication in recent(store, live):
         oldest = publication
         if publication.action in {"publish", "rollback", "repair"}:
             break
     return oldest
 
 
-def _recent(store: Store, live: Live) -> Iterator[Publication]:
-    """Yield the newest flips. An older record that is damaged ends them: what is live is not it."""
-    with suppress(StorageError, OSError):
-        yield from islice(history(store, live), _MOST_READ)
+def recent(store: Store, live: Live, most: int = _MOST_READ) -> Iterator[Publication]:
+    """Yield the newest flips. An older record that is damaged ends them: what is live is not it.
+
+    Raises:
+        StoreUnavailableError: the object store does not answer, so it is unknown what comes next.
+    """
+    try:
+        yield from islice(history(store, live), most)
+    except StoreUnavailableError:
+        raise
+    except (StorageError, OSError):
+        return
 
 
 def _previous(store: Store, surface: Surface, live: Live, kinds: Collection[str]) -> Publication:

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import MissingPartitionError, StorageError
+from recsys_assets.errors import MissingPartitionError, StorageError, StoreUnavailableError
 from recsys_assets.events.catalog import catalog_object
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.events.sources import Source, open_source
@@ -33,6 +34,7 @@ from recsys_assets.storage.store import Store, Stored
 
 _MOST_DAYS: Final = 400  # reported in one tick; each is an event that the daemon writes
 _BUDGET_S: Final = 20.0  # of reading files in one tick; Dagster gives it 60 s
+_LOG = logging.getLogger(__name__)
 _CATALOG: Final = "catalog"  # stands for a day among what is waited for
 
 
@@ -49,10 +51,10 @@ class Cursor:
     catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
 
     @classmethod
-    def from_text(cls, text: str | None, root: str) -> Self:
+    def from_text(cls, text: str | None, root: str) -> Cursor:
         """Read the cursor of a root, as `remembered` does."""
 
-        def read(found: dict[str, Any]) -> Self:
+        def read(found: dict[str, Any]) -> Cursor:
             waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
             catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
             return cls(root, dict(found["seen"]), waiting, catalog)
@@ -311,11 +313,20 @@ def _unknown_followers(
         for day in (first + timedelta(days=n) for n in range(1, surface.window_days))
         if day <= last and day not in days
     }
-    return [
-        Arrival(day, read_provenance(store, key).fingerprint)
-        for day in sorted(following)
-        if tried(day) == "unknown" and store.stat(key := layout.canonical(surface.place, day))
-    ]
+    found = []
+    for day in sorted(following):
+        key = layout.canonical(surface.place, day)
+        if tried(day) == "unknown" and store.stat(key):
+            try:
+                found.append(Arrival(day, read_provenance(store, key).fingerprint))
+            except StoreUnavailableError:
+                raise
+            except (
+                FileNotFoundError,
+                StorageError,
+            ) as error:  # what has landed is told all the same
+                _LOG.warning("%s: %s", surface.name, error)
+    return found
 
 
 def _is_news(

@@ -599,6 +599,27 @@ def test_a_notice_that_the_webhook_did_not_take_is_posted_later_and_once(
     assert len(webhook.posts) == 2
 
 
+def test_notices_that_take_long_are_left_to_the_next_tick(
+    project: Project, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"path": "raw", "pattern": "demo/home/exposure.{day}*"}
+    config = project.configure(SMALL, SMALL | {"surface": "other", "source": source})
+    sensor = Sensor(config, project.instance)
+    sensor.tick()
+    for number in range(2):
+        assert not project.materialize(config, [DAY], surface=number).succeeded
+    assert sensor.tick() == "2 failed runs reported."
+    project.land(DAY, [event("a"), event("a", surface="other")])
+    for number in range(2):
+        assert project.materialize(config, [DAY], surface=number).succeeded
+    monkeypatch.setattr(failures, "_LONGEST_TICK_S", 0)
+
+    ticks = [sensor.tick() for _ in range(3)]
+
+    assert ticks == [*["1 recovered surfaces reported."] * 2, "No run failed."]
+    assert [notice["surfaces"] for notice in webhook.posts[2:]] == [["demo/home"], ["demo/other"]]
+
+
 def test_a_cursor_of_an_earlier_version_is_read(
     project: Project, started: Sensor, webhook: Webhook
 ) -> None:

@@ -360,6 +360,25 @@ def test_days_that_only_the_root_knows_are_told_when_late_data_changes_their_win
         assert arrival.data_version == read_provenance(project.store, key).fingerprint
 
 
+def test_a_damaged_day_after_it_does_not_keep_news_from_being_told(
+    project: Project, watching: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = watching(window_days=3)
+    for number in (0, 1, 2):
+        land(project, number, "a")
+        make_day(project.store, watch.surface, day(number))
+    watch.settled()
+    damaged = layout.canonical(watch.surface.place, day(1))
+    project.store.replace(damaged, b"no Parquet")
+    land(project, 0, "a", "b")
+
+    found = watch.settled()
+
+    assert days(found.raw_events) == [DAY]
+    assert days(found.canonical_events) == [day(2)]
+    assert f"{damaged} is not a readable canonical partition" in caplog.text
+
+
 def test_only_days_that_are_over_are_partitions_and_recent_are_looked_at(
     project: Project, watching: Watching
 ) -> None:
