@@ -9,7 +9,7 @@ RecsysAssetsError
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
 |   +-- CandidateOvertakenError   flipped since the audit; materialize manifest again
-|   +-- StoreUnavailableError     the object store denies, fails or stays silent; nothing changed
++-- StoreUnavailableError         the object store denies, fails or stays silent; nothing changed
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
 +-- WebhookError                  a failed run could not be reported; the next tick tries again
@@ -73,7 +73,7 @@ class CandidateOvertakenError(StorageError):
     """What is live, or retention, moved since the candidate was audited; nothing was changed."""
 
 
-class StoreUnavailableError(StorageError):
+class StoreUnavailableError(RecsysAssetsError):
     """An object store denies access, answers with errors, stays silent or has no such bucket."""
 
     def __init__(self, problem: str, *, advice: str = "", refused: bool = False) -> None:

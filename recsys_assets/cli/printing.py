@@ -145,7 +145,7 @@ def print_result(result: RangeResult) -> None:
         text = " ".join(failure.description.split())
         click.echo(printable(f"{failure.day} {where}: {check}: {text}"), err=True)
     for line in _warnings(result):
-        click.echo(printable(line), err=True)
+        click.echo(line, err=True)
     click.echo(printable(summary(result)), err=True)
 
 
@@ -157,7 +157,8 @@ def _warnings(result: RangeResult) -> Iterator[str]:
     for check, warnings in of_check.items():
         first, more = min(warnings, key=lambda each: each.day), len(warnings) - 1
         days = f"{first.day} (+{more})" if more else str(first.day)
-        yield shorten(f"warning: {days} {check}: {first.description}", 80, placeholder=" ...")
+        text = printable(" ".join(first.description.split()))
+        yield shorten(f"warning: {days} {check}: {text}", 80, placeholder=" ...")
 
 
 def summary(result: RangeResult) -> str:

@@ -7,7 +7,7 @@ metadata.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -33,6 +33,21 @@ def check_spec(
     """Declare a check of an asset."""
     return dg.AssetCheckSpec(
         check.name, asset=asset, blocking=check.blocks, description=check.description(docs_url)
+    )
+
+
+def declared(
+    asset: dg.AssetKey, check: Check, docs_url: str | None
+) -> Callable[[Callable[[], dg.AssetCheckResult]], dg.AssetChecksDefinition]:
+    """Declare a check that runs by itself, of an asset that nothing here materializes.
+
+    Nothing is downstream of it, but only a blocking check turns its run red.
+    """
+    return dg.asset_check(
+        asset=asset,
+        name=check.name,
+        blocking=check.blocks,
+        description=check.description(docs_url),
     )
 
 

@@ -17,7 +17,7 @@ import dagster as dg
 from recsys_assets.config import Config, Surface
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.metadata import as_metadata
-from recsys_assets.errors import StorageError
+from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.live.card import Flip, flips_since
 from recsys_assets.operations.cursors import remembered
 from recsys_assets.storage import layout, open_store
@@ -83,7 +83,7 @@ def _look(store: Store, surface: Surface, seen: _Seen) -> tuple[list[Flip], _See
         if stored is None or stored.tag == seen.tag:
             return [], seen
         flips = flips_since(store, surface, seen.generation)
-    except (StorageError, OSError) as error:  # `fresh` and `status` are red by it
+    except (RecsysAssetsError, OSError) as error:  # `fresh` and `status` are red by it
         _LOG.warning("%s: %s", surface.name, error)
         return [], seen
     return flips, _Seen(stored.tag, flips[-1].generation if flips else seen.generation)

@@ -329,11 +329,11 @@ def _record_breakdown(
     report: RangeResult, result: dg.ExecuteInProcessResult, first: date, last: date
 ) -> None:
     """Report a run that settled nothing: a step broke for a reason that no check knows."""
-    for event in result.all_events:
-        if event.is_step_failure:
-            text = failure_message(event).strip() or "the step failed"
-            asset = (event.step_key or "").rpartition("__")[2]
-            report.failures.extend(Complaint(day, asset, None, text) for day in _days(first, last))
-    if not any(event.is_step_failure for event in result.all_events):
-        text = f"run {result.run_id} ended without materializing anything"
-        report.failures.extend(Complaint(day, EVENTS, None, text) for day in _days(first, last))
+    broken = [
+        ((event.step_key or "").rpartition("__")[2], failure_message(event).strip())
+        for event in result.all_events
+        if event.is_step_failure
+    ]
+    for asset, text in broken or [(EVENTS, f"run {result.run_id} ended with nothing materialized")]:
+        said = text or "the step failed"
+        report.failures.extend(Complaint(day, asset, None, said) for day in _days(first, last))

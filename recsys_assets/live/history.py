@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from itertools import islice, takewhile
 from typing import TypeVar
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import InputError, StorageError, StoreUnavailableError
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.storage.publications import Live, Publication, history, read_live, read_time
 from recsys_assets.storage.store import Store
 
@@ -129,12 +130,8 @@ def recent(store: Store, live: Live, most: int = _MOST_READ) -> Iterator[Publica
     Raises:
         StoreUnavailableError: the object store does not answer, so it is unknown what comes next.
     """
-    try:
+    with suppress(StorageError, OSError):
         yield from islice(history(store, live), most)
-    except StoreUnavailableError:
-        raise
-    except (StorageError, OSError):
-        return
 
 
 def _previous(store: Store, surface: Surface, live: Live, kinds: Collection[str]) -> Publication:

@@ -21,7 +21,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import MissingPartitionError, StorageError, StoreUnavailableError
+from recsys_assets.errors import MissingPartitionError, StorageError
 from recsys_assets.events.catalog import catalog_object
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.events.sources import Source, open_source
@@ -151,7 +151,7 @@ def look(
 
     Raises:
         RawEventsError: `source.path` is no directory.
-        StorageError: the object store does not answer.
+        StoreUnavailableError: the object store does not answer.
     """
     found = Arrivals(cursor)
     started = time.monotonic()
@@ -319,8 +319,6 @@ def _unknown_followers(
         if tried(day) == "unknown" and store.stat(key):
             try:
                 found.append(Arrival(day, read_provenance(store, key).fingerprint))
-            except StoreUnavailableError:
-                raise
             except (
                 FileNotFoundError,
                 StorageError,

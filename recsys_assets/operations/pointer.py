@@ -9,7 +9,7 @@ from datetime import date
 from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.config import Artifacts, Surface
-from recsys_assets.errors import InputError, StorageError, StoreUnavailableError
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.live.compare import Difference, compare
 from recsys_assets.live.history import find, recorded_live
@@ -179,8 +179,6 @@ def problem_of(store: Store, uri: str) -> str | None:
     """Re-read a blob; return what is wrong with it, None when it is whole."""
     try:
         verify_blob(store, store.key(uri), version_of(uri))
-    except StoreUnavailableError:
-        raise
     except StorageError as error:
         return error.problem
     return None

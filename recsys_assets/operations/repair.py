@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import InputError, StorageError, StoreUnavailableError
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.operations.pointer import problem_of, require_reason
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
@@ -203,8 +203,6 @@ def _chain(
         parent: str | None
         try:
             publication = read_publication(store, place, key)
-        except StoreUnavailableError:
-            raise
         except StorageError as error:
             problems.append(error.problem)
             parent = _likeliest(store, place, known, generation - 1)
@@ -253,8 +251,6 @@ def _readable(
         key = layout.publication(place, generation, publish_id)
         try:
             found.append(read_publication(store, place, key))
-        except StoreUnavailableError:
-            raise
         except StorageError:
             continue
     return found

@@ -13,7 +13,6 @@ from recsys_assets.errors import (
     CorruptBlobError,
     MissingPartitionError,
     StorageError,
-    StoreUnavailableError,
 )
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
@@ -194,8 +193,6 @@ def verify_blob(store: Store, key: str, version: str) -> bytes:
     with file:
         try:
             found = stored_version(file, size_bytes)
-        except StoreUnavailableError:
-            raise
         except StorageError as error:
             raise CorruptBlobError(store.uri(key), expected=version, found=str(error)) from None
         if found != version:

@@ -6,11 +6,17 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recsys_assets.config import Retention
-from recsys_assets.errors import InputError, ManifestConflictError, StorageError
+from recsys_assets.errors import (
+    InputError,
+    ManifestConflictError,
+    StorageError,
+    StoreUnavailableError,
+)
 from recsys_assets.live.history import publications
 from recsys_assets.live.status import surface_status
 from recsys_assets.live.verify import verify_each
@@ -18,6 +24,7 @@ from recsys_assets.operations.pointer import pin, plan_rollback
 from recsys_assets.operations.repair import plan_repair, repair
 from recsys_assets.operations.retention import plan_retention
 from recsys_assets.storage import layout
+from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Publication, Why
 from recsys_assets.windows import Window
 from recsys_assets_tests.live.test_history import publish_as_another_producer
@@ -126,6 +133,22 @@ def test_it_goes_back_to_the_last_whole_publication(five: Shop, damage: str) -> 
     assert five.newest.restored == {"popularity": 4, "cooc": 4}
     blob.unlink()
     assert_all_works(five)
+
+
+def test_a_store_that_does_not_answer_is_no_reason_to_go_back(
+    five: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAMAGE["missing"](record(five, 5))
+    opened, answers = LocalStore.open, iter([False])
+
+    def silent(self: LocalStore, key: str) -> Any:
+        if next(answers, True):
+            return opened(self, key)
+        raise StoreUnavailableError("no answer came in time")
+
+    monkeypatch.setattr(LocalStore, "open", silent)
+    with pytest.raises(StoreUnavailableError):
+        plan_repair(five.store, five.surface)
 
 
 @pytest.mark.parametrize("lost", [{3}, {1}, {2, 3}, {1, 2, 3}, {5, 4}, {5, 3}], ids=str)
