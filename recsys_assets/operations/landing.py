@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError, StorageError
 from recsys_assets.events.catalog import catalog_object
-from recsys_assets.events.provenance import read_provenance
+from recsys_assets.events.provenance import Provenance, read_provenance
 from recsys_assets.events.sources import Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
 from recsys_assets.operations.cursors import remembered
@@ -185,10 +185,11 @@ def look(
         if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
-    found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.artifacts.of("catalog"):
         newest = max(landed, default=None) if surface.artifacts.of("events") else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
+    # Of what is left: it may have been held back, to go with its catalog.
+    found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     return found
 
 
@@ -313,18 +314,22 @@ def _unknown_followers(
         for day in (first + timedelta(days=n) for n in range(1, surface.window_days))
         if day <= last and day not in days
     }
-    found = []
-    for day in sorted(following):
-        key = layout.canonical(surface.place, day)
-        if tried(day) == "unknown" and store.stat(key):
-            try:
-                found.append(Arrival(day, read_provenance(store, key).fingerprint))
-            except (
-                FileNotFoundError,
-                StorageError,
-            ) as error:  # what has landed is told all the same
-                _LOG.warning("%s: %s", surface.name, error)
-    return found
+    return [
+        Arrival(day, accepted.fingerprint)
+        for day in sorted(following)
+        if tried(day) == "unknown" and (accepted := _accepted(store, surface, day))
+    ]
+
+
+def _accepted(store: Store, surface: Surface, day: date) -> Provenance | None:
+    """Return what a day says that the root has; None where it has none that can be read."""
+    try:
+        return read_provenance(store, layout.canonical(surface.place, day))
+    except FileNotFoundError:
+        return None
+    except StorageError as error:  # what has landed is told all the same
+        _LOG.warning("%s: %s", surface.name, error)
+        return None
 
 
 def _is_news(
@@ -341,29 +346,25 @@ def _is_news(
     the day is red and can be green. Nor are they again when they were to be made of these files and
     failed. Were they made of other files since, they are.
     """
-    key = layout.canonical(surface.place, arrival.day)
-    built = store.stat(key)
+    built = store.stat(layout.canonical(surface.place, arrival.day))
     is_reported = known is not None and known.data_version == arrival.data_version
-    if built is not None and _is_made_of(store, key, built, source, arrival.files):
+    if built is not None and _is_made_of(store, surface, source, arrival, read_at=built.modified):
         return tried(arrival.day) == "failed" or (known is not None and not is_reported)
-    if known is None or known.data_version != arrival.data_version:
+    if known is None or not is_reported:
         return True
     return built is not None and built.modified > known.at
 
 
 def _is_made_of(
-    store: Store, key: str, built: Stored, source: Source, files: Sequence[Stored]
+    store: Store, surface: Surface, source: Source, arrival: Arrival, *, read_at: datetime
 ) -> bool:
     """Compare with the raw files that an accepted day names."""
-    try:
-        made_of = read_provenance(store, key).files
-    except (FileNotFoundError, StorageError):
-        return False
-    if [file.key for file in files] != [seen.name for seen in made_of]:
+    accepted, files = _accepted(store, surface, arrival.day), arrival.files
+    if not accepted or [file.key for file in files] != [seen.name for seen in accepted.files]:
         return False
     return all(
-        source.is_still(seen, file, read_at=built.modified)
-        for file, seen in zip(files, made_of, strict=True)
+        source.is_still(seen, file, read_at=read_at)
+        for file, seen in zip(files, accepted.files, strict=True)
     )
 
 

@@ -547,6 +547,22 @@ class TestCatalog:
         found = watch.look()
         assert days(found.raw_events) == days(found.catalog) == [DAY]
 
+    def test_while_a_day_waits_for_it_the_days_after_it_are_not_told_either(
+        self, project: Project, watching: Watching
+    ) -> None:
+        watch = watching(**self.KINDS, window_days=2)
+        land(project, 1, "a")
+        make_day(project.store, watch.surface, day(1))
+        watch.settled()
+        land(project, 0, "a")
+        watch.look()
+        self.write(project, CATALOG + "c,green,Cherry\n")
+
+        waiting, found = watch.look(), watch.look()
+
+        assert (waiting.raw_events, waiting.canonical_events) == ([], [])
+        assert (days(found.raw_events), days(found.canonical_events)) == ([day(0)], [day(1)])
+
     def test_one_that_is_not_there_is_told(self, project: Project, watching: Watching) -> None:
         watch = watching(**self.KINDS)
         land(project, 0, "a")
