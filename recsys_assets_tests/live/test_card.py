@@ -99,7 +99,9 @@ def test_of_many_the_newest_are_returned(three: Shop, monkeypatch: pytest.Monkey
 def test_a_missing_document_is_told(three: Shop) -> None:
     three.store.delete(three.store.key(three.live.current["cooc"]))
     *_, newest = flips(three)
-    assert {row["kind"]: row["bytes"] for row in rows(newest, "documents")}["cooc"] == "missing"
+    sizes = {row["kind"]: row["bytes"] for row in rows(newest, "documents")}
+    assert sizes["cooc"] == "missing"
+    assert newest.shown["size_bytes"] == int(sizes["popularity"])
 
 
 def test_a_damaged_record_of_an_older_flip_hides_no_newer_one(three: Shop) -> None:
@@ -127,7 +129,7 @@ def test_a_store_that_does_not_answer_is_not_taken_for_a_damaged_record(
 def test_another_producers_manifest_has_a_card_without_history(shop: Shop) -> None:
     publish_as_another_producer(shop)
     (flip,) = flips(shop)
-    assert flip.title == "published by another producer"
+    assert (flip.generation, flip.title) == (0, "published by another producer")
     assert flip.shown["day"] == str(on(1))
     assert len(rows(flip, "documents")) == 2
 
