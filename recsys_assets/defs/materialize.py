@@ -60,9 +60,7 @@ class RangeResult:
     days: Sequence[date]
     metadata: dict[date, dict[str, dict[str, Any]]] = field(default_factory=dict)
     failures: list[Complaint] = field(default_factory=list)  # why assets were not materialized
-    warnings: list[Complaint] = field(
-        default_factory=list
-    )  # what checks found that hold nothing back
+    warnings: list[Complaint] = field(default_factory=list)  # of checks; they hold nothing back
     run_ids: list[str] = field(default_factory=list)
     without_files: Collection[date] = ()
     stopped: bool = False

@@ -193,10 +193,10 @@ def _chain(
     problems: list[str],
 ) -> list[Publication | _Lost]:
     """Follow the history, across what is lost of it, from the newest flip; add to `problems`."""
-    generation = max(known, default=0)
-    publish_id = _likeliest(store, place, known, generation)
-    if named := newest and layout.publication_named(place, newest):
-        generation, publish_id = named
+    last = max(known, default=0)
+    named = layout.publication_named(place, newest) if newest else None
+    publish_id: str | None
+    generation, publish_id = named or (last, _likeliest(store, place, known, last))
     chain = list[Publication | _Lost]()
     while publish_id is not None:
         key = layout.publication(place, generation, publish_id)
