@@ -37,7 +37,7 @@ from recsys_assets.cli import main as main_command
 from recsys_assets.config import Guardrails, load_config, strict_yaml
 from recsys_assets.config.values import models_below
 from recsys_assets.definitions import build_definitions
-from recsys_assets.defs import failures, jobs
+from recsys_assets.defs import failures, jobs, reports
 from recsys_assets.defs import recoveries as recovery
 from recsys_assets.defs.recoveries import Failed, recoveries
 from recsys_assets.errors import ConfigError
@@ -796,7 +796,7 @@ def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
         " is no URL",
         " does not exist: create it, or correct ",
         "ignores conditional writes",
-        "was replaced while it was read; run again",
+        "was replaced while it was read",
         "another root wrote it",
     ],
 )
@@ -872,7 +872,7 @@ def test_the_report_of_a_failed_run_is_as_documented(project: Project) -> None:
     run = project.instance.get_run_by_id(run_id)
     assert run
 
-    report = failures.report_of(run, failures.failures_of(project.instance, run, loaded), loaded)
+    report = reports.report_of(run, reports.failures_of(project.instance, run, loaded), loaded)
 
     written = json.dumps(report).replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
     written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
@@ -898,9 +898,9 @@ def test_the_notice_of_what_has_recovered_is_as_documented(project: Project) -> 
 
 def test_the_bounds_of_a_report_are_as_documented(project: Project) -> None:
     text = " ".join(section("operate-instance.md", "Failed runs reach people").split())
-    assert f"At most {failures._MAX_FAILURES} failures, {webhook.MAX_DAYS} days and " in text
-    assert f"and {failures._MAX_ROWS} rows are told" in text
-    assert f"cut at {failures._MAX_TEXT} characters" in text
+    assert f"At most {reports._MAX_FAILURES} failures, {webhook.MAX_DAYS} days and " in text
+    assert f"and {reports._MAX_ROWS} rows are told" in text
+    assert f"cut at {reports._MAX_TEXT} characters" in text
     assert f"more than {failures.OLDEST.total_seconds() / 3600:.0f} hours ago" in text
     (sensor,) = failures.build_failure_reports(project.configure()).sensors or ()
     assert isinstance(sensor, dg.SensorDefinition)

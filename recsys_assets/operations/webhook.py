@@ -35,8 +35,8 @@ def post(url: str, alerts: Alerts, report: Mapping[str, Any]) -> None:
     if answer:
         said = f"answered {answer}" if isinstance(answer, int) else f"did not answer ({answer})"
         raise WebhookError(
-            f"the webhook at ${variable} {said}: run {report['run_id']} is not reported yet. The "
-            "next tick tries again, for a day after the failure."
+            f"the webhook at ${variable} {said}: run {report['run_id']} is not reported yet",
+            advice="The next tick tries again.",
         )
 
 

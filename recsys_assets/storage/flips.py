@@ -228,6 +228,16 @@ def _unsettled(
     )
 
 
+def refuse_moved(store: Store, place: Place, live: Live | None, *, seen: int) -> None:
+    """Raise ManifestConflictError unless what is live is still of the generation `seen`."""
+    if (found := generation_of(live)) != seen:
+        raise ManifestConflictError(
+            store.uri(layout.manifest(place)),
+            expected=f"generation {seen}",
+            found=f"generation {found}",
+        )
+
+
 def _refuse_overtaken(store: Store, live: Live, change: Change, seen: int) -> None:
     """Refuse a candidate that was gathered at generation `seen` and may be out of date by now."""
     wanted = set(change.current.values())

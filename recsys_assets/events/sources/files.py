@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 import pyarrow as pa
 
 from recsys_assets.config import DayPattern, Surface, is_object_url
-from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
+from recsys_assets.errors import RawEventsError, StorageError
 from recsys_assets.events.chunks import Chunk, Readable, whole_lines
 from recsys_assets.events.forms import Text
 from recsys_assets.events.sources.compression import (
@@ -76,7 +76,7 @@ class Files:
             RawEventsError: `source.path` is no directory, or a file of the day is a link to
                 nothing: neither is an empty day, a mount or a landing job is broken. A link leads
                 elsewhere, or two files are one part, plain and compressed.
-            StorageError: the object store at `source.path` cannot be listed.
+            StoreUnavailableError: the object store at `source.path` cannot be listed.
         """
         names: Iterable[str] = (
             (stored.key for stored in self._matching_objects(day))
@@ -112,8 +112,6 @@ class Files:
         """Return the size of the file, if it can be opened."""
         try:
             opened, size_bytes = self._store.open(name)
-        except StoreUnavailableError:
-            raise
         except (OSError, StorageError):
             return None
         opened.close()
@@ -266,16 +264,15 @@ class _Reading:
 def _told_of(location: str) -> Iterator[None]:
     try:
         yield
-    except StoreUnavailableError:  # not the file's fault
-        raise
     except (OSError, EOFError, LZMAError, pa.ArrowException, StorageError) as error:
         advice = (
             "compress it so that 128 MiB are enough to decompress it (zstd --long=27)"
             if any(said in str(error) for said in TOO_MUCH_MEMORY)
             else "land the file again"
         )
+        problem = error.problem if isinstance(error, StorageError) else error
         raise RawEventsError(
-            f"{location}: cannot be read to its end ({error}). Nothing of the day was kept; "
+            f"{location}: cannot be read to its end ({problem}). Nothing of the day was kept; "
             f"{advice} and materialize the day."
         ) from error
 
