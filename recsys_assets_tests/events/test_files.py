@@ -27,6 +27,7 @@ from recsys_assets.events.chunks import Chunk
 from recsys_assets.events.forms import JsonText
 from recsys_assets.events.sources import InputSeen, Reading, Source, files, open_source
 from recsys_assets.events.sources.compression import refuse_what_is_no_text
+from recsys_assets.events.sources.hashing import LinesHash
 from recsys_assets.events.sources.jsonl import JsonLines
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Stored
@@ -707,6 +708,25 @@ def test_lines_and_their_numbers_do_not_depend_on_the_chunks(data: bytes, suffix
             assert begun[0].seen() == InputSeen(
                 name, len(stored), hashlib.sha256(stored).hexdigest()
             )
+
+
+@given(DATA)
+@example(b"\n\r\n\na\r\n\n\nb\n\n")
+@settings(max_examples=100, deadline=None)
+def test_the_hash_of_lines_does_not_depend_on_the_chunks(data: bytes) -> None:
+    """A copy that is compressed comes in other chunks."""
+
+    def hashed(size: int, more: bytes = b"") -> str:
+        lines = LinesHash()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chunks, "CHUNK_BYTES", size)
+            for chunk in chunks.whole_lines(io.BytesIO(data + more)):
+                lines.update(chunk)
+        return lines.hexdigest()
+
+    assert len({hashed(size) for size in (1, 3, 7, 10_000)}) == 1
+    assert hashed(5, b"\n\n\n") == hashed(9, b"\n")
+    assert hashed(5, b"\nx") != hashed(9, b"\n")
 
 
 def test_chunks_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from recsys_assets.events.sources.compression import (
     refuse_what_is_no_text,
     without_ending,
 )
-from recsys_assets.events.sources.hashing import HashingReader, sha256_of
+from recsys_assets.events.sources.hashing import HashingReader, LinesHash, sha256_of
 from recsys_assets.events.sources.source import InputSeen
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
@@ -263,14 +263,17 @@ class _Reading:
         ):
             text = self._text_of(plain)
             refuse_what_is_no_text(text.beginning, self._location)
-            yield from whole_lines(text)
+            lines = LinesHash()
+            for chunk in whole_lines(text):
+                lines.update(chunk)
+                yield chunk
             self._seen = InputSeen(
                 self._name,
                 self._stored.size_bytes,
                 self._stored.sha256,
                 f"{form(self._name)} {text.form}".strip(),
             )
-            self._content = plain.sha256
+            self._content = lines.hexdigest()
 
     def seen(self) -> InputSeen:
         """Return size and SHA-256 of the bytes as they are stored, and how they were read."""
@@ -279,7 +282,7 @@ class _Reading:
         return self._seen
 
     def content(self) -> str | None:
-        """Return the SHA-256 of what it holds, decompressed."""
+        """Return the SHA-256 of its lines, however they end and are laid out."""
         return self._content
 
 
