@@ -16,6 +16,7 @@ from string import Formatter
 from typing import Final
 
 from recsys_assets.config.quoting import quoted_key
+from recsys_assets.config.values import CONTROL
 from recsys_assets.places import Place
 
 # What may stand behind a % in {day:...}: how many digits it is, and what they are of a day.
@@ -93,6 +94,8 @@ class DayPattern:
             return "must stay below `path`"
         if path.endswith("/"):
             return "must name files, not a directory"
+        if CONTROL.search(path):
+            return "must hold no control characters"
         if "**" in path:
             return "** is not supported: write */ for each folder"
         return None

@@ -126,7 +126,7 @@ def test_in_the_middle(hanging: Project, fresh: Path, number: signal.Signals) ->
         writer = until_it_is_read(hanging.folder / "pipe.csv")
         after.callback(os.close, writer)
         time.sleep(0.5)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does: to all that the command has started
         deadline = time.monotonic() + 60
         while "CANCELED" not in statuses(fresh) and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -55,6 +55,7 @@ _WHOLE = (
         ("../{day:%Y}/{day}", "must stay below `path`"),
         ("{day:%Y%m%d/}", "must name files, not a directory"),
         ("**/{day}", "** is not supported: write */ for each folder"),
+        *((f"{{day}}{end}", "must hold no control characters") for end in ("\0", "\n", "\ud800")),
         ("{day}/**", "** is not supported: write */ for each folder"),
         ("{day}}", "Single '}' encountered in format string; a brace itself is written twice"),
     ],

@@ -24,7 +24,7 @@ from recsys_assets.events.sources.compression import (
     refuse_what_is_no_text,
     without_ending,
 )
-from recsys_assets.events.sources.hashing import HashingReader, sha256_of
+from recsys_assets.events.sources.hashing import HashingReader, LinesHash, sha256_of
 from recsys_assets.events.sources.source import InputSeen
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
@@ -163,15 +163,17 @@ class Files:
         return self.content(landed) == seen.sha256
 
     def _files_of(self, day: date) -> Iterator[str]:
+        names = self._glob(day)
+        self._refuse_closed_folders(day)
         root = Path(self._root).resolve()
-        for name in filter(_is_part, self._glob(day)):
+        for name in filter(_is_part, names):
             path = Path(self._root) / name
             if path.is_symlink() and not path.exists():
                 raise RawEventsError(
                     f"{path} is a link to {path.readlink()}, which is not there: is it "
                     "mounted? nothing was read"
                 )
-            if not path.is_file():
+            if path.is_dir():
                 continue
             real = path.resolve()
             if not (self.surface.source.follow_links_outside or real.is_relative_to(root)):
@@ -179,7 +181,26 @@ class Files:
                     f"{path} is a link to {real}, outside of source.path {self._root}: nothing "
                     "was read. Land the file itself, or set source.follow_links_outside"
                 )
+            if not path.is_file():
+                raise RawEventsError(
+                    f"{path} is no file but a pipe, a socket or a device: nothing was read. Take "
+                    "it away, or land a file in its place"
+                )
             yield name
+
+    def _refuse_closed_folders(self, day: date) -> None:
+        """Refuse folders on the way that may not be listed: to a glob they look empty."""
+        segments = PurePosixPath(self._pattern.glob(self.surface.place, day)).parts
+        for depth, segment in enumerate(segments):
+            needed = os.R_OK | os.X_OK if glob.has_magic(segment) else os.X_OK
+            above = "/".join(segments[:depth]) or "."
+            for name in glob.glob(above, root_dir=self._root):  # noqa: PTH207 (as below)
+                folder = Path(self._root) / name
+                if folder.is_dir() and not os.access(folder, needed):
+                    raise RawEventsError(
+                        f"{folder} may not be listed by this user: nothing was read. Let it be "
+                        "read, files and folders alike, and materialize the day"
+                    )
 
     def _refuse_two_of_one(self, names: Iterable[str]) -> None:
         parts: dict[str, str] = {}
@@ -240,14 +261,17 @@ class _Reading:
         ):
             text = self._text_of(plain)
             refuse_what_is_no_text(text.beginning, self._location)
-            yield from whole_lines(text)
+            lines = LinesHash()
+            for chunk in whole_lines(text):
+                lines.update(chunk)
+                yield chunk
             self._seen = InputSeen(
                 self._name,
                 self._stored.size_bytes,
                 self._stored.sha256,
                 f"{form(self._name)} {text.form}".strip(),
             )
-            self._content = plain.sha256
+            self._content = lines.hexdigest()
 
     def seen(self) -> InputSeen:
         """Return size and SHA-256 of the bytes as they are stored, and how they were read."""
@@ -256,7 +280,7 @@ class _Reading:
         return self._seen
 
     def content(self) -> str | None:
-        """Return the SHA-256 of what it holds, decompressed."""
+        """Return the SHA-256 of its lines, however they end and are laid out."""
         return self._content
 
 
