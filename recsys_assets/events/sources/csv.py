@@ -80,8 +80,8 @@ class SeparatedValues(MappedFiles):
         elif b"\n" in last and not stream.ended_with(source.quote):
             raise RawEventsError(
                 f"{location}: the quote that row {line - 1} opens does not end, and takes what "
-                "follows with it. Nothing of the day was kept; mend it, or say in source.quote what "
-                "fields are quoted with, and materialize the day."
+                "follows with it. Nothing of the day was kept; mend it, or say in source.quote "
+                "what fields are quoted with, and materialize the day."
             )
 
     def _header(self, text: Text, location: str) -> list[str]:
