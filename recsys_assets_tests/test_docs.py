@@ -715,7 +715,7 @@ LIMITS: Final = [
     ("decisions/refused-lines-are-counted.md", f"at most {chunks.MAX_CHUNK_LINES:,} lines"),
     ("asset-pages.md", f"over {publish._MAX_COMPARED_BYTES // 10**6} MB"),
     ("asset-pages.md", f"the newest {card.MOST_FLIPS} flips of a surface"),
-    ("configuration.md", f"up to {catalog._MOST_BYTES // 2**30} GiB, decompressed"),
+    ("configuration.md", f"to {catalog._MOST_BYTES // 2**30} GiB at most"),
     ("configuration.md", f"nested {strict_yaml._MOST_LEVELS} deep"),
     ("configuration.md", f"repeat {strict_yaml._MOST_REPEATED:,} values"),
     ("operate-daily.md", f"over {files._MOST_BYTES // 2**30} GiB is told by size and times"),
