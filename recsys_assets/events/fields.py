@@ -32,7 +32,7 @@ def expression(field: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """
     if field in schema:
         return pl.col(field)
-    here: Mapping[str, pl.DataType] = schema
+    here: Mapping[str, Any] = schema
     found: pl.Expr | None = None
     for name, key in steps(field):
         if name not in here:
@@ -41,6 +41,8 @@ def expression(field: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
         dtype = here[name]
         if key is not None:
             pair = _fields(dtype.inner) if isinstance(dtype, pl.List) else {}
+            if isinstance(dtype, pl.Map):
+                found, pair = found.map.entries(), {KEY: dtype.key, VALUE: dtype.value}
             if not {KEY, VALUE} <= pair.keys():
                 raise UnknownFieldError(
                     f"{field!r}: {name!r} is no list of entries of key and value"
@@ -73,9 +75,9 @@ def value_of(row: Any, field: str) -> Any:
     return row
 
 
-def _fields(dtype: object) -> Mapping[str, pl.DataType]:
+def _fields(dtype: object) -> Mapping[str, Any]:
     return (
-        {field.name: field.dtype for field in dtype.fields}  # type: ignore[misc]
+        {field.name: field.dtype for field in dtype.fields}
         if isinstance(dtype, pl.Struct)
         else {}
     )

@@ -109,7 +109,7 @@ class SeparatedValues(MappedFiles):
 
 
 class _Stream(io.RawIOBase):
-    """A text as pyarrow reads it, a delimiter of several characters as one."""
+    """A text as pyarrow reads it: in whole blocks, and a delimiter of several characters as one."""
 
     def __init__(self, text: Text, delimiter: bytes) -> None:
         self._text = text
@@ -125,12 +125,16 @@ class _Stream(io.RawIOBase):
         return self._end.rstrip(b"\r\n").endswith(quote.encode())
 
     def read(self, size: int = -1, /) -> bytes:
-        data = self._text.read(size)
-        self._end = (self._end + data)[-4:] if data else self._end
+        block = self._left
+        while len(block) < size and (data := self._text.read(size - len(block))):
+            block += data
+        is_last = len(block) < size
+        self._end = (self._end + block)[-4:]
+        if is_last and block and not block.endswith((b"\r", b"\n")):
+            block += b"\n"  # a header alone is no row without one
         if not self._delimiter:
-            return data
-        whole = (self._left + data).replace(self._delimiter, _ONE)
-        held = len(self._delimiter) - 1 if data else 0
-        self._left = whole[len(whole) - held :]
-        # Of a piece as short as a delimiter nothing is left, and nothing would be the end.
-        return whole[: len(whole) - held] or (self.read(size) if data else b"")
+            return block
+        block = block.replace(self._delimiter, _ONE)
+        held = 0 if is_last else len(self._delimiter) - 1
+        self._left = block[len(block) - held :]
+        return block[: len(block) - held]
