@@ -93,7 +93,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def model_table(model: type[BaseModel]) -> str:
     """Return the reference of a model's keys as a Markdown table."""
     rows = [
-        f"| `{name}` | {_type(field)} | {_default(field)} | {_cell(field.description or '')} |"
+        f"| `{field.alias or name}` | {_type(field)} | {_default(field)} | "
+        f"{_cell(field.description or '')} |"
         for name, field in model.model_fields.items()
     ]
     return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
@@ -136,6 +137,8 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in inner)
     if origin in {Union, types.UnionType}:
         return " or ".join("null" if of is type(None) else _type_name(of) for of in inner)
+    if origin is dict:
+        return f"map of {_type_name(inner[0])} to {_type_name(inner[1])}"
     if origin is list:
         return f"list of {_type_name(inner[0])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):

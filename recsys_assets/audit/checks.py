@@ -103,6 +103,8 @@ _OUTSIDE_WARNS_ABOVE: Final = 0.01
 def _of_the_day(facts: EventFacts) -> Verdict:
     day = facts.day
     share = day.outside_window_share
+    if not facts.surface.source.is_by_day:
+        return passed(outside_window=day.outside_window)
     found = at_most(facts.surface.guardrails, "max_outside_window_share", share)
     if found.passed and share <= _OUTSIDE_WARNS_ABOVE:
         return found

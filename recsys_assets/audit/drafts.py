@@ -196,7 +196,7 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
 
     @cache  # only the head of the document belongs to a day
     def draft() -> Draft:
-        snapshot = shared.catalogs.read(surface.catalog_path)
+        snapshot = shared.catalogs.read(surface.known_catalog)
         computed = kind.compute(snapshot.frame, surface.artifacts.options(kind.name), surface)
         labels = partial(labels_in, snapshot.frame)
         made = _draft(kind, snapshot.fingerprint, computed, labels)

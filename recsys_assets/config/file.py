@@ -236,7 +236,9 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
         of = entry if isinstance(entry, dict) else {}
         name = quoted_name(of.get("tenant"), of.get("surface"), where[1] + 1)
         prefix, where = f"surface {name}: ", where[2:]
-    known = {name for model in models_below() for name in model.model_fields}
+    known = {
+        of.alias or name for model in models_below() for name, of in model.model_fields.items()
+    }
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         meant = closest(str(where[-1]), known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from recsys_assets.config.columns import (
     Columns,
     Explode,
+    FieldName,
     TimeZone,
     Weight,
     Where,
@@ -37,6 +38,8 @@ MappingName = Literal[
     "snowplow",
     "yoochoose",
 ]
+CATALOG_SUFFIXES: Final = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
+_TYPES: Final = get_args(SourceType)
 _MAPPINGS: Final = Path(__file__).with_name("mappings.yaml")
 _PATTERN: Final = "{tenant}/{surface}/exposure.{day}*.jsonl*"
 # Keys that say how rows are mapped.
@@ -92,10 +95,11 @@ class Source(Model):
         description="The directory, or s3://, gs:// or az:// URL, that `pattern` starts from."
     )
     pattern: str = Field(
-        default_factory=lambda known: _PATTERN.replace("jsonl", known.get("type", "jsonl")),
+        _PATTERN,
         description=(
             "Glob of one day's files below `path`: plain or compressed, any number of parts. "
-            "{tenant}, {surface} and {day} (YYYY-MM-DD, or as in {day:%Y%m%d}) are filled in."
+            "{tenant}, {surface} and {day} (YYYY-MM-DD, or as in {day:%Y%m%d}) are filled in. "
+            "Where rows are mapped it may lack {day}: each day is then looked for in all files."
         ),
     )
     follow_links_outside: bool = Field(
@@ -155,17 +159,24 @@ class Source(Model):
     @model_validator(mode="before")
     @classmethod
     def _with_the_mapping(cls, given: Any) -> Any:
-        """Fill in what a packaged mapping says and the entry leaves out, column by column."""
+        """Fill in what a packaged mapping says and the entry leaves out, column by column.
+
+        Without a pattern, files are looked for that end as the type does.
+        """
         if not isinstance(given, dict):
             return given
         mapping = packaged_mappings().get(str(given.get("mapping")), {})
         columns = {**mapping.get("columns", {}), **(given.get("columns") or {})}
-        return {**mapping, **given} | ({"columns": columns} if columns else {})
+        filled = {**mapping, **given} | ({"columns": columns} if columns else {})
+        of = filled.get("type")
+        if isinstance(of, str) and of in _TYPES and "pattern" not in filled:
+            filled["pattern"] = _PATTERN.replace("jsonl", of)
+        return filled
 
     @model_validator(mode="after")
     def _keys_fit_the_type(self) -> Self:
         for key in _OF_CSV:
-            if key in self.model_fields_set and self.type != "csv":
+            if self._says(key) and self.type != "csv":
                 raise ValueError(f"{key}: goes with `type: csv`, this is {self.type}")
         if not (self.header or self.names):
             raise ValueError("header: false needs `names`, the names of the columns")
@@ -175,13 +186,21 @@ class Source(Model):
 
     @model_validator(mode="after")
     def _pattern_selects_one_day(self) -> Self:
-        DayPattern(self.pattern).check("pattern")
+        DayPattern(self.pattern).check("pattern", needs_day=not self.is_mapped)
         return self
 
     @property
     def is_mapped(self) -> bool:
         """Whether rows are mapped, and not raw exposure events v1."""
-        return self.type != "jsonl" or not self.model_fields_set.isdisjoint(_OF_MAPPING)
+        return self.type != "jsonl" or any(map(self._says, _OF_MAPPING))
+
+    def _says(self, key: str) -> bool:
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
+
+    @property
+    def is_by_day(self) -> bool:
+        """Whether days have files of their own; otherwise each day is looked for in all of them."""
+        return DayPattern(self.pattern).is_of_a_day
 
     @property
     def further_columns(self) -> list[str]:
@@ -189,17 +208,38 @@ class Source(Model):
         return [*(["part"] if self.explode else []), *(["weight"] if self.weight else [])]
 
 
+class CatalogColumns(Model):
+    """Which field each column of the catalog is taken from."""
+
+    item_id: FieldName = Field(description="The item: a text or an integer.")
+    tags: FieldName = Field(description="Its tags: a list of texts, or one text that is split.")
+    namespace: FieldName | None = Field(None, description="The surface; null is every surface.")
+    title: FieldName | None = Field(None, description="What people call it.")
+
+
 class Catalog(Model):
     """The item catalog that content_sim reads."""
 
     path: Location = Field(
-        description="A .csv or .jsonl file or object, or either with .gz; told apart by the suffix."
+        description=(
+            "A .csv, .jsonl or .parquet file or object, one of the first two also with .gz; told "
+            "apart by the suffix."
+        )
+    )
+    columns: CatalogColumns | None = Field(
+        None, description="Which field each column is taken from. Null goes by their usual names."
+    )
+    delimiter: str = Field(
+        ",",
+        min_length=1,
+        max_length=1,
+        description="CSV: what stands between two fields, `\\t` for a tab.",
     )
 
     @model_validator(mode="after")
     def _known_suffix(self) -> Self:
-        if not self.path.lower().removesuffix(".gz").endswith((".csv", ".jsonl")):
-            raise ValueError("path: must end in .csv, .jsonl, .csv.gz or .jsonl.gz")
+        if not self.path.lower().endswith(CATALOG_SUFFIXES):
+            raise ValueError(f"path: must end in one of {', '.join(CATALOG_SUFFIXES)}")
         if is_object_url(self.path) and "/" not in self.path.partition("://")[2]:
             raise ValueError("path: must name an object in the bucket, not the bucket")
         return self

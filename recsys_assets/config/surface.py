@@ -138,11 +138,16 @@ class Surface(Model):
         return None if marker is None else DayPattern(marker).filled(self.place, day)
 
     @property
-    def catalog_path(self) -> str:
-        """The catalog's file or URL; ConfigError when there is none."""
+    def known_catalog(self) -> Catalog:
+        """The catalog; ConfigError when there is none."""
         if self.catalog is None:
             raise ConfigError(f"surface {self.name} has no catalog")
-        return self.catalog.path
+        return self.catalog
+
+    @property
+    def catalog_path(self) -> str:
+        """The catalog's file or URL; ConfigError when there is none."""
+        return self.known_catalog.path
 
     @property
     def name(self) -> str:

@@ -77,9 +77,7 @@ def value_of(row: Any, field: str) -> Any:
 
 def _fields(dtype: object) -> Mapping[str, Any]:
     return (
-        {field.name: field.dtype for field in dtype.fields}
-        if isinstance(dtype, pl.Struct)
-        else {}
+        {field.name: field.dtype for field in dtype.fields} if isinstance(dtype, pl.Struct) else {}
     )
 
 

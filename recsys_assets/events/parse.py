@@ -93,7 +93,7 @@ class RefusedError(Exception):
         self.reason, self.detail = reason, detail
 
 
-def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
+def parse_chunk(chunk: Chunk, *, place: Place, day: date | None) -> ParsedChunk:
     """Split a chunk into the events of a surface and day and the lines that are refused.
 
     Every line that is not blank is an event that is kept, an event that is counted because it
@@ -131,7 +131,7 @@ def collect(
     refused: Sequence[RefusedLine],
     *,
     place: Place,
-    day: date,
+    day: date | None,
     size_bytes: int,
 ) -> ParsedChunk:
     """Return what became of a piece whose lines were read one by one, for sources of other formats.
@@ -141,7 +141,7 @@ def collect(
             canonical column but `file`; ids trimmed and not blank, optional ones null.
         refused: the other lines that are not blank.
         place: whose events are kept.
-        day: UTC day that is kept.
+        day: UTC day that is kept; None keeps all of them.
         size_bytes: of the piece, as `Chunk.size_bytes` counts.
     """
     events, where = _keep(rows, place=place, day=day)
@@ -294,7 +294,7 @@ def moment() -> pl.Expr:
 
 
 def keep(
-    read: pl.DataFrame, kept: Mapping[str, Any], *, place: Place, day: date
+    read: pl.DataFrame, kept: Mapping[str, Any], *, place: Place, day: date | None
 ) -> tuple[pl.DataFrame, Counter[str]]:
     """Return the events of a surface and day, and how many are of others.
 
@@ -302,14 +302,16 @@ def keep(
         read: with `ts`, and `tenant` and `surface` where rows may be of others.
         kept: the columns that are returned.
         place: whose events are kept.
-        day: UTC day that is kept.
+        day: UTC day that is kept; None keeps all of them.
     """
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ours = read
     for name, owner in (("tenant", place.tenant), ("surface", place.surface)):
         if name in read.columns:
             ours = ours.filter(pl.col(name) == owner)
-    within = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
+    within = pl.lit(value=True)
+    if day is not None:
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        within = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
     events = ours.lazy().filter(within).select(*kept).collect()
     return events, Counter(
         other_surface=read.height - ours.height, outside_window=ours.height - events.height
@@ -317,15 +319,17 @@ def keep(
 
 
 def _keep(
-    events: Sequence[Mapping[str, Any]], *, place: Place, day: date
+    events: Sequence[Mapping[str, Any]], *, place: Place, day: date | None
 ) -> tuple[pl.DataFrame, Counter[str]]:
-    start = (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH).days * _DAY_NS
+    start = None if day is None else (day - _EPOCH.date()).days * _DAY_NS
+    # Any that a column holds, or those of the day.
+    window = range(-(2**63), 2**63) if start is None else range(start, start + _DAY_NS)
     where: Counter[str] = Counter()
     kept = []
     for event in events:
         if (event["tenant"], event["surface"]) != (place.tenant, place.surface):
             where["other_surface"] += 1
-        elif not start <= event["ts"] < start + _DAY_NS:
+        elif event["ts"] not in window:
             where["outside_window"] += 1
         else:
             kept.append(tuple(event[name] for name in _KEPT))

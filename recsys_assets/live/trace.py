@@ -121,7 +121,7 @@ def _record(store: Store, key: str) -> dict[str, Any] | None:
 
 def _catalog_fingerprint(surface: Surface) -> str | None:
     try:
-        return read_catalog(surface.catalog_path).fingerprint
+        return read_catalog(surface.known_catalog).fingerprint
     except (CatalogError, ConfigError):  # it broke, or went, since
         return None
 

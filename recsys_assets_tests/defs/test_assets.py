@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from recsys_assets.config.sources import Catalog
 from recsys_assets.definitions import build_definitions
 from recsys_assets.events import catalog, days, writers
 from recsys_assets.kinds import KINDS
@@ -433,9 +434,9 @@ class TestPages:
         parsed = []
         columns_of = catalog._csv_columns
 
-        def counted(text: str, path: str) -> Any:
-            parsed.append(path)
-            return columns_of(text, path)
+        def counted(text: str, of: Catalog) -> Any:
+            parsed.append(of)
+            return columns_of(text, of)
 
         monkeypatch.setattr(catalog, "_csv_columns", counted)
 

@@ -53,7 +53,7 @@ class JsonLines(Files):
         """Give each object a line of its own, also those that are joined or in an array."""
         return JsonText(stream)
 
-    def parse(self, piece: Chunk, day: date) -> ParsedChunk:
+    def parse(self, piece: Chunk, day: date | None) -> ParsedChunk:
         """Parse lines of raw event v1, or map those of another shape."""
         # Not above: it takes Pandera, which takes a second to import, and listing needs none.
         if self._is_mapped:

@@ -126,7 +126,7 @@ class MappedFiles(Files):
                 f"{location}: {error}. Say in source.columns which fields are which."
             ) from None
 
-    def parse(self, piece: Rows, day: date) -> ParsedChunk:
+    def parse(self, piece: Rows, day: date | None) -> ParsedChunk:
         """Map rows."""
         from recsys_assets.events.fields import LINE
         from recsys_assets.events.parse import RefusedLine

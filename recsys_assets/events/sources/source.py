@@ -92,8 +92,10 @@ class Source(Protocol):
     def open(self, name: str) -> AbstractContextManager[Reading]:
         """Open an input for reading."""
 
-    def parse(self, piece: Any, day: date) -> ParsedChunk:
+    def parse(self, piece: Any, day: date | None) -> ParsedChunk:
         """Split a piece into the events of the surface and day, and what is refused.
+
+        None keeps the events of all days, to look at them.
 
         Called in any thread. Lines and order are those of the source.
         """
