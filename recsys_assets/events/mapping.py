@@ -79,7 +79,7 @@ def map_rows(
     rules: Rules,
     *,
     place: Place,
-    day: date,
+    day: date | None,
     raw_of: Callable[[Mapping[str, Any]], tuple[bytes, int]],
 ) -> ParsedChunk:
     """Split rows into the events of a surface and day and those that are refused.
@@ -89,7 +89,7 @@ def map_rows(
             field of `rules`.
         rules: of the source.
         place: whose events are kept.
-        day: UTC day that is kept.
+        day: UTC day that is kept; None keeps every day.
         raw_of: what is kept of a refused row as its text, and the bytes that it counts.
     """
     wanted = rows.filter(_wanted(rules.source.where, rows.schema))

@@ -294,7 +294,7 @@ def moment() -> pl.Expr:
 
 
 def keep(
-    read: pl.DataFrame, kept: Mapping[str, Any], *, place: Place, day: date
+    read: pl.DataFrame, kept: Mapping[str, Any], *, place: Place, day: date | None
 ) -> tuple[pl.DataFrame, Counter[str]]:
     """Return the events of a surface and day, and how many are of others.
 
@@ -302,14 +302,16 @@ def keep(
         read: with `ts`, and `tenant` and `surface` where rows may be of others.
         kept: the columns that are returned.
         place: whose events are kept.
-        day: UTC day that is kept.
+        day: UTC day that is kept; None keeps every day.
     """
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
     ours = read
     for name, owner in (("tenant", place.tenant), ("surface", place.surface)):
         if name in read.columns:
             ours = ours.filter(pl.col(name) == owner)
-    within = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
+    within = pl.lit(value=True)
+    if day is not None:
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        within = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
     events = ours.lazy().filter(within).select(*kept).collect()
     return events, Counter(
         other_surface=read.height - ours.height, outside_window=ours.height - events.height

@@ -63,7 +63,12 @@ RawOf = Callable[[Mapping[str, Any]], tuple[bytes, int]]
 
 
 def map_frame(
-    frame: pl.DataFrame, rules: Rules, *, place: Place, day: date, raw_of: RawOf | None = None
+    frame: pl.DataFrame,
+    rules: Rules,
+    *,
+    place: Place,
+    day: date | None,
+    raw_of: RawOf | None = None,
 ) -> ParsedChunk:
     """Map rows whose fields are columns, or parts of them.
 
@@ -71,7 +76,7 @@ def map_frame(
         frame: in source order; LINE is the number of each row in its input.
         rules: of the source.
         place: whose events are kept.
-        day: UTC day that is kept.
+        day: UTC day that is kept; None keeps every day.
         raw_of: as `map_rows` has it; by default the fields that were read, each row a byte.
 
     Raises:
@@ -119,7 +124,7 @@ def _fields_of(fields: Sequence[str]) -> RawOf:
     return raw_of
 
 
-def map_json_lines(chunk: Chunk, rules: Rules, *, place: Place, day: date) -> ParsedChunk:
+def map_json_lines(chunk: Chunk, rules: Rules, *, place: Place, day: date | None) -> ParsedChunk:
     """Map lines of JSON of any shape; a line that is no object is refused.
 
     Two readers give the same answer: one that is fast and takes lines whose fields have the types
@@ -149,7 +154,9 @@ def map_json_lines(chunk: Chunk, rules: Rules, *, place: Place, day: date) -> Pa
     return result
 
 
-def _map_lines(lines: pl.DataFrame, rules: Rules, place: Place, day: date) -> Iterator[ParsedChunk]:
+def _map_lines(
+    lines: pl.DataFrame, rules: Rules, place: Place, day: date | None
+) -> Iterator[ParsedChunk]:
     for some, frame in in_halves(lines, partial(_read_alike, rules=rules)):
         if frame is None:
             yield from _map_one_by_one(some, rules, place, day)
@@ -255,7 +262,7 @@ def _arrow_type(node: Any) -> pa.DataType:
 
 
 def _map_one_by_one(
-    lines: pl.DataFrame, rules: Rules, place: Place, day: date
+    lines: pl.DataFrame, rules: Rules, place: Place, day: date | None
 ) -> Iterator[ParsedChunk]:
     """Map lines of whatever shape, those together whose fields are of the same kinds."""
     explode, fields = rules.source.explode, rules.fields

@@ -39,7 +39,7 @@ _NO_TEXT: Final = {
     rb"\xff\xfe|\xfe\xff": "UTF-16",
 }
 # Events that were compressed well expand some 20 times; what expands far more is made to.
-_MOST_TIMES: Final = 200
+MOST_TIMES: Final = 200
 # What a decoder may hold of what it has written, and a little: as pyarrow allows zstd.
 _XZ_MEMORY_BYTES: Final = 2**27 + 2**20
 # What decoders say of more; pyarrow's zstd and the standard library's xz have no error for it.
@@ -119,10 +119,10 @@ class _Bounded(HashingReader):
 
     def read(self, size: int = -1) -> bytes:
         data = super().read(size)
-        if self.size_bytes > max(CHUNK_BYTES, _MOST_TIMES * self._stored_bytes):
+        if self.size_bytes > max(CHUNK_BYTES, MOST_TIMES * self._stored_bytes):
             raise RawEventsError(
                 f"{self._location}: its {self._stored_bytes:,} bytes expand to more than "
-                f"{_MOST_TIMES} times as many, as events hardly do. Nothing of the day was kept; "
+                f"{MOST_TIMES} times as many, as events hardly do. Nothing of the day was kept; "
                 "if they are right, land the file decompressed and materialize the day."
             )
         return data
