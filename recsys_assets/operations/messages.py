@@ -120,11 +120,12 @@ class Topic:
         partitions = [self._client.TopicPartition(self._name, partition, start)]
         with self._told():
             self._consumer.assign(partitions)
-            heard, at_end = time.monotonic(), False
+            heard, at_end, left = time.monotonic(), False, end - start
             while not at_end:
                 batch, size = Batch([], [], 0), 0
                 while not at_end and len(batch.values) < _BATCH_MESSAGES and size < _BATCH_BYTES:
-                    messages = self._consumer.consume(_AT_ONCE, timeout=0.2)
+                    # No more than there can be: the client waits for as many as it is asked for.
+                    messages = self._consumer.consume(min(_AT_ONCE, left), timeout=0.2)
                     for message in messages:
                         if message.error() is not None:
                             at_end |= self._is_end(message, end)
@@ -134,6 +135,7 @@ class Topic:
                         if offset >= end:
                             at_end = True
                             break
+                        left = max(1, end - 1 - offset)
                         at_end |= offset == end - 1
                         value = message.value()
                         if value:
