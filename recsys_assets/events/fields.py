@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import polars as pl
@@ -10,7 +10,7 @@ import polars as pl
 from recsys_assets.config.columns import FIELD_STEP
 
 ITEM: Final = "item"  # what an entry of the exploded list is called
-# What rows have besides the fields of others, whose names never begin with a blank: where they stand.
+# Where rows stand; no field of others can be named so, with a blank in front.
 LINE, PART, ENTRIES = " line", " part", " entries"
 KEY, VALUE = "key", "value"  # what the fields of an entry of a list of pairs are called
 
@@ -36,7 +36,7 @@ def expression(field: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     found: pl.Expr | None = None
     for name, key in steps(field):
         if name not in here:
-            raise UnknownFieldError(f"no field {field!r}: there are {_listed(here)}")
+            raise UnknownFieldError(f"no field {field!r}: there are {listed(here)}")
         found = pl.col(name) if found is None else found.struct.field(name)
         dtype = here[name]
         if key is not None:
@@ -81,6 +81,8 @@ def _fields(dtype: object) -> Mapping[str, pl.DataType]:
     )
 
 
-def _listed(names: Mapping[str, Any], most: int = 20) -> str:
-    shown = ", ".join(sorted(names)[:most]) or "none"
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return names for people, the first ones of many."""
+    known = sorted(name for name in names if name != LINE)
+    shown = ", ".join(known[:most]) or "none"
+    return f"{shown} and {len(known) - most} more" if len(known) > most else shown

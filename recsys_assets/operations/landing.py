@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError, StorageError
 from recsys_assets.events.catalog import catalog_object
-from recsys_assets.events.provenance import read_provenance
+from recsys_assets.events.provenance import Provenance, read_provenance
 from recsys_assets.events.sources import Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
+from recsys_assets.operations.cursors import remembered
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.registry import read_staged
@@ -32,6 +34,7 @@ from recsys_assets.storage.store import Store, Stored
 
 _MOST_DAYS: Final = 400  # reported in one tick; each is an event that the daemon writes
 _BUDGET_S: Final = 20.0  # of reading files in one tick; Dagster gives it 60 s
+_LOG = logging.getLogger(__name__)
 _CATALOG: Final = "catalog"  # stands for a day among what is waited for
 
 
@@ -48,20 +51,15 @@ class Cursor:
     catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
 
     @classmethod
-    def from_text(cls, text: str | None, root: str) -> Self:
-        """Read the cursor of a root.
+    def from_text(cls, text: str | None, root: str) -> Cursor:
+        """Read the cursor of a root, as `remembered` does."""
 
-        Of none, of another root's, or of one that cannot be read, a new one: it costs only time.
-        """
-        try:
-            found = json.loads(text or "{}")
-            if found.get("root", root) != root:
-                return cls(root)
+        def read(found: dict[str, Any]) -> Cursor:
             waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
             catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
             return cls(root, dict(found["seen"]), waiting, catalog)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return cls(root)
+
+        return remembered(text, root, read, new=cls(root))
 
     def to_text(self) -> str:
         """Write the cursor down."""
@@ -153,7 +151,7 @@ def look(
 
     Raises:
         RawEventsError: `source.path` is no directory.
-        StorageError: the object store does not answer.
+        StoreUnavailableError: the object store does not answer.
     """
     found = Arrivals(cursor)
     started = time.monotonic()
@@ -187,10 +185,11 @@ def look(
         if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
-    found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.artifacts.of("catalog"):
         newest = max(landed, default=None) if surface.artifacts.of("events") else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
+    # Of what is left: it may have been held back, to go with its catalog.
+    found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     return found
 
 
@@ -316,10 +315,21 @@ def _unknown_followers(
         if day <= last and day not in days
     }
     return [
-        Arrival(day, read_provenance(store, key).fingerprint)
+        Arrival(day, accepted.fingerprint)
         for day in sorted(following)
-        if tried(day) == "unknown" and store.stat(key := layout.canonical(surface.place, day))
+        if tried(day) == "unknown" and (accepted := _accepted(store, surface, day))
     ]
+
+
+def _accepted(store: Store, surface: Surface, day: date) -> Provenance | None:
+    """Return what a day says that the root has; None where it has none that can be read."""
+    try:
+        return read_provenance(store, layout.canonical(surface.place, day))
+    except FileNotFoundError:
+        return None
+    except StorageError as error:  # what has landed is told all the same
+        _LOG.warning("%s: %s", surface.name, error)
+        return None
 
 
 def _is_news(
@@ -336,29 +346,25 @@ def _is_news(
     the day is red and can be green. Nor are they again when they were to be made of these files and
     failed. Were they made of other files since, they are.
     """
-    key = layout.canonical(surface.place, arrival.day)
-    built = store.stat(key)
+    built = store.stat(layout.canonical(surface.place, arrival.day))
     is_reported = known is not None and known.data_version == arrival.data_version
-    if built is not None and _is_made_of(store, key, built, source, arrival.files):
+    if built is not None and _is_made_of(store, surface, source, arrival, read_at=built.modified):
         return tried(arrival.day) == "failed" or (known is not None and not is_reported)
-    if known is None or known.data_version != arrival.data_version:
+    if known is None or not is_reported:
         return True
     return built is not None and built.modified > known.at
 
 
 def _is_made_of(
-    store: Store, key: str, built: Stored, source: Source, files: Sequence[Stored]
+    store: Store, surface: Surface, source: Source, arrival: Arrival, *, read_at: datetime
 ) -> bool:
     """Compare with the raw files that an accepted day names."""
-    try:
-        made_of = read_provenance(store, key).files
-    except (FileNotFoundError, StorageError):
-        return False
-    if [file.key for file in files] != [seen.name for seen in made_of]:
+    accepted, files = _accepted(store, surface, arrival.day), arrival.files
+    if not accepted or [file.key for file in files] != [seen.name for seen in accepted.files]:
         return False
     return all(
-        source.is_still(seen, file, read_at=built.modified)
-        for file, seen in zip(files, made_of, strict=True)
+        source.is_still(seen, file, read_at=read_at)
+        for file, seen in zip(files, accepted.files, strict=True)
     )
 
 
