@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from recsys_assets.cli.options import DRY_RUN, ONE_SURFACE, each_surface, plain
-from recsys_assets.cli.printing import days_text, printable, progress
+from recsys_assets.cli.printing import days_text, progress
 from recsys_assets.config import load_config
 from recsys_assets.errors import ConfigError, RecsysAssetsError
+from recsys_assets.texts import printable
 
 if TYPE_CHECKING:
     from recsys_assets.operations.topics import Landing
