@@ -57,13 +57,14 @@ class Kept:
 
     def __init__(self, store: Store, topic: str) -> None:
         self._store, self._key, self._topic = store, f"_landing/{topic}.json", topic
+        self.uri = store.uri(self._key)
         found = store.read(self._key)
         self._tag = found.tag if found else None
         try:
             self.state = State.model_validate_json(found.data) if found else State()
         except ValidationError:
             raise TopicError(
-                f"{store.uri(self._key)} is no state of a landing: it was altered, or a later "
+                f"{self.uri} is no state of a landing: it was altered, or a later "
                 "version wrote it. Bring it back from a copy; without it, what is landed is not "
                 "known"
             ) from None

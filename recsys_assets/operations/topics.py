@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +27,9 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from recsys_assets.config import Kafka, Surface
+from recsys_assets.config import Kafka, Surface, is_object_url
 from recsys_assets.config.sources import Source
-from recsys_assets.errors import ConfigError
+from recsys_assets.errors import ConfigError, TopicError
 from recsys_assets.events.mapping import Rules
 from recsys_assets.events.moments import days_of_lines, time_rules
 from recsys_assets.events.sources.compression import MOST_TIMES
@@ -133,7 +134,7 @@ def look_ahead(landing: Landing) -> Ahead:
         ConfigError: the client is not installed, or what it connects to is not set.
         TopicError: messages are lost, or the topic cannot be read.
     """
-    kept = Kept(open_store(landing.source.path), landing.kafka.topic)
+    kept = _kept(_store(landing), landing)
     with open_topic(landing.kafka) as topic:
         bounds = topic.bounds()
         state = _checked(landing, topic, kept.state, bounds, skip_lost=False)
@@ -156,8 +157,8 @@ def land(landing: Landing, *, now: datetime | None = None, skip_lost: bool = Fal
         TopicError: another lander is at it, messages are lost, or the topic cannot be read.
         StorageError: the files cannot be written.
     """
-    store = open_store(landing.source.path)
-    kept, landed = Kept(store, landing.kafka.topic), Landed()
+    store = _store(landing)
+    kept, landed = _kept(store, landing), Landed()
     with open_topic(landing.kafka) as topic:
         at_ms = int((now or datetime.now(UTC)).timestamp() * 1000)
         bounds = topic.bounds()
@@ -183,6 +184,30 @@ def land(landing: Landing, *, now: datetime | None = None, skip_lost: bool = Fal
             kept.save(state.model_copy(update={"unmarked": left}))
         landed.complete = complete
     return landed
+
+
+def _store(landing: Landing) -> Store:
+    path = landing.source.path
+    if not is_object_url(path) and not Path(path).is_dir():
+        raise TopicError(
+            f"source.path {path} is not a directory: is it mounted? nothing was landed. Make it if "
+            "this is the first landing"
+        )
+    return open_store(path)
+
+
+def _kept(store: Store, landing: Landing) -> Kept:
+    """Return the state; there is none before the first landing only."""
+    kept, topic = Kept(store, landing.kafka.topic), landing.kafka.topic
+    if kept.state == State():
+        ours = re.compile(rf"{re.escape(topic)}-[0-9]{{10}}\.jsonl\.zst")
+        for stored in store.list(topic):
+            if ours.fullmatch(stored.key.rpartition("/")[2]):
+                raise TopicError(
+                    f"{store.uri(stored.key)} was landed, and the state of its topic is not there: "
+                    f"bring back {kept.uri}, or take the files of the topic away to land it anew"
+                )
+    return kept
 
 
 def _rules(source: Source) -> str:
@@ -223,7 +248,7 @@ def _done(
                 read = landed.lines.total() + lines.total()
                 _LOG.info("%s: %d messages read", landing.kafka.topic, read)
         for day in sorted(lines):
-            store.put_new(landing.key(day, name), scratch / day)
+            _put(store, landing.key(day, name), scratch / day)
     landed.lines += lines
     landed.files += len(lines)
     return state.model_copy(
@@ -235,6 +260,30 @@ def _done(
             "unmarked": sorted({*state.unmarked, *map(date.fromisoformat, lines)}),
         }
     )
+
+
+def _put(store: Store, key: str, file: Path) -> None:
+    """Write a file, unless a lander that was killed wrote it already.
+
+    Raises:
+        TopicError: it is there and lacks a line: it is of another landing.
+    """
+    ours = file.read_bytes()  # the store takes the file
+    if store.put_new(key, file):
+        return
+    with store.open(key)[0] as there:
+        theirs = there.read()
+    # Of a topic that was compacted meanwhile, there may be more in it.
+    if theirs != ours and not {*_lines(ours)} <= {*_lines(theirs)}:
+        raise TopicError(
+            f"{store.uri(key)} is of another landing: the state beside the files is older than "
+            "they are. Bring the state back as it was last"
+        )
+
+
+def _lines(stored: bytes) -> list[bytes]:
+    with pa.input_stream(pa.BufferReader(stored), compression="zstd") as stream:
+        return bytes(stream.read()).split(b"\n")
 
 
 def _by_day(batch: Batch, rules: Rules) -> Iterator[tuple[str, list[bytes]]]:

@@ -29,6 +29,8 @@ from recsys_assets.operations.landing import Cursor, look
 from recsys_assets.operations.topics import Landed, land, landings_of, look_ahead
 from recsys_assets_tests.operations.kafka import Broker, noida
 from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.storage.conftest import new_prefix, use
+from recsys_assets_tests.storage.servers import Server
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _LEAST: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
@@ -603,6 +605,57 @@ def test_a_state_that_was_altered_lands_nothing(shop_of: Opening) -> None:
 
     with pytest.raises(TopicError, match="no state of a landing"):
         shop.land()
+
+
+def test_a_state_that_is_gone_or_older_than_the_files_lands_nothing(shop_of: Opening) -> None:
+    """Its numbers would be those of files that are there, and these would stay as they are."""
+    shop = shop_of()
+    state = shop.project.folder / f"raw/_landing/{shop.topic}.json"
+    shop.send(a_line(1))
+    shop.land()
+    old = state.read_bytes()
+    shop.send(a_line(2))
+    shop.land()
+    shop.send(a_line(3))
+    before = shop.files
+
+    state.write_bytes(old)
+    with pytest.raises(TopicError, match="older than they are"):
+        shop.land()
+    state.unlink()
+    with pytest.raises(TopicError, match="bring back"):
+        shop.land()
+    assert shop.files == before
+
+
+def test_a_path_that_is_not_mounted_is_not_made(shop_of: Opening) -> None:
+    shop = shop_of()
+    (landing,) = landings_of(shop.config.surfaces)
+    (shop.project.folder / "raw").rmdir()
+
+    with pytest.raises(TopicError, match="is it mounted"):
+        land(landing)
+    assert not (shop.project.folder / "raw").exists()
+
+
+def test_a_topic_lands_in_a_bucket(
+    shop_of: Opening, s3_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(s3_server, monkeypatch)
+    shop = shop_of(path=s3_server.url(new_prefix()))
+    shop.send(a_line(1))
+    shop.land()
+    shop.send(a_line(2), at=NOON + timedelta(days=2))
+    assert shop.land(NOON + timedelta(days=2)).complete == [DAY]
+    source = open_source(shop.config.surfaces[0])
+
+    names = source.inputs(DAY)
+
+    assert [name.rpartition("-")[2] for name in names] == [
+        "0000000001.jsonl.zst",
+        "0000000002.jsonl.zst",
+    ]
+    assert source.is_complete(DAY)
 
 
 @pytest.mark.parametrize(
