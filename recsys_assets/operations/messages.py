@@ -179,6 +179,7 @@ class Topic:
         try:
             yield
         except self._client.KafkaException as error:
+            self._consumer.poll(0)  # which tells of connections that failed
             said = without_secrets(error.args[0].str())
             raise TopicError(
                 f"topic {self._name} cannot be read: {said}{self._last}. {_where(self._kafka)}"

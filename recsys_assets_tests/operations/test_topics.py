@@ -168,28 +168,43 @@ def test_tombstones_are_left_out_and_newlines_within_a_value_replaced(shop_of: O
     assert text.splitlines() == [b"", b'{ "ts": "2026-01-01T10:00:00Z"} ', a_line(1)]
 
 
-def test_what_is_aborted_is_not_landed_and_leaves_a_gap(
+def in_transactions(address: str, topic: str, *committed: bool) -> None:
+    """Write three messages in each transaction, and end it."""
+    settings: dict[str, Any] = {"bootstrap.servers": address, "transactional.id": topic}
+    producer = Producer({**settings, "log_level": 0})
+    producer.init_transactions(10)
+    for number, is_committed in enumerate(committed):
+        producer.begin_transaction()
+        for line in range(3):
+            producer.produce(topic, a_line(10 * number + line), partition=0)
+        producer.flush(10)
+        if is_committed:
+            producer.commit_transaction(10)
+        else:
+            producer.abort_transaction(10)
+
+
+def test_what_is_aborted_is_not_landed(shop_of: Opening) -> None:
+    shop = shop_of()
+    in_transactions(shop.broker.address, shop.topic, True, False, True)
+
+    shop.land()
+
+    assert shop.lines() == {str(DAY): [a_line(n) for n in (0, 1, 2, 20, 21, 22)]}
+
+
+def test_offsets_that_are_no_messages_end_no_landing(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On another broker, the mock of the client."""
     mock: dict[str, Any] = {"bootstrap.servers": "-", "test.mock.num.brokers": 1, "log_level": 0}
     cluster = Producer(mock)
     (at,) = cluster.list_topics(timeout=10).brokers.values()
-    monkeypatch.setenv("TEST_BROKERS", f"{at.host}:{at.port}")
+    address = f"{at.host}:{at.port}"
+    monkeypatch.setenv("TEST_BROKERS", address)
     monkeypatch.setattr(messages.Topic, "id", lambda _: "")  # which the mock does not answer
-    settings: dict[str, Any] = {
-        "bootstrap.servers": f"{at.host}:{at.port}",
-        "transactional.id": "a",
-        "log_level": 0,
-    }
-    producer = Producer(settings)
-    producer.init_transactions(10)
-    for number in range(2):
-        producer.begin_transaction()
-        for line in range(3):
-            producer.produce("gaps", a_line(10 * number + line), partition=0)
-        producer.flush(10)
-        producer.commit_transaction(10)
-    shop = Shop(project, Broker(f"{at.host}:{at.port}"), "gaps")
+    in_transactions(address, "gaps", True, True)
+    shop = Shop(project, Broker(address), "gaps")
 
     shop.land()
 
