@@ -90,7 +90,7 @@ def main() -> None:
                     log=folder / "log",
                 )
             )
-            if f" {given.messages:,} messages" not in costs[-1].output:
+            if f" {given.messages:,} messages landed" not in costs[-1].output:
                 raise RuntimeError(costs[-1].output)
             print(costs[-1])
     print(f"{measure.median(costs)}, median")

@@ -69,11 +69,11 @@ def _land(landing: Landing, *, skip_lost: bool) -> None:
         landed = land(landing, skip_lost=skip_lost)
     days = [*map(str, sorted(landed.lines))]
     span = f", {days[0]} to {days[-1]}" if days else ""
-    left_out = f"; {landed.tombstones:,} tombstones left out" if landed.tombstones else ""
+    left_out = f"; tombstones left out: {landed.tombstones:,}" if landed.tombstones else ""
     click.echo(
         printable(
-            f"{topic}: {landed.lines.total():,} messages of {landed.partitions} partitions landed "
-            f"in {landed.files:,} files{span}{left_out}"
+            f"{topic}: {landed.lines.total():,} messages landed, partitions: {landed.partitions}, "
+            f"files: {landed.files:,}{span}{left_out}"
         )
     )
     if landed.complete:
