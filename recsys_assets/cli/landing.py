@@ -48,17 +48,15 @@ def land_command(name: str | None, skip_lost: bool, dry_run: bool) -> None:
         ]
         if not landings:
             raise ConfigError(f"{name or 'no surface'} lands no topic: set source.landing.kafka")
-        failed = False
+        code = 0
         for landing in landings:
             try:
                 _look(landing) if dry_run else _land(landing, skip_lost=skip_lost)
-            except ConfigError:
-                raise
-            except (RecsysAssetsError, OSError) as error:
+            except (RecsysAssetsError, OSError) as error:  # the other topics are landed
                 click.echo(plain(error), err=True)
-                failed = True
-        if failed:
-            sys.exit(1)
+                code = max(code, 2 if isinstance(error, ConfigError) else 1)
+        if code:
+            sys.exit(code)
 
 
 def _land(landing: Landing, *, skip_lost: bool) -> None:

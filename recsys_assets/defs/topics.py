@@ -18,27 +18,23 @@ LAND: Final = "land"
 def land_topics(context: dg.OpExecutionContext, settings: dg.ResourceParam[Config]) -> None:
     """Land each topic up to what it holds by now; fail at the end if one could not be."""
     rows, problems, messages = [], list[str](), 0
-    try:
-        for landing in landings_of(settings.surfaces):
-            topic = landing.kafka.topic
-            try:
-                landed = land(landing)
-            except (RecsysAssetsError, OSError) as error:
-                problems.append(str(error))
-                continue
-            messages += landed.lines.total()
-            rows.append(
-                {
-                    "topic": topic,
-                    "path": landing.source.path,
-                    "messages": landed.lines.total(),
-                    "files": landed.files,
-                    "tombstones": landed.tombstones,
-                    "complete": ", ".join(map(str, landed.complete)),
-                }
-            )
-    except RecsysAssetsError as error:
-        problems.append(str(error))
+    for landing in landings_of(settings.surfaces):
+        try:
+            landed = land(landing)
+        except (RecsysAssetsError, OSError) as error:
+            problems.append(str(error))
+            continue
+        messages += landed.lines.total()
+        rows.append(
+            {
+                "topic": landing.kafka.topic,
+                "path": landing.source.path,
+                "messages": landed.lines.total(),
+                "files": landed.files,
+                "tombstones": landed.tombstones,
+                "complete": ", ".join(map(str, landed.complete)),
+            }
+        )
     shown = as_metadata({"messages": messages, "topics": table(rows)})
     if problems:
         raise dg.Failure("; ".join(problems), metadata=shown, allow_retries=False)

@@ -106,7 +106,7 @@ class Topic:
         ]
         try:
             found = asked.result(_ANSWER_S).topic_id
-        except self._client.KafkaException:  # brokers that do not know the question
+        except (self._client.KafkaException, TimeoutError):  # brokers that do not know the question
             return ""
         number = found.get_most_significant_bits(), found.get_least_significant_bits()
         return str(found) if any(number) else ""

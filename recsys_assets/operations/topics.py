@@ -54,7 +54,13 @@ class Landing:
     """A topic below a path, and the surfaces whose raw events its messages are."""
 
     surfaces: Sequence[Surface]
-    kafka: Kafka
+
+    @property
+    def kafka(self) -> Kafka:
+        """The topic."""
+        kafka = self.source.landing.kafka
+        assert kafka is not None  # noqa: S101 (`landings_of` takes no others)
+        return kafka
 
     @property
     def source(self) -> Source:
@@ -99,39 +105,20 @@ class Ahead:
 
 
 def landings_of(surfaces: Sequence[Surface]) -> list[Landing]:
-    """Return the topics of surfaces. Those below one path are one, and land once for all of them.
-
-    Raises:
-        ConfigError: surfaces that share a topic differ in how it is landed.
-    """
-    found: dict[tuple[str, str], list[Surface]] = {}
+    """Return the topics of surfaces. One below one path lands once for all that name it."""
+    sharing: dict[tuple[str, str], list[Surface]] = {}
     for surface in surfaces:
         if (kafka := surface.source.landing.kafka) is not None:
-            found.setdefault((surface.source.path, kafka.topic), []).append(surface)
-    landings = []
-    for (_, topic), sharing in found.items():
-        first = sharing[0]
-        kafka = first.source.landing.kafka
-        for other in sharing[1:]:
-            if (kafka, _rules(first.source)) != (
-                other.source.landing.kafka,
-                _rules(other.source),
-            ):
-                raise ConfigError(
-                    f"{first.name} and {other.name} share the files of topic {topic}, and differ "
-                    "in source.landing.kafka or in how the time of a line is read (columns.ts, "
-                    "time_zone, explode): make these the same, or give each a path of its own"
-                )
-        if kafka is not None:
-            landings.append(Landing(sharing, kafka))
-    return landings
+            sharing.setdefault((surface.source.path, kafka.topic), []).append(surface)
+    return [Landing(those) for those in sharing.values()]
 
 
 def look_ahead(landing: Landing) -> Ahead:
     """Return what a landing would take; nothing is changed.
 
     Raises:
-        ConfigError: the client is not installed, or what it connects to is not set.
+        ConfigError: the client is not installed, what it connects to is not set, or surfaces that
+            share the topic differ in how it is landed.
         TopicError: messages are lost, or the topic cannot be read.
     """
     kept = _kept(_store(landing), landing)
@@ -153,7 +140,8 @@ def land(landing: Landing, *, now: datetime | None = None, skip_lost: bool = Fal
         skip_lost: go on where messages were lost, or the topic was made anew.
 
     Raises:
-        ConfigError: the client is not installed, or what it connects to is not set.
+        ConfigError: the client is not installed, what it connects to is not set, or surfaces that
+            share the topic differ in how it is landed.
         TopicError: another lander is at it, messages are lost, or the topic cannot be read.
         StorageError: the files cannot be written.
     """
@@ -187,6 +175,20 @@ def land(landing: Landing, *, now: datetime | None = None, skip_lost: bool = Fal
 
 
 def _store(landing: Landing) -> Store:
+    """Open where a topic lands, if all that share it agree on how, and it is there."""
+    first = landing.surfaces[0]
+    for other in landing.surfaces[1:]:
+        alike = (landing.kafka, landing.rules) == (
+            other.source.landing.kafka,
+            _rules(other.source),
+        )
+        if not alike:
+            raise ConfigError(
+                f"{first.name} and {other.name} share the files of topic {landing.kafka.topic}, "
+                "and differ in source.landing.kafka or in how the time of a line is read "
+                "(columns.ts, time_zone, explode): make these the same, or give each a path of its "
+                "own"
+            )
     path = landing.source.path
     if not is_object_url(path) and not Path(path).is_dir():
         raise TopicError(

@@ -551,6 +551,23 @@ def test_the_command_lands_looks_and_says_what_is_wrong(
     assert "cannot be read" in failed.stderr
 
 
+def test_a_topic_that_cannot_be_landed_holds_no_other_back(
+    shop_of: Opening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = shop_of()
+    other = {"landing": {"kafka": {"brokers_env": "TEST_UNSET", "topic": "a"}}}
+    shop.others = [{"surface": "aside", "source": other}]
+    shop.send(a_line(1))
+    assert len(landings_of(shop.config.surfaces)) == 2
+    monkeypatch.setenv("RECSYS_CONFIG", str(shop.project.config_file))
+
+    done = CliRunner().invoke(main, ["land"])
+
+    assert done.exit_code == 2
+    assert "$TEST_UNSET is not set" in done.stderr
+    assert shop.lines() == {str(DAY): [a_line(1)]}
+
+
 def test_the_command_needs_a_topic(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.configure()
     monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
