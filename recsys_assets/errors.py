@@ -6,6 +6,7 @@ RecsysAssetsError
 |   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
++-- TopicError                    a topic cannot be landed; what is landed stays, land it again
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
 |   +-- CandidateOvertakenError   flipped since the audit; materialize manifest again
@@ -48,6 +49,10 @@ class CatalogError(InputError):
 
 class MissingPartitionError(InputError):
     """Nothing accepted is stored for the day that was asked for."""
+
+
+class TopicError(RecsysAssetsError):
+    """A topic cannot be landed as it is; what is landed stays, and no message twice."""
 
 
 class StorageError(RecsysAssetsError):

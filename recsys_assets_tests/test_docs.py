@@ -707,7 +707,7 @@ LIMITS: Final = [
     ("publishing.md", f"up to {flips._ATTEMPTS} times"),
     ("publishing.md", f"at most {flips._LONGEST_PAUSE_S} s"),
     ("retention.md", f"up to {retention._ATTEMPTS} times"),
-    ("raw-events.md", f"expand to {compression._MOST_TIMES} times its size"),
+    ("raw-events.md", f"expand to {compression.MOST_TIMES} times its size"),
     ("raw-events.md", f"or to {chunks.CHUNK_BYTES // MIB} MiB where that is more"),
     ("raw-events.md", f"{chunks.MAX_LINE_BYTES // MIB} MiB a line"),
     ("raw-events.md", f"by the first {forms._HEAD_BYTES // 1024} KiB"),

@@ -36,7 +36,7 @@ from recsys_assets.config.options import (
 )
 from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.quoting import without_quotes, without_secrets
-from recsys_assets.config.sources import Catalog, Landing, Source
+from recsys_assets.config.sources import Catalog, Kafka, Landing, Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
     AtLeastOne,
@@ -69,6 +69,7 @@ __all__ = [
     "Freshness",
     "Guardrails",
     "Implicit",
+    "Kafka",
     "Landing",
     "Location",
     "Model",

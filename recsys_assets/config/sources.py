@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import yaml
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from recsys_assets.config.columns import (
     Columns,
@@ -19,7 +20,13 @@ from recsys_assets.config.columns import (
     from_a_field,
 )
 from recsys_assets.config.patterns import DayPattern
-from recsys_assets.config.values import AtLeastZero, Location, Model, is_object_url
+from recsys_assets.config.values import (
+    AtLeastZero,
+    Location,
+    Model,
+    VariableName,
+    is_object_url,
+)
 
 # What `source.type` may be.
 SourceType = Literal[
@@ -48,11 +55,44 @@ _OF_MAPPING: Final = ("columns", "explode", "where", "rank_from", "no_session", 
 _OF_CSV: Final = ("delimiter", "header", "names", "quote")
 
 
+def _topic_name(value: str) -> str:
+    """Refuse what Kafka takes for no topic."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value) or value in {".", ".."}:
+        raise ValueError("must be the name of a topic: letters, digits, '.', '_' and '-'")
+    return value
+
+
+TopicName = Annotated[str, AfterValidator(_topic_name)]
+
+
 @cache
 def packaged_mappings() -> dict[str, dict[str, Any]]:
     """Return the keys of a source that each packaged mapping stands for, by its name."""
     found: dict[str, dict[str, Any]] = yaml.safe_load(_MAPPINGS.read_text(encoding="utf-8"))
     return found
+
+
+class Kafka(Model):
+    """The topic whose messages `recsys-assets land` writes to raw files, a line each."""
+
+    brokers_env: VariableName = Field(
+        description="Environment variable that holds the brokers, `host:port,host:port`."
+    )
+    topic: TopicName = Field(description="The topic; its files lie below `TOPIC/` in `path`.")
+    grace_minutes: AtLeastZero = Field(
+        60,
+        description=(
+            "Minutes after midnight, UTC, that records of the day before are waited for; later "
+            "ones are late files of their day."
+        ),
+    )
+    client_env: VariableName | None = Field(
+        None,
+        description=(
+            "Environment variable that holds further settings of the client, such as those of "
+            "SASL, as a JSON object; a secret."
+        ),
+    )
 
 
 class Landing(Model):
@@ -71,6 +111,8 @@ class Landing(Model):
     lookback_days: int = Field(
         400, ge=1, le=3660, description="Newest days that are looked at; older ones are left alone."
     )
+
+    kafka: Kafka | None = Field(None, description="The topic that raw files are landed from.")
 
     @model_validator(mode="after")
     def _marker_is_of_one_day(self) -> Self:
@@ -173,8 +215,29 @@ class Source(Model):
             filled["pattern"] = _PATTERN.replace("jsonl", of)
         return filled
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_files_of_a_topic(cls, given: Any) -> Any:
+        """Fill in where the files of a topic lie: who lands them says so, and nobody else."""
+        match given:
+            case {"pattern": _, "landing": {"kafka": dict()}}:
+                raise ValueError("pattern: goes without landing.kafka, whose files have their own")
+            case {"landing": {"success_marker": str(), "kafka": dict()}}:
+                raise ValueError(
+                    "landing.success_marker: goes without landing.kafka, which writes its own"
+                )
+            case {"landing": {"kafka": {"topic": str(topic)}} as landing}:
+                folder = f"{topic}/dt={{day}}"
+                marked = {"success_marker": f"{folder}/_SUCCESS", **landing}
+                return {**given, "pattern": f"{folder}/*.jsonl*", "landing": marked}
+        return given
+
     @model_validator(mode="after")
     def _keys_fit_the_type(self) -> Self:
+        if self.landing.kafka and self.type != "jsonl":
+            raise ValueError(
+                f"landing.kafka: lands lines of JSON, with `type: jsonl`; this is {self.type}"
+            )
         for key in _OF_CSV:
             if self._says(key) and self.type != "csv":
                 raise ValueError(f"{key}: goes with `type: csv`, this is {self.type}")

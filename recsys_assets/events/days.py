@@ -171,6 +171,9 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     """
     started = time.monotonic()
     source = open_source(surface)
+    # What is landed from a topic is so many messages, each once, and no whole that somebody wrote:
+    # two files may well hold the same, and one may hold nothing but a message that is no event.
+    by_message = surface.source.landing.kafka is not None
     names, read = source.inputs(day), list[_Read]()
     path, rejected = scratch / f"{day}.parquet", scratch / f"{day}.rejected.jsonl.zst"
     tallies, hashes = [_Tally() for _ in names], []
@@ -190,7 +193,8 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
             known = events.filter(pl.col("request_id").is_not_null())
             hashes.append(known.select(event_hash(dtypes)).to_series())
             writer.write(events)
-        _refuse_copies(source, read, tallies)
+        if not by_message:
+            _refuse_copies(source, read, tallies)
         seen = [each.seen for each in read]
         provenance = provenance_of(surface.place, day, seen, source.identity)
         writer.footer = footer(surface.place, day, provenance)
@@ -210,7 +214,7 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         refused_files=[
             RefusedFile(source.label(name), tally.lines, tally.first_refused)
             for name, tally in zip(names, tallies, strict=True)
-            if tally.first_refused and tally.lines == tally.refused.total()
+            if not by_message and tally.first_refused and tally.lines == tally.refused.total()
         ],
         not_kept=refusals.not_kept,
         first_refused=refusals.first,

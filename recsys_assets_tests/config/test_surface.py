@@ -34,7 +34,12 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "delimiter": ",",
             "header": True,
             "quote": '"',
-            "landing": {"settle_seconds": 60, "success_marker": None, "lookback_days": 400},
+            "landing": {
+                "settle_seconds": 60,
+                "success_marker": None,
+                "lookback_days": 400,
+                "kafka": None,
+            },
         },
         "catalog": None,
         "window_days": 1,
