@@ -23,7 +23,7 @@ import polars as pl
 from recsys_assets.config import Surface
 from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
-from recsys_assets.events.parse import ParsedChunk, RefusedLine
+from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.events.provenance import Provenance, footer, provenance_of
 from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.events.writers import (

@@ -86,3 +86,21 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     known = sorted(name for name in names if name != LINE)
     shown = ", ".join(known[:most]) or "none"
     return f"{shown} and {len(known) - most} more" if len(known) > most else shown
+
+
+def is_text(dtype: pl.DataType) -> bool:
+    """Tell whether a field of a type holds texts, or nothing at all."""
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)
+
+
+def is_whole(dtype: pl.DataType) -> bool:
+    """Tell whether a field of a type holds integers."""
+    return dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+
+
+def trimmed(field: str, dtype: pl.DataType) -> pl.Expr:
+    """Read a field as a text without white space around it; null when blank, or no text."""
+    if not (is_text(dtype) or is_whole(dtype)):
+        return pl.lit(None, pl.String)
+    text = pl.col(field).cast(pl.String).str.strip_chars()
+    return pl.when(text != "").then(text)

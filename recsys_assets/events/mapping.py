@@ -9,25 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Final
 
 import polars as pl
 
 from recsys_assets.config.columns import Column, Columns, Moment, Scalar
 from recsys_assets.config.sources import Source
-from recsys_assets.contracts import TIMESTAMP, canonical_dtypes
-from recsys_assets.events.fields import LINE, PART
-from recsys_assets.events.parse import NEAR_RFC_3339, ParsedChunk, RefusedLine, keep, moment
+from recsys_assets.contracts import canonical_dtypes
+from recsys_assets.events.fields import LINE, PART, is_text, is_whole, trimmed
+from recsys_assets.events.parsed import ParsedChunk, RefusedLine, keep
+from recsys_assets.events.timestamps import moments
 from recsys_assets.places import Place
 
 REQUIRED: Final = ("ts", "item_id", "session_id")
-_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DIGITS: Final = r"^[+-]?[0-9]{1,18}$"
-_EPOCH_TEXT: Final = r"^(-?)([0-9]{1,18})(?:\.([0-9]{1,9})[0-9]*)?$"
-_OFFSET: Final = r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$"
-# Years that 64-bit nanoseconds hold; what is further away is a moment, and outside of any day.
-_FIRST, _LAST = datetime(1700, 1, 1, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
 
 
 def same_names(names: Collection[str] | None) -> Columns:
@@ -104,7 +100,7 @@ def map_rows(
         for name, column in rules.columns.of_events().items()
     }
     none = _is_none(rules, schema)
-    ts = _moment(wanted, rules.columns.ts, rules.source.time_zone)
+    ts = moments(wanted, rules.columns.ts, rules.source.time_zone)
     required = [name for name in ("tenant", "surface", "session_id", "item_id") if name in read]
     problems: list[tuple[str, str, pl.Expr]] = [
         ("invalid_utf8", "ts", pl.lit(is_undecodable)),
@@ -203,31 +199,15 @@ def _decode(raw: bytes | None) -> str | None:
         return None
 
 
-def _is_text(dtype: pl.DataType) -> bool:
-    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)
-
-
-def _is_whole(dtype: pl.DataType) -> bool:
-    return dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
-
-
-def _trimmed(field: str, dtype: pl.DataType) -> pl.Expr:
-    """Read a field as a text without white space around it; null when blank, or no text."""
-    if not (_is_text(dtype) or _is_whole(dtype)):
-        return pl.lit(None, pl.String)
-    text = pl.col(field).cast(pl.String).str.strip_chars()
-    return pl.when(text != "").then(text)
-
-
 def _text(column: Column, schema: Mapping[str, pl.DataType]) -> _Read:
     wanted = "a text or an integer"
     if column.fields is None:
         return _Read(pl.lit(column.value, pl.String), pl.lit(value=False), wanted)
-    texts = [_trimmed(field, schema[field]) for field in column.fields]
+    texts = [trimmed(field, schema[field]) for field in column.fields]
     wrong = [
         pl.col(field).is_not_null()
         for field in column.fields
-        if not (_is_text(schema[field]) or _is_whole(schema[field]))
+        if not (is_text(schema[field]) or is_whole(schema[field]))
     ]
     joined = (
         pl.concat_str(texts, separator=column.join)
@@ -248,10 +228,10 @@ def _rank(column: Column, schema: Mapping[str, pl.DataType], first: int) -> _Rea
         dtype, raw = schema[field], pl.col(field)
         if dtype.is_float():  # where some are missing, tools write integers so
             number = pl.when(raw == raw.floor()).then(raw).cast(pl.Int64, strict=False)
-        elif _is_whole(dtype):
+        elif is_whole(dtype):
             number = raw.cast(pl.Int64, strict=False)
-        elif _is_text(dtype):
-            text = _trimmed(field, dtype)
+        elif is_text(dtype):
+            text = trimmed(field, dtype)
             number = pl.when(text.str.contains(_DIGITS)).then(text).cast(pl.Int64, strict=False)
             raw = text
         else:
@@ -266,7 +246,7 @@ def _is_none(rules: Rules, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     session, markers = rules.columns.session_id, rules.source.no_session
     if session is None or session.fields is None or not markers:
         return pl.lit(value=False)
-    parts = [_trimmed(field, schema[field]).fill_null("") for field in session.fields]
+    parts = [trimmed(field, schema[field]).fill_null("") for field in session.fields]
     if session.join is None:  # the first that is set
         return (
             pl.coalesce(pl.when(part != "").then(part) for part in parts)
@@ -279,114 +259,12 @@ def _is_none(rules: Rules, schema: Mapping[str, pl.DataType]) -> pl.Expr:
 def _weight(rules: Rules, schema: Mapping[str, pl.DataType]) -> Iterator[pl.Expr]:
     weight = rules.source.weight
     if weight is not None:
-        text = _trimmed(weight.column, schema[weight.column])
+        text = trimmed(weight.column, schema[weight.column])
         yield (
             text.replace_strict(weight.values, default=1, return_dtype=pl.Int64)
             .fill_null(1)
             .alias("weight")
         )
-
-
-def _moment(rows: pl.DataFrame, spec: Moment, zone: str | None) -> pl.Series:
-    """Read `ts`, null where a row has none."""
-    zone = spec.time_zone or zone
-    if spec.join is not None:
-        texts = [_trimmed(field, rows.schema[field]) for field in spec.fields]
-        joined = rows.select(pl.concat_str(texts, separator=spec.join)).to_series()
-        return _of_text(joined, spec, zone).alias("ts")
-    found = [_moment_of(rows[field], spec, zone) for field in spec.fields]
-    return (
-        pl.select(pl.coalesce(found)).to_series().alias("ts")
-        if len(found) > 1
-        else found[0].alias("ts")
-    )
-
-
-def _moment_of(values: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
-    dtype = values.dtype
-    if _is_text(dtype):
-        return _of_text(values.cast(pl.String), spec, zone)
-    if isinstance(dtype, pl.Datetime):
-        return _in_utc(values, zone)
-    if dtype == pl.Date:
-        return _in_utc(values.cast(pl.Datetime("us")), zone)
-    if spec.unit is not None and (dtype.is_float() or _is_whole(dtype)):
-        return _of_number(values, _PER_SECOND[spec.unit])
-    return _nothing(values.len())
-
-
-def _nothing(rows: int) -> pl.Series:
-    return pl.repeat(None, rows, dtype=TIMESTAMP, eager=True)
-
-
-def _of_number(values: pl.Series, per_second: int) -> pl.Series:
-    first, last = (int(end.timestamp()) * per_second for end in (_FIRST, _LAST))
-    if values.dtype.is_float():  # which hold microseconds of these years, and not much more
-        whole = (values.fill_nan(None).clip(first, last) * (10**6 / per_second)).round()
-        return (whole.cast(pl.Int64) * 1000).cast(TIMESTAMP)
-    whole = values.cast(pl.Int128).clip(first, last).cast(pl.Int64)
-    return (whole * (10**9 // per_second)).cast(TIMESTAMP)
-
-
-def _of_text(texts: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
-    texts = texts.str.strip_chars()
-    if spec.unit is not None:
-        return _of_digits(texts, _PER_SECOND[spec.unit])
-    if spec.format is not None:
-        return _in_utc(
-            texts.str.to_datetime(spec.format, time_unit="us", strict=False, ambiguous="null"), zone
-        )
-    return _of_iso(texts, zone)
-
-
-def _of_digits(texts: pl.Series, per_second: int) -> pl.Series:
-    text = pl.col("text")
-    sign, whole, decimals = (text.str.extract(_EPOCH_TEXT, group) for group in (1, 2, 3))
-    last = int(_LAST.timestamp()) * per_second
-    number = whole.cast(pl.Int64).clip(0, last) * (10**9 // per_second)
-    below = decimals.fill_null("").str.pad_end(9, "0").cast(pl.Int64) // per_second
-    ns = (number + below) * pl.when(sign == "-").then(-1).otherwise(1)
-    return texts.alias("text").to_frame().select(ns.cast(TIMESTAMP)).to_series()
-
-
-def _of_iso(texts: pl.Series, zone: str | None) -> pl.Series:
-    """Read ISO 8601 as tools write it: a blank for the T, +00 or UTC for the Z, no seconds."""
-    frame = texts.alias("ts").to_frame()
-    ts = pl.col("ts")
-    if not frame.select(ts.str.contains(NEAR_RFC_3339).all()).item():
-        time = (
-            ts.str.slice(10)
-            .str.replace(r"^ ", "T")
-            .str.replace(r"\s*(?:UTC|GMT|z)$", "Z")
-            .str.replace(r"\s*([+-][0-9]{2}):?([0-9]{2})?$", "${1}:${2}")
-            .str.replace(r"([+-][0-9]{2}):$", "${1}:00")
-            .str.replace(r"^(T[0-9]{2}:[0-9]{2})([^:0-9]|$)", "${1}:00${2}")
-            .str.replace(",", ".", literal=True)
-        )
-        frame = frame.with_columns(pl.concat_str(ts.str.head(10), time))
-    aware = (
-        frame.with_columns(pl.when(ts.str.contains(NEAR_RFC_3339)).then(ts))
-        .select(moment())
-        .to_series()
-    )
-    if zone is None or aware.null_count() == frame["ts"].null_count():
-        return aware
-    naive = frame.select(
-        pl.when(ts.str.contains(NEAR_RFC_3339.replace(_OFFSET, "$"))).then(
-            pl.concat_str(ts, pl.lit("Z"))
-        )
-    )
-    in_zone = _in_utc(naive.select(moment()).to_series().dt.replace_time_zone(None), zone)
-    return pl.select(pl.coalesce(aware, in_zone)).to_series()
-
-
-def _in_utc(times: pl.Series, zone: str | None) -> pl.Series:
-    """Read times as TIMESTAMP; null where a time without an offset is none, or is two, there."""
-    if times.dtype.time_zone is None:  # type: ignore[attr-defined]
-        if zone is None:
-            return _nothing(times.len())
-        times = times.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-    return times.dt.convert_time_zone("UTC").clip(_FIRST, _LAST).cast(TIMESTAMP)
 
 
 def _refused(

@@ -8,19 +8,26 @@ or escapes goes through pyarrow, which takes twice as long. Every other line goe
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Final
 
 import polars as pl
 
 from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
-from recsys_assets.events.chunks import MAX_LINE_BYTES, Chunk, count_byte
+from recsys_assets.events.chunks import Chunk, count_byte
+from recsys_assets.events.json_text import (
+    JSON_SPACE,
+    decodable,
+    json_object,
+    json_type,
+    refused_as_too_long,
+    whole_text,
+)
 from recsys_assets.events.objects import in_halves, read_objects
+from recsys_assets.events.parsed import ParsedChunk, RefusedError, RefusedLine, keep
+from recsys_assets.events.timestamps import EPOCH, NEAR_RFC_3339, nanoseconds, rfc_3339
 from recsys_assets.places import Place
 
 _REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
@@ -30,7 +37,6 @@ _IDS: Final = ("session_id", "item_id", *_OPTIONAL)  # kept trimmed
 _RAW_DTYPES: Final = {"v": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "rank": pl.Int64}
 _RAW_ARROW: Final = pl.DataFrame(schema=_RAW_DTYPES).to_arrow().schema
 _KEPT: Final = {name: dtype for name, dtype in CANONICAL_DTYPES.items() if name != "file"}
-JSON_SPACE: Final = " \t\r\n"
 _LOOKED_AT: Final = 20  # lines that tell whether any of a chunk is plain
 
 # [ \t\r] and not \s: JSON knows four blanks, the regular expression engine every Unicode one.
@@ -41,56 +47,7 @@ _MEMBER: Final = (
 _PLAIN_LINE: Final = (
     rf"^[ \t\r]*\{{[ \t\r]*{_MEMBER}[ \t\r]*(?:,[ \t\r]*{_MEMBER}[ \t\r]*)*\}}[ \t\r]*$"
 )
-_RFC_3339: Final = (
-    r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9])(?:\.([0-9]{1,9}))?"
-    r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$"
-)
-# The years that 64-bit nanoseconds hold with room to spare; others are valid, and outside any
-# window.
-NEAR_RFC_3339: Final = _RFC_3339.replace("[0-9]{4}", "(?:1[789]|20|21)[0-9]{2}", 1)
-_TIMESTAMP_PATTERN: Final = re.compile(_RFC_3339.replace("$", r"\Z"))
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_NS: Final = 86_400 * 10**9
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedLine:
-    """A raw line that is no exposure event v1, with a reason to count by and a detail to read."""
-
-    line: int
-    reason: str
-    detail: str
-    raw: bytes
-    counted_bytes: int | None = None  # where `raw` is more or less than the line
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of the line with its newline; of an entry of a line, its part of that."""
-        return len(self.raw) + 1 if self.counted_bytes is None else self.counted_bytes
-
-
-@dataclass
-class ParsedChunk:
-    """What became of one chunk: `events` has every canonical column but `file`.
-
-    A session that is null is none. Where an entry of a line is an event, `lines` counts entries.
-    """
-
-    events: pl.DataFrame
-    refused: list[RefusedLine] = field(default_factory=list)
-    lines: int = 0  # without blank ones
-    size_bytes: int = 0  # of all lines, each with its newline
-    outside_window: int = 0
-    other_surface: int = 0
-    left_out: int = 0  # what `where` leaves out, and lines without an entry
-
-
-class RefusedError(Exception):
-    """A line is no event: why, in a word to count by and in a detail to read."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason)
-        self.reason, self.detail = reason, detail
 
 
 def parse_chunk(chunk: Chunk, *, place: Place, day: date | None) -> ParsedChunk:
@@ -155,40 +112,6 @@ def collect(
     )
 
 
-def refused_as_too_long(chunk: Chunk) -> list[RefusedLine]:
-    """Return the lines of a chunk that nobody reads because of their length."""
-    return [
-        RefusedLine(
-            long.line,
-            "line_too_long",
-            f"{long.size_bytes} bytes, the limit is {MAX_LINE_BYTES}; the raw text is cut there",
-            long.beginning,
-            long.size_bytes + 1,
-        )
-        for long in chunk.oversized
-    ]
-
-
-def decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
-    """Return a chunk as valid UTF-8, lines that are not taken out and left empty."""
-    try:
-        if not chunk.data.isascii():
-            chunk.data.decode()
-    except UnicodeDecodeError:
-        pass
-    else:
-        return chunk.data, []
-    lines, refused = chunk.data.split(b"\n"), []
-    for number, line in enumerate(lines):
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            detail = f"byte {error.start + 1} is not UTF-8: {error.reason}"
-            refused.append(RefusedLine(chunk.first_line + number, "invalid_utf8", detail, line))
-            lines[number] = b""
-    return b"\n".join(lines), refused
-
-
 def _read_further(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read lines with fields that are not known; return those with `line`, and the other lines."""
     read, other = [], [lines.clear()]
@@ -251,7 +174,7 @@ def _certain(
                 pl.col("rank").fill_null(0) >= 0,
             ).fill_null(value=False),
         )
-        .with_columns(moment())
+        .with_columns(rfc_3339())
         .collect()
     )
     certain = read["certain"] & read["ts"].is_not_null()
@@ -274,54 +197,10 @@ def _repeats(read: pl.DataFrame, source: bytes, texts: pl.Series) -> pl.Expr:
     return pl.lit(texts.str.count_matches('"', literal=True)) > needed
 
 
-def moment() -> pl.Expr:
-    """Read `ts`, a text in RFC 3339, as TIMESTAMP; null where there is no such day or hour."""
-    ts = pl.col("ts")
-    in_utc = ts.str.ends_with("Z")
-    # Polars reads decimals and offsets ten times slower than whole seconds.
-    seconds = ts.str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="ns", strict=False)
-    decimals = ts.str.slice(20).str.strip_suffix("Z").str.pad_end(9, "0")
-    ns = seconds.cast(pl.Int64) + decimals.cast(pl.Int64, strict=False)
-    with_offset = pl.when(~in_utc).then(ts)
-    return (
-        pl.when(in_utc)
-        .then(ns.cast(TIMESTAMP))
-        .otherwise(
-            with_offset.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="ns", strict=False)
-        )
-        .alias("ts")
-    )
-
-
-def keep(
-    read: pl.DataFrame, kept: Mapping[str, Any], *, place: Place, day: date | None
-) -> tuple[pl.DataFrame, Counter[str]]:
-    """Return the events of a surface and day, and how many are of others.
-
-    Args:
-        read: with `ts`, and `tenant` and `surface` where rows may be of others.
-        kept: the columns that are returned.
-        place: whose events are kept.
-        day: UTC day that is kept; None keeps all of them.
-    """
-    ours = read
-    for name, owner in (("tenant", place.tenant), ("surface", place.surface)):
-        if name in read.columns:
-            ours = ours.filter(pl.col(name) == owner)
-    within = pl.lit(value=True)
-    if day is not None:
-        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-        within = pl.col("ts").is_between(start, start + timedelta(days=1), closed="left")
-    events = ours.lazy().filter(within).select(*kept).collect()
-    return events, Counter(
-        other_surface=read.height - ours.height, outside_window=ours.height - events.height
-    )
-
-
 def _keep(
     events: Sequence[Mapping[str, Any]], *, place: Place, day: date | None
 ) -> tuple[pl.DataFrame, Counter[str]]:
-    start = None if day is None else (day - _EPOCH.date()).days * _DAY_NS
+    start = None if day is None else (day - EPOCH.date()).days * _DAY_NS
     # Any that a column holds, or those of the day.
     window = range(-(2**63), 2**63) if start is None else range(start, start + _DAY_NS)
     where: Counter[str] = Counter()
@@ -359,36 +238,6 @@ def _parse_line(text: str) -> dict[str, Any]:
     }
 
 
-def json_object(text: str) -> dict[str, Any]:
-    """Return the object that a line is.
-
-    Raises:
-        RefusedError: it is none.
-    """
-    try:
-        event = _JSON.decode(text)
-    except RecursionError:
-        raise RefusedError("invalid_json", "nested too deeply") from None
-    except ValueError as error:
-        raise RefusedError("invalid_json", str(error)) from None
-    if not isinstance(event, dict):
-        raise RefusedError("wrong_type", f"the line is {json_type(event)}, not an object")
-    return event
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
-
-
-def json_type(value: object) -> str:
-    """Return what JSON calls a value, for people."""
-    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
-    return "null" if value is None else names.get(type(value), "a number")
-
-
 def _text(event: dict[str, Any], name: str) -> str:
     value = event.get(name)
     if value is None:
@@ -398,15 +247,6 @@ def _text(event: dict[str, Any], name: str) -> str:
     return whole_text(value)
 
 
-def whole_text(value: str) -> str:
-    """Return a text of JSON with a sign for each half of a surrogate pair, which is no text."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # written as \ud83d
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
-
-
 def _integer(event: dict[str, Any], name: str) -> int | None:
     value = event.get(name)
     if value is None:
@@ -414,24 +254,3 @@ def _integer(event: dict[str, Any], name: str) -> int | None:
     if type(value) is not int or not -(2**63) <= value < 2**63:
         raise RefusedError("wrong_type", f"{name} is {json_type(value)}, not a 64-bit integer")
     return value
-
-
-def nanoseconds(text: str) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 timestamp; any year, so any size.
-
-    Raises:
-        RefusedError: it is none.
-    """
-    found = _TIMESTAMP_PATTERN.match(text)
-    if not found:
-        raise RefusedError(
-            "bad_timestamp", f"ts {text[:80]!r} is not RFC 3339 with at most nine decimals"
-        )
-    seconds, fraction, sign, hours, minutes = found.groups()
-    try:
-        moment = datetime.fromisoformat(f"{seconds}+00:00") - _EPOCH
-    except ValueError as error:
-        raise RefusedError("bad_timestamp", f"ts {text!r}: {error}") from None
-    ns = (moment.days * 86_400 + moment.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
-    offset = (int(hours) * 60 + int(minutes)) * 60 * 10**9 if sign else 0
-    return ns + offset if sign == "-" else ns - offset

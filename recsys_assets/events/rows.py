@@ -28,19 +28,17 @@ from recsys_assets.events.fields import (
     steps,
     value_of,
 )
-from recsys_assets.events.mapping import Rules, map_rows
-from recsys_assets.events.objects import in_halves, read_objects
-from recsys_assets.events.parse import (
+from recsys_assets.events.json_text import (
     JSON_SPACE,
-    ParsedChunk,
-    RefusedError,
-    RefusedLine,
     decodable,
     json_object,
     json_type,
     refused_as_too_long,
     whole_text,
 )
+from recsys_assets.events.mapping import Rules, map_rows
+from recsys_assets.events.objects import in_halves, read_objects
+from recsys_assets.events.parsed import ParsedChunk, RefusedError, RefusedLine
 from recsys_assets.places import Place
 
 # Lines whose fields are looked at for their types.

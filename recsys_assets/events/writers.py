@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_assets.events.parse import RefusedLine
+from recsys_assets.events.parsed import RefusedLine
 from recsys_assets.events.provenance import FOOTER_KEY
 
 ROW_GROUP_ROWS: Final = 250_000

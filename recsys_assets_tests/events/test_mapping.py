@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from recsys_assets.config.sources import Source, packaged_mappings
 from recsys_assets.events.fields import LINE, UnknownFieldError, expression, value_of
-from recsys_assets.events.parse import ParsedChunk
+from recsys_assets.events.parsed import ParsedChunk
 from recsys_assets.events.rows import map_frame
 from recsys_assets.events.sources.mapped import rules_of
 from recsys_assets.places import Place

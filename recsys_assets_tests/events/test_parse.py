@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from recsys_assets.contracts import CANONICAL_DTYPES, WHITE_SPACE
 from recsys_assets.events import objects, parse
 from recsys_assets.events.chunks import Chunk, OversizedLine
-from recsys_assets.events.parse import ParsedChunk, RefusedLine, parse_chunk
+from recsys_assets.events.parse import parse_chunk
+from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.places import Place
 
 DAY = date(2026, 1, 2)

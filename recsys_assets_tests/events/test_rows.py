@@ -15,7 +15,7 @@ from recsys_assets.config.sources import Source
 from recsys_assets.events import objects, rows
 from recsys_assets.events.chunks import Chunk
 from recsys_assets.events.mapping import Rules
-from recsys_assets.events.parse import ParsedChunk
+from recsys_assets.events.parsed import ParsedChunk
 from recsys_assets.events.rows import map_json_lines
 from recsys_assets.events.sources.mapped import rules_of
 from recsys_assets.places import Place

@@ -14,7 +14,7 @@ from recsys_assets.events.sources.mapped import identity_of, rules_of
 from recsys_assets.events.sources.source import Source
 
 if TYPE_CHECKING:
-    from recsys_assets.events.parse import ParsedChunk
+    from recsys_assets.events.parsed import ParsedChunk
 
 
 def open_source(surface: Surface) -> Source:

@@ -15,7 +15,7 @@ from recsys_assets.events.sources.files import Files
 
 if TYPE_CHECKING:
     from recsys_assets.events.mapping import Rules
-    from recsys_assets.events.parse import ParsedChunk
+    from recsys_assets.events.parsed import ParsedChunk
 
 # Part of the identity of mapped sources: raise it when the same rows would give other events.
 MAPPING_FORMAT: Final = 1
@@ -129,7 +129,7 @@ class MappedFiles(Files):
     def parse(self, piece: Rows, day: date | None) -> ParsedChunk:
         """Map rows."""
         from recsys_assets.events.fields import LINE
-        from recsys_assets.events.parse import RefusedLine
+        from recsys_assets.events.parsed import RefusedLine
         from recsys_assets.events.rows import map_frame
 
         frame = pl.DataFrame(piece.batch)

@@ -16,7 +16,7 @@ from recsys_assets.pages import Shown
 from recsys_assets.storage.store import Stored
 
 if TYPE_CHECKING:
-    from recsys_assets.events.parse import ParsedChunk
+    from recsys_assets.events.parsed import ParsedChunk
 
 
 @dataclass(frozen=True)
