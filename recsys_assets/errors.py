@@ -5,6 +5,7 @@ RecsysAssetsError
 +-- InputError                    an input cannot be used; repair it, materialize the day again
 |   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
+|   +-- DeniedItemsError          the list of withdrawn items is unreadable
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
@@ -36,6 +37,10 @@ class RawEventsError(InputError):
 
 class CatalogError(InputError):
     """The catalog is unreadable, or lacks a column that content_sim needs."""
+
+
+class DeniedItemsError(InputError):
+    """The list of withdrawn items is unreadable, or a line of it is no id."""
 
 
 class MissingPartitionError(InputError):

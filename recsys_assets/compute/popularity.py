@@ -47,8 +47,7 @@ def count_exposures(
     if listed is not None:
         exposures = exposures.join(listed.to_frame("item_id").lazy(), on="item_id", how="semi")
     return (
-        exposures
-        .group_by("item_id")
+        exposures.group_by("item_id")
         .agg(pl.col("count").sum())
         .filter(pl.col("count") > 0)
         .sort("count", "item_id", descending=[True, False])

@@ -59,7 +59,7 @@ def _landing(surface: Surface, root: str) -> dg.SensorDefinition:
         context.log.info(str(found))
         events = [
             _event(surface, asset, arrival, root)
-            for asset in ("canonical_events", "raw_events", "catalog")
+            for asset in ("canonical_events", "raw_events", "catalog", "denied_items")
             for arrival in getattr(found, asset)
         ]
         # A tick that asks for no run is shown as skipped; what it reported stands in the reason.
