@@ -10,7 +10,7 @@ RecsysAssetsError
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
 |   +-- CandidateOvertakenError   flipped since the audit; materialize manifest again
-|   +-- StoreUnavailableError     the object store denies, fails or stays silent; nothing changed
++-- StoreUnavailableError         the object store denies, fails or stays silent; nothing changed
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
 +-- WebhookError                  a failed run could not be reported; the next tick tries again
@@ -20,7 +20,15 @@ from __future__ import annotations
 
 
 class RecsysAssetsError(Exception):
-    """Base class, so that a caller can catch what is ours and nothing else."""
+    """Base class, so that a caller can catch what is ours and nothing else.
+
+    Attributes:
+        problem: what is wrong and where, for whoever shows it with another advice, or with none.
+    """
+
+    def __init__(self, problem: str, *, advice: str = "") -> None:
+        super().__init__(f"{problem}. {advice}" if advice else problem)
+        self.problem = problem
 
 
 class ConfigError(RecsysAssetsError):
@@ -58,8 +66,8 @@ class CorruptBlobError(StorageError):
         # `found` is the other version, or says why the bytes have none.
         but = found if " " in found else f"hashes to {found}"
         super().__init__(
-            f"{uri} should hash to {expected} but {but}: it was altered after it was "
-            "written. Move it away and materialize the day again; it was not published."
+            f"{uri} should hash to {expected} but {but}: it was altered after it was written",
+            advice="Move it away and materialize the day again; it was not published.",
         )
         self.uri = uri
         self.expected = expected
@@ -70,21 +78,21 @@ class CandidateOvertakenError(StorageError):
     """What is live, or retention, moved since the candidate was audited; nothing was changed."""
 
 
-class StoreUnavailableError(StorageError):
+class StoreUnavailableError(RecsysAssetsError):
     """An object store denies access, answers with errors, stays silent or has no such bucket."""
 
-    def __init__(self, message: str, *, refused: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, problem: str, *, advice: str = "", refused: bool = False) -> None:
+        super().__init__(problem, advice=advice)
         self.refused = refused  # the store said no: what was asked for was not done
 
 
 class ManifestConflictError(RecsysAssetsError):
-    """The live manifest is not the one this publish started from; nothing was changed."""
+    """The live manifest is not the one that this started from; nothing was flipped."""
 
     def __init__(self, uri: str, *, expected: str | None, found: str | None) -> None:
         super().__init__(
-            f"{uri} moved while publishing: expected {expected or 'nothing'}, found "
-            f"{found or 'nothing'}. Nothing was changed; publish again."
+            f"{uri} moved meanwhile: expected {expected or 'nothing'}, found {found or 'nothing'}",
+            advice="Nothing was flipped; look at what is live now, then do it again.",
         )
         self.uri = uri
         self.expected = expected

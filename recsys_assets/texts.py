@@ -1,11 +1,13 @@
-"""Text that comes from elsewhere, as a terminal or a page may show it.
+"""Text that comes from elsewhere, as a terminal, a page or a chat may show it.
 
-Names of files, headers, ids and raw lines are written by others. Whatever shows them as Markdown or
-on a terminal goes through here: they are read, and nothing in them is followed or obeyed.
+Names of files, headers, ids and raw lines are written by others. Whatever shows them as Markdown,
+on a terminal or in a chat goes through here: they are read, and nothing in them is followed or
+obeyed. docs/decisions/foreign-text.md says what needs it.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Final
 
@@ -51,3 +53,11 @@ def as_code(text: str) -> str:
     fence = "`" * (longest + 1)
     space = " " if text[:1] == "`" or text[-1:] == "`" else ""
     return f"{fence}{space}{printable(text)}{space}{fence}"
+
+
+def as_chat(text: str) -> str:
+    """Return a message that Slack and its like show as the text: it calls nobody, names no link.
+
+    `&`, `<` and `>` are all that Slack wants escaped: https://api.slack.com/docs/message-formatting
+    """
+    return html.escape(text, quote=False)

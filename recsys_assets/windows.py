@@ -25,6 +25,10 @@ class Window:
         """The last day that is in it."""
         return self.end - timedelta(days=1)
 
+    def __str__(self) -> str:
+        """Return it as people write it: by its days."""
+        return span_text(self.start, self.last_day)
+
     def days(self, since: date | None = None) -> list[date]:
         """Return its days, oldest first, without those before `since`."""
         first = self.start if since is None else max(self.start, since)
@@ -65,6 +69,11 @@ class SourceHash:
         data, *more = text.split("-")
         of = dict(zip(more[::2], more[1::2], strict=False))
         return cls(data, of.get("catalog"), of.get("denied"))
+
+
+def span_text(first: date, last: date) -> str:
+    """Return a day, or the first and the last one."""
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def source_hash(fingerprints: Mapping[date, str]) -> str:

@@ -98,7 +98,9 @@ def test_a_day_whose_known_users_are_few_is_published_with_a_warning(shop: Shop)
     land(shop, 1, event("tea", of=day(1)), event("cup", of=day(1), user_id=None))
     shop.do("materialize", "--from", str(day(1)), "--to", str(day(1)))
     land(shop, 2, *(event(item, of=day(2), user_id=None) for item in ("tea", "cup")))
-    shop.do("materialize", "--from", str(day(2)), "--to", str(day(2)))
+    result = shop.run("materialize", "--from", str(day(2)), "--to", str(day(2)))
+    assert result.exit_code == 0
+    assert f"warning: {day(2)} canonical_events users_are_known: 0% of 2 events" in result.stderr
 
 
 def test_a_day_that_one_item_has_most_of_is_refused(shop: Shop) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -33,21 +34,24 @@ from pydantic.fields import FieldInfo
 from recsys_assets import config, contracts, pictures
 from recsys_assets.audit.checks import CHECKS
 from recsys_assets.cli import main as main_command
-from recsys_assets.config import Guardrails, load_config
+from recsys_assets.config import Guardrails, load_config, strict_yaml
 from recsys_assets.config.values import models_below
 from recsys_assets.definitions import build_definitions
-from recsys_assets.defs import failures
+from recsys_assets.defs import failures, jobs, reports
 from recsys_assets.defs import recoveries as recovery
 from recsys_assets.defs.recoveries import Failed, recoveries
-from recsys_assets.events import chunks, forms, writers
+from recsys_assets.errors import ConfigError
+from recsys_assets.events import catalog, chunks, forms, writers
 from recsys_assets.events.sources import compression, files
 from recsys_assets.kinds import KINDS
+from recsys_assets.live import card
 from recsys_assets.operations import publish, retention, webhook
 from recsys_assets.storage import answers, flips, objects
 from recsys_assets.storage.publications import Publication
 from recsys_assets.windows import Window
 from recsys_assets_tests import tables
 from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.test_layers import LAYERS
 
 ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
@@ -402,7 +406,7 @@ def test_every_reason_for_a_refusal_is_documented() -> None:
     recorded = set(re.findall(r'RefusedLine\(\s*[\w. +]+,\s*"(\w+)"', source))
     assert {"invalid_json", "line_too_long", "invalid_utf8"} <= raised | recorded
 
-    documented = re.findall(r"^\| `(\w+)` \|", section("output-layout.md", "Rejected lines"), re.M)
+    documented = re.findall(r"^\| `(\w+)` \|", section("output-layout.md", "Refused lines"), re.M)
 
     assert set(documented) == raised | recorded
 
@@ -491,6 +495,115 @@ def test_every_command_and_option_that_is_named_exists(path: Path) -> None:
         assert named or set(before) <= ours, f"{path.name}: {words}"
         for option in before:
             assert option in COMMANDS[named[0]] | ours if named else ours, f"{path.name}: {words}"
+
+
+def shell_commands(path: Path) -> Iterator[list[str]]:
+    """Yield the words of each command that a page shows, in a console or as code in its text."""
+    text = path.read_text(encoding="utf-8")
+    shown = re.findall(r"^ *\$ (.*)$", text, re.MULTILINE)
+    for line in [*shown, *CODE.findall(without_code(text))]:
+        for command in line.split(" && "):
+            words = command.split(" #")[0]
+            # Most code in a text is no command: it need not be in order for a shell.
+            if re.match(r"(\w+=\S+ )*(\S*/)?(bash|make|pip|pytest|python|ruff|mypy) ", words):
+                found = shlex.split(words)
+                yield [word for word in found[found.index(_program(found)) :] if word != "..."]
+
+
+def _program(words: Sequence[str]) -> str:
+    return next(word for word in words if "=" not in word)
+
+
+def test_every_target_of_make_that_a_page_names_can_be_made() -> None:
+    """Not made here: `make -n` says what it would do."""
+    named = {
+        tuple(word for word in words[1:] if not word.startswith("PYTHON="))
+        for path in PAGES
+        for words in shell_commands(path)
+        if words[0] == "make"
+    }
+    targets = {word for words in named for word in words if "=" not in word}
+    shown = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True)
+
+    assert targets >= {"demo", "dev", "test", "lint", "docs"}
+    assert targets - {"help"} <= set(re.findall(r"^  make (\w+)", shown.stdout, re.MULTILINE))
+    for words in named:
+        subprocess.run(["make", "-n", *words], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_every_module_and_script_that_a_page_runs_is_there_and_takes_what_it_is_given() -> None:
+    runs = [
+        words[1:] for path in PAGES for words in shell_commands(path) if words[0].endswith("python")
+    ]
+
+    assert runs
+    for first, *words in runs:
+        if first == "-m":
+            assert importlib.util.find_spec(words[0]), words
+        elif first != "-c":
+            script = ROOT / first
+            # Where the options stand: its own, and those of the day that several scripts share.
+            source = script.read_text(encoding="utf-8") + (ROOT / "benchmarks/inputs.py").read_text(
+                encoding="utf-8"
+            )
+            for word in words:
+                if word.startswith("-"):
+                    assert f'"{word}"' in source, f"{first} {word}"
+                else:
+                    known = word.isdigit() or (ROOT / word).exists()
+                    assert known or re.search(rf"\b{word}\b", source), f"{first} {word}"
+
+
+def test_what_contributors_are_told_to_run_is_what_ci_runs() -> None:
+    commands = list(shell_commands(ROOT / "CONTRIBUTING.md"))
+    ci = re.findall(r"^make (\w+)$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert commands[0] == ["make", *ci]
+    # Nothing beside what the other tests look at, and no tool by a way of its own.
+    assert {words[0] for words in commands} <= {
+        "make", "bash", "python", ".venv/bin/python", "pip",
+    }  # fmt: skip
+    assert ["bash", ".ci/run"] in commands
+    assert (ROOT / ".pre-commit-config.yaml").exists()
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"][
+        "strict"
+    ]
+
+
+def test_the_packages_are_drawn_in_the_order_in_which_they_may_import() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (drawn,) = re.findall(r"```text\n(.*?─►.*?)```", text, re.DOTALL)
+    in_order = [room for rooms in LAYERS for room in rooms if room != "event_log"]
+    assert re.findall(r"\w+", drawn) == in_order
+
+
+def test_every_package_and_every_group_of_tests_is_in_the_table_of_its_page() -> None:
+    packages = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where things")[0]
+    tests = section("testing.md", "Groups of tests")
+    for text, folder, kind in (
+        (packages, ROOT / "recsys_assets", "*.py"),
+        (tests, ROOT / "recsys_assets_tests", "test_*.py"),
+    ):
+        modules = {path.name for path in folder.glob(kind)} - {"__init__.py"}
+        rooms = {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
+        named = set(CODE.findall("".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE))))
+        assert modules | rooms <= named, folder.name
+
+
+_BELOW: Final = (".", "recsys_assets", "recsys_assets_tests", "docs")
+_FILE_OF_OURS: Final = (
+    r"(recsys_assets(_tests)?|benchmarks|docs(_site)?|monitoring)/[\w./-]*(\.\w+|/)"
+)
+
+
+def test_every_file_of_the_project_that_a_page_names_is_there() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in PAGES}
+    made = {name for text in texts.values() for name in re.findall(r"<!-- file: (\S+) -->", text)}
+    for path, text in texts.items():
+        named = set(re.findall(r"[\w./-]+", " ".join(CODE.findall(without_code(text))))) - made
+        for name in named:
+            if re.fullmatch(r"[\w./-]+\.py", name) or re.fullmatch(_FILE_OF_OURS, name):
+                assert any((ROOT / below / name).exists() for below in _BELOW), f"{path}: {name}"
 
 
 @pytest.mark.parametrize("name", ["roll-back.md", "retention.md"])
@@ -601,6 +714,12 @@ LIMITS: Final = [
     ("output-layout.md", f"first {writers.MOST_KEPT_BYTES // MIB} MiB of them"),
     ("decisions/refused-lines-are-counted.md", f"at most {chunks.MAX_CHUNK_LINES:,} lines"),
     ("asset-pages.md", f"over {publish._MAX_COMPARED_BYTES // 10**6} MB"),
+    ("asset-pages.md", f"the newest {card.MOST_FLIPS} flips of a surface"),
+    ("configuration.md", f"to {catalog._MOST_BYTES // 2**30} GiB at most"),
+    ("configuration.md", f"nested {strict_yaml._MOST_LEVELS} deep"),
+    ("configuration.md", f"repeat {strict_yaml._MOST_REPEATED:,} values"),
+    ("operate-daily.md", f"over {files._MOST_BYTES // 2**30} GiB is told by size and times"),
+    ("retention.md", f"the first {jobs._SHOWN} URIs"),
     ("decisions/pictures-as-svg.md", f"{pictures.MAX_CHARACTERS + 1:,} characters or more"),
 ]
 
@@ -608,6 +727,46 @@ LIMITS: Final = [
 @pytest.mark.parametrize(("name", "text"), LIMITS)
 def test_a_limit_is_the_one_in_the_code(name: str, text: str) -> None:
     assert text in " ".join(page(name).split())
+
+
+def test_mistakes_are_told_as_the_page_shows(tmp_path: Path) -> None:
+    """What it shows of two files: one with wrong values, one of whose surfaces each is wrong."""
+    shown = section("configuration.md", "What mistakes look like")
+    good: dict[str, Any] = {
+        "tenant": "shop",
+        "surface": "home",
+        "start_date": "2026-01-01",
+        "source": {"path": "raw"},
+        "artifacts": {"popularity": {}},
+    }
+    values = {
+        "window_days": "7",
+        "artifacts": {"popularity": {"topn": 3}, "coocs": {}},
+        "guardrails": {"max_rejected_share": 2},
+    }
+    outside = {**good, "tenant": "..", "source": {"path": "raw", "pattern": "x"}}
+    del outside["start_date"]
+    wrong: list[dict[str, Any]] = [
+        {"artifacts": {"content_sim": {}}},
+        {"artifacts": {}},
+        {"source": {"path": "raw", "type": "csv"}},
+        {"source": {"path": "s3://bucket/prefix?key=secret"}},
+    ]
+    files: list[tuple[str, list[dict[str, Any]]]] = [
+        ("var", [good | values]),
+        ("ftp://host", [good, good, outside, *(good | each for each in wrong)]),
+    ]
+    file = tmp_path / "surfaces.yaml"
+    told: list[str] = []
+    for root, surfaces in files:
+        file.write_text(json.dumps({"root": root, "surfaces": surfaces}), encoding="utf-8")
+        with pytest.raises(ConfigError) as raised:
+            load_config(file).refuse_mistakes()
+        told += str(raised.value).splitlines()[1:]
+
+    assert sorted(told) == sorted(
+        re.findall(r"^  (?:root|surface \S*/home)\b.*$", shown, re.MULTILINE)
+    )
 
 
 def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
@@ -637,7 +796,7 @@ def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
         " is no URL",
         " does not exist: create it, or correct ",
         "ignores conditional writes",
-        "was replaced while it was read; run again",
+        "was replaced while it was read",
         "another root wrote it",
     ],
 )
@@ -713,7 +872,7 @@ def test_the_report_of_a_failed_run_is_as_documented(project: Project) -> None:
     run = project.instance.get_run_by_id(run_id)
     assert run
 
-    report = failures.report_of(run, failures.failures_of(project.instance, run, loaded), loaded)
+    report = reports.report_of(run, reports.failures_of(project.instance, run, loaded), loaded)
 
     written = json.dumps(report).replace(run_id, "0f3e4d7c-5a53-4b7e-93b5-8a1f1f3f7d10")
     written = written.replace("demo/home", "shop/home").replace(str(DAY), str(day(1)))
@@ -739,9 +898,9 @@ def test_the_notice_of_what_has_recovered_is_as_documented(project: Project) -> 
 
 def test_the_bounds_of_a_report_are_as_documented(project: Project) -> None:
     text = " ".join(section("operate-instance.md", "Failed runs reach people").split())
-    assert f"At most {failures._MAX_FAILURES} failures, {webhook.MAX_DAYS} days and " in text
-    assert f"and {failures._MAX_ROWS} rows are told" in text
-    assert f"cut at {failures._MAX_TEXT} characters" in text
+    assert f"At most {reports._MAX_FAILURES} failures, {webhook.MAX_DAYS} days and " in text
+    assert f"and {reports._MAX_ROWS} rows are told" in text
+    assert f"cut at {reports._MAX_TEXT} characters" in text
     assert f"more than {failures.OLDEST.total_seconds() / 3600:.0f} hours ago" in text
     (sensor,) = failures.build_failure_reports(project.configure()).sensors or ()
     assert isinstance(sensor, dg.SensorDefinition)

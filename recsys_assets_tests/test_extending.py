@@ -368,6 +368,7 @@ def test_a_surface_that_is_removed_leaves_what_the_page_says(search: Shop) -> No
     days = ["--from", str(day(0)), "--to", str(day(0))]
     raw = search.folder / f"raw/shop/search/exposure.{day(0)}.jsonl"
     raw.write_text(raw.read_text() * 100 + "nonsense\n")  # 1 of 201 lines is refused
+    edit(search, "surface: search", "surface: search\n    window_days: 2")
     search.do("materialize", "--surface", "shop/search", *days)
     root = search.folder / "var"
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import html
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from recsys_assets.texts import as_code, as_markdown, printable
+from recsys_assets.texts import as_chat, as_code, as_markdown, printable
 
 # What others may call a file, a column or an item.
 HOSTILE = [
@@ -101,3 +104,13 @@ def test_code_shows_a_text_and_does_nothing_else(text: str) -> None:
 )
 def test_what_a_terminal_would_obey_is_spelled_out(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@given(_TEXTS)
+@example("<!channel> &lt; &")
+def test_a_chat_shows_a_text_and_does_nothing_else(text: str) -> None:
+    """Slack obeys what stands in angle brackets, and reads three entities."""
+    sent = as_chat(text)
+
+    assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", sent)
+    assert html.unescape(sent) == text

@@ -71,3 +71,12 @@ def test_the_hash_of_several_days_is_of_their_lines_in_order_of_days() -> None:
 
 def test_the_hash_of_no_day_is_that_of_nothing() -> None:
     assert source_hash({}) == hashlib.sha256(b"").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("end", "text"), [("2026-01-02", "2026-01-01"), ("2026-01-08", "2026-01-01 to 2026-01-07")]
+)
+def test_a_window_is_told_by_its_days(end: str, text: str) -> None:
+    window = {"start": "2026-01-01T00:00:00Z", "end": f"{end}T00:00:00Z"}
+
+    assert str(Window.from_json(window)) == text

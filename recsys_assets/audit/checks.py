@@ -66,8 +66,7 @@ class CandidateFacts:
     problems: Mapping[str, str]
 
 
-# Of what is wrong with a day, so much is spelled out.
-_MOST_ROWS: Final = 10
+_MOST_NAMED: Final = 10  # files of a day of which no line is an event
 
 
 def _inputs(facts: EventFacts | ArtifactFacts) -> Verdict:
@@ -80,9 +79,9 @@ def _inputs(facts: EventFacts | ArtifactFacts) -> Verdict:
     said = [
         f"{file.location}: no line is an event, {file.lines:,} refused; "
         f"line {file.first.line}: {file.first.reason}, {file.first.detail}"
-        for file in refused[:_MOST_ROWS]
+        for file in refused[:_MOST_NAMED]
     ]
-    more = [f"and {len(refused) - _MOST_ROWS} more files"] if len(refused) > _MOST_ROWS else []
+    more = [f"and {len(refused) - _MOST_NAMED} more files"] if len(refused) > _MOST_NAMED else []
     return failed(
         f"{'; '.join(said + more)}. Land what it should hold in its place, or take it away",
         failures=len(refused),
@@ -114,16 +113,14 @@ def _of_the_day(facts: EventFacts) -> Verdict:
     if found.passed and share <= _OUTSIDE_WARNS_ABOVE:
         return found
     lines = day.events + day.redelivered + day.outside_window
-    return replace(
-        found,
-        outcome="warned" if found.passed else found.outcome,
-        description=(
-            f"{found.description}: {day.outside_window:,} of {lines:,} events in the day's files "
-            f"are not of {day.day}, UTC, and are left out. Cut the files at midnight UTC, or mend "
-            "the producer's clock, and materialize the day again"
-        ),
-        failures=1,
+    text = (
+        f"{day.outside_window:,} of {lines:,} events in the day's files are not of {day.day}, UTC, "
+        "and are left out. Cut the files at midnight UTC, or mend the producer's clock, and "
+        "materialize the day again"
     )
+    if found.passed:  # the limit is not what is wrong
+        return replace(found, outcome="warned", description=text, failures=1)
+    return replace(found, description=f"{found.description}: {text}")
 
 
 # Above this share of sessions with several users, ids of sessions are rather not unique.

@@ -1,6 +1,7 @@
 """`recsys-assets`: the operations from a shell.
 
-`options` is what commands share, `printing` what they print; each other module has some commands.
+`options` is what commands share, `printing` what they print, as `tables` lay it out; each other
+module has some commands.
 """
 
 from recsys_assets.cli import ctrl_c

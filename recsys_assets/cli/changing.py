@@ -18,8 +18,9 @@ from recsys_assets.cli.options import (
     open_surface,
     why,
 )
-from recsys_assets.cli.printing import print_differences, printable, progress, window_text
+from recsys_assets.cli.printing import print_differences, progress
 from recsys_assets.config import load_config
+from recsys_assets.texts import printable
 
 
 @click.command("rollback")
@@ -50,9 +51,8 @@ def rollback_command(
 
     surface, store = open_surface(name)
     plan = plan_rollback(store, surface, to=to, kind=kind, pin=pin)
-    days = window_text(plan.target.window)
-    target = f"{kind or 'all'} of generation {plan.target.generation}, {days},"
-    print_differences(plan.differences, f"{name}, to {target.rstrip(',')}")
+    target = f"{kind or 'all'} of generation {plan.target.generation}, {plan.target.window}"
+    print_differences(plan.differences, f"{name}, to {target}")
     if dry_run:
         if plan.denied:
             click.echo(printable(f"needs --force: {plan.denied}"))
@@ -66,7 +66,7 @@ def rollback_command(
         if held
         else "not pinned: the next publish moves it forward"
     )
-    click.echo(printable(f"{target} {done}; {then}"))
+    click.echo(printable(f"{target}, {done}; {then}"))
 
 
 @click.command("pin")
@@ -144,7 +144,7 @@ def repair_command(name: str, reason: str, force: bool, dry_run: bool) -> None:
         return
     for problem in plan.problems:
         click.echo(printable(problem))
-    target = f"generation {plan.target.generation}, {window_text(plan.target.window)},"
+    target = f"generation {plan.target.generation}, {plan.target.window},"
     if dry_run:
         would = "would become live" if plan.goes_back else "is live, is whole and would stay"
         if plan.denied:

@@ -10,8 +10,10 @@ import click
 from rich.text import Text
 
 from recsys_assets.cli.options import JSON, ONE_SURFACE, each_surface
-from recsys_assets.cli.printing import Cell, Column, print_json, print_rows, printable, progress
+from recsys_assets.cli.printing import print_json, progress
+from recsys_assets.cli.tables import Cell, Column, print_rows
 from recsys_assets.config import config_file, load_config
+from recsys_assets.texts import printable
 
 if TYPE_CHECKING:
     from recsys_assets.live.inputs import Inputs

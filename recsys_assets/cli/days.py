@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from recsys_assets.cli import ctrl_c
-from recsys_assets.cli.options import DAY, ONE_SURFACE, each_surface
-from recsys_assets.cli.printing import days_text, print_result, printable, progress
+from recsys_assets.cli.options import DAY, JSON, ONE_SURFACE, each_surface
+from recsys_assets.cli.printing import days_text, print_json, print_result, progress
 from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.errors import ConfigError
+from recsys_assets.texts import printable
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
     from recsys_assets.definitions import Loaded
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a sec
 @ONE_SURFACE
 @click.option("--from", "first", required=True, type=DAY, help="First day, UTC.")
 @click.option("--to", "last", required=True, type=DAY, help="Last day, inclusive.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
+@JSON
 def materialize_command(name: str | None, first: datetime, last: datetime, as_json: bool) -> None:
     """Materialize and publish days through Dagster.
 
@@ -58,7 +58,7 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
         except KeyboardInterrupt as interrupt:
             stopped = interrupt
         if as_json:
-            click.echo(json.dumps({"surfaces": [_as_json(result) for result in results]}, indent=1))
+            print_json({"surfaces": [_as_json(result) for result in results]})
         else:
             for result in results:
                 print_result(result)
@@ -186,15 +186,8 @@ def _as_json(result: RangeResult) -> dict[str, Any]:
             for day in result.days
             for found in [result.metadata.get(day, {})]
         ],
-        "failures": [
-            {
-                "day": str(failure.day),
-                "asset": failure.asset,
-                "check": failure.check,
-                "description": failure.description,
-            }
-            for failure in result.failures
-        ],
+        "failures": [vars(failure) for failure in result.failures],
+        "warnings": [vars(warning) for warning in result.warnings],
         "run_ids": result.run_ids,
     }
 

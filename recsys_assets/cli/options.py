@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from recsys_assets.cli.printing import printable
 from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
+from recsys_assets.texts import printable
 
 if TYPE_CHECKING:
     from recsys_assets.storage.publications import Why

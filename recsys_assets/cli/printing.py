@@ -1,4 +1,4 @@
-"""What the commands print: tables, and text that is safe for a terminal."""
+"""What the commands print of days, of what is live and was, and while they work."""
 
 from __future__ import annotations
 
@@ -9,55 +9,27 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, timedelta
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
-# Beside the other ways to print: the commands need no other module for them.
-from recsys_assets.texts import printable as printable
+from recsys_assets.cli.tables import Cell, Column, print_rows, room_of_terminal
+from recsys_assets.texts import printable
+from recsys_assets.windows import span_text
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
-    from recsys_assets.defs.materialize import RangeResult
+    from recsys_assets.defs.materialize import Complaint, RangeResult
     from recsys_assets.live.compare import Difference
     from recsys_assets.live.status import SurfaceStatus
     from recsys_assets.live.tables import Table
     from recsys_assets.storage.publications import Publication
-    from recsys_assets.windows import Window
 
 _PROGRESS_EVERY_S = 1.0
-_LEAST_TEXT: Final = 12  # columns of a terminal into which text may be folded
-_UNLIMITED: Final = 100_000  # a pipe has no width: somebody wants to grep whole lines
-
-Cell = str | Text
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table, and what it gives up where a terminal has no room for all.
-
-    Attributes:
-        name: its heading.
-        is_text: words, names and ids, which may be folded; anything else, such as a number, a day
-            or a version, is never cut.
-        right: aligned to the right.
-        short: makes a shorter cell, for a narrow terminal.
-        spare: how easily it is done without; the highest is left out first. 0 always stays.
-    """
-
-    name: str
-    is_text: bool = False
-    right: bool = False
-    short: Callable[[str], str] | None = None
-    spare: int = 0
 
 
 def _last_day(window: str) -> str:
@@ -112,7 +84,7 @@ def progress(label: str) -> Iterator[None]:
             self.last = time.monotonic()
             text = f"{self.last - started:6.1f} s  "
             # Its end, which has the figures: a line that is folded cannot be cleared.
-            text += printable(record.getMessage())[-max(1, _room() - len(text)) :]
+            text += printable(record.getMessage())[-max(1, room_of_terminal() - len(text)) :]
             click.echo(f"{clear}{text}", nl=not on_terminal, err=True)
 
     handler, logger = Show(), logging.getLogger("recsys_assets")
@@ -143,7 +115,7 @@ _OUTCOMES: Final = {
 
 
 def print_result(result: RangeResult) -> None:
-    """Print a surface's days: events, refused lines, sizes and versions; then what failed."""
+    """Print a surface's days: events, refused lines, sizes, versions; then what is wrong."""
     kinds = result.surface.artifacts.kinds
     columns = (
         Column("day"),
@@ -162,7 +134,7 @@ def print_result(result: RangeResult) -> None:
                 f"{events['dagster/row_count']:,}" if events else "",
                 f"{events['refused']:,}" if events else "",
                 f"{sum(sizes):,}" if sizes else "",
-                *(found[kind]["version"][:8] if kind in found else "" for kind in kinds),
+                *(first_digits(found[kind]["version"]) if kind in found else "" for kind in kinds),
                 outcome if day in result.done else Text(outcome, "red"),
             ]
         )
@@ -172,7 +144,21 @@ def print_result(result: RangeResult) -> None:
         check = f"check {failure.check}" if failure.check else "step failed"
         text = " ".join(failure.description.split())
         click.echo(printable(f"{failure.day} {where}: {check}: {text}"), err=True)
+    for line in _warnings(result):
+        click.echo(line, err=True)
     click.echo(printable(summary(result)), err=True)
+
+
+def _warnings(result: RangeResult) -> Iterator[str]:
+    """Yield a line for each check that warned: of which days, and, in short, why the first."""
+    of_check: dict[str, list[Complaint]] = {}
+    for warning in result.warnings:
+        of_check.setdefault(f"{warning.asset} {warning.check}", []).append(warning)
+    for check, warnings in of_check.items():
+        first, more = min(warnings, key=lambda each: each.day), len(warnings) - 1
+        days = f"{first.day} (+{more})" if more else str(first.day)
+        text = printable(" ".join(first.description.split()))
+        yield shorten(f"warning: {days} {check}: {text}", 80, placeholder=" ...")
 
 
 def summary(result: RangeResult) -> str:
@@ -210,7 +196,7 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
         first: list[Cell] = [
             status.surface.name,
             state,
-            window_text(live.window) if live.window else "unknown",
+            str(live.window) if live.window else "unknown",
             f"{status.days_behind} d" if status.days_behind is not None else "",
             age_text(status.age) if status.age is not None else "",
             (str(publication.generation) + (" pinned" if publication.pinned else ""))
@@ -248,90 +234,6 @@ def print_csv(table: Table) -> None:
     click.echo(lines.getvalue(), nl=False, color=True)  # or it would take escapes out of ids
 
 
-def print_rows(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], *, title: str = ""
-) -> None:
-    """Print a table below its title, or as much of it as the terminal has room for.
-
-    Where all of it has no room, it goes without lines and with shorter cells; then columns are left
-    out, and it is told which. Only text is ever folded, and nothing is cut.
-
-    Args:
-        columns: of the table.
-        rows: cells, one for each of the first columns. Plain text is made `printable` here.
-        title: is not folded to the width of the table.
-    """
-    room = _room()
-    for left_out in _ways(columns):
-        table, least = _lay_out(columns, rows, left_out)
-        if least <= room:
-            break
-    if title:
-        click.secho(printable(title), bold=True)
-    # Ids and names are shown as they are: `[b]` is no markup, `:apple:` no emoji.
-    console = Console(width=max(room, least), markup=False, emoji=False, highlight=False)
-    console.print(table)
-    if left_out:
-        names = ", ".join(column.name for column in columns if column.spare in left_out)
-        click.echo(printable(f"left out, as the terminal is narrow: {names}"))
-
-
-def _room() -> int:
-    return Console().width if sys.stdout.isatty() else _UNLIMITED
-
-
-def _ways(columns: Sequence[Column]) -> Iterator[set[int] | None]:
-    """Yield what to leave out, by `spare`: None of a whole table, of narrow ones ever more."""
-    yield None
-    spare = sorted({column.spare for column in columns} - {0}, reverse=True)
-    for number in range(len(spare) + 1):
-        yield {*spare[:number]}
-
-
-def _lay_out(
-    columns: Sequence[Column], rows: Sequence[Sequence[Cell]], left_out: set[int] | None
-) -> tuple[RichTable, int]:
-    """Return the table, and the least width that it can be printed with."""
-    is_narrow = left_out is not None
-    table = RichTable(
-        header_style="bold",
-        box=box.SIMPLE_HEAD if is_narrow else box.HEAVY_HEAD,
-        show_edge=not is_narrow,
-        pad_edge=not is_narrow,
-        padding=(0, 1, 0, 0) if is_narrow else (0, 1),
-    )
-    cells, least = list[list[Cell]](), 0
-    for number, column in enumerate(columns):
-        if column.spare in (left_out or ()):
-            continue
-        cells.append([_cell(column, row, number, is_narrow) for row in rows])
-        words = column.name.split() if is_narrow else [column.name]
-        widest = max(cell_len(str(cell)) for cell in (*words, *cells[-1]))
-        table.add_column(
-            column.name,
-            overflow="fold",
-            justify="right" if column.right else "left",
-            width=None if column.is_text else widest,
-        )
-        least += min(widest, _LEAST_TEXT) if column.is_text else widest
-    for row in zip(*cells, strict=True):
-        table.add_row(*row)
-    return table, least + (2 * len(cells) if is_narrow else 3 * len(cells) + 1)
-
-
-def _cell(column: Column, row: Sequence[Cell], number: int, is_narrow: bool) -> Cell:
-    cell = row[number] if number < len(row) else ""
-    if isinstance(cell, Text):
-        return cell
-    return printable(column.short(cell) if is_narrow and column.short else cell)
-
-
-def window_text(window: Window) -> str:
-    """Return a window's day, or its first and last one."""
-    last = window.last_day
-    return str(last) if window.start == last else f"{window.start} to {last}"
-
-
 def days_text(days: Sequence[date]) -> str:
     """Return days in order, those that follow each other as their first and last one."""
     stretches: list[list[date]] = []
@@ -340,8 +242,7 @@ def days_text(days: Sequence[date]) -> str:
             stretches[-1].append(day)
         else:
             stretches.append([day])
-    ends = (sorted({str(stretch[0]), str(stretch[-1])}) for stretch in stretches)
-    return ", ".join(" to ".join(each) for each in ends) or "none"
+    return ", ".join(span_text(stretch[0], stretch[-1]) for stretch in stretches) or "none"
 
 
 def age_text(age: timedelta) -> str:
@@ -358,7 +259,7 @@ def print_flips(publications: Sequence[Publication], *, title: str) -> None:
         [
             str(publication.generation),
             publication.action + (" (pinned)" if publication.pinned else ""),
-            window_text(publication.window),
+            str(publication.window),
             publication.published_at[:19] + "Z",
             publication.who,
             publication.reason,

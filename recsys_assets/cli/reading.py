@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,22 +9,20 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from recsys_assets.cli.options import DAY, JSON, SURFACE, each_surface, open_surface
+from recsys_assets.cli.options import DAY, JSON, ONE_SURFACE, SURFACE, each_surface, open_surface
 from recsys_assets.cli.printing import (
-    Column,
     first_digits,
     print_csv,
     print_differences,
     print_flips,
     print_json,
-    print_rows,
     print_status,
     print_table,
-    printable,
-    window_text,
 )
+from recsys_assets.cli.tables import Column, print_rows
 from recsys_assets.config import load_config
 from recsys_assets.errors import ConfigError
+from recsys_assets.texts import printable
 
 if TYPE_CHECKING:
     from recsys_assets.live.trace import Trace
@@ -43,8 +40,8 @@ _RAW_FILES: Final = (
 
 
 @click.command("status")
-@click.option("--surface", "name", help="tenant/surface.  [default: every surface]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+@ONE_SURFACE
+@JSON
 def status_command(name: str | None, as_json: bool) -> None:
     """Show what is live, and whether it is as new as `freshness` of surfaces.yaml promises.
 
@@ -60,9 +57,7 @@ def status_command(name: str | None, as_json: bool) -> None:
         store, now = open_store(config.root), datetime.now(UTC)
         statuses = [surface_status(store, surface, now=now) for surface in surfaces]
         if as_json:
-            click.echo(
-                json.dumps({"surfaces": [status.to_json() for status in statuses]}, indent=1)
-            )
+            print_json({"surfaces": [status.to_json() for status in statuses]})
         else:
             print_status(statuses)
         for status in statuses:
@@ -181,7 +176,7 @@ def show_command(
     if as_csv:
         print_csv(table)
         return
-    title = f"{name} {kind}{f' of {id}' if id else ''}, {window_text(window)}"
+    title = f"{name} {kind}{f' of {id}' if id else ''}, {window}"
     print_table(table, title=title)
     if table.total > len(table.rows):
         click.echo(f"{len(table.rows)} of {table.total} rows; --limit shows more")

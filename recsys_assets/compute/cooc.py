@@ -102,8 +102,8 @@ def _baskets(
     """Return what the sessions hold, the number of all sessions and of the oversized ones.
 
     One row per distinct (session, item), by session, then item, without the oversized sessions and
-    the items that are not listed: `item`; `later`, how many of the following rows belong to the same session; `shared`, whether
-    the session holds another item.
+    the items that are not listed: `item`; `later`, how many of the following rows belong to the
+    same session; `shared`, whether the session holds another item.
     """
     session = keys.to_frame().select(high_code("key")).to_series()
     # No number of a session is missing, so it is also the index of its run.

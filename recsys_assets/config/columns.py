@@ -30,7 +30,7 @@ def _time_zone(value: str) -> str:
     """Refuse what is no time zone that this machine knows."""
     try:
         ZoneInfo(value)
-    except (ValueError, OSError):  # not known, or no name at all
+    except (KeyError, ValueError, OSError):  # not known, or no name at all
         raise ValueError("must be a time zone such as UTC or America/Los_Angeles") from None
     return value
 

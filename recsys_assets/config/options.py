@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from recsys_assets.config.values import AtLeastOne, Model
+from recsys_assets.config.values import Cut, Model
 
 Reads = Literal["events", "catalog"]
 
@@ -24,7 +24,7 @@ class Options(Model):
 class Popularity(Options):
     """Most exposed items."""
 
-    top_n: AtLeastOne = Field(1000, description="Items kept, the most exposed first.")
+    top_n: Cut = Field(1000, description="Items kept, the most exposed first.")
     half_life_days: float | None = Field(
         None,
         gt=0,
@@ -39,9 +39,9 @@ class Popularity(Options):
 class Cooc(Options):
     """Items seen in the same sessions."""
 
-    max_neighbours: AtLeastOne = Field(50, description="Neighbours kept per item.")
-    min_support: AtLeastOne = Field(2, description="Sessions a pair needs to be kept.")
-    max_items: AtLeastOne = Field(
+    max_neighbours: Cut = Field(50, description="Neighbours kept per item.")
+    min_support: Cut = Field(2, description="Sessions a pair needs to be kept.")
+    max_items: Cut = Field(
         1000, description="Items with a list of neighbours; those in the most sessions stay."
     )
 
@@ -49,13 +49,13 @@ class Cooc(Options):
 class Implicit(Options):
     """Exposures per user and item."""
 
-    top_n: AtLeastOne = Field(500, description="Items kept per user.")
+    top_n: Cut = Field(500, description="Items kept per user.")
 
 
 class SessionSeq(Options):
     """Items that follow another item of the same user."""
 
-    top_n: AtLeastOne = Field(500, description="Items kept per user.")
+    top_n: Cut = Field(500, description="Items kept per user.")
 
 
 class ContentSim(Options):
@@ -63,7 +63,7 @@ class ContentSim(Options):
 
     reads = "catalog"
 
-    max_items: AtLeastOne = Field(100_000, description="Catalog items kept, by id ascending.")
+    max_items: Cut = Field(100_000, description="Catalog items kept, by id ascending.")
 
 
 class Artifacts(Model):

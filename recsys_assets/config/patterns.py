@@ -16,6 +16,7 @@ from string import Formatter
 from typing import Final
 
 from recsys_assets.config.quoting import quoted_key
+from recsys_assets.config.values import CONTROL
 from recsys_assets.places import Place
 
 # What may stand behind a % in {day:...}: how many digits it is, and what they are of a day.
@@ -25,6 +26,13 @@ _VALUES: Final[dict[str, Callable[[date], int]]] = {
     "m": lambda day: day.month,
     "d": lambda day: day.day,
     "j": lambda day: day.timetuple().tm_yday,
+}
+# What is looked for in a name; a long number in it holds few of these, and many of any digits.
+_FOUND: Final = {
+    "Y": r"\d{4}",
+    "m": r"(?:0[1-9]|1[0-2])",
+    "d": r"(?:0[1-9]|[12]\d|3[01])",
+    "j": r"[0-3]\d\d",
 }
 _ISO: Final = "%Y-%m-%d"
 _FORMAT: Final = re.compile(r"(?:%[Ymdj]|[^%*?\[\]{}])+")
@@ -86,6 +94,8 @@ class DayPattern:
             return "must stay below `path`"
         if path.endswith("/"):
             return "must name files, not a directory"
+        if CONTROL.search(path):
+            return "must hold no control characters"
         if "**" in path:
             return "** is not supported: write */ for each folder"
         return None
@@ -131,12 +141,12 @@ class DayPattern:
         found: list[dict[str, str]] = [{}]
         for expressions, part in zip(self._dates, PurePosixPath(name).parts, strict=False):
             for expression in expressions:
-                seen = [match.groupdict() for match in expression.finditer(part)]
+                seen = {tuple(match.groupdict().items()) for match in expression.finditer(part)}
                 found = [
-                    known | more
+                    {**known, **dict(more)}
                     for known in found
                     for more in seen
-                    if all(known.get(of, value) == value for of, value in more.items())
+                    if all(known.get(of, value) == value for of, value in more)
                 ]
         return {day for parts in found if (day := _as_day(parts))}
 
@@ -184,7 +194,7 @@ def _expression(spec: str) -> str:
     for literal, part in re.findall("([^%]*)(?:%(.))?", spec):
         text += re.escape(literal)
         if part:
-            text += f"(?P={part})" if part in known else rf"(?P<{part}>\d{{{_DIGITS[part]}}})"
+            text += f"(?P={part})" if part in known else f"(?P<{part}>{_FOUND[part]})"
             known.add(part)
     return f"(?={text})"
 

@@ -15,6 +15,8 @@ from recsys_assets.config.quoting import quoted_key
 _MOST_LEVELS: Final = 50
 # Values that aliases and merge keys may repeat: a few lines of them can stand for billions.
 _MOST_REPEATED: Final = 100_000
+# What counts or compares has room for it, and no text of it is too long for Python to write.
+_LARGEST: Final = 10**15
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
@@ -22,8 +24,8 @@ def read_strictly(text: str) -> Any:
     """Read YAML of one document into plain values.
 
     Raises:
-        yaml.YAMLError: it is no YAML, repeats a key, holds a value that its tag cannot be, or is
-            deeper or larger than any configuration.
+        yaml.YAMLError: it is no YAML, repeats a key, holds a value that its tag cannot be or that
+            nothing can use, or is deeper or larger than any configuration.
     """
     return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
 
@@ -79,11 +81,14 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep=deep)
+            value = super().construct_object(node, deep=deep)
         # PyYAML lets Python's own errors through: of 2026-02-30 as a date, of `!!int x`.
         except (ValueError, TypeError, KeyError, AttributeError):
             kind = node.tag.rpartition(":")[2]
             raise ConstructorError(None, None, f"is no valid {kind}", node.start_mark) from None
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise ConstructorError(None, None, f"is over {_LARGEST:,}", node.start_mark)
+        return value
 
 
 def _within(node: yaml.Node) -> list[yaml.Node]:

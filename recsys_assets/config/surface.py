@@ -71,6 +71,7 @@ class Freshness(Model):
     max_hours_since_flip: int | None = Field(
         None,
         ge=1,
+        le=876_000,
         description="Most hours since a flip changed what is live; null does not count them.",
     )
 
@@ -85,8 +86,11 @@ class Surface(Model):
     end_date: Day | None = Field(None, description="Day after the last one; null is open.")
     source: Source = Field(description="Where raw exposure events land.")
     catalog: Catalog | None = Field(None, description="Required when content_sim is built.")
-    window_days: AtLeastOne = Field(
-        1, description="Days the event-based artifacts look back on, the day itself included."
+    window_days: int = Field(
+        1,
+        ge=1,
+        le=3660,
+        description="Days the event-based artifacts look back on, the day itself included.",
     )
     schedule_at: TimeOfDay = Field(
         "06:00", description="When the daily schedule materializes the day before, HH:MM UTC."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
-from typing import Annotated, Any
+from datetime import date, datetime
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# And halves of surrogate pairs, which YAML can spell and no name of a file can hold.
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _OBJECT_STORES = ("s3://", "gs://", "az://")
 
 
@@ -22,7 +23,7 @@ def _one_path_segment(value: str) -> str:
     """Refuse what would leave its folder, or break a URI, as a path segment."""
     if value.strip() != value or not value:
         raise ValueError("must not be empty or begin or end with white space")
-    if value in {".", ".."} or "/" in value or "\\" in value or _CONTROL.search(value):
+    if value in {".", ".."} or "/" in value or "\\" in value or CONTROL.search(value):
         raise ValueError("must be one path segment: no '/', '\\', '.', '..', control characters")
     return value
 
@@ -32,13 +33,15 @@ def as_location(value: str) -> str:
     if not value:
         raise ValueError("must not be empty")
     scheme, separator, rest = value.partition("://")
+    if CONTROL.search(value):
+        raise ValueError("must hold no control characters")
     if not separator:
         return value
     # Never quoted back: what stands before an @ or behind a ? is a secret more often than not.
     if not is_object_url(value):
         raise ValueError(f"is a URL that is not supported: use a path, {', '.join(_OBJECT_STORES)}")
     bucket, _, prefix = rest.removesuffix("/").partition("/")
-    if not bucket or re.search(r"[@:]", bucket) or "?" in rest or _CONTROL.search(rest):
+    if not bucket or re.search(r"[@:]", bucket) or "?" in rest:
         raise ValueError(
             f"must be {scheme}://bucket/prefix, with nothing else in it: credentials and options "
             "come from the environment"
@@ -58,9 +61,12 @@ def _time_of_day(value: str) -> str:
 
 def _day(value: Any) -> Any:
     """Take a day as text too: JSON has no dates, and people put quotes around them."""
-    if isinstance(value, str):
-        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
-            raise ValueError("must be a date, YYYY-MM-DD")
+    is_text = isinstance(value, str)
+    if isinstance(value, datetime) or (
+        is_text and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
+    ):
+        raise ValueError("must be a date, YYYY-MM-DD")
+    if is_text:
         return date.fromisoformat(value)
     return value
 
@@ -93,6 +99,8 @@ VariableName = Annotated[str, AfterValidator(_variable_name)]
 WebUrl = Annotated[str, AfterValidator(as_web_url)]
 AtLeastZero = Annotated[int, Field(ge=0)]
 AtLeastOne = Annotated[int, Field(ge=1)]
+# How much of a list is kept: it fits into what Polars counts rows with.
+Cut = Annotated[int, Field(ge=1, le=10**9)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

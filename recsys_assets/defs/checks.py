@@ -7,20 +7,22 @@ metadata.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
 import dagster as dg
 
 from recsys_assets.audit.contract import MAX_SHOWN_ROWS
-from recsys_assets.defs.metadata import as_metadata, days_text
+from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.pages import Json, table
 from recsys_assets.texts import as_markdown
 from recsys_assets.verdicts import Check, Verdict
+from recsys_assets.windows import span_text
 
 # Metadata that the command line and the failure reports read back.
 FAILED_PARTITIONS: Final = "failed_partitions"
+WARNED_PARTITIONS: Final = "warned_partitions"
 PARTITIONS: Final = "partitions"
 SAMPLE: Final = "sample"
 
@@ -31,6 +33,21 @@ def check_spec(
     """Declare a check of an asset."""
     return dg.AssetCheckSpec(
         check.name, asset=asset, blocking=check.blocks, description=check.description(docs_url)
+    )
+
+
+def declared(
+    asset: dg.AssetKey, check: Check, docs_url: str | None
+) -> Callable[[Callable[[], dg.AssetCheckResult]], dg.AssetChecksDefinition]:
+    """Declare a check that runs by itself, of an asset that nothing here materializes.
+
+    Nothing is downstream of it, but only a blocking check turns its run red.
+    """
+    return dg.asset_check(
+        asset=asset,
+        name=check.name,
+        blocking=check.blocks,
+        description=check.description(docs_url),
     )
 
 
@@ -62,22 +79,25 @@ def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckR
     bad = [(day, verdict) for day, verdict in found if verdict.outcome == "failed"]
     warned = [(day, verdict) for day, verdict in found if verdict.outcome == "warned"]
     wrong = bad or warned  # days that were published are not told among those that were refused
+    outcomes = {FAILED_PARTITIONS: bad, WARNED_PARTITIONS: warned}
+    by_day = {
+        name: {str(day): verdict.description for day, verdict in days}
+        for name, days in outcomes.items()
+        if days
+    }
     metadata: dict[str, Any] = {
-        "partition": days_text([day for day, _ in found]),
+        "partition": span_text(found[0][0], found[-1][0]),
         PARTITIONS: len(found),
     }
     description = found[0][1].description if len(found) == 1 else ""
     if wrong:
-        by_day = {str(day): verdict.description for day, verdict in wrong}
-        description = told(by_day, days=len(found), what="failed" if bad else "warned")
-        metadata |= as_metadata({FAILED_PARTITIONS: Json(by_day)})
+        first = next(iter(by_day.values()))
+        description = told(first, days=len(found), what="failed" if bad else "warned")
+        metadata |= as_metadata({name: Json(days) for name, days in by_day.items()})
         metadata["failures"] = sum(verdict.failures for _, verdict in wrong)
         rows = [{"day": day, **row} for day, verdict in wrong for row in verdict.rows]
         if rows:
             metadata |= as_metadata({SAMPLE: table(rows[:MAX_SHOWN_ROWS])})
-    if bad and warned:
-        by_day = {str(day): verdict.description for day, verdict in warned}
-        metadata |= as_metadata({"warned_partitions": Json(by_day)})
     if len(found) == 1:
         metadata.update(found[0][1].numbers)
     return dg.AssetCheckResult(

@@ -14,7 +14,7 @@ import dagster as dg
 
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.config import Config, Surface
-from recsys_assets.defs.checks import severity
+from recsys_assets.defs.checks import declared, severity
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.mistakes import build_mistakes
 from recsys_assets.defs.schedules import schedule_of
@@ -61,13 +61,7 @@ def build_freshness(
 def _check(
     config: Config, surface: Surface, check: Check, clock: Callable[[], datetime]
 ) -> dg.AssetChecksDefinition:
-    # blocking: nothing is downstream, but only a blocking check turns its run red.
-    @dg.asset_check(
-        asset=asset_key(surface, "live"),
-        name=check.name,
-        blocking=check.blocks,
-        description=check.description(config.docs_url),
-    )
+    @declared(asset_key(surface, "live"), check, config.docs_url)
     def check_live() -> dg.AssetCheckResult:
         status = surface_status(open_store(config.root), surface, now=clock())
         verdict = complete([check], judge([check], status))[check.name]

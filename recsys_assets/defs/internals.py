@@ -8,11 +8,15 @@ which takes half a second to import, and definitions need none.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
-from functools import cache, wraps
+from contextlib import contextmanager
+from functools import cache, partial, wraps
+from types import SimpleNamespace
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.execution import compute_logs
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._utils.interrupts import capture_interrupts
 
@@ -79,6 +83,22 @@ def end_newest_partitions() -> None:
         return paginated(self, context, *arguments, **named)
 
     definition.get_paginated_partition_keys = ending
+
+
+@contextmanager
+def helpers_hear_no_ctrl_c() -> Iterator[None]:
+    """Give the processes that show what a step prints a session of their own.
+
+    A terminal sends Ctrl-C to all that it started. Whoever runs the steps ends them; they would
+    only leave a stack of their own on the screen.
+    """
+    module: Any = compute_logs
+    before = module.subprocess
+    module.subprocess = SimpleNamespace(Popen=partial(subprocess.Popen, start_new_session=True))
+    try:
+        yield
+    finally:
+        module.subprocess = before
 
 
 def count_with_location(instance: dg.DagsterInstance, run_id: str, location: str) -> None:

@@ -10,14 +10,16 @@ import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 
 from recsys_assets.config import Config, Surface
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.metadata import as_metadata
-from recsys_assets.errors import StorageError
+from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.live.card import Flip, flips_since
+from recsys_assets.operations.cursors import remembered
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import READERS, Store
 from recsys_assets.texts import as_markdown
@@ -69,13 +71,10 @@ def build_live(config: Config) -> dg.Definitions:
 
 
 def _read(cursor: str | None, root: str) -> Mapping[str, _Seen]:
-    """Read what a cursor remembers; nothing when it is of another root, or damaged."""
-    try:
-        found = json.loads(cursor or "{}")
-        known = found["seen"].items() if found["root"] == root else ()
-        return {name: _Seen(str(tag), int(generation)) for name, (tag, generation) in known}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
+    def read(found: dict[str, Any]) -> Mapping[str, _Seen]:
+        return {name: _Seen(str(tag), int(at)) for name, (tag, at) in found["seen"].items()}
+
+    return remembered(cursor, root, read, new={})
 
 
 def _look(store: Store, surface: Surface, seen: _Seen) -> tuple[list[Flip], _Seen]:
@@ -84,7 +83,7 @@ def _look(store: Store, surface: Surface, seen: _Seen) -> tuple[list[Flip], _See
         if stored is None or stored.tag == seen.tag:
             return [], seen
         flips = flips_since(store, surface, seen.generation)
-    except (StorageError, OSError) as error:  # `fresh` and `status` are red by it
+    except (RecsysAssetsError, OSError) as error:  # `fresh` and `status` are red by it
         _LOG.warning("%s: %s", surface.name, error)
         return [], seen
     return flips, _Seen(stored.tag, flips[-1].generation if flips else seen.generation)

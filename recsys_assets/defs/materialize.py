@@ -18,7 +18,7 @@ from typing import Any, Final
 import dagster as dg
 
 from recsys_assets.config import Surface
-from recsys_assets.defs.checks import FAILED_PARTITIONS
+from recsys_assets.defs.checks import FAILED_PARTITIONS, WARNED_PARTITIONS
 from recsys_assets.defs.internals import (
     RANGE_END,
     RANGE_START,
@@ -43,8 +43,8 @@ _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why an asset of a day was not materialized; `check` is None when the step itself broke."""
+class Complaint:
+    """What is wrong with an asset of a day, by a check; `check` is None when the step broke."""
 
     day: date
     asset: str
@@ -59,7 +59,8 @@ class RangeResult:
     surface: Surface
     days: Sequence[date]
     metadata: dict[date, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Complaint] = field(default_factory=list)  # why assets were not materialized
+    warnings: list[Complaint] = field(default_factory=list)  # of checks; they hold nothing back
     run_ids: list[str] = field(default_factory=list)
     without_files: Collection[date] = ()
     stopped: bool = False
@@ -133,8 +134,22 @@ def materialize(
     Raises:
         Stopped: by the user; days that were published stay published.
     """
+    report = RangeResult(surface, days)
+    try:
+        _materialize(definitions, report, store, instance)
+    except KeyboardInterrupt:
+        report.stopped = True
+        raise Stopped(report) from None
+    return report
+
+
+def _materialize(
+    definitions: dg.Definitions, report: RangeResult, store: Store, instance: dg.DagsterInstance
+) -> None:
+    """Do what `materialize` says, and fill in the report on the way."""
+    surface, days = report.surface, report.days
     following = _following_days(surface, days[-1], store)
-    report = RangeResult(surface, [*days, *following])
+    report.days = [*days, *following]
     job = definitions.resolve_implicit_global_asset_job_def()
     missing = {day: set(asset_names(surface)) for day in days}
     missing |= {day: {*surface.artifacts.of("events"), MANIFEST} for day in following}
@@ -164,7 +179,6 @@ def materialize(
                     missing[day].clear()
     report.failures.sort(key=lambda failure: failure.day)
     report.without_files = _without_files(report)
-    return report
 
 
 def _run(
@@ -194,10 +208,9 @@ def _run(
             if any(was_stopped_by_user(each) for each in result.all_events if each.is_step_failure):
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
-        report.stopped = True
         with interrupts_held_back():  # the run knows of days that its result does not
             _record_materializations(report, materializations_of(instance, run_id))
-        raise Stopped(report) from None
+        raise
     return result, settled
 
 
@@ -269,17 +282,19 @@ def _record(report: RangeResult, result: dg.ExecuteInProcessResult) -> dict[tupl
     """Take over what a run materialized (True) and what its checks refused (False)."""
     settled = _record_materializations(report, result.get_asset_materialization_events())
     for evaluation in result.get_asset_check_evaluations():
-        failed = evaluation.metadata.get(FAILED_PARTITIONS)
-        warns = evaluation.severity is dg.AssetCheckSeverity.WARN
-        if evaluation.passed or failed is None or warns:
-            continue
-        asset = evaluation.asset_key.path[-1]
-        descriptions: Any = failed.value
-        for partition, description in descriptions.items():
-            day = date.fromisoformat(partition)
-            report.failures.append(Failure(day, asset, evaluation.check_name, description))
-            settled[asset, day] = False
+        report.warnings += _told(evaluation, WARNED_PARTITIONS)
+        for failure in _told(evaluation, FAILED_PARTITIONS):
+            report.failures.append(failure)
+            settled[failure.asset, failure.day] = False
     return settled
+
+
+def _told(evaluation: dg.AssetCheckEvaluation, outcome: str) -> Iterator[Complaint]:
+    """Yield what a check says of each day with this outcome."""
+    by_day: Any = evaluation.metadata[outcome].value if outcome in evaluation.metadata else {}
+    for day, text in by_day.items():
+        asset = evaluation.asset_key.path[-1]
+        yield Complaint(date.fromisoformat(day), asset, evaluation.check_name, text)
 
 
 def _record_materializations(
@@ -312,11 +327,11 @@ def _record_breakdown(
     report: RangeResult, result: dg.ExecuteInProcessResult, first: date, last: date
 ) -> None:
     """Report a run that settled nothing: a step broke for a reason that no check knows."""
-    for event in result.all_events:
-        if event.is_step_failure:
-            text = failure_message(event).strip() or "the step failed"
-            asset = (event.step_key or "").rpartition("__")[2]
-            report.failures.extend(Failure(day, asset, None, text) for day in _days(first, last))
-    if not any(event.is_step_failure for event in result.all_events):
-        text = f"run {result.run_id} ended without materializing anything"
-        report.failures.extend(Failure(day, EVENTS, None, text) for day in _days(first, last))
+    broken = [
+        ((event.step_key or "").rpartition("__")[2], failure_message(event).strip())
+        for event in result.all_events
+        if event.is_step_failure
+    ]
+    for asset, text in broken or [(EVENTS, f"run {result.run_id} ended with nothing materialized")]:
+        said = text or "the step failed"
+        report.failures.extend(Complaint(day, asset, None, said) for day in _days(first, last))

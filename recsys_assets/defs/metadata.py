@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -59,8 +58,3 @@ def column_schema(contract: pa.DataFrameSchema) -> dg.TableSchema:
         ],
         constraints=dg.TableConstraints(other=[check.name or "" for check in contract.checks]),
     )
-
-
-def days_text(days: list[date]) -> str:
-    """Return a day, or the first and the last one."""
-    return str(days[0]) if len(days) == 1 else f"{days[0]} to {days[-1]}"

@@ -13,6 +13,7 @@ from typing import Final
 import dagster as dg
 
 from recsys_assets.config import Broken, Config
+from recsys_assets.defs.checks import declared
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.texts import as_markdown
 from recsys_assets.verdicts import Check, failed
@@ -81,13 +82,7 @@ def _placeholder(key: dg.AssetKey, broken: Broken, problems: Sequence[str]) -> d
 
 
 def _check(key: dg.AssetKey, text: str, docs_url: str | None) -> dg.AssetChecksDefinition:
-    # blocking: nothing is downstream, but only a blocking check turns its run red.
-    @dg.asset_check(
-        asset=key,
-        name=MISTAKE.name,
-        blocking=MISTAKE.blocks,
-        description=MISTAKE.description(docs_url),
-    )
+    @declared(key, MISTAKE, docs_url)
     def check_entry() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(passed=False, description=text)
 

@@ -15,7 +15,8 @@ from recsys_assets.defs.keys import EVENTS, asset_key, partitions_of
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
-from recsys_assets.operations.landing import Arrival, Cursor, LastReport
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.landing import Arrival, LastReport
 from recsys_assets.storage import open_store
 from recsys_assets.texts import as_markdown
 

@@ -11,7 +11,11 @@ from typing import Final
 
 import dagster as dg
 
-from recsys_assets.defs.internals import interrupts_held_back, was_cut_short
+from recsys_assets.defs.internals import (
+    helpers_hear_no_ctrl_c,
+    interrupts_held_back,
+    was_cut_short,
+)
 
 # Dagster takes the second for the first, and so do we.
 _STOPS: Final = {signal.SIGINT, signal.SIGTERM}
@@ -26,7 +30,7 @@ def stoppable(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
             it takes no place in the queue and nobody is told of a failure.
     """
     # Held back but in a step: an exception in the middle of what Dagster stores would be printed.
-    with _listening() as heard, interrupts_held_back():
+    with _listening() as heard, interrupts_held_back(), helpers_hear_no_ctrl_c():
         try:
             yield
             if heard():

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import CatalogError, RecsysAssetsError
+from recsys_assets.events.sources.compression import most_bytes
 from recsys_assets.storage import open_store
 
 CATALOG_DTYPES: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
@@ -84,8 +85,8 @@ def read_catalog(path: str) -> CatalogSnapshot:
         path: a file, or the URL of an object; .csv or .jsonl, plain or with .gz.
 
     Raises:
-        CatalogError: the file cannot be read, is damaged or larger than 1 GiB once it is
-            decompressed, is not UTF-8 or is broken as CSV or JSON, or has no
+        CatalogError: the file cannot be read, is damaged, is larger than 1 GiB or far larger than
+            it was once it is decompressed, is not UTF-8 or is broken as CSV or JSON, or has no
             column for item_id or tags; says the line.
         StoreUnavailableError: the object store does not answer.
     """
@@ -119,13 +120,14 @@ def _parse(data: bytes, path: str, fingerprint: str) -> CatalogSnapshot:
 
 
 def _decompressed(data: bytes, path: str) -> bytes:
+    most = min(_MOST_BYTES, most_bytes(len(data)))
     try:
         with gzip.open(io.BytesIO(data)) as stream:
-            plain = stream.read(_MOST_BYTES + 1)
+            plain = stream.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise CatalogError(f"catalog {path} cannot be decompressed: {error}") from None
-    if len(plain) > _MOST_BYTES:
-        raise CatalogError(f"catalog {path} is larger than {_MOST_BYTES:,} bytes, decompressed")
+    if len(plain) > most:
+        raise CatalogError(f"catalog {path} is larger than {most:,} bytes, decompressed")
     return plain
 
 

@@ -55,7 +55,8 @@ class ParsedDay:
     """A day of canonical events on disk, not accepted yet, and what was counted on the way.
 
     Every raw line that is not blank is in exactly one of `events`, `redelivered`, `outside_window`,
-    `other_surface`, `left_out` and `refused`; where entries of lines are events, every entry. `wanted` says what was looked for, should there be no files.
+    `other_surface`, `left_out` and `refused`; where entries of lines are events, every entry.
+    `wanted` says what was looked for, should there be no files.
     Bytes are those of lines with their newlines, decompressed. Of the refused lines, `not_kept`
     counts by file those that are not below `rejected_path`.
     """

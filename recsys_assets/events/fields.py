@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import polars as pl
@@ -10,7 +10,7 @@ import polars as pl
 from recsys_assets.config.columns import FIELD_STEP
 
 ITEM: Final = "item"  # what an entry of the exploded list is called
-# What rows have besides the fields of others, whose names never begin with a blank: where they stand.
+# Where rows stand; no field of others can be named so, with a blank in front.
 LINE, PART, ENTRIES = " line", " part", " entries"
 KEY, VALUE = "key", "value"  # what the fields of an entry of a list of pairs are called
 
@@ -32,15 +32,17 @@ def expression(field: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """
     if field in schema:
         return pl.col(field)
-    here: Mapping[str, pl.DataType] = schema
+    here: Mapping[str, Any] = schema
     found: pl.Expr | None = None
     for name, key in steps(field):
         if name not in here:
-            raise UnknownFieldError(f"no field {field!r}: there are {_listed(here)}")
+            raise UnknownFieldError(f"no field {field!r}: there are {listed(here)}")
         found = pl.col(name) if found is None else found.struct.field(name)
         dtype = here[name]
         if key is not None:
             pair = _fields(dtype.inner) if isinstance(dtype, pl.List) else {}
+            if isinstance(dtype, pl.Map):
+                found, pair = found.map.entries(), {KEY: dtype.key, VALUE: dtype.value}
             if not {KEY, VALUE} <= pair.keys():
                 raise UnknownFieldError(
                     f"{field!r}: {name!r} is no list of entries of key and value"
@@ -73,14 +75,16 @@ def value_of(row: Any, field: str) -> Any:
     return row
 
 
-def _fields(dtype: object) -> Mapping[str, pl.DataType]:
+def _fields(dtype: object) -> Mapping[str, Any]:
     return (
-        {field.name: field.dtype for field in dtype.fields}  # type: ignore[misc]
+        {field.name: field.dtype for field in dtype.fields}
         if isinstance(dtype, pl.Struct)
         else {}
     )
 
 
-def _listed(names: Mapping[str, Any], most: int = 20) -> str:
-    shown = ", ".join(sorted(names)[:most]) or "none"
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return names for people, the first ones of many."""
+    known = sorted(name for name in names if name != LINE)
+    shown = ", ".join(known[:most]) or "none"
+    return f"{shown} and {len(known) - most} more" if len(known) > most else shown

@@ -52,7 +52,7 @@ class Rules:
     @property
     def fields(self) -> list[str]:
         """Every field that is read of a row, or of an entry of its list."""
-        mapped = [self.columns.ts, *self.columns.of_events().values()]
+        mapped: list[Moment | Column] = [self.columns.ts, *self.columns.of_events().values()]
         read = [field for column in mapped for field in column.fields or []]
         weight = [self.source.weight.column] if self.source.weight else []
         return list(dict.fromkeys([*read, *self.source.where, *weight]))
@@ -92,8 +92,11 @@ def map_rows(
         day: UTC day that is kept.
         raw_of: what is kept of a refused row as its text, and the bytes that it counts.
     """
-    wanted = rows.filter(_wanted(rules.source.where, rows.schema))
-    schema = wanted.schema
+    decoded, is_undecodable = _decoded(rows)
+    is_wanted = decoded.select(wanted=_wanted(rules.source.where, decoded.schema)).to_series()
+    if not is_wanted.all():
+        decoded, is_undecodable = decoded.filter(is_wanted), is_undecodable.filter(is_wanted)
+    wanted, schema = decoded, decoded.schema
     read = {
         name: _rank(column, schema, rules.source.rank_from or 0)
         if name == "rank"
@@ -104,7 +107,8 @@ def map_rows(
     ts = _moment(wanted, rules.columns.ts, rules.source.time_zone)
     required = [name for name in ("tenant", "surface", "session_id", "item_id") if name in read]
     problems: list[tuple[str, str, pl.Expr]] = [
-        ("wrong_type", name, of.is_wrong) for name, of in read.items()
+        ("invalid_utf8", "ts", pl.lit(is_undecodable)),
+        *(("wrong_type", name, of.is_wrong) for name, of in read.items()),
     ]
     problems += [
         (
@@ -163,8 +167,6 @@ def _is_one_of(column: pl.Expr, dtype: pl.DataType, values: Sequence[Scalar]) ->
         return found | column.is_in(numbers).fill_null(value=False)
     if dtype.is_nested() or dtype == pl.Null:
         return found
-    if dtype == pl.Binary:
-        column = column.cast(pl.String, strict=False)
     return found | column.cast(pl.String).is_in(texts).fill_null(value=False)
 
 
@@ -181,8 +183,28 @@ def _as_number(text: str) -> float | None:
         return None
 
 
+def _decoded(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """Return rows whose texts are texts, and which of them are not, being no UTF-8."""
+    undecodable = pl.repeat(value=False, n=rows.height, eager=True)
+    for name in (name for name, dtype in rows.schema.items() if dtype == pl.Binary):
+        try:
+            texts = rows[name].cast(pl.String)
+        except pl.exceptions.ComputeError:  # says of none of them that it is the one
+            texts = pl.Series(name, map(_decode, rows[name]), pl.String)
+            undecodable |= texts.is_null() & rows[name].is_not_null()
+        rows = rows.with_columns(texts)
+    return rows, undecodable
+
+
+def _decode(raw: bytes | None) -> str | None:
+    try:
+        return None if raw is None else raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def _is_text(dtype: pl.DataType) -> bool:
-    return dtype in {pl.String, pl.Binary, pl.Categorical, pl.Enum} or dtype == pl.Null
+    return isinstance(dtype, pl.String | pl.Categorical | pl.Enum | pl.Null)
 
 
 def _is_whole(dtype: pl.DataType) -> bool:
@@ -193,7 +215,7 @@ def _trimmed(field: str, dtype: pl.DataType) -> pl.Expr:
     """Read a field as a text without white space around it; null when blank, or no text."""
     if not (_is_text(dtype) or _is_whole(dtype)):
         return pl.lit(None, pl.String)
-    text = pl.col(field).cast(pl.String, strict=dtype != pl.Binary).str.strip_chars()
+    text = pl.col(field).cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text)
 
 
@@ -204,9 +226,8 @@ def _text(column: Column, schema: Mapping[str, pl.DataType]) -> _Read:
     texts = [_trimmed(field, schema[field]) for field in column.fields]
     wrong = [
         pl.col(field).is_not_null()
-        & (text.is_null() if schema[field] == pl.Binary else pl.lit(value=True))
-        for field, text in zip(column.fields, texts, strict=True)
-        if schema[field] == pl.Binary or not (_is_text(schema[field]) or _is_whole(schema[field]))
+        for field in column.fields
+        if not (_is_text(schema[field]) or _is_whole(schema[field]))
     ]
     joined = (
         pl.concat_str(texts, separator=column.join)
@@ -284,7 +305,7 @@ def _moment(rows: pl.DataFrame, spec: Moment, zone: str | None) -> pl.Series:
 def _moment_of(values: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
     dtype = values.dtype
     if _is_text(dtype):
-        return _of_text(values.cast(pl.String, strict=False), spec, zone)
+        return _of_text(values.cast(pl.String), spec, zone)
     if isinstance(dtype, pl.Datetime):
         return _in_utc(values, zone)
     if dtype == pl.Date:
@@ -397,6 +418,8 @@ def _detail(
     found = ", ".join(f"{field} is {_shown(row[field])}" for field in fields)
     entry = f"entry {row[PART] + 1}: " if PART in row else ""
     match reason:
+        case "invalid_utf8":
+            return f"{entry}a field is not UTF-8"
         case "wrong_type":
             return f"{entry}{name} takes {read[name].wanted}, {found}"
         case "missing_id":

@@ -396,7 +396,7 @@ def _text(event: dict[str, Any], name: str) -> str:
 
 
 def whole_text(value: str) -> str:
-    """Return a text of JSON with a sign for each half of a surrogate pair, which is no character."""
+    """Return a text of JSON with a sign for each half of a surrogate pair, which is no text."""
     try:
         value.encode()
     except UnicodeEncodeError:  # written as \ud83d

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any, Final
@@ -23,6 +24,7 @@ from recsys_assets.events.fields import (
     VALUE,
     UnknownFieldError,
     expression,
+    listed,
     steps,
     value_of,
 )
@@ -43,6 +45,8 @@ from recsys_assets.places import Place
 
 # Lines whose fields are looked at for their types.
 _LOOKED_AT: Final = 20
+# Refused lines of a piece that say which fields there are.
+_NAMED: Final = 10
 _ARROW: Final[Mapping[str, pa.DataType]] = {
     "text": pa.string(),
     "integer": pa.int64(),
@@ -127,26 +131,38 @@ def map_json_lines(chunk: Chunk, rules: Rules, *, place: Place, day: date) -> Pa
     """
     data, undecodable = decodable(chunk)
     refused = undecodable + refused_as_too_long(chunk)
+    unread = len(refused)
     number = (pl.int_range(pl.len()) + chunk.first_line).alias(LINE)
     lines = pl.read_lines(data, name="text").with_columns(number)
     lines = lines.filter(pl.col("text").str.strip_chars(JSON_SPACE) != "")
     mapped = [*_map_lines(lines, rules, place, day)]
-    result = ParsedChunk(
-        pl.concat([part.events for part in mapped]).sort(
-            "line", "part" if "part" in rules.dtypes else "line"
-        )
-        if mapped
-        else pl.DataFrame(schema=rules.dtypes),
-        sorted(
-            [*refused, *(line for part in mapped for line in part.refused)], key=lambda of: of.line
+    refused += [line for part in mapped for line in part.refused]
+    refused.sort(key=lambda line: line.line)
+    refused[:_NAMED] = [_with_names(line, rules) for line in refused[:_NAMED]]
+    order = ["line", *(["part"] if "part" in rules.dtypes else [])]
+    return ParsedChunk(
+        pl.concat([pl.DataFrame(schema=rules.dtypes), *(part.events for part in mapped)]).sort(
+            order
         ),
-        lines=sum(part.lines for part in mapped) + len(refused),
+        refused,
+        lines=sum(part.lines for part in mapped) + unread,
         size_bytes=chunk.size_bytes,
         outside_window=sum(part.outside_window for part in mapped),
         other_surface=sum(part.other_surface for part in mapped),
         left_out=sum(part.left_out for part in mapped),
     )
-    return result
+
+
+def _with_names(line: RefusedLine, rules: Rules) -> RefusedLine:
+    """Add to a line that lacks a field which ones it has: that shows a mapping that is wrong."""
+    if line.reason not in {"missing_id", "bad_timestamp"} or "not there" not in line.detail:
+        return line
+    row = json_object(line.raw.decode())
+    said = f"the line has {listed(row)}"
+    for entry, *_ in _rows_of(row, rules.source.explode)[:1]:
+        if isinstance(entry.get(ITEM), dict) and rules.source.explode:
+            said += f"; {ITEM} has {listed(entry[ITEM])}"
+    return replace(line, detail=f"{line.detail}; {said}")
 
 
 def _map_lines(lines: pl.DataFrame, rules: Rules, place: Place, day: date) -> Iterator[ParsedChunk]:
@@ -222,9 +238,7 @@ def _add(tree: dict[str, Any], field: str, explode: Explode | None, dtype: pa.Da
     if at is None:
         return False
     parent, name = at
-    if parent.setdefault(name, dtype) != dtype:
-        return False
-    return True
+    return bool(parent.setdefault(name, dtype) == dtype)
 
 
 def _node(tree: dict[str, Any], field: str) -> tuple[dict[str, Any], str] | None:

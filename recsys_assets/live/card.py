@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import takewhile
 
 from recsys_assets.config import Surface
+from recsys_assets.live.history import recent
 from recsys_assets.live.status import live_kinds
 from recsys_assets.pages import Shown, table
-from recsys_assets.storage.publications import Live, Publication, generation_of, history, read_live
+from recsys_assets.storage.publications import Live, Publication, generation_of, read_live
 from recsys_assets.storage.store import Store
 
 _VERSION_DIGITS = 12  # as `status` shows them
@@ -39,7 +40,7 @@ def flips_since(store: Store, surface: Surface, generation: int) -> list[Flip]:
         return []
     if live.publication is None:
         return [_unrecorded(store, live)]
-    chain = list(islice(history(store, live), MOST_FLIPS))
+    chain = list(recent(store, live, MOST_FLIPS))
     since = generation if generation <= generation_of(live) else 0
     newer = list(takewhile(lambda publication: publication.generation > since, chain))
     if not newer:

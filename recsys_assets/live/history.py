@@ -107,7 +107,7 @@ def find(
 
 def began_pin(store: Store, live: Live) -> Publication | None:
     """Return the flip since which publishes are held back; None when they are not."""
-    pinned = takewhile(lambda publication: publication.pinned, _recent(store, live))
+    pinned = takewhile(lambda publication: publication.pinned, recent(store, live))
     return min(pinned, key=lambda publication: publication.generation, default=None)
 
 
@@ -117,17 +117,21 @@ def last_change(store: Store, live: Live) -> Publication | None:
     A pin, a release and retention flip the pointer too, and leave what readers see as it was.
     """
     oldest = None
-    for publication in _recent(store, live):
+    for publication in recent(store, live):
         oldest = publication
         if publication.action in {"publish", "rollback", "repair"}:
             break
     return oldest
 
 
-def _recent(store: Store, live: Live) -> Iterator[Publication]:
-    """Yield the newest flips. An older record that is damaged ends them: what is live is not it."""
+def recent(store: Store, live: Live, most: int = _MOST_READ) -> Iterator[Publication]:
+    """Yield the newest flips. An older record that is damaged ends them: what is live is not it.
+
+    Raises:
+        StoreUnavailableError: the object store does not answer, so it is unknown what comes next.
+    """
     with suppress(StorageError, OSError):
-        yield from islice(history(store, live), _MOST_READ)
+        yield from islice(history(store, live), most)
 
 
 def _previous(store: Store, surface: Surface, live: Live, kinds: Collection[str]) -> Publication:

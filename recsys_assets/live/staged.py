@@ -13,7 +13,6 @@ from recsys_assets.errors import (
     InputError,
     MissingPartitionError,
     StorageError,
-    StoreUnavailableError,
 )
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Live, read_live
@@ -71,8 +70,6 @@ def _is_live(store: Store, surface: Surface, day: date, live: Live) -> bool:
     """Tell whether just what is staged for a day is live; what is damaged is not."""
     try:
         return _uris(store, surface, day) == live.current
-    except StoreUnavailableError:
-        raise
     except (StorageError, MissingPartitionError):
         return False
 

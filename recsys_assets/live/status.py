@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import StorageError
+from recsys_assets.errors import RecsysAssetsError, StorageError
 from recsys_assets.live.history import began_pin, last_change
 from recsys_assets.storage.publications import Live, Publication, read_live, read_time
 from recsys_assets.storage.registry import version_of
@@ -84,7 +84,7 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
             return SurfaceStatus(surface, None, {}, newest, None, None, None)
         kinds = live_kinds(store, live)
         pin, changed = began_pin(store, live), last_change(store, live)
-    except (StorageError, OSError) as error:
+    except (RecsysAssetsError, OSError) as error:
         return SurfaceStatus(surface, None, {}, newest, None, None, None, error=str(error))
     flipped_at = read_time(changed.published_at if changed else live.updated_at)
     age = None if flipped_at is None else now - flipped_at

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import CorruptBlobError, StorageError, StoreUnavailableError
+from recsys_assets.errors import CorruptBlobError, StorageError
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Live, Publication, history, read_live
 from recsys_assets.storage.registry import StagedRef, verify_blob, version_of
@@ -60,8 +60,6 @@ def verify_surface(
     verified = Verified(surface)
     try:
         live = read_live(store, surface.place)
-    except StoreUnavailableError:
-        raise
     except StorageError as error:
         uri = store.uri(layout.manifest(surface.place))
         verified.findings.append(Finding("corrupt", uri, str(error)))
@@ -162,8 +160,6 @@ def _chain(store: Store, live: Live | None) -> tuple[list[Publication], list[Fin
     try:
         for publication in history(store, live) if live else ():
             chain.append(publication)
-    except StoreUnavailableError:
-        raise
     except StorageError as error:
         last = chain[-1]
         key = layout.publication(last.place, last.generation - 1, last.parent or "unknown")
@@ -175,8 +171,6 @@ def _chain(store: Store, live: Live | None) -> tuple[list[Publication], list[Fin
 def _check(store: Store, uri: str) -> list[Finding]:
     try:
         verify_blob(store, store.key(uri), version_of(uri))
-    except StoreUnavailableError:
-        raise
     except (CorruptBlobError, OSError) as error:  # OSError: a bad disk
         return [Finding("corrupt", uri, str(error))]
     except StorageError as error:

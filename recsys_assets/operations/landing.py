@@ -12,64 +12,31 @@ or have served another root before.
 from __future__ import annotations
 
 import hashlib
-import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from recsys_assets.config import Surface
+from recsys_assets.errors import StorageError
 from recsys_assets.events.catalog import catalog_object
-from recsys_assets.events.provenance import read_provenance
+from recsys_assets.events.provenance import Provenance, read_provenance
 from recsys_assets.events.sources import Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
-from recsys_assets.operations.made_of import is_made_of, newest_made, staged_catalog
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.made_of import newest_made, staged_catalog
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store, Stored
 
 _MOST_DAYS: Final = 400  # reported in one tick; each is an event that the daemon writes
 _BUDGET_S: Final = 20.0  # of reading files in one tick; Dagster gives it 60 s
+_LOG = logging.getLogger(__name__)
 # These stand for a day among what is waited for.
 _CATALOG: Final = "catalog"
 _DENIED: Final = "denied_items"
-
-
-@dataclass
-class Cursor:
-    """What a tick needs to know of those before it; a few dozen bytes a day that is looked at.
-
-    Signatures tell whether names, sizes or times of a day's files are others than they were.
-    """
-
-    root: str = ""  # whose days these are
-    seen: dict[str, str] = field(default_factory=dict)  # day: signature of what was dealt with
-    waiting: dict[str, tuple[str, float]] = field(default_factory=dict)  # signature, since when
-    catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
-    denied: tuple[str, str] = ("", "")  # signature of the list, and its fingerprint
-
-    @classmethod
-    def from_text(cls, text: str | None, root: str) -> Self:
-        """Read the cursor of a root.
-
-        Of none, of another root's, or of one that cannot be read, a new one: it costs only time.
-        """
-        try:
-            found = json.loads(text or "{}")
-            if found.get("root", root) != root:
-                return cls(root)
-            waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
-            catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
-            signature, version = found.get("denied", ("", ""))
-            denied = (str(signature), str(version))
-            return cls(root, dict(found["seen"]), waiting, catalog, denied)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return cls(root)
-
-    def to_text(self) -> str:
-        """Write the cursor down."""
-        return json.dumps(vars(self), separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -156,7 +123,7 @@ def look(
 
     Raises:
         RawEventsError: `source.path` is no directory.
-        StorageError: the object store does not answer.
+        StoreUnavailableError: the object store does not answer.
     """
     found = Arrivals(cursor)
     started = time.monotonic()
@@ -190,10 +157,11 @@ def look(
         if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
-    found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.reads_catalog:
         newest = max(landed, default=None) if surface.artifacts.of("events") else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
+    # Of what is left: it may have been held back, to go with its catalog.
+    found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.items.deny:
         days = sorted(landed, reverse=True) if surface.artifacts.of("events") else [last]
         _look_at_denied(store, surface, found, days, now=now, reported=reported)
@@ -361,10 +329,21 @@ def _unknown_followers(
         if day <= last and day not in days
     }
     return [
-        Arrival(day, read_provenance(store, key).fingerprint)
+        Arrival(day, accepted.fingerprint)
         for day in sorted(following)
-        if tried(day) == "unknown" and store.stat(key := layout.canonical(surface.place, day))
+        if tried(day) == "unknown" and (accepted := _accepted(store, surface, day))
     ]
+
+
+def _accepted(store: Store, surface: Surface, day: date) -> Provenance | None:
+    """Return what a day says that the root has; None where it has none that can be read."""
+    try:
+        return read_provenance(store, layout.canonical(surface.place, day))
+    except FileNotFoundError:
+        return None
+    except StorageError as error:  # what has landed is told all the same
+        _LOG.warning("%s: %s", surface.name, error)
+        return None
 
 
 def _is_news(
@@ -381,11 +360,23 @@ def _is_news(
     the day is red and can be green. Nor are they again when they were to be made of these files and
     failed. Were they made of other files since, they are.
     """
-    key = layout.canonical(surface.place, arrival.day)
-    built = store.stat(key)
+    built = store.stat(layout.canonical(surface.place, arrival.day))
     is_reported = known is not None and known.data_version == arrival.data_version
-    if built is not None and is_made_of(store, key, built, source, arrival.files):
+    if built is not None and _is_made_of(store, surface, source, arrival, read_at=built.modified):
         return tried(arrival.day) == "failed" or (known is not None and not is_reported)
-    if known is None or known.data_version != arrival.data_version:
+    if known is None or not is_reported:
         return True
     return built is not None and built.modified > known.at
+
+
+def _is_made_of(
+    store: Store, surface: Surface, source: Source, arrival: Arrival, *, read_at: datetime
+) -> bool:
+    """Compare with the raw files that an accepted day names."""
+    accepted, files = _accepted(store, surface, arrival.day), arrival.files
+    if not accepted or [file.key for file in files] != [seen.name for seen in accepted.files]:
+        return False
+    return all(
+        source.is_still(seen, file, read_at=read_at)
+        for file, seen in zip(files, accepted.files, strict=True)
+    )

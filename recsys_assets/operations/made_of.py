@@ -1,4 +1,4 @@
-"""What a day is made of: its events of raw files, its staged artifacts of lists besides events."""
+"""What the staged artifacts of a day are made of besides events: a catalog, withdrawn items."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from typing import Final
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError, StorageError
-from recsys_assets.events.provenance import read_provenance
-from recsys_assets.events.sources import Source
 from recsys_assets.kinds import KINDS
 from recsys_assets.storage.registry import StagedRef, read_staged
-from recsys_assets.storage.store import Store, Stored
+from recsys_assets.storage.store import Store
 from recsys_assets.windows import SourceHash
 
 # Days that are looked at for one that was made: whatever is newer failed, or is being made.
@@ -59,22 +57,6 @@ def staged_catalog(store: Store, surface: Surface, day: date) -> str | None:
         made_of = SourceHash.from_text(ref.source_hash)
         found.add(made_of.data if KINDS[ref.kind].reads == "catalog" else made_of.catalog)
     return found.pop() if len(found) == 1 else None
-
-
-def is_made_of(
-    store: Store, key: str, built: Stored, source: Source, files: Sequence[Stored]
-) -> bool:
-    """Compare with the raw files that an accepted day names."""
-    try:
-        made_of = read_provenance(store, key).files
-    except (FileNotFoundError, StorageError):
-        return False
-    if [file.key for file in files] != [seen.name for seen in made_of]:
-        return False
-    return all(
-        source.is_still(seen, file, read_at=built.modified)
-        for file, seen in zip(files, made_of, strict=True)
-    )
 
 
 def _staged(store: Store, surface: Surface, day: date, kinds: Iterable[str]) -> list[StagedRef]:

@@ -9,21 +9,15 @@ from datetime import date
 from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.config import Artifacts, Surface
-from recsys_assets.errors import (
-    InputError,
-    ManifestConflictError,
-    StorageError,
-    StoreUnavailableError,
-)
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.live.compare import Difference, compare
 from recsys_assets.live.denied import denied_reason
 from recsys_assets.live.history import find, recorded_live
 from recsys_assets.live.staged import held_back
 from recsys_assets.operations.publish import publish_candidate
-from recsys_assets.storage import layout
-from recsys_assets.storage.flips import Outcome, flip
-from recsys_assets.storage.publications import Change, Live, Publication, Why, generation_of
+from recsys_assets.storage.flips import Outcome, flip, refuse_moved
+from recsys_assets.storage.publications import Change, Live, Publication, Why
 from recsys_assets.storage.registry import verify_blob, version_of
 from recsys_assets.storage.store import Store
 
@@ -134,12 +128,7 @@ def roll_back(
     why = allowed(why, f"roll {surface.name} back", plan.denied, force=force)
 
     def decide(live: Live | None) -> Change | Outcome:
-        if generation_of(live) != plan.seen:
-            raise ManifestConflictError(
-                store.uri(layout.manifest(surface.place)),
-                expected=f"generation {plan.seen}",
-                found=f"generation {generation_of(live)}",
-            )
+        refuse_moved(store, surface.place, live, seen=plan.seen)
         return "unchanged" if plan.is_empty else plan.change
 
     return flip(store, surface.place, decide=decide, why=why)
@@ -229,8 +218,6 @@ def problem_of(store: Store, uri: str) -> str | None:
     """Re-read a blob; return what is wrong with it, None when it is whole."""
     try:
         verify_blob(store, store.key(uri), version_of(uri))
-    except StoreUnavailableError:
-        raise
     except StorageError as error:
-        return str(error)
+        return error.problem
     return None

@@ -8,30 +8,23 @@ record. What is live stays when the manifest can be read and every blob it names
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import (
-    InputError,
-    ManifestConflictError,
-    StorageError,
-    StoreUnavailableError,
-)
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.live.denied import denied_reason
 from recsys_assets.operations.pointer import allowed, problem_of, require_reason
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
-from recsys_assets.storage.flips import Outcome, flip, write_manifest
+from recsys_assets.storage.flips import Outcome, flip, refuse_moved, write_manifest
 from recsys_assets.storage.publications import (
     Change,
     Live,
     Manifest,
     Publication,
     Why,
-    generation_of,
     read_manifest,
     read_publication,
     window_of_blobs,
@@ -92,7 +85,7 @@ def plan_repair(store: Store, surface: Surface) -> Repair | None:
             raise StorageError(f"{store.uri(layout.manifest(place))} is missing")
         manifest = read_manifest(store, place, found.data)
     except StorageError as error:
-        problems.append(str(error).partition(". `")[0])
+        problems.append(error.problem)
     if manifest and manifest.record is None:
         raise InputError(
             f"what is live for {surface.name} was published by another producer and has no history "
@@ -181,12 +174,7 @@ def repair(store: Store, plan: Repair, why: Why, *, force: bool = False) -> tupl
     )
 
     def decide(live: Live | None) -> Change | Outcome:
-        if generation_of(live) != plan.newest.generation:
-            raise ManifestConflictError(
-                store.uri(layout.manifest(place)),
-                expected=f"generation {plan.newest.generation}",
-                found=f"generation {generation_of(live)}",
-            )
+        refuse_moved(store, place, live, seen=plan.newest.generation)
         return change
 
     return flip(store, place, decide=decide, why=why)
@@ -205,8 +193,8 @@ def _known(store: Store, place: Place) -> Mapping[int, Sequence[str]]:
     """Return the publish_ids of the records that are there, whole or not, by generation."""
     known = defaultdict[int, list[str]](list)
     for stored in store.list(layout.of_place("registry/publications", place)):
-        if named := re.search(r"/(\d{10,})-([^/]+)\.json$", stored.key):
-            known[int(named[1])].append(named[2])
+        if named := layout.publication_named(place, stored.key):
+            known[named[0]].append(named[1])
     return known
 
 
@@ -218,19 +206,18 @@ def _chain(
     problems: list[str],
 ) -> list[Publication | _Lost]:
     """Follow the history, across what is lost of it, from the newest flip; add to `problems`."""
-    named = re.search(r"/(\d+)-([^/]+)\.json$", newest or "")
-    generation = int(named[1]) if named else max(known)
-    publish_id = named[2] if named else _likeliest(store, place, known, generation)
+    last = max(known, default=0)
+    named = layout.publication_named(place, newest) if newest else None
+    publish_id: str | None
+    generation, publish_id = named or (last, _likeliest(store, place, known, last))
     chain = list[Publication | _Lost]()
     while publish_id is not None:
         key = layout.publication(place, generation, publish_id)
         parent: str | None
         try:
             publication = read_publication(store, place, key)
-        except StoreUnavailableError:
-            raise
         except StorageError as error:
-            problems.append(str(error).partition(". `")[0])
+            problems.append(error.problem)
             parent = _likeliest(store, place, known, generation - 1)
             chain.append(_Lost(generation, publish_id, parent))
         else:
@@ -277,8 +264,6 @@ def _readable(
         key = layout.publication(place, generation, publish_id)
         try:
             found.append(read_publication(store, place, key))
-        except StoreUnavailableError:
-            raise
         except StorageError:
             continue
     return found

@@ -26,7 +26,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.live.verify import newest_different, staged_refs
 from recsys_assets.storage import layout
-from recsys_assets.storage.flips import Outcome, flip
+from recsys_assets.storage.flips import Outcome, flip, refuse_moved
 from recsys_assets.storage.publications import (
     Change,
     Live,
@@ -275,12 +275,7 @@ def _raise_fence(store: Store, plan: Plan, why: Why, clock: Callable[[], datetim
     retiring = tuple(store.uri(stored.key) for stored in plan.blobs)
 
     def decide(live: Live | None) -> Change:
-        if generation_of(live) != plan.seen:
-            raise ManifestConflictError(
-                store.uri(layout.manifest(plan.surface.place)),
-                expected=f"generation {plan.seen}",
-                found=f"generation {generation_of(live)}",
-            )
+        refuse_moved(store, plan.surface.place, live, seen=plan.seen)
         return _change(live, retiring)
 
     flip(store, plan.surface.place, decide=decide, why=why, clock=clock)

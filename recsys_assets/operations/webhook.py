@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from recsys_assets.config import Alerts
 from recsys_assets.errors import WebhookError
+from recsys_assets.texts import as_chat
 
 # Days of a report, and of a failure in it.
 MAX_DAYS: Final = 10
@@ -19,20 +20,23 @@ _REFUSED: Final = {400, 413, 422}
 def post(url: str, alerts: Alerts, report: Mapping[str, Any]) -> None:
     """Post a report; only its text to a receiver that refuses the rest.
 
+    The text is what a chat shows, so it is escaped as Slack asks. The other members are as given.
+
     Raises:
         WebhookError: it was not taken; says what happened, without the URL.
     """
     variable = alerts.webhook_env
     if not url.startswith(("http://", "https://")):
         raise WebhookError(f"${variable} must hold an http:// or https:// URL; nothing was posted")
-    answer = _send(url, report, alerts.timeout_seconds)
+    text = {"text": as_chat(report["text"])}
+    answer = _send(url, {**report, **text}, alerts.timeout_seconds)
     if answer in _REFUSED:
-        answer = _send(url, {"text": report["text"]}, alerts.timeout_seconds)
+        answer = _send(url, text, alerts.timeout_seconds)
     if answer:
         said = f"answered {answer}" if isinstance(answer, int) else f"did not answer ({answer})"
         raise WebhookError(
-            f"the webhook at ${variable} {said}: run {report['run_id']} is not reported yet. The "
-            "next tick tries again, for a day after the failure."
+            f"the webhook at ${variable} {said}: run {report['run_id']} is not reported yet",
+            advice="The next tick tries again.",
         )
 
 

@@ -111,7 +111,7 @@ class Answers:
             refused = False
         # `from None`: the original error quotes the store's answer.
         raise StoreUnavailableError(
-            f"cannot {verb} {uri}: {problem}. {advice}", refused=refused
+            f"cannot {verb} {uri}: {problem}", advice=advice, refused=refused
         ) from None
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import takewhile
+from pathlib import PurePosixPath
 from typing import Final, Literal
 
 from recsys_assets.errors import (
@@ -51,6 +52,12 @@ _UNKNOWN_WINDOW: Final = (
     "the manifest {uri} was written by another producer, and the window of what it names cannot be "
     "read, so it is unknown whether this would move it back. Nothing was changed. To adopt this "
     "surface, move that manifest away first."
+)
+
+_LOST: Final = (
+    "{uri} is missing, though there are records of flips that it had. Nothing was changed: a new "
+    "history would begin, and might go back in time. `recsys-assets repair {name} --dry-run` says "
+    "what can be mended."
 )
 
 Outcome = Literal["published", "unchanged", "superseded", "pinned"]
@@ -103,8 +110,8 @@ def publish(
 
     Raises:
         CandidateOvertakenError: what `seen` is about. Nothing was changed.
-        StorageError: the live manifest is damaged, or another producer's whose window is unknown.
-            Nothing was changed.
+        StorageError: the live manifest is damaged, lost, or another producer's whose window is
+            unknown. Nothing was changed.
         ManifestConflictError, PublishOutcomeUnknownError: as `flip` does.
     """
 
@@ -162,6 +169,7 @@ def flip(
 
     Raises:
         CandidateOvertakenError: retention is deleting what is to become live. Nothing was changed.
+        StorageError: the manifest is damaged, or lost. Nothing was changed.
         ManifestConflictError: others kept flipping first; the old or their manifest is live.
             Retry.
         PublishOutcomeUnknownError: it may be live. Doing it again settles it.
@@ -171,7 +179,7 @@ def flip(
     publication: Publication | None = None
     while True:
         try:
-            live = read_live(store, place)
+            live = _read_live_or_refuse(store, place) if not attempt else read_live(store, place)
             done = attempt and _is_in_history(store, live, publish_id, since=first_generation)
             change = "published" if done else decide(live)
         except StoreUnavailableError as error:
@@ -218,6 +226,23 @@ def flip(
         time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.001 * 2**attempt)))  # noqa: S311
 
 
+def _read_live_or_refuse(store: Store, place: Place) -> Live | None:
+    """Return what is live; None only where no flip ever had a manifest to go on from."""
+    live = read_live(store, place)
+    if live:
+        return live
+    names = (
+        PurePosixPath(stored.key).name
+        for stored in store.list(layout.of_place("registry/publications", place))
+    )
+    # The first record may be of a flip that is being made, or was cut off before its manifest.
+    if any(name.partition("-")[0].lstrip("0") not in {"", "1"} for name in names):
+        live = read_live(store, place)  # others may have flipped between the two looks
+        if not live:
+            raise StorageError(_LOST.format(uri=store.uri(layout.manifest(place)), name=place.name))
+    return live
+
+
 def _unsettled(
     error: StoreUnavailableError, place: Place, generation: int
 ) -> PublishOutcomeUnknownError:
@@ -226,6 +251,16 @@ def _unsettled(
         f"{error} Whether generation {generation} or a later one of {place.name} is ours is "
         "unknown; doing it again settles it."
     )
+
+
+def refuse_moved(store: Store, place: Place, live: Live | None, *, seen: int) -> None:
+    """Raise ManifestConflictError unless what is live is still of the generation `seen`."""
+    if (found := generation_of(live)) != seen:
+        raise ManifestConflictError(
+            store.uri(layout.manifest(place)),
+            expected=f"generation {seen}",
+            found=f"generation {found}",
+        )
 
 
 def _refuse_overtaken(store: Store, live: Live, change: Change, seen: int) -> None:

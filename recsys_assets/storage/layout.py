@@ -5,6 +5,7 @@ docs/output-layout.md describes the same to people.
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 from recsys_assets.places import Place
@@ -48,6 +49,14 @@ def record(place: Place, kind: str, version: str) -> str:
 def publication(place: Place, generation: int, publish_id: str) -> str:
     """Return the key of a publication record; write-once. Keys sort by generation."""
     return f"registry/publications/{place.name}/{generation:010d}-{publish_id}.json"
+
+
+def publication_named(place: Place, key: str) -> tuple[int, str] | None:
+    """Return generation and publish_id of a key that `publication` gives; None of any other."""
+    found = re.search(r"/(\d+)-([^/]+)\.json$", key)
+    if found and publication(place, int(found[1]), found[2]) == key:
+        return int(found[1]), found[2]
+    return None
 
 
 def damaged(key: str) -> str:

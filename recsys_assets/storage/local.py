@@ -84,8 +84,10 @@ class LocalStore:
         """Return size and times of one file, or None when it is absent."""
         try:
             found = self._path(key).stat()
-        except FileNotFoundError:
-            return None
+        except OSError as error:
+            if error.errno in {errno.ENOENT, errno.ELOOP}:  # a link to itself leads to nothing
+                return None
+            raise
         return _as_stored(key, found) if stat.S_ISREG(found.st_mode) else None
 
     def put_new(self, key: str, content: bytes | Path) -> bool:

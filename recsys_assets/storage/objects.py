@@ -56,8 +56,8 @@ _RETRY: Final[RetryConfig] = {
     },
     "retry_timeout": timedelta(seconds=60),
 }
-# After each refused create whose object is not there; about 6 s in all.
-_CREATE_PAUSES_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 2.0)
+# Before each attempt to create; about 6 s in all, when the object is neither taken nor there.
+_CREATE_PAUSES_S: Final = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 2.0)
 _PROBE: Final = "registry/.conditional-writes"
 _NO_SUCH_VERSION: Final[PutMode] = {"e_tag": '"0"', "version": "1"}
 
@@ -127,7 +127,7 @@ class ObjectStore:
                 raise StorageError(f"{self.uri(key)} was removed while it was read") from None
             except PreconditionError:
                 raise StorageError(
-                    f"{self.uri(key)} was replaced while it was read; run again"
+                    f"{self.uri(key)} was replaced while it was read", advice="Run again."
                 ) from None
             except BaseError as error:
                 self._answers.fail("read", self.uri(key), error)
@@ -232,12 +232,12 @@ class ObjectStore:
         tells both as "already exists". So only what can be seen is taken to be there.
         """
         for pause_s in _CREATE_PAUSES_S:
+            time.sleep(pause_s)
             try:
                 self._put(key, content, mode="create")
             except _ConditionError:
                 if self._exists(key):
                     return False
-                time.sleep(pause_s)
             else:
                 return True
         raise StoreUnavailableError(

@@ -151,10 +151,14 @@ def read_manifest(store: Store, place: Place, data: bytes) -> Manifest:
         current = _uris(members["current"])
         updated_at = str(members["updated_at"])
         uri = current.pop(PUBLICATION, None)
-        return Manifest(current, updated_at, None if uri is None else store.key(uri))
+        record = None if uri is None else store.key(uri)
+        if record is not None and layout.publication_named(place, record) is None:
+            raise ValueError(f"it names {uri} as its record")
+        return Manifest(current, updated_at, record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(
-            f"{store.uri(layout.manifest(place))} is not a manifest: {error!r}. {_advice(place)}"
+            f"{store.uri(layout.manifest(place))} is not a manifest: {error!r}",
+            advice=_advice(place),
         ) from None
 
 
@@ -192,7 +196,8 @@ def read_publication(store: Store, place: Place, key: str) -> Publication:
     found = store.read(key)
     if found is None:
         raise StorageError(
-            f"{store.uri(key)} is missing, though the manifest's history names it. {_advice(place)}"
+            f"{store.uri(key)} is missing, though the manifest's history names it",
+            advice=_advice(place),
         )
     try:
         publication = Publication.from_bytes(found.data)
@@ -201,7 +206,7 @@ def read_publication(store: Store, place: Place, key: str) -> Publication:
             raise ValueError(f"it names itself {named}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(
-            f"{store.uri(key)} is not a publication record: {error!r}. {_advice(place)}"
+            f"{store.uri(key)} is not a publication record: {error!r}", advice=_advice(place)
         ) from None
     return publication
 

@@ -13,7 +13,6 @@ from recsys_assets.errors import (
     CorruptBlobError,
     MissingPartitionError,
     StorageError,
-    StoreUnavailableError,
 )
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
@@ -168,7 +167,8 @@ def read_staged(store: Store, place: Place, segment: str, kind: str, day: date) 
         return StagedRef.from_bytes(found.data)
     except StorageError as error:
         raise StorageError(
-            f"{store.uri(key)} is {error}. Materialize {kind} of {day} again; it replaces it."
+            f"{store.uri(key)} is {error}",
+            advice=f"Materialize {kind} of {day} again; it replaces it.",
         ) from None
 
 
@@ -188,13 +188,11 @@ def verify_blob(store: Store, key: str, version: str) -> bytes:
         file, size_bytes = store.open(key)
     except FileNotFoundError:
         raise StorageError(
-            f"{store.uri(key)} is missing: materialize the day's artifact again"
+            f"{store.uri(key)} is missing", advice="Materialize the day's artifact again."
         ) from None
     with file:
         try:
             found = stored_version(file, size_bytes)
-        except StoreUnavailableError:
-            raise
         except StorageError as error:
             raise CorruptBlobError(store.uri(key), expected=version, found=str(error)) from None
         if found != version:

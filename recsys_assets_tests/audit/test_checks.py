@@ -63,6 +63,7 @@ def staged(
         redelivered=4,
         outside_window=2,
         other_surface=1,
+        left_out=0,
         seconds=0.0,
     )
 

@@ -89,6 +89,7 @@ class TestMaterialize:
         (failure,) = surface.pop("failures")
         assert failure.pop("description").startswith("guardrails.min_events is 1, found 0")
         assert failure == {"day": "2026-01-02", "asset": "canonical_events", "check": "min_events"}
+        assert surface.pop("warnings") == []
         assert surface == {
             "tenant": "demo",
             "surface": "home",
@@ -113,6 +114,33 @@ class TestMaterialize:
                     "versions": {},
                 },
             ],
+        }
+
+    @pytest.mark.usefixtures("in_memory")
+    def test_a_check_that_warned_is_named_with_its_days_and_changes_no_exit_code(
+        self, project: Project
+    ) -> None:
+        project.configure(SMALL | {"guardrails": {"max_outside_window_share": 0.5}})
+        for number in range(3):
+            of = day(number)
+            project.land(of, [event("a", of=of), event("b", of=of), event("z", of=day(9))])
+
+        told = run("materialize", *days(0, 2))
+        asked = run("materialize", "--json", *days(0, 0))
+
+        assert (told.exit_code, asked.exit_code) == (0, 0)
+        lines = [line for line in told.stderr.splitlines() if line.startswith("warning: ")]
+        assert lines == [
+            "warning: 2026-01-01 (+2) canonical_events max_outside_window_share: 1 of 3 ..."
+        ]
+        (surface,) = json.loads(asked.stdout)["surfaces"]
+        assert surface["failures"] == []
+        (warning,) = surface["warnings"]
+        assert warning.pop("description").startswith("1 of 3 events in the day's files are not of")
+        assert warning == {
+            "day": "2026-01-01",
+            "asset": "canonical_events",
+            "check": "max_outside_window_share",
         }
 
     @pytest.mark.usefixtures("in_memory")

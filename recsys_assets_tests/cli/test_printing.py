@@ -1,4 +1,4 @@
-"""What is printed: days, ages and windows, and nothing that a terminal would act on."""
+"""What is printed: days and ages, and nothing that a terminal would act on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from recsys_assets.cli.printing import age_text, print_result, print_status, window_text
-from recsys_assets.defs.materialize import Failure, RangeResult
+from recsys_assets.cli.printing import age_text, print_result, print_status
+from recsys_assets.defs.materialize import Complaint, RangeResult
 from recsys_assets.live.status import surface_status
-from recsys_assets.windows import Window
 from recsys_assets_tests.project import Project, day
 
 
@@ -17,13 +16,31 @@ def test_a_failure_is_told_in_one_line_without_control_characters(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = RangeResult(project.configure().surfaces[0], [day(0)], run_ids=["r1"])
-    result.failures.append(Failure(day(0), "cooc", None, "first\n  second \x1b[31mred"))
+    result.failures.append(Complaint(day(0), "cooc", None, "first\n  second \x1b[31mred"))
 
     print_result(result)
 
     assert capsys.readouterr().err.splitlines()[0] == (
         "2026-01-01 demo/home/cooc: step failed: first second \\x1b[31mred"
     )
+
+
+def test_a_check_that_warned_is_told_in_one_short_line(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = RangeResult(project.configure().surfaces[0], [day(0), day(1)])
+    for number, asset in ((1, "cooc"), (0, "cooc"), (0, "implicit")):
+        text = f"of day {number}: \x1b[31m\n" + "a word " * 20
+        result.warnings.append(Complaint(day(number), asset, "window_is_complete", text))
+
+    print_result(result)
+
+    lines = capsys.readouterr().err.splitlines()[:-1]
+    assert [line[: line.index("\\x1b")] for line in lines] == [
+        "warning: 2026-01-01 (+1) cooc window_is_complete: of day 0: ",
+        "warning: 2026-01-01 implicit window_is_complete: of day 0: ",
+    ]
+    assert all(len(line) <= 80 and line.endswith(" ...") for line in lines)
 
 
 def test_brackets_and_colons_in_a_name_are_printed_as_they_are(
@@ -50,12 +67,3 @@ def test_brackets_and_colons_in_a_name_are_printed_as_they_are(
 )
 def test_an_age_is_told_in_the_unit_that_fits(age: timedelta, text: str) -> None:
     assert age_text(age) == text
-
-
-@pytest.mark.parametrize(
-    ("end", "text"), [("2026-01-02", "2026-01-01"), ("2026-01-08", "2026-01-01 to 2026-01-07")]
-)
-def test_a_window_is_told_by_its_days(end: str, text: str) -> None:
-    window = {"start": "2026-01-01T00:00:00Z", "end": f"{end}T00:00:00Z"}
-
-    assert window_text(Window.from_json(window)) == text

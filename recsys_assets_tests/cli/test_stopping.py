@@ -15,9 +15,13 @@ from typing import Any, Final
 import dagster as dg
 import pytest
 
+from recsys_assets.defs import materialize
+from recsys_assets.defs.materialize import RangeResult
+from recsys_assets.operations import publish as publishing
+from recsys_assets.storage.flips import publish
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.cli.conftest import SMALL, days, land, run
-from recsys_assets_tests.project import Project
+from recsys_assets_tests.project import Project, day
 
 # In the process itself, so that it is counted from where its own code begins.
 AFTER: Final = """
@@ -122,7 +126,7 @@ def test_in_the_middle(hanging: Project, fresh: Path, number: signal.Signals) ->
         writer = until_it_is_read(hanging.folder / "pipe.csv")
         after.callback(os.close, writer)
         time.sleep(0.5)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does: to all that the command has started
         deadline = time.monotonic() + 60
         while "CANCELED" not in statuses(fresh) and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -165,6 +169,55 @@ def test_days_that_were_published_before_are_told(
     assert result.stdout.count("not done") == 2
     assert "Traceback" not in result.stderr
     assert "done in" not in result.stderr
+
+
+@pytest.mark.usefixtures("in_memory")
+@pytest.mark.parametrize("why", ["superseded", "pinned"])
+def test_days_that_were_only_staged_count_as_done(
+    project: Project, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    project.configure(SMALL)
+    land(project, 0, 1, 2, 3)
+    first = 0 if why == "superseded" else 1
+    live = 3 if why == "superseded" else 0
+    assert run("materialize", *days(live, live)).exit_code == 0
+    if why == "pinned":
+        assert run("pin", "demo/home", "--reason", "x").exit_code == 0
+    published = []
+
+    def interrupted(*where: Any, **what: Any) -> Any:
+        published.append(what["window"])
+        if len(published) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return publish(*where, **what)
+
+    monkeypatch.setattr(publishing, "publish", interrupted)
+
+    result = run("materialize", *days(first, first + 2))
+
+    assert result.exit_code == 130
+    left = f"{day(first + 1)} to {day(first + 2)}"
+    assert f"demo/home: 1 of 3 days are done; not done: {left}\n" in result.stderr
+    assert result.stdout.count(why) == 1
+
+
+@pytest.mark.usefixtures("in_memory")
+def test_between_two_runs_what_is_done_is_told_too(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.configure(SMALL)
+    land(project, 0)
+
+    def interrupted(_: RangeResult) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(materialize, "_without_files", interrupted)
+
+    result = run("materialize", *days(0, 1))
+
+    assert result.exit_code == 130
+    assert "demo/home: 1 of 2 days are done; not done: none\n" in result.stderr
+    assert result.stdout.count("published") == 1
 
 
 def test_any_command_ends_with_130(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

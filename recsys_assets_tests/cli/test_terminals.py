@@ -15,8 +15,9 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from recsys_assets import cli
-from recsys_assets.cli import printing
-from recsys_assets.cli.printing import Cell, Column, print_result, print_rows, print_status
+from recsys_assets.cli import tables
+from recsys_assets.cli.printing import first_digits, print_result, print_status
+from recsys_assets.cli.tables import Cell, Column, print_rows
 from recsys_assets.defs.materialize import RangeResult
 from recsys_assets.kinds import KINDS
 from recsys_assets_tests.cli.conftest import REASON, use_config
@@ -129,7 +130,7 @@ class TestFit:
 
     @pytest.fixture(autouse=True)
     def narrow(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(printing, "_room", lambda: WIDTH)
+        monkeypatch.setattr(tables, "room_of_terminal", lambda: WIDTH)
 
     def lines(self, capsys: pytest.CaptureFixture[str]) -> list[str]:
         printed = capsys.readouterr().out
@@ -156,7 +157,7 @@ class TestFit:
         assert told == "left out, as the terminal is narrow: c, d"
 
     def test_cells_get_shorter_before_columns_go(self, capsys: pytest.CaptureFixture[str]) -> None:
-        columns = [Column("version", short=printing.first_digits), Column("b", spare=1)]
+        columns = [Column("version", short=first_digits), Column("b", spare=1)]
 
         print_rows(columns, [["f" * 64, "2" * 20]])
 
@@ -167,7 +168,7 @@ class TestFit:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, room: int
     ) -> None:
         """Also where nothing fits: then the terminal folds the lines, and all of them is there."""
-        monkeypatch.setattr(printing, "_room", lambda: room)
+        monkeypatch.setattr(tables, "room_of_terminal", lambda: room)
         numbers = ["9,223,372,036,854,775,807", "2026-01-01", "12,345,678"]
         columns = [Column("name", is_text=True), *(Column(name) for name in "xyz")]
         rows: list[Sequence[Cell]] = [["ab " * 60 + "c" * 60, *numbers], ["表" * 50, *numbers]]

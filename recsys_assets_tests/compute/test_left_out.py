@@ -192,7 +192,7 @@ def test_the_events_of_bots_of_a_day_are_as_if_they_were_not_there(
     limits = BotLimits(per_session, per_user)
     parts, people = by_day(events_frame(events)), []
     for part in parts:
-        sizes = {"session_id": defaultdict[str, set[str]](set), "user_id": defaultdict(set)}
+        sizes = {of: defaultdict[str, set[str]](set) for of in ("session_id", "user_id")}
         for event in part.to_dicts():
             for of, held in sizes.items():
                 held[event[of]].add(event["item_id"])

@@ -150,6 +150,13 @@ def test_what_is_no_date_is_refused(value: str, file: Path) -> None:
         load_text(file, text.replace("2026-01-01", value))
 
 
+def test_a_time_in_place_of_a_date_is_told_what_a_date_is(file: Path) -> None:
+    text = yaml.safe_dump({"root": "var", "surfaces": [SURFACE]})
+
+    with pytest.raises(ConfigError, match=r"start_date: must be a date, YYYY-MM-DD$"):
+        load_text(file, text.replace("2026-01-01", "2026-01-01T00:00:00Z"))
+
+
 @pytest.mark.parametrize("value", ["2026-02-30", "2026-13-01", "2026-00-10", "'2026-02-30'"])
 def test_a_date_that_does_not_exist_is_refused(value: str, file: Path) -> None:
     text = yaml.safe_dump({"root": "var", "surfaces": [SURFACE]})

@@ -61,11 +61,13 @@ def test_a_mapping_that_is_merged_before_it_is_made_repeats_no_key() -> None:
         ("root: &a {b: [*a]}\n", "an alias stands within what it repeats"),
         ("root: &a {<<: *a}\n", "an alias stands within what it repeats"),
         (f"root: {'9' * 5000}\n", "is no valid int"),
+        (f"root: {'1:' * 5000}1\n", "is over 1,000,000,000,000,000"),
+        (f"root: -{10**15 + 1}\n", "is over 1,000,000,000,000,000"),
     ],
     ids=[
         "lists of lists", "merges of merges", "brackets", "braces", "brackets that stay open",
         "dashes", "question marks", "list in itself", "mapping in itself", "merged into itself",
-        "digits",
+        "digits", "digits of a time", "a number that nothing counts to",
     ],
 )  # fmt: skip
 def test_a_few_lines_that_would_break_python_are_refused_at_once(

@@ -57,6 +57,23 @@ def test_a_number_of_another_type_is_refused(path: tuple[str, ...], value: Any, 
     assert problem.endswith(f"got {value!r}")
 
 
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        (("window_days",), 3660),
+        (("freshness", "max_hours_since_flip"), 876_000),
+        *((path, 10**9) for path in KNOBS if path[0] == "artifacts"),
+    ],
+)
+def test_a_number_that_no_date_and_no_list_reaches_is_refused(
+    path: tuple[str, ...], most: int, file: Path
+) -> None:
+    assert knob(load(file, with_knob(path, most)), path) == most
+
+    (problem,) = problems(file, with_knob(path, most + 1))
+    assert problem.startswith(f"surface demo/home: {'.'.join(path)}: ")
+
+
 @pytest.mark.parametrize("path", KNOBS, ids=".".join)
 def test_a_number_below_its_least_is_refused(path: tuple[str, ...], file: Path) -> None:
     least = 0 if path[-1] in {"min_events", "max_days_behind"} else 1
@@ -140,6 +157,7 @@ def test_a_share_of_another_type_is_refused(path: tuple[str, ...], value: Any, f
         "a\nb",
         "a\x7fb",
         "a\x85b",
+        "a\ud800b",
         "",
         " ",
         " a",
@@ -265,6 +283,20 @@ def test_a_url_of_more_than_bucket_and_prefix_is_refused_and_not_quoted(
         load(file, SURFACE)
     assert str(error.value).startswith(f"$RECSYS_ROOT: {message}")
     assert UNTOLD not in "\n".join([*found, str(error.value)])
+
+
+@pytest.mark.parametrize("start", ["", *SCHEMES])
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f", "\ud800"])
+def test_a_location_holds_no_control_characters(start: str, character: str, file: Path) -> None:
+    """The system calls that would open it know none, or no text that is written would hold it."""
+    surface, top = with_locations(f"{start}bucket/{character}")
+    refusal = "must hold no control characters"
+
+    assert problems(file, surface, **top) == [
+        f"root: {refusal}",
+        f"surface demo/home: source.path: {refusal}",
+        f"surface demo/home: catalog.path: {refusal}",
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "file", "S3", "s3a", "abfss", "hdfs", ""])

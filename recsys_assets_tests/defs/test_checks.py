@@ -96,7 +96,8 @@ def test_a_day_that_warned_is_not_told_among_those_that_failed() -> None:
     assert value_of(mixed, "warned_partitions") == {"2026-01-01": "some"}
     assert (only.severity, only.passed) == (dg.AssetCheckSeverity.WARN, False)
     assert only.description == "2 of 2 days warned; 2026-01-01: some"
-    assert "warned_partitions" not in only.metadata
+    assert value_of(only, "warned_partitions") == {"2026-01-01": "some", "2026-01-02": "some"}
+    assert "failed_partitions" not in only.metadata
 
 
 def test_one_failed_day_among_several_is_named_alone() -> None:

@@ -1,18 +1,18 @@
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.events import StepMaterializationData
 
 from recsys_assets import documents
@@ -179,18 +179,6 @@ def test_a_tick_that_takes_long_leaves_the_rest_to_the_next(
     assert [report["run_id"] for report in webhook.posts] == runs
 
 
-def test_a_check_that_only_warns_is_not_told(project: Project) -> None:
-    config = project.configure({**SMALL, "window_days": 2, "guardrails": {"max_artifact_bytes": 1}})
-    project.land(day(1), [event("a", of=day(1))])  # the day before is missing
-    run_id = project.materialize(config, [day(1)]).run_ids[0]
-    run = project.instance.get_run_by_id(run_id)
-    assert run
-
-    report = failures.report_of(run, failures.failures_of(project.instance, run, config), config)
-
-    assert [failure["check"] for failure in report["failures"]] == ["max_artifact_bytes"]
-
-
 def test_what_is_stale_is_reported_with_its_surface(
     project: Project, started: Sensor, webhook: Webhook
 ) -> None:
@@ -245,6 +233,35 @@ def test_a_step_that_broke_is_reported_with_its_error_and_without_secrets(
     assert "canonical_events broke: RuntimeError: no answer" in report["text"]
 
 
+@pytest.mark.parametrize("answers", [[], [400]], ids=["the report", "its text alone"])
+def test_words_of_others_call_nobody_and_name_no_link_in_a_chat(
+    project: Project,
+    started: Sensor,
+    webhook: Webhook,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[int],
+) -> None:
+    """Slack obeys what stands in `<...>`: https://api.slack.com/docs/message-formatting."""
+    foreign = "<!channel> see <https://evil.example|the runbook> &amp; <!here>"
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError(foreign)
+
+    project.land(DAY, [event("a")])
+    monkeypatch.setattr(events, "parse_day", broken)
+    fail(project, started.config)
+    webhook.answers = answers
+
+    started.tick()
+
+    (report,) = webhook.posts
+    assert "<" not in report["text"]
+    assert ">" not in report["text"]
+    assert f"RuntimeError: {foreign} " in html.unescape(report["text"])
+    for failure in report.get("failures", ()):
+        assert failure["error"] == f"RuntimeError: {foreign}"  # for programs, as it is
+
+
 def test_a_run_that_was_ended_from_outside_is_reported_with_all_that_was_said(
     project: Project, started: Sensor, webhook: Webhook
 ) -> None:
@@ -262,30 +279,6 @@ def test_a_run_that_was_ended_from_outside_is_reported_with_all_that_was_said(
     said = "[Sensor] Process 7 was killed Canceling after 60 seconds. Marked as failed."
     assert report["failures"][0]["error"] == said
     assert report["text"] == f"verify: the run ended: {said} {report['run_url']}"
-
-
-def test_a_step_that_hung_is_named_with_why_it_was_ended(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def hangs(*_: object, **__: object) -> None:
-        (run,) = project.instance.get_runs()
-        project.instance.report_run_canceling(run, "Canceling after 60 seconds.")
-        raise DagsterExecutionInterruptedError  # what the daemon does to it
-
-    config = project.configure(SMALL)
-    project.land(DAY, [event("a")])
-    monkeypatch.setattr(events, "parse_day", hangs)
-    with pytest.raises(KeyboardInterrupt):
-        project.materialize(config, [DAY])
-    (run,) = project.instance.get_runs()
-    project.instance.report_run_failed(run, "Exceeded maximum runtime of 60 seconds.")
-
-    report = failures.report_of(run, failures.failures_of(project.instance, run, config), config)
-
-    (failure,) = report["failures"]
-    assert failure["asset"] == "demo/home/canonical_events"
-    said = "Canceling after 60 seconds. Exceeded maximum runtime of 60 seconds."
-    assert failure["error"] == said
 
 
 def test_a_run_that_its_user_stopped_is_not_reported(
@@ -599,6 +592,27 @@ def test_a_notice_that_the_webhook_did_not_take_is_posted_later_and_once(
     assert len(webhook.posts) == 2
 
 
+def test_notices_that_take_long_are_left_to_the_next_tick(
+    project: Project, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {"path": "raw", "pattern": "demo/home/exposure.{day}*"}
+    config = project.configure(SMALL, SMALL | {"surface": "other", "source": source})
+    sensor = Sensor(config, project.instance)
+    sensor.tick()
+    for number in range(2):
+        assert not project.materialize(config, [DAY], surface=number).succeeded
+    assert sensor.tick() == "2 failed runs reported."
+    project.land(DAY, [event("a"), event("a", surface="other")])
+    for number in range(2):
+        assert project.materialize(config, [DAY], surface=number).succeeded
+    monkeypatch.setattr(failures, "_LONGEST_TICK_S", 0)
+
+    ticks = [sensor.tick() for _ in range(3)]
+
+    assert ticks == [*["1 recovered surfaces reported."] * 2, "No run failed."]
+    assert [notice["surfaces"] for notice in webhook.posts[2:]] == [["demo/home"], ["demo/other"]]
+
+
 def test_a_cursor_of_an_earlier_version_is_read(
     project: Project, started: Sensor, webhook: Webhook
 ) -> None:
@@ -635,15 +649,3 @@ def test_the_sensor_ships_stopped(project: Project) -> None:
     assert isinstance(sensor, dg.SensorDefinition)
     assert sensor.name == "report_failures"
     assert sensor.default_status is dg.DefaultSensorStatus.STOPPED
-
-
-def test_days_of_a_run_are_those_of_its_tags() -> None:
-    first, last = date(2026, 1, 30), date(2026, 2, 1)
-    tags = {
-        "dagster/asset_partition_range_start": str(first),
-        "dagster/asset_partition_range_end": str(last),
-    }
-
-    days = failures._days(dg.DagsterRun("__ASSET_JOB", tags=tags))
-
-    assert days == ["2026-01-30", "2026-01-31", "2026-02-01"]

@@ -23,6 +23,8 @@ import yaml
 from recsys_assets.defs.instance import _one_at_a_time
 from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.project import Project, day, event
+from recsys_assets_tests.test_docs import Step, steps
+from recsys_assets_tests.test_followed import BIN, type_in
 
 ROOT: Final = Path(__file__).parents[2]
 SETTINGS: Final = ("dagster.yaml", "dagster-postgres.yaml")
@@ -206,10 +208,23 @@ def _wait_for(found: Path, port: int) -> None:
 
 
 @pytest.mark.slow
-def test_days_are_materialized_on_postgres(
+def test_days_are_materialized_on_postgres_that_is_set_up_as_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: str
 ) -> None:
-    home = home_with("dagster-postgres.yaml", tmp_path)
+    """But for the installation, which is in `dev` too, and for the address of the server."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{BIN}:{os.environ['PATH']}"}
+    for step in steps("operate-instance.md", "run: postgres"):
+        if step.command.startswith("pip "):
+            assert step.command == "pip install -c constraints.txt -e '.[postgres]'"
+            continue
+        url = step.command.removeprefix(f"export {VARIABLE}=")
+        if url != step.command:
+            assert url.split(":")[0] == postgres.split(":")[0]
+            step = Step(f"export {VARIABLE}={postgres}", 0, [])
+        type_in(step, tmp_path, environment)
+        assert not step.shown
+    home = tmp_path / "on_postgres"
+    assert environment["DAGSTER_HOME"] == str(home)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     monkeypatch.setenv(VARIABLE, postgres)
     days = [day(0), day(1)]

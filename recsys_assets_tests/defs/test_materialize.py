@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.config import Config
 from recsys_assets.defs import materialize as materialize_module
-from recsys_assets.defs.materialize import Failure, RangeResult, _ranges
+from recsys_assets.defs.materialize import Complaint, RangeResult, _ranges
 from recsys_assets.live.history import publications
 from recsys_assets.storage.flips import actor
 from recsys_assets.storage.local import LocalStore
@@ -486,7 +486,7 @@ class TestBrokenSteps:
         report = project.materialize(config, days(0))
 
         assert report.failures == [
-            Failure(day(0), "canonical_events", None, "RuntimeError: could not write")
+            Complaint(day(0), "canonical_events", None, "RuntimeError: could not write")
         ]
 
     def test_an_interruption_ends_everything_at_once(
@@ -529,7 +529,7 @@ class TestRangeResult:
         surface = project.configure().surfaces[0]
         report = RangeResult(surface, days(0), metadata={day(0): {"manifest": {}}})
         assert report.succeeded
-        report.failures.append(Failure(day(0), "cooc", None, "broke"))
+        report.failures.append(Complaint(day(0), "cooc", None, "broke"))
 
         assert not report.succeeded
 

@@ -9,7 +9,7 @@ import pytest
 
 from recsys_assets.config import Broken, Config
 from recsys_assets.definitions import build_definitions, load_definitions
-from recsys_assets.defs.failures import failures_of, report_of
+from recsys_assets.defs.reports import failures_of, report_of
 from recsys_assets.errors import ConfigError
 from recsys_assets_tests.project import Project, day, event
 

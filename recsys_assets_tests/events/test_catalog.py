@@ -202,6 +202,13 @@ def test_a_catalog_that_becomes_too_large_is_refused(
     )
 
 
+def test_a_catalog_that_becomes_far_larger_than_it_was_is_refused(tmp_path: Path) -> None:
+    """As rows, 150 MB of them take more than 6 GB."""
+    data = gzip.compress(b"item_id,tags\n" + b"a,x\n" * 2_200_000)
+
+    assert refusal(tmp_path, "c.csv.gz", data) == " is larger than 8,388,608 bytes, decompressed"
+
+
 def test_a_store_that_does_not_answer_is_no_mistake_of_the_catalog(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

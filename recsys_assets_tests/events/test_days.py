@@ -244,6 +244,40 @@ def test_two_files_of_one_content_are_an_error_that_names_them(folder: Folder) -
     )
 
 
+_TWO = [line().encode(), line(item_id="i2").encode()]
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        b"\r\n".join([*_TWO, b""]),
+        b"\r".join([*_TWO, b""]),
+        b"\n".join(_TWO),
+        b"\xef\xbb\xbf" + b"\n".join(_TWO),
+        b"\n\n" + b"\n".join([*_TWO, b"", b""]),
+        b"".join(_TWO),
+        b"[" + b",".join(_TWO) + b"]",
+        b"[\n" + b",\n".join(_TWO) + b"\n]\n",
+    ],
+    ids=["windows", "old mac", "no newline", "mark", "blank", "joined", "array", "array of lines"],
+)
+def test_a_copy_whose_lines_end_or_lie_otherwise_is_a_copy(folder: Folder, copy: bytes) -> None:
+    """As FTP in ASCII mode, an editor or an export leaves it."""
+    folder.write(b"\n".join([*_TWO, b""]), "exposure.2026-01-02-a.jsonl")
+    folder.write(copy, "exposure.2026-01-02-b.jsonl")
+
+    with pytest.raises(RawEventsError, match="hold the same, and its events would count twice"):
+        folder.parse()
+
+
+@pytest.mark.parametrize("other", [_TWO[::-1], _TWO[:1], [*_TWO, b"x" * 5_000_000], [_TWO[0]] * 2])
+def test_files_that_share_lines_are_no_copies(folder: Folder, other: list[bytes]) -> None:
+    folder.write(b"\n".join(_TWO), "exposure.2026-01-02-a.jsonl")
+    folder.write(b"\n".join(other), "exposure.2026-01-02-b.jsonl")
+
+    assert folder.parse().events == 2 + sum(len(event) < 1000 for event in other)
+
+
 def test_files_without_lines_are_no_copies(folder: Folder) -> None:
     for part in "abc":
         folder.write(b"", f"exposure.2026-01-02-{part}")

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -26,6 +27,7 @@ from recsys_assets.events.chunks import Chunk
 from recsys_assets.events.forms import JsonText
 from recsys_assets.events.sources import InputSeen, Reading, Source, files, open_source
 from recsys_assets.events.sources.compression import refuse_what_is_no_text
+from recsys_assets.events.sources.hashing import LinesHash
 from recsys_assets.events.sources.jsonl import JsonLines
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Stored
@@ -310,6 +312,58 @@ def test_a_link_to_nothing_is_an_error_that_names_it(
     assert str(raised.value).startswith(f"{link} is a link to {tmp_path / target}, which")
 
 
+def test_a_pipe_is_an_error_that_names_it(tmp_path: Path) -> None:
+    """Somebody means its lines to be read; the day must not be published without them."""
+    make(tmp_path, "2026-01-02.a")
+    os.mkfifo(tmp_path / "2026-01-02.b")
+    os.mkfifo(tmp_path / "2026-01-03.tmp")
+
+    with pytest.raises(RawEventsError, match=r"2026-01-02\.b is no file but a pipe, a socket or a"):
+        names_of(surface_of(tmp_path, pattern="{day}*"))
+
+
+@pytest.mark.parametrize("outside", [False, True])
+def test_a_link_to_a_device_is_an_error_and_no_folder(tmp_path: Path, *, outside: bool) -> None:
+    (tmp_path / "2026-01-02").symlink_to("/dev/zero")
+    surface = surface_of(tmp_path, pattern="{day}*")
+    source = surface.source.model_copy(update={"follow_links_outside": outside})
+    surface = surface.model_copy(update={"source": source})
+
+    with pytest.raises(RawEventsError, match="a device" if outside else "outside of source.path"):
+        names_of(surface)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "closed"),
+    [
+        ("dt={day}/*", "dt=2026-01-02"),
+        ("*/{day}*", "host-b"),
+        ("*/x/{day}*", "host-b"),
+        ("host-b/{day}", "host-b"),
+        ("{day}*", "."),
+    ],
+)
+def test_a_folder_that_may_not_be_listed_is_an_error_and_no_empty_one(
+    tmp_path: Path, pattern: str, closed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "dt=2026-01-02/a", "host-a/2026-01-02", "host-b/2026-01-02", "host-b/x/y")
+    folder = tmp_path / closed
+    monkeypatch.setattr(os, "access", lambda path, _: path != folder)  # root may do anything
+
+    with pytest.raises(RawEventsError, match=f"^{re.escape(str(folder))} may not be listed"):
+        names_of(surface_of(tmp_path, pattern=pattern))
+
+
+def test_a_folder_that_is_not_on_the_way_may_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "dt=2026-01-02/a", "dt=2026-01-03/a", "dt=2026-01-02/b/c")
+    closed = {tmp_path / "dt=2026-01-03", tmp_path / "dt=2026-01-02/b"}
+    monkeypatch.setattr(os, "access", lambda path, _: path not in closed)
+
+    assert names_of(surface_of(tmp_path, pattern="dt={day}/*")) == ["dt=2026-01-02/a"]
+
+
 def test_a_link_to_nothing_that_is_no_file_of_the_day_is_left_out(tmp_path: Path) -> None:
     for name in ["2026-01-03", "2026-01-02.tmp"]:
         (tmp_path / name).symlink_to(tmp_path / "nowhere")
@@ -410,6 +464,7 @@ def test_what_landed_is_what_each_day_lists(tmp_path: Path) -> None:
     make(tmp_path, "acme/other/2026-01-01/a.jsonl")
     (tmp_path / "acme/home/2026-01-03/d.jsonl").mkdir()
     (tmp_path / "acme/home/2026-01-03/e.jsonl").symlink_to("nowhere")
+    (tmp_path / "acme/home/2026-01-03/f.jsonl").symlink_to("f.jsonl")
 
     source = open_source(surface)
     landed = source.landed()
@@ -653,6 +708,25 @@ def test_lines_and_their_numbers_do_not_depend_on_the_chunks(data: bytes, suffix
             assert begun[0].seen() == InputSeen(
                 name, len(stored), hashlib.sha256(stored).hexdigest()
             )
+
+
+@given(DATA)
+@example(b"\n\r\n\na\r\n\n\nb\n\n")
+@settings(max_examples=100, deadline=None)
+def test_the_hash_of_lines_does_not_depend_on_the_chunks(data: bytes) -> None:
+    """A copy that is compressed comes in other chunks."""
+
+    def hashed(size: int, more: bytes = b"") -> str:
+        lines = LinesHash()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(chunks, "CHUNK_BYTES", size)
+            for chunk in chunks.whole_lines(io.BytesIO(data + more)):
+                lines.update(chunk)
+        return lines.hexdigest()
+
+    assert len({hashed(size) for size in (1, 3, 7, 10_000)}) == 1
+    assert hashed(5, b"\n\n\n") == hashed(9, b"\n")
+    assert hashed(5, b"\nx") != hashed(9, b"\n")
 
 
 def test_chunks_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,19 +30,19 @@ from recsys_assets_tests.events.conftest import (
 def test_a_redelivery_is_dropped_and_the_first_in_source_order_stays(folder: Folder) -> None:
     event = line(request_id="r", user_id="u", rank=1)
     folder.write([line(), event, event], "exposure.2026-01-02-b.jsonl")
-    folder.write(["", event, line(request_id="q")], "exposure.2026-01-02-a.jsonl")
+    folder.write(["broken", event, line(request_id="q")], "exposure.2026-01-02-a.jsonl")
     folder.write([event, line(request_id="q")], "exposure.2026-01-02-c.jsonl")
 
     parsed = folder.parse()
 
     assert places(parsed) == [(0, 2), (0, 3), (1, 1)]
-    assert (parsed.events, parsed.redelivered, parsed.lines) == (3, 4, 7)
+    assert (parsed.events, parsed.redelivered, parsed.lines) == (3, 4, 8)
 
 
 def test_the_same_lines_delivered_in_another_file_add_nothing(folder: Folder) -> None:
     lines = [line(request_id=f"r{number}", item_id=f"i{number}") for number in range(100)]
     folder.write(lines, "exposure.2026-01-02-a.jsonl")
-    folder.write(["", *lines], "exposure.2026-01-02-b.jsonl")
+    folder.write(lines[::-1], "exposure.2026-01-02-b.jsonl")
 
     parsed = folder.parse()
 

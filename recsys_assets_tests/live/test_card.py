@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from recsys_assets.errors import StorageError
+from recsys_assets.errors import StorageError, StoreUnavailableError
 from recsys_assets.live import card
 from recsys_assets.live.card import Flip, flips_since
+from recsys_assets.live.history import publications
 from recsys_assets.operations.pointer import pin
 from recsys_assets.pages import Rows
 from recsys_assets.storage import layout
+from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.live.test_history import publish_as_another_producer
 from recsys_assets_tests.shop import WHY, Shop, on
 
@@ -97,13 +99,37 @@ def test_of_many_the_newest_are_returned(three: Shop, monkeypatch: pytest.Monkey
 def test_a_missing_document_is_told(three: Shop) -> None:
     three.store.delete(three.store.key(three.live.current["cooc"]))
     *_, newest = flips(three)
-    assert {row["kind"]: row["bytes"] for row in rows(newest, "documents")}["cooc"] == "missing"
+    sizes = {row["kind"]: row["bytes"] for row in rows(newest, "documents")}
+    assert sizes["cooc"] == "missing"
+    assert newest.shown["size_bytes"] == int(sizes["popularity"])
+
+
+def test_a_damaged_record_of_an_older_flip_hides_no_newer_one(three: Shop) -> None:
+    chain = publications(three.store, three.surface, limit=3)
+    lost = layout.publication(three.place, 1, chain[-1].publish_id)
+    three.store.replace(lost, b"{")
+    assert [flip.generation for flip in flips(three)] == [2, 3]
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_a_damaged_record(
+    three: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = LocalStore.read
+
+    def silent(self: LocalStore, key: str) -> Any:
+        if "/0000000001-" in key:
+            raise StoreUnavailableError("no answer came in time")
+        return read(self, key)
+
+    monkeypatch.setattr(LocalStore, "read", silent)
+    with pytest.raises(StoreUnavailableError):
+        flips(three)
 
 
 def test_another_producers_manifest_has_a_card_without_history(shop: Shop) -> None:
     publish_as_another_producer(shop)
     (flip,) = flips(shop)
-    assert flip.title == "published by another producer"
+    assert (flip.generation, flip.title) == (0, "published by another producer")
     assert flip.shown["day"] == str(on(1))
     assert len(rows(flip, "documents")) == 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.flips import flip
 from recsys_assets.storage.publications import Change, Why
-from recsys_assets.storage.store import Versioned
+from recsys_assets.storage.store import Stored, Versioned
 from recsys_assets.windows import Window
 from recsys_assets_tests.shop import KINDS, START, WHY, Shop, on
 from recsys_assets_tests.storage.conftest import Passing
@@ -53,6 +53,11 @@ class Memory(Passing):
     def read(self, key: str) -> Versioned | None:
         data = self.objects.get(key)
         return Versioned(data, str(hash(data))) if data else None
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        for key in self.objects:
+            if key.startswith(prefix):
+                yield Stored(key, 1, datetime(2020, 1, 1, tzinfo=UTC), "")
 
     def put_new(self, key: str, content: bytes | Path) -> bool:
         assert isinstance(content, bytes)

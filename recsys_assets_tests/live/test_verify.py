@@ -80,7 +80,7 @@ class TestWhatIsPublished:
         assert sorted(found(verified)) == sorted(("missing", uri) for uri in uris)
         assert verified.blobs == 6
         assert {each.detail for each in verified.findings} == {
-            f"{uri} is missing: materialize the day's artifact again" for uri in uris
+            f"{uri} is missing. Materialize the day's artifact again." for uri in uris
         }
 
     @pytest.mark.parametrize(

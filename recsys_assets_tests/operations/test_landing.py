@@ -13,7 +13,8 @@ from recsys_assets.config import Config, Surface
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.operations import landing
-from recsys_assets.operations.landing import Arrival, Arrivals, Cursor, LastReport, look
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.landing import Arrival, Arrivals, LastReport, look
 from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store
@@ -360,6 +361,25 @@ def test_days_that_only_the_root_knows_are_told_when_late_data_changes_their_win
         assert arrival.data_version == read_provenance(project.store, key).fingerprint
 
 
+def test_a_damaged_day_after_it_does_not_keep_news_from_being_told(
+    project: Project, watching: Watching, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = watching(window_days=3)
+    for number in (0, 1, 2):
+        land(project, number, "a")
+        make_day(project.store, watch.surface, day(number))
+    watch.settled()
+    damaged = layout.canonical(watch.surface.place, day(1))
+    project.store.replace(damaged, b"no Parquet")
+    land(project, 0, "a", "b")
+
+    found = watch.settled()
+
+    assert days(found.raw_events) == [DAY]
+    assert days(found.canonical_events) == [day(2)]
+    assert f"{damaged} is not a readable canonical partition" in caplog.text
+
+
 def test_only_days_that_are_over_are_partitions_and_recent_are_looked_at(
     project: Project, watching: Watching
 ) -> None:
@@ -527,6 +547,22 @@ class TestCatalog:
         assert (waiting.raw_events, waiting.catalog, waiting.waiting) == ([], [], [DAY])
         found = watch.look()
         assert days(found.raw_events) == days(found.catalog) == [DAY]
+
+    def test_while_a_day_waits_for_it_the_days_after_it_are_not_told_either(
+        self, project: Project, watching: Watching
+    ) -> None:
+        watch = watching(**self.KINDS, window_days=2)
+        land(project, 1, "a")
+        make_day(project.store, watch.surface, day(1))
+        watch.settled()
+        land(project, 0, "a")
+        watch.look()
+        self.write(project, CATALOG + "c,green,Cherry\n")
+
+        waiting, found = watch.look(), watch.look()
+
+        assert (waiting.raw_events, waiting.canonical_events) == ([], [])
+        assert (days(found.raw_events), days(found.canonical_events)) == ([day(0)], [day(1)])
 
     def test_one_that_is_not_there_is_told(self, project: Project, watching: Watching) -> None:
         watch = watching(**self.KINDS)

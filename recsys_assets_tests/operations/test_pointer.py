@@ -254,6 +254,12 @@ class TestVerifiedFirst:
             (target.current["cooc"], " is"),
         ):
             assert uri + problem in str(caught.value)
+        # Their own advice, to move blobs away and materialize, is not the one that is given.
+        assert str(caught.value).endswith(
+            "is missing. Nothing was changed; choose another from `recsys-assets history "
+            "demo/home`, or materialize the day again."
+        )
+        assert "Move it away" not in str(caught.value)
 
     def test_a_blob_of_another_root_is_refused(self, three: Shop) -> None:
         moved = Shop(three.root.with_name("moved"), three.time)
@@ -496,7 +502,7 @@ class TestRelease:
     @pytest.mark.parametrize(
         ("damage", "message"),
         [
-            ("blob", "cooc: file://.* is missing: materialize the day's artifact again"),
+            ("blob", "cooc: file://.* is missing. Materialize the day's artifact again"),
             ("reference", "cooc: .*2026-01-02.json is not a staged reference"),
             ("events", "cooc: made of other events than are accepted now"),
         ],

@@ -6,11 +6,17 @@ import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recsys_assets.config import Retention
-from recsys_assets.errors import InputError, ManifestConflictError, StorageError
+from recsys_assets.errors import (
+    InputError,
+    ManifestConflictError,
+    StorageError,
+    StoreUnavailableError,
+)
 from recsys_assets.live.history import publications
 from recsys_assets.live.status import surface_status
 from recsys_assets.live.verify import verify_each
@@ -18,6 +24,7 @@ from recsys_assets.operations.pointer import pin, plan_rollback
 from recsys_assets.operations.repair import plan_repair, repair
 from recsys_assets.operations.retention import plan_retention
 from recsys_assets.storage import layout
+from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Publication, Why
 from recsys_assets.windows import Window
 from recsys_assets_tests.live.test_history import publish_as_another_producer
@@ -126,6 +133,22 @@ def test_it_goes_back_to_the_last_whole_publication(five: Shop, damage: str) -> 
     assert five.newest.restored == {"popularity": 4, "cooc": 4}
     blob.unlink()
     assert_all_works(five)
+
+
+def test_a_store_that_does_not_answer_is_no_reason_to_go_back(
+    five: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DAMAGE["missing"](record(five, 5))
+    opened, answers = LocalStore.open, iter([False])
+
+    def silent(self: LocalStore, key: str) -> Any:
+        if next(answers, True):
+            return opened(self, key)
+        raise StoreUnavailableError("no answer came in time")
+
+    monkeypatch.setattr(LocalStore, "open", silent)
+    with pytest.raises(StoreUnavailableError):
+        plan_repair(five.store, five.surface)
 
 
 @pytest.mark.parametrize("lost", [{3}, {1}, {2, 3}, {1, 2, 3}, {5, 4}, {5, 3}], ids=str)
@@ -303,6 +326,50 @@ def test_no_record_at_all_is_told_with_the_way_out(five: Shop) -> None:
         path.write_bytes(b"")
     with pytest.raises(InputError, match=r"Move .*manifest\.json away and materialize"):
         plan_repair(five.store, five.surface)
+
+
+@pytest.mark.parametrize("how", ["empty", "names no record"])
+def test_a_damaged_manifest_without_any_record_is_told_with_the_way_out(
+    five: Shop, how: str
+) -> None:
+    key = five.store.key(five.live.current["popularity"])
+    for generation in range(1, 6):
+        record(five, generation).unlink()
+    members = json.loads(manifest(five).read_bytes())
+    members["current"]["publication"] = five.store.uri(key)  # a document, and no record
+    manifest(five).write_text(json.dumps(members) if how == "names no record" else "")
+
+    with pytest.raises(StorageError, match="is not a manifest"):
+        _ = five.live
+    with pytest.raises(InputError, match=r"Move .*manifest\.json away and materialize"):
+        plan_repair(five.store, five.surface)
+
+
+def test_a_manifest_that_names_no_record_is_written_anew(five: Shop) -> None:
+    before = five.live
+    members = json.loads(manifest(five).read_bytes())
+    uri = members["current"]["publication"]
+    members["current"]["publication"] = uri.replace("/0000000005-", "/5-")
+    manifest(five).write_text(json.dumps(members))
+
+    plan = plan_repair(five.store, five.surface)
+    assert plan
+    assert not plan.goes_back
+    repair(five.store, plan, WHY)
+    assert five.live.current == before.current
+    assert_all_works(five)
+
+
+def test_a_problem_is_told_whole_and_without_advice(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "a. `b")
+    shop.root.mkdir()
+    shop.day(on(1), 1)
+    shop.day(on(2), 2)
+    lost = record(shop, 2)
+    lost.unlink()
+    plan = plan_repair(shop.store, shop.surface)
+    assert plan
+    assert plan.problems == [f"file://{lost} is missing, though the manifest's history names it"]
 
 
 def test_no_whole_publication_is_told_with_the_way_out(five: Shop) -> None:

@@ -21,6 +21,7 @@ from recsys_assets.errors import (
     CandidateOvertakenError,
     ManifestConflictError,
     PublishOutcomeUnknownError,
+    StorageError,
     StoreUnavailableError,
 )
 from recsys_assets.places import Place
@@ -36,7 +37,7 @@ from recsys_assets.storage.publications import (
     history,
     read_live,
 )
-from recsys_assets.storage.store import Store, Versioned
+from recsys_assets.storage.store import Store, Stored, Versioned
 from recsys_assets.windows import Window
 from recsys_assets_tests.storage.conftest import (
     DAY,
@@ -220,6 +221,38 @@ def test_surfaces_do_not_see_each_other(store: Store) -> None:
     assert live.publication is not None
     assert live.publication.generation == 1
     assert live_now(store).window == home["window"]
+
+
+def test_where_the_manifest_is_lost_no_new_history_begins(backend: Backend, store: Store) -> None:
+    """It would forget what can be rolled back to, and a pin; and an older day could go live."""
+    publish(store, **publish_arguments(store, day=TOMORROW))
+    publish(store, **publish_arguments(store, day=TOMORROW, version=2))
+    store.delete(MANIFEST)
+    before = backend.contents()
+
+    with pytest.raises(StorageError, match="`recsys-assets repair demo/home --dry-run` says"):
+        publish(store, **publish_arguments(store, day=DAY))
+
+    assert backend.contents() == before
+
+
+def test_a_record_of_a_first_flip_that_was_cut_off_holds_nothing_up(store: Store) -> None:
+    publish(store, **publish_arguments(store))
+    store.delete(MANIFEST)
+
+    assert publish(store, **publish_arguments(store))[0] == "published"
+
+
+def test_flips_of_others_between_two_looks_are_no_lost_manifest(store: Store) -> None:
+    class Others(Passing):
+        def list(self, prefix: str) -> Iterator[Stored]:
+            for version in (1, 2):
+                publish(store, **publish_arguments(store, version=version))
+            return super().list(prefix)
+
+    outcome, live = publish(Others(store), **publish_arguments(store, version=3))
+
+    assert (outcome, generation_of(live)) == ("published", 3)
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first publish", "later publish"])

@@ -221,7 +221,7 @@ def test_a_blob_that_was_cut_short_is_corrupt(store: Store, kept: int) -> None:
 def test_a_missing_blob_is_named_with_what_to_do(store: Store) -> None:
     key = blob_key("0" * 64)
 
-    with pytest.raises(StorageError, match="materialize the day's artifact again") as missing:
+    with pytest.raises(StorageError, match="Materialize the day's artifact again") as missing:
         verify_blob(store, key, "0" * 64)
 
     assert not isinstance(missing.value, CorruptBlobError)

@@ -59,6 +59,11 @@ def form(name: str) -> str:
     return "" if known else CODECS.get(_ending(name), "")
 
 
+def most_bytes(stored_bytes: int) -> int:
+    """Return how many bytes a compressed file of a size may hold."""
+    return max(CHUNK_BYTES, _MOST_TIMES * stored_bytes)
+
+
 def _ending(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
@@ -119,7 +124,7 @@ class _Bounded(HashingReader):
 
     def read(self, size: int = -1) -> bytes:
         data = super().read(size)
-        if self.size_bytes > max(CHUNK_BYTES, _MOST_TIMES * self._stored_bytes):
+        if self.size_bytes > most_bytes(self._stored_bytes):
             raise RawEventsError(
                 f"{self._location}: its {self._stored_bytes:,} bytes expand to more than "
                 f"{_MOST_TIMES} times as many, as events hardly do. Nothing of the day was kept; "

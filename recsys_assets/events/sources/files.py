@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 
 from recsys_assets.config import DayPattern, Surface, is_object_url
-from recsys_assets.errors import RawEventsError, StorageError, StoreUnavailableError
-from recsys_assets.events.chunks import Readable, whole_lines
+from recsys_assets.errors import RawEventsError, StorageError
+from recsys_assets.events.chunks import Chunk, Readable, whole_lines
 from recsys_assets.events.forms import Text
 from recsys_assets.events.sources.compression import (
     TOO_MUCH_MEMORY,
@@ -24,8 +24,8 @@ from recsys_assets.events.sources.compression import (
     refuse_what_is_no_text,
     without_ending,
 )
-from recsys_assets.events.sources.hashing import HashingReader, sha256_of
-from recsys_assets.events.sources.source import InputSeen
+from recsys_assets.events.sources.hashing import HashingReader, LinesHash, sha256_of
+from recsys_assets.events.sources.source import InputSeen, Reading
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
 from recsys_assets.storage.store import Stored
@@ -76,7 +76,7 @@ class Files:
             RawEventsError: `source.path` is no directory, or a file of the day is a link to
                 nothing: neither is an empty day, a mount or a landing job is broken. A link leads
                 elsewhere, or two files are one part, plain and compressed.
-            StorageError: the object store at `source.path` cannot be listed.
+            StoreUnavailableError: the object store at `source.path` cannot be listed.
         """
         names: Iterable[str] = (
             (stored.key for stored in self._matching_objects(day))
@@ -92,7 +92,7 @@ class Files:
         return f"raw file matches {self.surface.raw_pattern(day)!r} below {self._root}"
 
     @contextmanager
-    def open(self, name: str) -> Iterator[_Reading]:
+    def open(self, name: str) -> Iterator[Reading]:
         """Open a file; it is decompressed by its suffix."""
         location = self.label(name)
         with told_of(location):
@@ -104,7 +104,7 @@ class Files:
         """Return what a file holds as lines; a format may have further forms that are."""
         return Text(stream)
 
-    def split(self, text: Text, location: str) -> Iterator[Any]:  # noqa: ARG002
+    def split(self, text: Text, location: str) -> Iterator[Any]:
         """Yield the text of a file at a location in pieces for `parse`."""
         return whole_lines(text)
 
@@ -116,8 +116,6 @@ class Files:
         """Return the size of the file, if it can be opened."""
         try:
             opened, size_bytes = self._store.open(name)
-        except StoreUnavailableError:
-            raise
         except (OSError, StorageError):
             return None
         opened.close()
@@ -169,15 +167,17 @@ class Files:
         return self.content(landed) == seen.sha256
 
     def _files_of(self, day: date) -> Iterator[str]:
+        names = self._glob(day)
+        self._refuse_closed_folders(day)
         root = Path(self._root).resolve()
-        for name in filter(_is_part, self._glob(day)):
+        for name in filter(_is_part, names):
             path = Path(self._root) / name
             if path.is_symlink() and not path.exists():
                 raise RawEventsError(
                     f"{path} is a link to {path.readlink()}, which is not there: is it "
                     "mounted? nothing was read"
                 )
-            if not path.is_file():
+            if path.is_dir():
                 continue
             real = path.resolve()
             if not (self.surface.source.follow_links_outside or real.is_relative_to(root)):
@@ -185,7 +185,26 @@ class Files:
                     f"{path} is a link to {real}, outside of source.path {self._root}: nothing "
                     "was read. Land the file itself, or set source.follow_links_outside"
                 )
+            if not path.is_file():
+                raise RawEventsError(
+                    f"{path} is no file but a pipe, a socket or a device: nothing was read. Take "
+                    "it away, or land a file in its place"
+                )
             yield name
+
+    def _refuse_closed_folders(self, day: date) -> None:
+        """Refuse folders on the way that may not be listed: to a glob they look empty."""
+        segments = PurePosixPath(self._pattern.glob(self.surface.place, day)).parts
+        for depth, segment in enumerate(segments):
+            needed = os.R_OK | os.X_OK if glob.has_magic(segment) else os.X_OK
+            above = "/".join(segments[:depth]) or "."
+            for name in glob.glob(above, root_dir=self._root):  # noqa: PTH207 (as below)
+                folder = Path(self._root) / name
+                if folder.is_dir() and not os.access(folder, needed):
+                    raise RawEventsError(
+                        f"{folder} may not be listed by this user: nothing was read. Let it be "
+                        "read, files and folders alike, and materialize the day"
+                    )
 
     def _refuse_two_of_one(self, names: Iterable[str]) -> None:
         parts: dict[str, str] = {}
@@ -241,14 +260,19 @@ class _Reading:
         ):
             text = self._source.text(plain)
             refuse_what_is_no_text(text.beginning, self._location)
-            yield from self._source.split(text, self._location)
+            lines: LinesHash | None = None
+            for piece in self._source.split(text, self._location):
+                if isinstance(piece, Chunk):
+                    lines = lines or LinesHash()
+                    lines.update(piece)
+                yield piece
             self._seen = InputSeen(
                 self._name,
                 self._stored.size_bytes,
                 self._stored.sha256,
                 f"{form(self._name)} {text.form}".strip(),
             )
-            self._content = plain.sha256
+            self._content = lines.hexdigest() if lines else plain.sha256
 
     def seen(self) -> InputSeen:
         """Return size and SHA-256 of the bytes as they are stored, and how they were read."""
@@ -257,7 +281,7 @@ class _Reading:
         return self._seen
 
     def content(self) -> str | None:
-        """Return the SHA-256 of what it holds, decompressed."""
+        """Return the SHA-256 of its lines, however they end and are laid out; of rows, of all."""
         return self._content
 
 
@@ -266,16 +290,15 @@ def told_of(location: str) -> Iterator[None]:
     """Say of what fails while a file is read which file it is, and what to do."""
     try:
         yield
-    except StoreUnavailableError:  # not the file's fault
-        raise
     except (OSError, EOFError, LZMAError, pa.ArrowException, StorageError) as error:
         advice = (
             "compress it so that 128 MiB are enough to decompress it (zstd --long=27)"
             if any(said in str(error) for said in TOO_MUCH_MEMORY)
             else "land the file again"
         )
+        problem = error.problem if isinstance(error, StorageError) else error
         raise RawEventsError(
-            f"{location}: cannot be read to its end ({error}). Nothing of the day was kept; "
+            f"{location}: cannot be read to its end ({problem}). Nothing of the day was kept; "
             f"{advice} and materialize the day."
         ) from error
 

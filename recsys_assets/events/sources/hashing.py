@@ -1,11 +1,11 @@
-"""The SHA-256 of raw bytes, as they are stored."""
+"""The SHA-256 of raw bytes, as they are stored, and of the lines that they are read as."""
 
 from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
 
-from recsys_assets.events.chunks import Readable
+from recsys_assets.events.chunks import CHUNK_BYTES, Chunk, Readable
 from recsys_assets.storage import open_store
 
 
@@ -40,6 +40,36 @@ class HashingReader:
 
     def close(self) -> None:
         """Do nothing; the file is closed by who opened it."""
+
+
+class LinesHash:
+    """Hashes the lines of a file, not how they end, nor what is blank before and behind them."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._is_empty = True
+        self._newlines = 0  # since the end of the last line that is not blank
+
+    def update(self, chunk: Chunk) -> None:
+        """Add the next lines."""
+        data = chunk.data.replace(b"\r\n", b"\n") if b"\r" in chunk.data else chunk.data
+        if self._is_empty:
+            data = data.lstrip(b"\n")
+        end = len(data.rstrip(b"\n"))
+        if end:
+            while self._newlines:
+                few = min(self._newlines, CHUNK_BYTES)
+                self._digest.update(b"\n" * few)
+                self._newlines -= few
+            self._digest.update(memoryview(data)[:end])
+            self._is_empty = False
+        self._newlines += len(data) - end
+        for long in chunk.oversized:  # which `data` holds as blank lines
+            self._digest.update(b"%d " % long.size_bytes)
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256."""
+        return self._digest.hexdigest()
 
 
 @lru_cache(maxsize=10_000)  # a day that takes several ticks is not begun again in each

@@ -86,6 +86,19 @@ class MappedFiles(Files):
         """Pattern and path."""
         return f"Events as they land, a row of {self.surface.source.type} each: {self.where}."
 
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """Return the columns that the mapping reads, of those of a file."""
+        from recsys_assets.events.fields import steps
+
+        source = self.surface.source
+        fields = [
+            *rules_of(source, names).fields,
+            *([source.explode.field] if source.explode else []),
+        ]
+        return [
+            name for name in names if any(name in {field, steps(field)[0][0]} for field in fields)
+        ]
+
     def check(self, empty: pa.RecordBatch, location: str) -> None:
         """Refuse a file that lacks a field, or has one that no row of it can be mapped with.
 
@@ -127,7 +140,10 @@ class MappedFiles(Files):
         rules = rules_of(self.surface.source, frame.columns)
         result = map_frame(frame.with_columns(lines), rules, place=self.surface.place, day=day)
         refused = [
-            RefusedLine(row.line, "wrong_fields", row.problem, row.text, 1) for row in piece.ragged
+            # A quote that does not end takes further lines with it, and each of them is lost.
+            RefusedLine(row.line, "wrong_fields", row.problem, b"" if number else row.text, 1)
+            for row in piece.ragged
+            for number in range(row.text.count(b"\n") + 1)
         ]
         result.refused = sorted([*result.refused, *refused], key=lambda row: row.line)
         result.lines += len(refused)

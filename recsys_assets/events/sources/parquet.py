@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from recsys_assets.config import Surface
 from recsys_assets.events.sources.files import told_of
 from recsys_assets.events.sources.hashing import HashingReader
-from recsys_assets.events.sources.mapped import MappedFiles, Rows, rules_of
-from recsys_assets.events.sources.source import InputSeen, Source
+from recsys_assets.events.sources.mapped import MappedFiles, Rows
+from recsys_assets.events.sources.source import InputSeen, Reading, Source
 
 _BATCH_ROWS: Final = 2**17
 
@@ -26,26 +26,13 @@ class Parquet(MappedFiles):
     """Parquet files; the number of a row is its place in the file, the first is 1."""
 
     @contextmanager
-    def open(self, name: str) -> Iterator[_Reading]:
+    def open(self, name: str) -> Iterator[Reading]:
         """Open a file."""
         location = self.label(name)
         with told_of(location):
             raw, _ = self._store.open(name)
         with raw:
             yield _Reading(self, name, raw)
-
-    def columns(self, names: list[str]) -> list[str]:
-        """Return the columns that the mapping reads, of those of a file."""
-        from recsys_assets.events.fields import steps
-
-        source = self.surface.source
-        fields = [
-            *rules_of(source, names).fields,
-            *([source.explode.field] if source.explode else []),
-        ]
-        return [
-            name for name in names if any(name in {field, steps(field)[0][0]} for field in fields)
-        ]
 
 
 class _Reading:

@@ -83,7 +83,7 @@ class Source(Protocol):
 
         Raises:
             RawEventsError: what stands for the source is not there: a mount is broken, say.
-            StorageError: it cannot be listed.
+            StoreUnavailableError: it cannot be listed.
         """
 
     def wanted(self, day: date) -> str:
@@ -109,7 +109,7 @@ class Source(Protocol):
 
         Raises:
             RawEventsError: what stands for the source is not there.
-            StorageError: it cannot be listed.
+            StoreUnavailableError: it cannot be listed.
         """
 
     def is_complete(self, day: date) -> bool | None:
