@@ -68,7 +68,7 @@ class ListedItems:
         """
         listed, counts = None, dict[str, int]()
         if self.denied is not None:
-            is_denied = item_ids.is_in(pl.Series(self.denied.items, dtype=pl.String).implode())
+            is_denied = item_ids.is_in(pl.Series([*self.denied.items], dtype=pl.String).implode())
             listed, counts["denied_items"] = ~is_denied, int(is_denied.sum())
         if self.known is not None:
             is_known = item_ids.is_in(self.known.implode())
