@@ -7,7 +7,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, model_validator
 
 from recsys_assets.config.options import Artifacts
-from recsys_assets.config.values import AtLeastOne, Location, Model, is_object_url
+from recsys_assets.config.values import Location, Model, is_object_url
 
 # The kind that leaves oversized sessions out itself: of its whole window, and always.
 _OWN_SESSIONS: Final = "cooc"
@@ -23,8 +23,10 @@ class Bots(Model):
             "Sessions above `guardrails.max_items_per_session` are bots."
         ),
     )
-    max_items_per_user: AtLeastOne | None = Field(
-        None, description="Distinct items of a day above which a user is a bot; null: nobody is."
+    max_items_per_user: int | None = Field(
+        None,
+        ge=1,
+        description="Distinct items of a day above which a user is a bot; null: nobody is.",
     )
 
     @model_validator(mode="after")
