@@ -40,6 +40,7 @@ def audit_events(
     elif store.stat(rejected):  # most days have none, and who may not delete must not be asked to
         store.delete(rejected)
     counts = _counts(surface, parsed, shared)
+    shared_sessions = counts.sessions_of_several_users()
     ids = (counts.sessions, counts.item_ids, counts.users)
     distinct = {of_one.name: of_one.len() for of_one in ids}
     limits = surface.guardrails
@@ -48,7 +49,6 @@ def audit_events(
         if surface.bots.beyond_cooc
         else None
     )
-    shared_sessions = counts.sessions_of_several_users()
     by_hour = [0] * 24
     contract = check_pieces(
         contracts.canonical_event(day, surface.source.further_columns),
