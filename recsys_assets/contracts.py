@@ -18,14 +18,6 @@ import polars as pl
 
 TIMESTAMP: Final = pl.Datetime("ns", "UTC")
 
-# White space as Unicode defines it (property White_Space), which is what ids are trimmed of.
-# Python's own str.strip() also removes U+001C to U+001F, Polars' strip_chars() removes exactly
-# these.
-WHITE_SPACE: Final = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
-
 
 def _check(
     name: str, holds: Callable[[str], pl.Expr], surely: Callable[[str], pl.Expr] | None = None

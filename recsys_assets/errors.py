@@ -5,6 +5,7 @@ RecsysAssetsError
 +-- InputError                    an input cannot be used; repair it, materialize the day again
 |   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
+|   +-- DeniedItemsError          the list of withdrawn items is unreadable
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- TopicError                    a topic cannot be landed; what is landed stays, land it again
 +-- StorageError                  what is stored is not what was written
@@ -45,6 +46,10 @@ class RawEventsError(InputError):
 
 class CatalogError(InputError):
     """The catalog is unreadable, or lacks a column that content_sim needs."""
+
+
+class DeniedItemsError(InputError):
+    """The list of withdrawn items is unreadable, or a line of it is no id."""
 
 
 class MissingPartitionError(InputError):

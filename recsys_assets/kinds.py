@@ -32,7 +32,7 @@ from recsys_assets.config.options import (
     SessionSeq,
 )
 from recsys_assets.documents import ListLayout
-from recsys_assets.verdicts import Check, Verdict, at_most, failed, guardrail, passed
+from recsys_assets.verdicts import Check, Verdict, failed, guardrail, passed, surely_at_most
 
 if TYPE_CHECKING:  # Pandera takes a second to import, and many commands need no contract
     import pandera.polars as pa
@@ -45,10 +45,17 @@ class WindowEvents:
     Attributes:
         days: the counts of each day that is there, oldest first, at least one.
         counts: those of all days as if they were one.
+        listed: of each of the `item_ids` of `counts`, whether it may be listed; None lists all.
     """
 
     days: Mapping[date, DayCounts]
     counts: Counts
+    listed: pl.Series | None = None
+
+    @property
+    def listed_ids(self) -> pl.Series | None:
+        """The ids of the items that may be listed; None lists all."""
+        return None if self.listed is None else self.counts.item_ids.filter(self.listed)
 
 
 @dataclass(frozen=True)
@@ -153,10 +160,13 @@ class Kind:
     @property
     def own_checks(self) -> list[Check]:
         """Its own checks, which no other kind has."""
-        return [
-            replace(check, where=lambda _, asset: asset == self.name, where_text=self.name)
-            for check in self.checks
-        ]
+        return [self._own(check) for check in self.checks]
+
+    def _own(self, check: Check) -> Check:
+        def where(surface: Surface, asset: str) -> bool:
+            return asset == self.name and check.where(surface, asset)
+
+        return replace(check, where=where, where_text=f"{self.name}{check.where_text}")
 
     def page(self, unit: str = "") -> pages.FlatPage | pages.ListsPage:
         """Return what gathers the asset page of one artifact, whose numbers count `unit`."""
@@ -165,11 +175,17 @@ class Kind:
         return pages.ListsPage(self.layout, self.draw, unit)
 
 
-def _popularity(events: WindowEvents, options: Popularity, _: Surface) -> Computed:
+def _popularity(events: WindowEvents, options: Popularity, surface: Surface) -> Computed:
     days, half_life = list(events.days), options.half_life_days
     weights = weigh_days(days, half_life_days=half_life) if half_life else None
     counts = list(events.days.values())
-    rows = count_exposures(counts, top_n=options.top_n, weights=weights)
+    rows = count_exposures(
+        counts,
+        top_n=options.top_n,
+        weights=weights,
+        weighted=surface.source.weight is not None,
+        listed=events.listed_ids,
+    )
     return Computed(rows, unit="thousandths of an exposure" if half_life else "exposures")
 
 
@@ -180,27 +196,34 @@ def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
         min_support=options.min_support,
         max_items=options.max_items,
         max_items_per_session=surface.guardrails.max_items_per_session,
+        listed=events.listed,
     )
-    share = found.oversized_sessions / found.sessions if found.sessions else 0.0
     return Computed(
         found.neighbours,
         unit="sessions",
         shown={"oversized_sessions": found.oversized_sessions},
-        found={"oversized_session_share": share},
+        found={"oversized": found.oversized_sessions, "sessions": found.sessions},
     )
 
 
 def _few_oversized(facts: ArtifactFacts) -> Verdict:
-    share = facts.found["oversized_session_share"]
-    return at_most(facts.surface.guardrails, "max_oversized_session_share", share)
+    found, limits = facts.found, facts.surface.guardrails
+    return surely_at_most(
+        limits, "max_oversized_session_share", found["oversized"], found["sessions"]
+    )
 
 
-def _implicit(events: WindowEvents, options: Implicit, _: Surface) -> Computed:
-    return Computed(count_user_exposures(events.counts, top_n=options.top_n), unit="exposures")
+def _implicit(events: WindowEvents, options: Implicit, surface: Surface) -> Computed:
+    weighted = surface.source.weight is not None
+    rows = count_user_exposures(
+        events.counts, top_n=options.top_n, weighted=weighted, listed=events.listed
+    )
+    return Computed(rows, unit="exposures")
 
 
 def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Computed:
-    return Computed(count_next_items(events.counts, top_n=options.top_n), unit="times next")
+    rows = count_next_items(events.counts, top_n=options.top_n, listed=events.listed)
+    return Computed(rows, unit="times next")
 
 
 def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:
@@ -272,6 +295,8 @@ _ROWS: Final = (
                 ["artifact"],
                 _few_oversized,
                 knobs=["max_items_per_session"],
+                where=lambda surface, _: not surface.bots.beyond_cooc,
+                where_text=", when `bots.leave_out_of` names no other kind",
             ),
         ),
         example=Example(events=_VISITS, rows=[("cup", "tea", 2), ("tea", "cup", 2)]),

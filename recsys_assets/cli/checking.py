@@ -65,6 +65,9 @@ def check_command(name: str | None, as_json: bool) -> None:
         click.echo(printable(f"root: {config.root}"))
         print_rows(_INPUTS, [_row(inputs) for inputs in found])
         for inputs in found:
+            if inputs.denied_items is not None:
+                of = f"{inputs.surface.name}: denied items: {inputs.denied_items:,}"
+                click.echo(printable(f"{of}, listed in {inputs.surface.items.deny}"))
             if inputs.hint:
                 click.echo(printable(f"{inputs.surface.name}: {inputs.hint}"))
             # Of a surface that was asked for, or whose rows are not as they should be.

@@ -9,6 +9,7 @@ Each module imports only from those above it:
     values       what a single value may be, and the base of the models
     patterns     {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
     options      the artifact kinds and their options
+    leaving_out  bots and withdrawn items, which artifacts leave out
     columns      which fields of raw rows are which
     sources      raw events, when they have landed, and the catalog
     surface      one surface, its limits, its days

@@ -163,7 +163,7 @@ class Weight(Model):
     """What an event counts in popularity and implicit."""
 
     column: FieldName = Field(description="The field that says what kind of event it is.")
-    values: dict[str, Annotated[int, Field(ge=1)]] = Field(
+    values: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
         min_length=1, description="What each kind counts; a kind that is not named counts 1."
     )
 

@@ -168,6 +168,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
                 "source": surface.source.model_copy(update={"path": absolute(surface.source.path)}),
                 "catalog": surface.catalog
                 and surface.catalog.model_copy(update={"path": absolute(surface.catalog.path)}),
+                "items": surface.items.model_copy(
+                    update={"deny": surface.items.deny and absolute(surface.items.deny)}
+                ),
             }
         )
         for surface in config.surfaces

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
+from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP
 from recsys_assets.events.chunks import Chunk, count_byte
 from recsys_assets.events.json_text import (
     JSON_SPACE,
@@ -29,6 +29,7 @@ from recsys_assets.events.objects import in_halves, read_objects
 from recsys_assets.events.parsed import ParsedChunk, RefusedError, RefusedLine, keep
 from recsys_assets.events.timestamps import EPOCH, NEAR_RFC_3339, nanoseconds, rfc_3339
 from recsys_assets.places import Place
+from recsys_assets.texts import WHITE_SPACE
 
 _REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
 _OPTIONAL: Final = ("user_id", "request_id")

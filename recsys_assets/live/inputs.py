@@ -15,6 +15,7 @@ from typing import Any, Final
 from recsys_assets.config import Surface, is_object_url
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.events.catalog import read_catalog
+from recsys_assets.events.listed import read_denied
 from recsys_assets.events.sources import open_source
 from recsys_assets.storage import open_store
 from recsys_assets.storage.publications import read_live
@@ -59,6 +60,7 @@ class Inputs:
         newest_landed: the newest day that has files, looked for only when `day` has none.
         catalog_items: rows of the catalog; None without a catalog, or when it cannot be read.
         sample: what the first rows are read as; None where there are none.
+        denied_items: ids in the list of withdrawn items; None without one, or where it is broken.
         problems: what cannot be reached or read, in full.
     """
 
@@ -69,6 +71,7 @@ class Inputs:
     newest_landed: date | None = None
     catalog_items: int | None = None
     sample: Sample | None = None
+    denied_items: int | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -100,6 +103,11 @@ def inputs_of(surface: Surface, *, now: datetime) -> Inputs:
             found.catalog_items = read_catalog(surface.known_catalog).frame.height
         except (RecsysAssetsError, OSError) as error:
             found.problems.append(str(error))
+    try:
+        denied = read_denied(surface)
+        found.denied_items = None if denied is None else len(denied.items)
+    except (RecsysAssetsError, OSError) as error:
+        found.problems.append(str(error))
     return found
 
 

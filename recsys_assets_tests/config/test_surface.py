@@ -45,6 +45,8 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "window_days": 1,
         "schedule_at": "06:00",
         "freshness": {"max_days_behind": 1, "max_hours_since_flip": None},
+        "bots": {"leave_out_of": ["cooc"], "max_items_per_user": None},
+        "items": {"only_in_catalog": False, "deny": None},
         "max_run_minutes": 240,
     }
     built = {kind: options for kind, options in artifacts.items() if options is not None}

@@ -301,7 +301,8 @@ class TestPages:
     """What the asset pages show."""
 
     EVENTS = {  # noqa: RUF012
-        "dagster/row_count", "sessions", "users", "items", "refused", "refused_bytes",
+        "dagster/row_count", "sessions", "users", "items", "sessions_of_several_users", "refused",
+        "refused_bytes",
         "redelivered", "outside_window", "other_surface", "raw_bytes", "size_bytes", "seconds",
     }  # fmt: skip
     ARTIFACT = {"dagster/row_count", "size_bytes", "seconds"}  # noqa: RUF012

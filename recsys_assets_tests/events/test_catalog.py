@@ -304,14 +304,23 @@ def test_without_a_needed_column_the_error_names_those_found(
         ),
         ("sku,tags\na,x\n", "Say catalog.columns: {item_id: sku}"),
         ("id,category\na,x\n", "Say catalog.columns: {tags: category}"),
-        ("item_id;tags\na;x\n", 'Its columns are separated by semicolons: say catalog.delimiter: ";"'),
-        ("item_id\ttitle\ttags, all\n", 'Its columns are separated by tabs: say catalog.delimiter: "\\t"'),
+        (
+            "item_id;tags\na;x\n",
+            'separated by semicolons: say catalog.delimiter: ";"',
+        ),
+        (
+            "item_id\ttitle\ttags, all\n",
+            'separated by tabs: say catalog.delimiter: "\\t"',
+        ),
         ("1::Toy Story (1995)::Comedy\n", "Its columns are separated by double colons: separate"),
-        ('"item_id";"tags"\n"a";"x"\n', 'Its columns are separated by semicolons: say catalog.delimiter: ";"'),
+        (
+            '"item_id";"tags"\n"a";"x"\n',
+            'separated by semicolons: say catalog.delimiter: ";"',
+        ),
     ],
 )
 def test_a_header_that_others_write_gets_a_hint(tmp_path: Path, content: str, hint: str) -> None:
-    assert f". {hint}" in refusal(tmp_path, "c.csv", content)
+    assert hint in refusal(tmp_path, "c.csv", content).partition(". ")[2]
 
 
 def test_quoted_fields_may_hold_commas_quotes_and_newlines(tmp_path: Path) -> None:

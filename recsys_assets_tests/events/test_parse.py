@@ -14,12 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.contracts import CANONICAL_DTYPES, WHITE_SPACE
+from recsys_assets.contracts import CANONICAL_DTYPES
 from recsys_assets.events import objects, parse
 from recsys_assets.events.chunks import Chunk, OversizedLine
 from recsys_assets.events.parse import parse_chunk
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.places import Place
+from recsys_assets.texts import WHITE_SPACE
 
 DAY = date(2026, 1, 2)
 # 20,455 days from 1970-01-01 to 2026-01-02, and 3 h 4 min 5 s.

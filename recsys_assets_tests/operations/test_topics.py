@@ -25,7 +25,8 @@ from recsys_assets.config import Config
 from recsys_assets.errors import ConfigError, TopicError
 from recsys_assets.events.sources import open_source
 from recsys_assets.operations import messages, offsets, topics
-from recsys_assets.operations.landing import Cursor, look
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.landing import look
 from recsys_assets.operations.topics import Landed, land, landings_of, look_ahead
 from recsys_assets_tests.operations.kafka import Broker, noida
 from recsys_assets_tests.project import DAY, Project, day, event
