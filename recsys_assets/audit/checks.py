@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from recsys_assets.config import Surface
-from recsys_assets.kinds import KINDS, ArtifactFacts
+from recsys_assets.kind import ArtifactFacts
+from recsys_assets.kinds import KINDS
 from recsys_assets.live.status import SurfaceStatus, stale_because
 from recsys_assets.verdicts import (
     Check,

@@ -24,7 +24,7 @@ from recsys_assets.errors import MissingPartitionError
 from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
 from recsys_assets.events.catalog import item_labels, labels_in
 from recsys_assets.events.listed import listed_items
-from recsys_assets.kinds import Computed, Kind, WindowEvents
+from recsys_assets.kind import Computed, Kind, WindowEvents
 from recsys_assets.pages import Shown
 from recsys_assets.storage.counts import KeptCounts, without_some
 from recsys_assets.storage.store import Store

@@ -303,7 +303,8 @@ class TestPages:
     EVENTS = {  # noqa: RUF012
         "dagster/row_count", "sessions", "users", "items", "sessions_of_several_users", "refused",
         "refused_bytes",
-        "redelivered", "outside_window", "other_surface", "raw_bytes", "size_bytes", "seconds",
+        "redelivered", "outside_window", "other_surface", "left_out", "raw_bytes", "size_bytes",
+        "seconds",
     }  # fmt: skip
     ARTIFACT = {"dagster/row_count", "size_bytes", "seconds"}  # noqa: RUF012
     # What a kind shows besides; a kind that is not here may show anything, the same each day.
