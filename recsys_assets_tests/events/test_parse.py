@@ -68,7 +68,7 @@ def outcome(parsed: ParsedChunk) -> dict[int, tuple[Any, ...] | RefusedLine]:
 
 
 def without_plain(patch: pytest.MonkeyPatch) -> None:
-    """Have lines of any fields read as objects, each for itself, and no line as a plain one."""
+    """Have lines of any fields read as objects, each by itself, and no line as a plain one."""
     patch.setattr(parse, "_PLAIN_LINE", NO_LINE_IS_PLAIN)
     patch.setattr(objects, "_NOT_DIVIDED", 1)
 
@@ -932,6 +932,7 @@ def assert_readers_agree(lines: list[str]) -> Counter[str]:
         slow = read(data)
     with pytest.MonkeyPatch.context() as patch:
         without_plain(patch)
+        patch.setattr(objects, "_NOT_DIVIDED", max(1, len(lines) // 32))
         assert_same(read(data), slow, lines)
     assert_same(read(data), slow, lines)
     counts = Counter(
