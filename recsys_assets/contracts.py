@@ -9,7 +9,7 @@ Strings are ordered by their UTF-8 bytes. "Blank" means empty or only Unicode wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -17,14 +17,6 @@ import pandera.polars as pa
 import polars as pl
 
 TIMESTAMP: Final = pl.Datetime("ns", "UTC")
-
-# White space as Unicode defines it (property White_Space), which is what ids are trimmed of.
-# Python's own str.strip() also removes U+001C to U+001F, Polars' strip_chars() removes exactly
-# these.
-WHITE_SPACE: Final = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
-)
 
 
 def _check(
@@ -112,9 +104,15 @@ def _at_least(least: int) -> pa.Check:
     return _on_column(f"greater_than_or_equal_to({least})", lambda number: number >= least)
 
 
-def canonical_event(day: date) -> pa.DataFrameSchema:
-    """Build the contract of one UTC day of canonical events; rows are in source order."""
+def canonical_event(day: date, further: Collection[str] = ()) -> pa.DataFrameSchema:
+    """Build the contract of one UTC day of canonical events; rows are in source order.
+
+    Args:
+        day: the day.
+        further: which of FURTHER_COLUMNS it has, as its source is configured.
+    """
     start = pl.lit(day).cast(TIMESTAMP)
+    order = ["file", "line", *(["part"] if "part" in further else [])]
     return pa.DataFrameSchema(
         {
             "ts": pa.Column(
@@ -136,12 +134,22 @@ def canonical_event(day: date) -> pa.DataFrameSchema:
                 pl.Int32, _at_least(0), description="Index into the source files in the footer."
             ),
             "line": _at_least_one(pl.Int64, "Line of that file, the first is 1."),
+            **{name: column for name, column in FURTHER_COLUMNS.items() if name in further},
         },
-        checks=[_rule("in_source_order", _strictly_ascending("file", "line"))],
+        checks=[_rule("in_source_order", _strictly_ascending(*order))],
         strict=True,
         ordered=True,
         name="canonical_event",
     )
+
+
+# Columns that a day has only where its source is configured so; a day without them has 0 and 1.
+FURTHER_COLUMNS: Final = {
+    "part": pa.Column(
+        pl.Int32, _at_least(0), description="Place in the list of that line, the first is 0."
+    ),
+    "weight": _at_least_one(pl.Int64, "What the event counts in popularity and implicit."),
+}
 
 
 POPULARITY: Final = pa.DataFrameSchema(
@@ -284,4 +292,9 @@ def holds(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> bool:
     return bool(frame.select(pl.all_horizontal(kept)).item())
 
 
-CANONICAL_DTYPES: Final = dtypes(canonical_event(date.min))
+def canonical_dtypes(further: Collection[str] = ()) -> Mapping[str, pl.DataType]:
+    """Return the columns of canonical events in their order."""
+    return dtypes(canonical_event(date.min, further))
+
+
+CANONICAL_DTYPES: Final = canonical_dtypes()

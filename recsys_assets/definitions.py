@@ -30,6 +30,7 @@ from recsys_assets.defs.jobs import build_jobs
 from recsys_assets.defs.live import build_live
 from recsys_assets.defs.schedules import build_schedules
 from recsys_assets.defs.sensors import build_sensors
+from recsys_assets.defs.topics import build_topics
 from recsys_assets.errors import ConfigError
 
 
@@ -107,6 +108,7 @@ def _build(config: Config) -> dg.Definitions:
     ]
     operations = [
         build_jobs(config),
+        build_topics(config),
         build_sensors(config),
         build_schedules(config),
         build_freshness(config),

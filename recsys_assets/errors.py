@@ -5,7 +5,9 @@ RecsysAssetsError
 +-- InputError                    an input cannot be used; repair it, materialize the day again
 |   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
+|   +-- DeniedItemsError          the list of withdrawn items is unreadable
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
++-- TopicError                    a topic cannot be landed; what is landed stays, land it again
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
 |   +-- CandidateOvertakenError   flipped since the audit; materialize manifest again
@@ -46,8 +48,16 @@ class CatalogError(InputError):
     """The catalog is unreadable, or lacks a column that content_sim needs."""
 
 
+class DeniedItemsError(InputError):
+    """The list of withdrawn items is unreadable, or a line of it is no id."""
+
+
 class MissingPartitionError(InputError):
     """Nothing accepted is stored for the day that was asked for."""
+
+
+class TopicError(RecsysAssetsError):
+    """A topic cannot be landed as it is; what is landed stays, and no message twice."""
 
 
 class StorageError(RecsysAssetsError):

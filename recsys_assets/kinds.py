@@ -7,17 +7,13 @@ follow from the row. docs/add-an-artifact-kind.md adds one, step by step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import polars as pl
 
 from recsys_assets import pages
 from recsys_assets.compute.content_sim import normalise_tags, repeated_items
 from recsys_assets.compute.cooc import count_cooccurrence
-from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
 from recsys_assets.compute.popularity import count_exposures, weigh_days
 from recsys_assets.compute.session_seq import count_next_items
@@ -26,150 +22,25 @@ from recsys_assets.config.options import (
     ContentSim,
     Cooc,
     Implicit,
-    Options,
     Popularity,
-    Reads,
     SessionSeq,
 )
 from recsys_assets.documents import ListLayout
-from recsys_assets.verdicts import Check, Verdict, at_most, failed, guardrail, passed
-
-if TYPE_CHECKING:  # Pandera takes a second to import, and many commands need no contract
-    import pandera.polars as pa
+from recsys_assets.kind import ArtifactFacts, Computed, Example, Kind, WindowEvents
+from recsys_assets.verdicts import Check, Verdict, failed, guardrail, passed, surely_at_most
 
 
-@dataclass(frozen=True)
-class WindowEvents:
-    """The accepted events of a window, counted: what a kind that reads events is computed from.
-
-    Attributes:
-        days: the counts of each day that is there, oldest first, at least one.
-        counts: those of all days as if they were one.
-    """
-
-    days: Mapping[date, DayCounts]
-    counts: Counts
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What a kind's function returns.
-
-    Attributes:
-        frame: the artifact's rows in published order, before they are held to the contract.
-        unit: what the numbers in the rows count, such as `exposures`; for the asset page.
-        shown: further numbers for the asset page.
-        found: what the kind's own checks look at.
-    """
-
-    frame: pl.LazyFrame
-    unit: str = ""
-    shown: Mapping[str, float] = field(default_factory=dict)
-    found: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ArtifactFacts:
-    """What is known of the artifact of a day when its checks look at it.
-
-    Attributes:
-        surface: whose it is.
-        contract: whether its rows keep their contract.
-        found: what the kind's function found for the kind's own checks.
-        size_bytes: of its document; None where the contract is broken, and there is none.
-        missing: days of its window that are not there.
-    """
-
-    surface: Surface
-    contract: Verdict
-    found: Mapping[str, Any]
-    size_bytes: int | None
-    missing: Sequence[date] = ()
-
-
-@dataclass(frozen=True)
-class Example:
-    """A small case: it is shown in the documentation, and holds the kind's function to its rule.
-
-    Attributes:
-        events: (user_id, session_id, item_id) in the order in which they happened, where the kind
-            reads events.
-        catalog: (item_id, tags, namespace), where it reads the catalog.
-        options: those that differ from the defaults.
-        rows: what is published.
-    """
-
-    rows: Sequence[tuple[Any, ...]]
-    events: Sequence[tuple[str | None, str, str]] = ()
-    catalog: Sequence[tuple[str, Sequence[str], str]] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """An artifact kind.
-
-    Attributes:
-        name: its key in surfaces.yaml, in the manifest and in asset keys. Its contract has it too.
-        options: the model of its options; says what the kind reads.
-        layout: how its list is written in the document; the names are the frame's columns.
-        compute: the rows, from `WindowEvents` (a kind that reads the catalog: from its frame), the
-            options and the surface.
-        text: what the asset page says of it.
-        rule: in words, for the documentation.
-        guarantee: what its blocking checks guarantee, for the documentation.
-        order: of the entries in the document, for the documentation.
-        example: a small case.
-        draw: its picture on the asset page: a `pages.FlatPicture`, or, where owners have lists, a
-            `pages.ListPicture`; None shows rows only.
-        checks: those of this kind alone.
-    """
-
-    name: str
-    options: type[Options]
-    layout: ListLayout
-    # Any: input and options are the kind's own.
-    compute: Callable[[Any, Any, Surface], Computed]
-    text: str
-    rule: str
-    guarantee: str
-    order: str
-    example: Example
-    draw: Callable[..., str] | None = None
-    checks: Sequence[Check] = ()
-
-    @property
-    def reads(self) -> Reads:
-        """Whether it is computed from the events or from the catalog."""
-        return self.options.reads
-
-    @property
-    def contract(self) -> pa.DataFrameSchema:
-        """What its rows are held to."""
-        from recsys_assets import contracts
-
-        return contracts.ARTIFACTS[self.name]
-
-    @property
-    def own_checks(self) -> list[Check]:
-        """Its own checks, which no other kind has."""
-        return [
-            replace(check, where=lambda _, asset: asset == self.name, where_text=self.name)
-            for check in self.checks
-        ]
-
-    def page(self, unit: str = "") -> pages.FlatPage | pages.ListsPage:
-        """Return what gathers the asset page of one artifact, whose numbers count `unit`."""
-        if self.layout.entry is None:
-            return pages.FlatPage(self.layout, self.draw, unit)
-        return pages.ListsPage(self.layout, self.draw, unit)
-
-
-def _popularity(events: WindowEvents, options: Popularity, _: Surface) -> Computed:
+def _popularity(events: WindowEvents, options: Popularity, surface: Surface) -> Computed:
     days, half_life = list(events.days), options.half_life_days
     weights = weigh_days(days, half_life_days=half_life) if half_life else None
     counts = list(events.days.values())
-    rows = count_exposures(counts, top_n=options.top_n, weights=weights)
+    rows = count_exposures(
+        counts,
+        top_n=options.top_n,
+        weights=weights,
+        weighted=surface.source.weight is not None,
+        listed=events.listed_ids,
+    )
     return Computed(rows, unit="thousandths of an exposure" if half_life else "exposures")
 
 
@@ -180,27 +51,34 @@ def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
         min_support=options.min_support,
         max_items=options.max_items,
         max_items_per_session=surface.guardrails.max_items_per_session,
+        listed=events.listed,
     )
-    share = found.oversized_sessions / found.sessions if found.sessions else 0.0
     return Computed(
         found.neighbours,
         unit="sessions",
         shown={"oversized_sessions": found.oversized_sessions},
-        found={"oversized_session_share": share},
+        found={"oversized": found.oversized_sessions, "sessions": found.sessions},
     )
 
 
 def _few_oversized(facts: ArtifactFacts) -> Verdict:
-    share = facts.found["oversized_session_share"]
-    return at_most(facts.surface.guardrails, "max_oversized_session_share", share)
+    found, limits = facts.found, facts.surface.guardrails
+    return surely_at_most(
+        limits, "max_oversized_session_share", found["oversized"], found["sessions"]
+    )
 
 
-def _implicit(events: WindowEvents, options: Implicit, _: Surface) -> Computed:
-    return Computed(count_user_exposures(events.counts, top_n=options.top_n), unit="exposures")
+def _implicit(events: WindowEvents, options: Implicit, surface: Surface) -> Computed:
+    weighted = surface.source.weight is not None
+    rows = count_user_exposures(
+        events.counts, top_n=options.top_n, weighted=weighted, listed=events.listed
+    )
+    return Computed(rows, unit="exposures")
 
 
 def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Computed:
-    return Computed(count_next_items(events.counts, top_n=options.top_n), unit="times next")
+    rows = count_next_items(events.counts, top_n=options.top_n, listed=events.listed)
+    return Computed(rows, unit="times next")
 
 
 def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:
@@ -272,6 +150,8 @@ _ROWS: Final = (
                 ["artifact"],
                 _few_oversized,
                 knobs=["max_items_per_session"],
+                where=lambda surface, _: not surface.bots.beyond_cooc,
+                where_text=", when `bots.leave_out_of` names no other kind",
             ),
         ),
         example=Example(events=_VISITS, rows=[("cup", "tea", 2), ("tea", "cup", 2)]),

@@ -16,6 +16,14 @@ from typing import Final
 _SPEAKS: Final = re.compile(r"[\\`*\[\]<~@]|&[\w#]+;|https?:|www\.|(?<!\w)_|_(?!\w)", re.IGNORECASE)
 _BEGINS_A_BLOCK: Final = re.compile(r">.*|[#+=-]+|\d+[.)]")
 
+# White space as Unicode defines it (property White_Space), which is what ids are trimmed of.
+# Python's own str.strip() also removes U+001C to U+001F, Polars' strip_chars() removes exactly
+# these.
+WHITE_SPACE: Final = (
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+
 
 def printable(text: str) -> str:
     """Return a line for a terminal: control characters, as in escape sequences, are spelled out."""

@@ -7,6 +7,7 @@ check that gives no verdict refuses the day.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -139,6 +140,8 @@ def guardrail(
     look: Callable[[Any], Verdict],
     *,
     knobs: Sequence[str] = (),
+    where: Callable[[Surface, str], bool] = _anywhere,
+    where_text: str = "",
 ) -> Check:
     """Build the check of a guardrail; `knobs` are further keys of `guardrails` that it goes by."""
     meaning = Guardrails.model_fields[name].description
@@ -149,6 +152,8 @@ def guardrail(
         "limit-exceeded",
         look,
         knobs=[f"guardrails.{knob}" for knob in (name, *knobs)],
+        where=where,
+        where_text=where_text,
     )
 
 
@@ -165,6 +170,33 @@ def at_most(
         rows=rows if too_much else (),
         numbers={"value": value, "limit": limit},
     )
+
+
+def surely_at_most(limits: Guardrails, name: str, found: int, of: int) -> Verdict:
+    """Hold a share to the upper limit of that name; few cases do not exceed it by chance."""
+    share = found / of if of else 0.0
+    verdict = at_most(limits, name, share)
+    if verdict.passed:
+        return verdict
+    least = surely_at_least(found, of)
+    said = f"{verdict.description}: {found:,} of {of:,}"
+    if least <= getattr(limits, name):
+        return replace(
+            verdict, outcome="passed", failures=0, description=f"{said}, too few to tell"
+        )
+    return replace(verdict, description=f"{said}, surely at least {least:.2g}")
+
+
+def surely_at_least(found: int, of: int) -> float:
+    """Return the lower Wilson bound of a share: 97.5 % sure; 0 of nothing.
+
+    docs/decisions/shares-of-few.md says why.
+    """
+    if not found:
+        return 0.0
+    z_squared, share = 1.96**2, found / of
+    spread = math.sqrt(z_squared * (share * (1 - share) / of + z_squared / (4 * of * of)))
+    return (share + z_squared / (2 * of) - spread) / (1 + z_squared / of)
 
 
 def at_least(limits: Guardrails, name: str, value: int, *, because: str) -> Verdict:

@@ -44,6 +44,33 @@ class Window:
         return cls(date.fromisoformat(window["start"][:10]), date.fromisoformat(window["end"][:10]))
 
 
+@dataclass(frozen=True)
+class SourceHash:
+    """What an artifact is made of, in one text that is compared: `data`, then what else decides.
+
+    Attributes:
+        data: fingerprint of the events, or of the catalog.
+        catalog: that of the catalog, where its items alone are listed.
+        denied: that of the list of withdrawn items, where there is one.
+    """
+
+    data: str
+    catalog: str | None = None
+    denied: str | None = None
+
+    def __str__(self) -> str:
+        """Return the text; without anything else, `data` alone."""
+        of = {"catalog": self.catalog, "denied": self.denied}
+        return self.data + "".join(f"-{name}-{text}" for name, text in of.items() if text)
+
+    @classmethod
+    def from_text(cls, text: str) -> SourceHash:
+        """Read the text; fingerprints have no dashes."""
+        data, *more = text.split("-")
+        of = dict(zip(more[::2], more[1::2], strict=False))
+        return cls(data, of.get("catalog"), of.get("denied"))
+
+
 def span_text(first: date, last: date) -> str:
     """Return a day, or the first and the last one."""
     return str(first) if first == last else f"{first} to {last}"

@@ -10,7 +10,8 @@ import polars as pl
 from recsys_assets.audit.checks import CHECKS
 from recsys_assets.contracts import dtypes
 from recsys_assets.documents import list_text
-from recsys_assets.kinds import KINDS, Kind
+from recsys_assets.kind import Kind
+from recsys_assets.kinds import KINDS
 from recsys_assets.pages import ENTRIES, FIRST_ITEMS, OWNERS
 from recsys_assets.verdicts import Check
 

@@ -12,12 +12,12 @@ from recsys_assets.contracts import (
     ARTIFACTS,
     CANONICAL_DTYPES,
     TIMESTAMP,
-    WHITE_SPACE,
     canonical_event,
     dtypes,
     holds,
 )
 from recsys_assets.kinds import KINDS
+from recsys_assets.texts import WHITE_SPACE
 
 DAY = date(2026, 1, 1)
 NOON = datetime(2026, 1, 1, 12)

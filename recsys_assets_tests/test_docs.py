@@ -93,7 +93,8 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def model_table(model: type[BaseModel]) -> str:
     """Return the reference of a model's keys as a Markdown table."""
     rows = [
-        f"| `{name}` | {_type(field)} | {_default(field)} | {_cell(field.description or '')} |"
+        f"| `{field.alias or name}` | {_type(field)} | {_default(field)} | "
+        f"{_cell(field.description or '')} |"
         for name, field in model.model_fields.items()
     ]
     return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
@@ -136,6 +137,8 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in inner)
     if origin in {Union, types.UnionType}:
         return " or ".join("null" if of is type(None) else _type_name(of) for of in inner)
+    if origin is dict:
+        return f"map of {_type_name(inner[0])} to {_type_name(inner[1])}"
     if origin is list:
         return f"list of {_type_name(inner[0])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -704,7 +707,7 @@ LIMITS: Final = [
     ("publishing.md", f"up to {flips._ATTEMPTS} times"),
     ("publishing.md", f"at most {flips._LONGEST_PAUSE_S} s"),
     ("retention.md", f"up to {retention._ATTEMPTS} times"),
-    ("raw-events.md", f"expand to {compression._MOST_TIMES} times its size"),
+    ("raw-events.md", f"expand to {compression.MOST_TIMES} times its size"),
     ("raw-events.md", f"or to {chunks.CHUNK_BYTES // MIB} MiB where that is more"),
     ("raw-events.md", f"{chunks.MAX_LINE_BYTES // MIB} MiB a line"),
     ("raw-events.md", f"by the first {forms._HEAD_BYTES // 1024} KiB"),
@@ -749,7 +752,7 @@ def test_mistakes_are_told_as_the_page_shows(tmp_path: Path) -> None:
     wrong: list[dict[str, Any]] = [
         {"artifacts": {"content_sim": {}}},
         {"artifacts": {}},
-        {"source": {"path": "raw", "type": "csv"}},
+        {"source": {"path": "raw", "type": "xml"}},
         {"source": {"path": "s3://bucket/prefix?key=secret"}},
     ]
     files: list[tuple[str, list[dict[str, Any]]]] = [

@@ -26,7 +26,8 @@ from recsys_assets.config import Artifacts, Options, Surface
 from recsys_assets.contracts import ARTIFACTS
 from recsys_assets.documents import list_text
 from recsys_assets.events.catalog import CATALOG_DTYPES
-from recsys_assets.kinds import KINDS, Kind, WindowEvents
+from recsys_assets.kind import Kind, WindowEvents
+from recsys_assets.kinds import KINDS
 from recsys_assets_tests import strategies
 from recsys_assets_tests.frames import Event, events_frame
 

@@ -32,6 +32,7 @@ LAYERS: Final = (
     ("audit",),
     ("live",),
     ("kinds",),
+    ("kind",),
     ("events",),
     ("storage",),
     ("pages", "verdicts"),

@@ -21,7 +21,8 @@ from recsys_assets.config import Surface
 from recsys_assets.contracts import dtypes
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.documents import ListLayout
-from recsys_assets.kinds import KINDS, WindowEvents
+from recsys_assets.kind import WindowEvents
+from recsys_assets.kinds import KINDS
 from recsys_assets.pictures import MAX_CHARACTERS
 from recsys_assets_tests import strategies
 from recsys_assets_tests.frames import Event, events_frame

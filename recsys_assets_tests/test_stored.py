@@ -17,7 +17,8 @@ from recsys_assets.config import Config, load_config
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.events.provenance import read_provenance
-from recsys_assets.operations.landing import Cursor, look
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.landing import look
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
 

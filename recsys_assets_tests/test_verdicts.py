@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys_assets.config import Guardrails
 from recsys_assets.verdicts import (
@@ -18,6 +20,8 @@ from recsys_assets.verdicts import (
     judge,
     passed,
     skipped,
+    surely_at_least,
+    surely_at_most,
 )
 
 
@@ -116,3 +120,50 @@ def test_a_verdict_of_a_check_that_is_not_declared_is_an_error() -> None:
 def test_a_guardrail_that_is_no_key_of_the_configuration_cannot_be_declared() -> None:
     with pytest.raises(KeyError):
         guardrail("max_evnts", ["manifest"], lambda _: passed())
+
+
+@pytest.mark.parametrize(
+    ("found", "of", "limit", "outcome"),
+    [
+        (0, 0, 0.0, "passed"),
+        (0, 98, 0.0, "passed"),
+        (1, 98, 0.0, "failed"),  # none is allowed
+        (1, 98, 0.01, "passed"),
+        (2, 98, 0.01, "passed"),
+        (3, 98, 0.01, "failed"),
+        (1, 1, 0.01, "failed"),
+        (1, 1, 1.0, "passed"),
+        (10_000, 1_000_000, 0.01, "passed"),
+        (10_195, 1_000_000, 0.01, "passed"),
+        (10_196, 1_000_000, 0.01, "failed"),
+    ],
+)
+def test_a_share_of_few_is_held_to_what_it_is_surely_above(
+    found: int, of: int, limit: float, outcome: str
+) -> None:
+    limits = Guardrails.model_validate({"max_oversized_session_share": limit})
+
+    assert surely_at_most(limits, "max_oversized_session_share", found, of).outcome == outcome
+
+
+@given(st.integers(1, 10**7), st.data())
+def test_what_a_share_is_surely_above_is_below_it_and_solves_its_equation(
+    of: int, data: st.DataObject
+) -> None:
+    found = data.draw(st.integers(0, of))
+
+    least = surely_at_least(found, of)
+
+    assert 0 <= least <= found / of
+    if found:  # as far from the share as 1.96 deviations of its own
+        deviation = (least * (1 - least) / of) ** 0.5
+        assert found / of - least == pytest.approx(1.96 * deviation, rel=1e-3, abs=1e-9)
+
+
+def test_too_few_to_tell_is_said() -> None:
+    found = surely_at_most(Guardrails.model_validate({}), "max_oversized_session_share", 1, 98)
+
+    assert found.description == (
+        "guardrails.max_oversized_session_share is 0.01, found 0.0102: 1 of 98, too few to tell"
+    )
+    assert found.numbers["value"] == 1 / 98

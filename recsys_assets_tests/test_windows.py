@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.windows import Window, source_hash
+from recsys_assets.windows import SourceHash, Window, source_hash
 
 WINDOW = Window(date(2025, 12, 31), date(2026, 1, 3))
 DAYS = [date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 2)]
@@ -80,3 +80,14 @@ def test_a_window_is_told_by_its_days(end: str, text: str) -> None:
     window = {"start": "2026-01-01T00:00:00Z", "end": f"{end}T00:00:00Z"}
 
     assert str(Window.from_json(window)) == text
+
+
+@pytest.mark.parametrize("catalog", [None, "c" * 64])
+@pytest.mark.parametrize("denied", [None, "d" * 64])
+def test_a_source_hash_says_what_else_decides_and_alone_it_is_that_of_the_data(
+    catalog: str | None, denied: str | None
+) -> None:
+    whole = SourceHash("f" * 64, catalog=catalog, denied=denied)
+
+    assert SourceHash.from_text(str(whole)) == whole
+    assert str(SourceHash("f" * 64)) == "f" * 64

@@ -11,7 +11,7 @@ from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import Drafts
 from recsys_assets.config import Surface
 from recsys_assets.documents import DocumentHead, RenderedDocument, render
-from recsys_assets.kinds import ArtifactFacts
+from recsys_assets.kind import ArtifactFacts
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.checks import CandidateFacts, checks_of
@@ -13,14 +14,16 @@ from recsys_assets.config import Surface
 from recsys_assets.documents import DocumentHead
 from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
 from recsys_assets.events.accepted import AcceptedDays
+from recsys_assets.events.listed import read_denied
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.denied import denied_in
 from recsys_assets.pages import Json
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import generation_of, read_live
 from recsys_assets.storage.registry import StagedRef, read_staged, verify_blob
 from recsys_assets.storage.store import Store
 from recsys_assets.verdicts import at_most, judge
-from recsys_assets.windows import Window, source_hash
+from recsys_assets.windows import SourceHash, Window, source_hash
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,11 @@ def audit_candidate(
 ) -> Audited[Candidate]:
     """Gather the day's staged versions and find out whether they may be published."""
     # Before anything is gathered: what is flipped in from here on has overtaken the candidate.
-    seen = generation_of(read_live(store, surface.place))
+    live = read_live(store, surface.place)
+    seen = generation_of(live)
+    # An older day does not become live, whatever it lists.
+    is_newest = live is None or live.window is None or day >= live.window.last_day
+    denied = cache(lambda: read_denied(surface) if is_newest else None)
     refs: dict[str, StagedRef] = {}
     problems: dict[str, str] = {}
     window = [each for each in surface.days_of_window(day) if each in accepted]
@@ -47,6 +54,12 @@ def audit_candidate(
         try:
             ref = read_staged(store, surface.place, surface.segment, kind, day)
             problem = _problem(store, surface, ref, events if day in window else None)
+            if (
+                not problem
+                and (names := denied())
+                and (lists := denied_in(store, ref.uri, kind, names))
+            ):
+                problem = f"{lists}, denied by {surface.items.deny}: materialize {kind} of the day"
         except MissingPartitionError:
             problem = f"no version is staged: materialize {kind} of the day"
         except RecsysAssetsError as error:
@@ -78,7 +91,7 @@ def _problem(store: Store, surface: Surface, ref: StagedRef, events: str | None)
         StorageError: its blob is missing, altered, or in another root.
     """
     kind = ref.kind
-    if KINDS[kind].reads == "events" and ref.source_hash != events:
+    if KINDS[kind].reads == "events" and SourceHash.from_text(ref.source_hash).data != events:
         return f"made of other events than are accepted now: materialize {kind} of the day"
     size = at_most(surface.guardrails, "max_artifact_bytes", ref.size_bytes)
     if not size.passed:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from recsys_assets.config import Surface
-from recsys_assets.kinds import KINDS, ArtifactFacts
+from recsys_assets.kind import ArtifactFacts
+from recsys_assets.kinds import KINDS
 from recsys_assets.live.status import SurfaceStatus, stale_because
 from recsys_assets.verdicts import (
     Check,
@@ -22,6 +23,8 @@ from recsys_assets.verdicts import (
     guardrail,
     passed,
     skipped,
+    surely_at_least,
+    surely_at_most,
 )
 
 if TYPE_CHECKING:
@@ -37,12 +40,16 @@ class EventFacts:
         day: the day as it was parsed.
         contract: whether its rows keep their contract.
         distinct: number of distinct `session_id`, `item_id` and `user_id` in it.
+        oversized: sessions that are left out of more kinds than cooc; None where they are not.
+        shared_sessions: sessions in which several users are.
     """
 
     surface: Surface
     day: ParsedDay
     contract: Verdict
     distinct: Mapping[str, int]
+    oversized: int | None = None
+    shared_sessions: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,7 @@ def _enough_events(facts: EventFacts) -> Verdict:
         f"; {day.lines:,} raw lines: {day.refused.total():,} refused, "
         f"{day.outside_window:,} outside the day, {day.other_surface:,} of other surfaces, "
         f"{day.redelivered:,} redelivered"
+        + (f", {day.left_out:,} left out by `where` or without an entry" if day.left_out else "")
         if day.files
         else f"; no {day.wanted}"
     )
@@ -102,6 +110,8 @@ _OUTSIDE_WARNS_ABOVE: Final = 0.01
 def _of_the_day(facts: EventFacts) -> Verdict:
     day = facts.day
     share = day.outside_window_share
+    if not facts.surface.source.is_by_day:
+        return passed(outside_window=day.outside_window)
     found = at_most(facts.surface.guardrails, "max_outside_window_share", share)
     if found.passed and share <= _OUTSIDE_WARNS_ABOVE:
         return found
@@ -114,6 +124,27 @@ def _of_the_day(facts: EventFacts) -> Verdict:
     if found.passed:  # the limit is not what is wrong
         return replace(found, outcome="warned", description=text, failures=1)
     return replace(found, description=f"{found.description}: {text}")
+
+
+# Above this share of sessions with several users, ids of sessions are rather not unique.
+_SHARED_WARNS_ABOVE: Final = 0.01
+
+
+def _sessions_of_one_user(facts: EventFacts) -> Verdict:
+    shared, sessions = facts.shared_sessions, facts.distinct["session_id"]
+    if surely_at_least(shared, sessions) <= _SHARED_WARNS_ABOVE:
+        return passed(sessions_of_several_users=shared)
+    return failed(
+        f"{shared:,} of {sessions:,} sessions have several users, more than "
+        f"{_SHARED_WARNS_ABOVE:.0%}: what strangers saw counts as seen together. Make session_id "
+        "unique over all users",
+        failures=shared,
+    )
+
+
+def _few_oversized(facts: EventFacts) -> Verdict:
+    name, sessions = "max_oversized_session_share", facts.distinct["session_id"]
+    return surely_at_most(facts.surface.guardrails, name, facts.oversized or 0, sessions)
 
 
 def _few_refused(facts: EventFacts) -> Verdict:
@@ -228,6 +259,22 @@ CHECKS: Final = (
             facts.day.rejected_bytes_share,
             rows=facts.day.first_refused,
         ),
+    ),
+    guardrail(
+        "max_oversized_session_share",
+        _EVENTS,
+        _few_oversized,
+        knobs=["max_items_per_session"],
+        where=lambda surface, _: surface.bots.beyond_cooc,
+        where_text="canonical_events, when `bots.leave_out_of` names more than cooc",
+    ),
+    Check(
+        "sessions_of_one_user",
+        _EVENTS,
+        "Hardly any session has several users. If many do, the ids of sessions are not unique.",
+        "validation-failed",
+        _sessions_of_one_user,
+        blocks=False,
     ),
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),

@@ -15,6 +15,7 @@ import polars as pl
 from recsys_assets import pages
 from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
+from recsys_assets.compute.bots import BotLimits, without_bots
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.window_counts import WindowCounts
 from recsys_assets.config import Surface
@@ -22,9 +23,10 @@ from recsys_assets.documents import ListLayout, list_text
 from recsys_assets.errors import MissingPartitionError
 from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
 from recsys_assets.events.catalog import item_labels, labels_in
-from recsys_assets.kinds import Computed, Kind, WindowEvents
+from recsys_assets.events.listed import listed_items
+from recsys_assets.kind import Computed, Kind, WindowEvents
 from recsys_assets.pages import Shown
-from recsys_assets.storage.counts import KeptCounts
+from recsys_assets.storage.counts import KeptCounts, without_some
 from recsys_assets.storage.store import Store
 from recsys_assets.verdicts import Verdict
 from recsys_assets.windows import source_hash
@@ -135,7 +137,9 @@ class _DraftsOfEvents:
         self._kind = kind
         self._accepted = accepted
         self._cache = shared.counts
+        self._catalogs = shared.catalogs
         self._labels = item_labels(surface, shared.catalogs)
+        self._bots = bot_limits(surface, kind.name)
         self._counted: dict[date, DayCounts] = {}
         self._lock = Lock()  # days of a run may be drafted at the same time
 
@@ -150,13 +154,16 @@ class _DraftsOfEvents:
             )
         source = source_hash({each: of.fingerprint for each, of in window.items()})
         days = self._counts(window)
-        together = (
-            days[day] if len(days) == 1 else WindowCounts([*days.values()], self._cache.of(source))
-        )
+        keep = self._cache.of(without_some(source, str(self._bots)))
+        together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
+        items = listed_items(surface, self._catalogs, of_catalog=False)
+        listed, left_out = items.judge(together.item_ids) if items.any else (None, {})
         computed = self._kind.compute(
-            WindowEvents(days, together), surface.artifacts.options(self._kind.name), surface
+            WindowEvents(days, together, listed),
+            surface.artifacts.options(self._kind.name),
+            surface,
         )
-        draft = _draft(self._kind, source, computed, self._labels)
+        draft = _draft(self._kind, items.source(source), computed, self._labels, left_out)
         missing = [each for each in wanted if each not in window]
         if not missing:
             return draft
@@ -165,10 +172,7 @@ class _DraftsOfEvents:
 
     def _counts(self, window: AcceptedDays) -> dict[date, DayCounts]:
         if self._surface.window_days == 1:
-            return {
-                day: DayCounts(of.frame, self._cache.of(of.fingerprint))
-                for day, of in window.items()
-            }
+            return {day: self._shared(of) for day, of in window.items()}
         with self._lock:
             for day in self._counted.keys() - window.keys():
                 del self._counted[day]
@@ -176,11 +180,19 @@ class _DraftsOfEvents:
                 self._counted[day] = self._kept(day, window[day])
             return {day: self._counted[day] for day in window}
 
+    def _shared(self, accepted: AcceptedDay) -> DayCounts:
+        everything = DayCounts(accepted.frame, self._cache.of(accepted.fingerprint))
+        if not self._bots:
+            return everything
+        keep = self._cache.of(without_some(accepted.fingerprint, str(self._bots)))
+        return DayCounts(accepted.frame, keep, without_bots(everything, self._bots))
+
     def _kept(self, day: date, accepted: AcceptedDay) -> DayCounts:
         def is_current() -> bool:
             return accepted_days(self._store, self._surface.place, [day]).get(day) == accepted
 
-        keep = KeptCounts(
+        keep = partial(
+            KeptCounts,
             self._store,
             self._surface.place,
             day,
@@ -188,7 +200,11 @@ class _DraftsOfEvents:
             is_current=is_current,
             cache=self._cache,
         )
-        return DayCounts(accepted.frame, keep)
+        everything = DayCounts(accepted.frame, keep())
+        if not self._bots:
+            return everything
+        leave_out = without_bots(everything, self._bots)
+        return DayCounts(accepted.frame, keep(without=str(self._bots)), leave_out)
 
 
 def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
@@ -196,20 +212,42 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
 
     @cache  # only the head of the document belongs to a day
     def draft() -> Draft:
-        snapshot = shared.catalogs.read(surface.catalog_path)
-        computed = kind.compute(snapshot.frame, surface.artifacts.options(kind.name), surface)
+        snapshot = shared.catalogs.read(surface.known_catalog)
+        items = listed_items(surface, shared.catalogs, of_catalog=True)
+        frame, left_out = snapshot.frame, dict[str, int]()
+        if items.any:
+            ids = frame["item_id"].str.strip_chars()
+            listed, _ = items.judge(ids)
+            _, left_out = items.judge(ids.unique())
+            frame = frame if listed is None else frame.filter(listed)
+        computed = kind.compute(frame, surface.artifacts.options(kind.name), surface)
         labels = partial(labels_in, snapshot.frame)
-        made = _draft(kind, snapshot.fingerprint, computed, labels)
+        made = _draft(kind, items.source(snapshot.fingerprint), computed, labels, left_out)
         return replace(made, text=list(made.text), page=cache(made.page))
 
     return lambda _: draft()
 
 
-def _draft(kind: Kind, source: str, computed: Computed, labels: pages.Labels) -> Draft:
+def bot_limits(surface: Surface, kind: str) -> BotLimits:
+    """Return above which sizes the sessions and users of a day are left out for a kind."""
+    bots, limits = surface.bots, surface.guardrails
+    return BotLimits(
+        limits.max_items_per_session if bots.sessions_are_left_out_of(kind) else None,
+        bots.max_items_per_user if bots.are_left_out_of(kind) else None,
+    )
+
+
+def _draft(
+    kind: Kind,
+    source: str,
+    computed: Computed,
+    labels: pages.Labels,
+    left_out: Mapping[str, int],
+) -> Draft:
     checked = CheckedList(kind, computed.frame, computed.unit)
     page = partial(checked.page.show, labels)
     shown: dict[str, Shown] = {"unit": computed.unit} if computed.unit else {}
-    shown |= computed.shown
+    shown |= {**computed.shown, **left_out}
     return Draft(source, checked, checked.text(), computed.found, shown, page)
 
 

@@ -14,6 +14,7 @@ from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.checks import EventFacts, checks_of
 from recsys_assets.audit.contract import check_pieces, one_ahead
 from recsys_assets.audit.shared import Shared
+from recsys_assets.compute.bots import oversized_sessions
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.config import Surface
 from recsys_assets.events.days import ParsedDay, parse_day
@@ -38,10 +39,20 @@ def audit_events(
         store.replace(rejected, parsed.rejected_path)
     elif store.stat(rejected):  # most days have none, and who may not delete must not be asked to
         store.delete(rejected)
-    distinct = _count_distinct(surface, parsed, shared)
+    counts = _counts(surface, parsed, shared)
+    shared_sessions = counts.sessions_of_several_users()
+    ids = (counts.sessions, counts.item_ids, counts.users)
+    distinct = {of_one.name: of_one.len() for of_one in ids}
+    limits = surface.guardrails
+    oversized = (
+        oversized_sessions(counts, limits.max_items_per_session).len()
+        if surface.bots.beyond_cooc
+        else None
+    )
     by_hour = [0] * 24
     contract = check_pieces(
-        contracts.canonical_event(day), _counted_by_hour(one_ahead(parsed.groups()), by_hour)
+        contracts.canonical_event(day, surface.source.further_columns),
+        _counted_by_hour(one_ahead(parsed.groups()), by_hour),
     )
     shown: dict[str, Shown] = {
         **pages.show_events(by_hour),
@@ -50,12 +61,15 @@ def audit_events(
         "sessions": distinct["session_id"],
         "users": distinct["user_id"],
         "items": distinct["item_id"],
+        "sessions_of_several_users": shared_sessions,
+        **({} if oversized is None else {"oversized_sessions": oversized}),
         "refused": parsed.refused.total(),
         "refused_by_reason": Json(dict(sorted(parsed.refused.items()))),
         "refused_bytes": parsed.refused_bytes,
         "redelivered": parsed.redelivered,
         "outside_window": parsed.outside_window,
         "other_surface": parsed.other_surface,
+        "left_out": parsed.left_out,
         "raw_files": Json([file.name for file in parsed.files]),
         "raw_bytes": sum(file.size_bytes for file in parsed.files),
         "size_bytes": parsed.path.stat().st_size,
@@ -68,21 +82,19 @@ def audit_events(
         shown["refused_not_kept"] = Json(
             {file: asdict(lines) for file, lines in parsed.not_kept.items()}
         )
-    facts = EventFacts(surface, parsed, contract, distinct)
+    facts = EventFacts(surface, parsed, contract, distinct, oversized, shared_sessions)
     verdicts = judge(checks_of(surface, "canonical_events"), facts)
     return Audited(verdicts, parsed, parsed.fingerprint, shown)
 
 
-def _count_distinct(surface: Surface, parsed: ParsedDay, shared: Shared) -> dict[str, int]:
-    """Return how many distinct `session_id`, `item_id` and `user_id` there are.
+def _counts(surface: Surface, parsed: ParsedDay, shared: Shared) -> DayCounts:
+    """Return the counts of a day.
 
     The artifacts that this process makes of the day find them counted. Those of a longer window
     look for what is kept, and nothing is kept of a day that is not accepted yet.
     """
     keep = shared.counts.of(parsed.fingerprint) if surface.window_days == 1 else None
-    counts = DayCounts(parsed.frame, keep)
-    ids = (counts.sessions, counts.item_ids, counts.users)
-    return {of_one.name: of_one.len() for of_one in ids}
+    return DayCounts(parsed.frame, keep)
 
 
 def _counted_by_hour(pieces: Iterable[pl.DataFrame], by_hour: list[int]) -> Iterator[pl.DataFrame]:

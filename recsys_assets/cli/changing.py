@@ -10,6 +10,7 @@ import click
 
 from recsys_assets.cli.options import (
     DRY_RUN,
+    FORCE,
     ONE_SURFACE,
     REASON,
     SURFACE,
@@ -33,13 +34,15 @@ from recsys_assets.texts import printable
 @click.option("--kind", help="The only kind to roll back.  [default: the whole manifest]")
 @click.option("--pin", is_flag=True, help="Hold it: later publishes wait for `release`.")
 @REASON
+@FORCE
 @DRY_RUN
 def rollback_command(
-    name: str, to: str, kind: str | None, pin: bool, reason: str, dry_run: bool
+    name: str, to: str, kind: str | None, pin: bool, reason: str, force: bool, dry_run: bool
 ) -> None:
     """Make an earlier publication live again, once every blob of it is verified.
 
-    Without --pin the next publish moves the pointer forward again.
+    Without --pin the next publish moves the pointer forward again. What lists items that are denied
+    now is refused, unless --force is given.
 
     Exit codes: 0 it is live, or was already; 1 it cannot be, and what is live stays; 2 the command
     line or the configuration is wrong.
@@ -51,9 +54,11 @@ def rollback_command(
     target = f"{kind or 'all'} of generation {plan.target.generation}, {plan.target.window}"
     print_differences(plan.differences, f"{name}, to {target}")
     if dry_run:
+        if plan.denied:
+            click.echo(printable(f"needs --force: {plan.denied}"))
         click.echo("dry run: nothing was changed")
         return
-    outcome, live = roll_back(store, plan, why(reason))
+    outcome, live = roll_back(store, plan, why(reason), force=force)
     done = "was live already" if outcome == "unchanged" else "is live"
     held = live.publication is not None and live.publication.pinned
     then = (
@@ -67,12 +72,16 @@ def rollback_command(
 @click.command("pin")
 @SURFACE
 @REASON
-def pin_command(name: str, reason: str) -> None:
-    """Hold what is live: later publishes are staged, but not live, until `release`."""
+@FORCE
+def pin_command(name: str, reason: str, force: bool) -> None:
+    """Hold what is live: later publishes are staged, but not live, until `release`.
+
+    What lists items that are denied now is held only with --force.
+    """
     from recsys_assets.operations.pointer import pin
 
     surface, store = open_surface(name)
-    outcome, _ = pin(store, surface, why(reason))
+    outcome, _ = pin(store, surface, why(reason), force=force)
     click.echo(
         printable(f"{name} {'was pinned already' if outcome == 'unchanged' else 'is pinned'}")
     )
@@ -114,12 +123,14 @@ def release_command(name: str, reason: str, dry_run: bool) -> None:
 @click.command("repair")
 @SURFACE
 @REASON
+@FORCE
 @DRY_RUN
-def repair_command(name: str, reason: str, dry_run: bool) -> None:
+def repair_command(name: str, reason: str, force: bool, dry_run: bool) -> None:
     """Mend a history of which a record, or the manifest, is missing or damaged.
 
     A substitute takes the place of each lost record. The last whole publication becomes live; when
-    what is live is whole, it stays. What is replaced is kept beside it.
+    what is live is whole, it stays. What is replaced is kept beside it. Going back to what lists
+    items that are denied now needs --force.
 
     Exit codes: 0 it is whole, or was already; 1 it cannot be mended, and nothing was changed; 2 the
     command line or the configuration is wrong.
@@ -136,9 +147,11 @@ def repair_command(name: str, reason: str, dry_run: bool) -> None:
     target = f"generation {plan.target.generation}, {plan.target.window},"
     if dry_run:
         would = "would become live" if plan.goes_back else "is live, is whole and would stay"
+        if plan.denied:
+            click.echo(printable(f"needs --force: {plan.denied}"))
         click.echo(printable(f"{target} {would}. Nothing was changed"))
         return
-    _, live = repair(store, plan, why(reason))
+    _, live = repair(store, plan, why(reason), force=force)
     then = "is live again" if plan.goes_back else "was whole and stays live"
     made = live.publication.generation if live.publication else 0
     click.echo(printable(f"{target} {then}; recorded as generation {made}"))

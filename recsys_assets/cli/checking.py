@@ -16,7 +16,7 @@ from recsys_assets.config import config_file, load_config
 from recsys_assets.texts import printable
 
 if TYPE_CHECKING:
-    from recsys_assets.live.inputs import Inputs
+    from recsys_assets.live.inputs import Inputs, Sample
 
 _INPUTS: Final = (
     Column("surface", is_text=True),
@@ -35,7 +35,8 @@ def check_command(name: str | None, as_json: bool) -> None:
     """Check the configuration before anything is made, and show what would be read.
 
     Loads the definitions as Dagster does, reaches for root and for every source and catalog, and
-    says what each surface would read for its newest day. Nothing is written.
+    says what each surface would read for its newest day. Of a surface that is named, or whose rows
+    are refused, the first rows are shown as the events they become. Nothing is written.
 
     Exit codes: 0 all of it can be used, also where no file has landed; 1 root, a source or a
     catalog cannot be reached or read; 2 the command line, the configuration or the definitions are
@@ -64,8 +65,14 @@ def check_command(name: str | None, as_json: bool) -> None:
         click.echo(printable(f"root: {config.root}"))
         print_rows(_INPUTS, [_row(inputs) for inputs in found])
         for inputs in found:
+            if inputs.denied_items is not None:
+                of = f"{inputs.surface.name}: denied items: {inputs.denied_items:,}"
+                click.echo(printable(f"{of}, listed in {inputs.surface.items.deny}"))
             if inputs.hint:
                 click.echo(printable(f"{inputs.surface.name}: {inputs.hint}"))
+            # Of a surface that was asked for, or whose rows are not as they should be.
+            if inputs.sample and (name or not inputs.sample.events or inputs.sample.refused):
+                _show_sample(inputs.surface.name, inputs.sample)
     for inputs in found:
         for problem in inputs.problems:
             click.echo(printable(f"Error: {inputs.surface.name}: {problem}"), err=True)
@@ -87,6 +94,26 @@ def _row(inputs: Inputs) -> list[Cell]:
         f"{inputs.size_bytes:,}",
         "" if inputs.catalog_items is None else f"{inputs.catalog_items:,}",
     ]
+
+
+def _show_sample(name: str, sample: Sample) -> None:
+    """Show the first rows of a file as events, and why others are none."""
+    click.echo(printable(f"{name}: the first rows of {sample.file}"))
+    if sample.first_events:
+        columns = [name for name, of in sample.first_events[0].items() if of is not None]
+        print_rows(
+            [
+                Column(column, is_text=column in {"user_id", "session_id", "item_id"})
+                for column in columns
+            ],
+            [[str(event[column] or "") for column in columns] for event in sample.first_events],
+        )
+    counts = {"left out": sample.left_out, "of other surfaces": sample.other_surface}
+    others = [f"{count:,} {what}" for what, count in counts.items() if count]
+    others += [f"{count:,} refused ({reason})" for reason, count in sample.refused.items()]
+    click.echo(f"{sample.rows:,} rows: {', '.join([f'{sample.events:,} events', *others])}")
+    for line in sample.first_refused:
+        click.echo(printable(f"  line {line['line']}: {line['reason']}: {line['detail']}"))
 
 
 @click.command("verify")

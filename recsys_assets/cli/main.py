@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from recsys_assets import __version__
-from recsys_assets.cli import changing, checking, ctrl_c, days, reading
+from recsys_assets.cli import changing, checking, ctrl_c, days, landing, reading
 from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
@@ -68,6 +68,12 @@ def main() -> None:
 
 
 main.params.insert(0, config_option())
-for command in (*days.COMMANDS, *reading.COMMANDS, *checking.COMMANDS, *changing.COMMANDS):
+for command in (
+    *days.COMMANDS,
+    *landing.COMMANDS,
+    *reading.COMMANDS,
+    *checking.COMMANDS,
+    *changing.COMMANDS,
+):
     command.params.append(config_option())
     main.add_command(command)

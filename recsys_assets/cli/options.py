@@ -26,6 +26,9 @@ REASON: Final = click.option("--reason", required=True, help="Why; it is kept in
 DRY_RUN: Final = click.option(
     "--dry-run", is_flag=True, help="Show what would change; change nothing."
 )
+FORCE: Final = click.option(
+    "--force", is_flag=True, help="Also where denied items are live afterwards; --reason says why."
+)
 ONE_SURFACE: Final = click.option(
     "--surface", "name", help="tenant/surface.  [default: every surface]"
 )

@@ -55,11 +55,27 @@ def repeated_items(catalog: pl.LazyFrame, *, surface: str) -> pl.DataFrame:
     )
 
 
+def items_of_surface(catalog: pl.LazyFrame, *, surface: str) -> pl.Series:
+    """Return the ids of the items that belong to a surface, with tags or without, each once.
+
+    Args:
+        catalog: as for `normalise_tags`.
+        surface: as there.
+    """
+    return _of_surface(catalog, surface).select("item_id").unique().collect().to_series()
+
+
+def _of_surface(catalog: pl.LazyFrame, surface: str) -> pl.LazyFrame:
+    namespace = pl.col("namespace").fill_null("").str.strip_chars()
+    return catalog.with_columns(_ITEM, namespace).filter(
+        pl.col("item_id") != "", pl.col("namespace").is_in(["", surface])
+    )
+
+
 def _published(catalog: pl.LazyFrame, surface: str) -> pl.LazyFrame:
     tag = pl.element().str.replace_many(_LOWER_FIRST).str.to_lowercase().str.strip_chars()
     return (
-        catalog.with_columns(_ITEM, pl.col("namespace").fill_null("").str.strip_chars())
-        .filter(pl.col("item_id") != "", pl.col("namespace").is_in(["", surface]))
+        _of_surface(catalog, surface)
         .select(
             "item_id",
             pl.col("tags")

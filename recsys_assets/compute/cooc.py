@@ -44,6 +44,7 @@ def count_cooccurrence(
     min_support: int,
     max_items: int,
     max_items_per_session: int,
+    listed: pl.Series | None = None,
 ) -> Cooccurrence:
     """Rank each item's neighbours by the number of sessions that hold both.
 
@@ -57,6 +58,8 @@ def count_cooccurrence(
         min_support: sessions a pair needs to be kept, at least 1.
         max_items: items kept, those in the most sessions, ties by item ascending; at least 1.
         max_items_per_session: distinct items of the largest session that is counted, at least 1.
+        listed: of each item code, whether the item may be listed; None lists all. Others count in
+            the size of a session, and are in no list and have none.
 
     Returns:
         Contract `cooc`: one row per (item, neighbour), by item ascending, count descending,
@@ -76,7 +79,7 @@ def count_cooccurrence(
             f"need at least 1: {max_neighbours=}, {min_support=}, {max_items=}, "
             f"{max_items_per_session=}"
         )
-    baskets, sessions, oversized = _baskets(counts.baskets, max_items_per_session)
+    baskets, sessions, oversized = _baskets(counts.baskets, max_items_per_session, listed)
     shown = _items_in_most_sessions(baskets, max_items)
     baskets = baskets.filter("shared").drop("shared")
     pairs = _count_pairs(baskets, shown, min_support)
@@ -93,26 +96,37 @@ def count_cooccurrence(
     )
 
 
-def _baskets(keys: pl.Series, max_items_per_session: int) -> tuple[pl.DataFrame, int, int]:
+def _baskets(
+    keys: pl.Series, max_items_per_session: int, listed: pl.Series | None
+) -> tuple[pl.DataFrame, int, int]:
     """Return what the sessions hold, the number of all sessions and of the oversized ones.
 
-    One row per distinct (session, item), by session, then item, without the oversized sessions:
-    `item`; `later`, how many of the following rows belong to the same session; `shared`, whether
-    the session holds another item.
+    One row per distinct (session, item), by session, then item, without the oversized sessions and
+    the items that are not listed: `item`; `later`, how many of the following rows belong to the
+    same session; `shared`, whether the session holds another item.
     """
     session = keys.to_frame().select(high_code("key")).to_series()
     # No number of a session is missing, so it is also the index of its run.
     sizes = session.rle().struct.field("len")
     size = sizes.gather(session)
+    item = keys.to_frame().select(low_code("key")).to_series()
+    later = _later(session, sizes)
+    held = size <= max_items_per_session
+    if listed is not None:
+        is_listed = listed.gather(item)
+        held &= is_listed
+        # Of the following rows, only those of listed items.
+        number = is_listed.cast(pl.Int64).cum_sum()
+        last = pl.int_range(keys.len(), eager=True) + later
+        later = number.gather(last) - number
+    baskets = pl.DataFrame({"item": item, "later": later.cast(pl.UInt32), "shared": size > 1})
+    return baskets.filter(held), sizes.len(), int((sizes > max_items_per_session).sum())
+
+
+def _later(session: pl.Series, sizes: pl.Series) -> pl.Series:
+    """Return how many of the rows after each one are of its session."""
     last = (sizes.cum_sum().cast(pl.Int64) - 1).gather(session)
-    baskets = pl.DataFrame(
-        {
-            "item": keys.to_frame().select(low_code("key")).to_series(),
-            "later": (last - pl.int_range(keys.len(), eager=True)).cast(pl.UInt32),
-            "shared": size > 1,
-        }
-    ).filter(size <= max_items_per_session)
-    return baskets, sizes.len(), int((sizes > max_items_per_session).sum())
+    return last - pl.int_range(session.len(), eager=True)
 
 
 def _items_in_most_sessions(baskets: pl.DataFrame, max_items: int) -> pl.Series:

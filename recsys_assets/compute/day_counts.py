@@ -8,6 +8,7 @@ known by their ids.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from threading import RLock
 from typing import Final, Protocol
 
@@ -19,7 +20,10 @@ from recsys_assets.compute.codes import (
     pair_key,
     with_codes,
 )
+from recsys_assets.errors import InputError
 
+# What an event counts where its source gives events weights.
+_WEIGHT: Final = pl.col("weight").fill_null(1)
 # Part of where counts are kept: raise it when the same events would give other tables.
 COUNTS_FORMAT: Final = 1
 
@@ -55,6 +59,10 @@ class Counts(Protocol):
     @property
     def user_items(self) -> pl.DataFrame:
         """`key` of (user, item) ascending, `count` (UInt32): exposures of the item to the user."""
+
+    @property
+    def weighted_user_items(self) -> pl.DataFrame:
+        """The same `key`, `count` (UInt32): what the exposures of the item to the user weigh."""
 
     @property
     def baskets(self) -> pl.Series:
@@ -99,16 +107,31 @@ class DayCounts:
     Codes are places in `items`, `users` and `sessions`, and of this day only.
     """
 
-    def __init__(self, events: pl.LazyFrame, keep: Keep | None = None) -> None:
+    def __init__(
+        self,
+        events: pl.LazyFrame,
+        keep: Keep | None = None,
+        leave_out: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None,
+    ) -> None:
         """Count events.
 
         Args:
             events: contract `canonical_event`, any row order.
             keep: where tables are looked for first, and kept.
+            leave_out: takes those away that are not to count, once events are counted at all.
         """
-        self.events = events
-        self._known = events.filter(pl.col("user_id").is_not_null())
+        self._given = events
+        self._leave_out = leave_out
         self.tables = Tables(keep)
+
+    @cached_property
+    def events(self) -> pl.LazyFrame:
+        """The events that count."""
+        return self._leave_out(self._given) if self._leave_out else self._given
+
+    @property
+    def _known(self) -> pl.LazyFrame:
+        return self.events.filter(pl.col("user_id").is_not_null())
 
     @property
     def items(self) -> pl.DataFrame:
@@ -118,6 +141,19 @@ class DayCounts:
             lambda: (
                 self.events.group_by("item_id")
                 .agg(pl.len().alias("count"))
+                .sort("item_id")
+                .collect(engine="streaming")
+            ),
+        )
+
+    @property
+    def weighted_items(self) -> pl.DataFrame:
+        """`item_id` ascending, `count` (Int64): what the exposures of each item weigh."""
+        return self.tables.get(
+            "weighted_items",
+            lambda: (
+                self.events.group_by("item_id")
+                .agg(_WEIGHT.sum().alias("count"))
                 .sort("item_id")
                 .collect(engine="streaming")
             ),
@@ -155,12 +191,33 @@ class DayCounts:
         )
 
     @property
+    def weighted_user_items(self) -> pl.DataFrame:
+        """The same `key`, `count` (UInt32): what the exposures of the item to the user weigh."""
+        return self.tables.get("weighted_user_items", self._weigh_user_items)
+
+    @property
     def baskets(self) -> pl.Series:
         """Distinct keys of (session, item), ascending: what the sessions hold."""
         return self.tables.get(
             "baskets",
             lambda: without_repeats(self._keys(self.events, self.sessions).sort()).to_frame(),
         ).to_series()
+
+    def sessions_of_several_users(self) -> int:
+        """Count the sessions with events of several users; an event without user is nobody's.
+
+        It finds `sessions` on the way: asked for first, it costs hardly more than these.
+        """
+        # Hashes are compared in a fraction of the time of ids.
+        user = pl.when(pl.col("user_id").is_not_null()).then(pl.col("user_id").hash())
+        by_session = (
+            self.events.group_by("session_id")
+            .agg(several=user.min() != user.max())
+            .sort("session_id")
+            .collect(engine="streaming")
+        )
+        self.tables.get("sessions", lambda: by_session.select("session_id"))
+        return int(by_session["several"].sum())
 
     def _keys(self, events: pl.LazyFrame, owners: pl.Series) -> pl.Series:
         """Return the key of (owner, item) of each event."""
@@ -174,18 +231,47 @@ class DayCounts:
             .to_series()
         )
 
+    def _weigh_user_items(self) -> pl.DataFrame:
+        weighed = (
+            self._known.select("user_id", "item_id", count=_WEIGHT)
+            .pipe(with_codes, self.item_ids)
+            .pipe(with_codes, self.users)
+            .group_by(key=pair_key(pl.col("user_id_code"), pl.col("item_id_code")))
+            .agg(pl.col("count").sum())
+            .sort("key")
+            .collect(engine="streaming")
+        )
+        return weighed.with_columns(count=as_count(weighed["count"]))
+
     def _find_first_items(self) -> pl.DataFrame:
         # Of nearly all users one event is left by its time; only the others are sorted.
+        at = [name for name in ("file", "line", "part") if name in self._known.collect_schema()]
         earliest = self._known.group_by("user_id").agg(pl.col("ts").min())
         return (
-            self._known.select("user_id", "ts", "file", "line", "item_id")
+            self._known.select("user_id", "ts", *at, "item_id")
             .join(earliest, on=["user_id", "ts"], how="semi")
             .pipe(with_codes, self.item_ids)
             .collect(engine="streaming")
-            .sort("user_id", "file", "line")
+            .sort("user_id", *at)
             .unique("user_id", keep="first", maintain_order=True)
             .select(item="item_id_code")
         )
+
+
+def as_count(numbers: pl.Series) -> pl.Series:
+    """Return numbers as 32 bits, which lists are ordered by.
+
+    Raises:
+        InputError: one is too large for them.
+    """
+    most = 2**32 - 1
+    if numbers.len() and int(numbers.max()) > most:  # type: ignore[arg-type]
+        raise InputError(
+            f"the exposures of an item to a user weigh more than {most:,} together: make the "
+            "numbers of source.weight.values smaller, and materialize canonical_events of the days "
+            "again"
+        )
+    return numbers.cast(pl.UInt32)
 
 
 def without_repeats(ordered: pl.Series) -> pl.Series:

@@ -12,7 +12,12 @@ from recsys_assets.compute.day_counts import DayCounts
 
 
 def count_exposures(
-    days: Sequence[DayCounts], *, top_n: int, weights: Sequence[int] | None = None
+    days: Sequence[DayCounts],
+    *,
+    top_n: int,
+    weights: Sequence[int] | None = None,
+    weighted: bool = False,
+    listed: pl.Series | None = None,
 ) -> pl.LazyFrame:
     """Rank items by how often they were shown.
 
@@ -20,6 +25,8 @@ def count_exposures(
         days: the counts of the days of the window, at least one.
         top_n: items kept, at least 1.
         weights: what an exposure of each of the days counts, at least 0; None counts each as 1.
+        weighted: whether an exposure counts its event's `weight`, besides.
+        listed: the ids of the items that may be listed; None lists all.
 
     Returns:
         Contract `popularity`: one row per item, by count descending, ties by item_id ascending; no
@@ -31,12 +38,16 @@ def count_exposures(
     if top_n < 1:
         raise ValueError(f"need at least 1: {top_n=}")
     of_days = [
-        day.items.lazy().select("item_id", pl.col("count").cast(pl.Int64) * weight)
+        (day.weighted_items if weighted else day.items)
+        .lazy()
+        .select("item_id", pl.col("count").cast(pl.Int64) * weight)
         for day, weight in zip(days, weights or [1] * len(days), strict=True)
     ]
+    exposures = pl.concat(of_days)
+    if listed is not None:
+        exposures = exposures.join(listed.to_frame("item_id").lazy(), on="item_id", how="semi")
     return (
-        pl.concat(of_days)
-        .group_by("item_id")
+        exposures.group_by("item_id")
         .agg(pl.col("count").sum())
         .filter(pl.col("count") > 0)
         .sort("count", "item_id", descending=[True, False])

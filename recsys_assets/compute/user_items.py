@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import polars as pl
 
-from recsys_assets.compute.codes import decoded, high_code, low_code, numbered
+from recsys_assets.compute.codes import decoded, high_code, low_code
 from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.lists import strongest
 
 
-def score_items(counts: Counts, *, top_n: int, skip_first_event: bool) -> pl.LazyFrame:
-    """Score each user's items by their exposures, the user's first event counted or not.
+def score_items(
+    counts: Counts,
+    exposures: pl.DataFrame,
+    *,
+    top_n: int,
+    listed: pl.Series | None,
+    empty_lists: bool,
+) -> pl.LazyFrame:
+    """Score each user's items by their exposures.
 
     Args:
         counts: of the window.
+        exposures: `key` of (user, item) ascending, `count` (UInt32): what is scored; the only row
+            of a user whose list is empty has a count of 0.
         top_n: items kept per user, at least 1.
-        skip_first_event: leave out each user's first event of the window.
+        listed: of each item code, whether the item may be listed; None lists all.
+        empty_lists: whether a user none of whose items may be listed keeps an empty list.
 
     Returns:
         `user_id`, `item_id`, `score`: by user ascending, score descending, item ascending, at most
-        `top_n` rows a user; a user whose only event is skipped keeps one row with nulls. Events
-        without a user are left out.
+        `top_n` rows a user; an empty list is one row with nulls.
 
     Raises:
         ValueError: `top_n` is below 1.
     """
     if top_n < 1:
         raise ValueError(f"need at least 1: {top_n=}")
-    exposures = counts.user_items
-    if skip_first_event:
-        exposures = _without_one(exposures, numbered(counts.first_items))
     entries = exposures.select(owner=high_code("key"), entry=low_code("key"), number="count")
+    if listed is not None:
+        entries = _of_listed(entries, listed, empty_lists=empty_lists)
     return (
         strongest(entries, top_n)
         .lazy()
@@ -42,12 +50,14 @@ def score_items(counts: Counts, *, top_n: int, skip_first_event: bool) -> pl.Laz
     )
 
 
-def _without_one(counts: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
-    """Take one off the count of each of `keys`; a user's only row stays when its count is 0."""
-    places = counts["key"].search_sorted(keys)
-    reduced = counts["count"].scatter(places, counts["count"].gather(places) - 1)
-    user = high_code("key")
-    only = (user != user.shift()).fill_null(value=True) & (user != user.shift(-1)).fill_null(
-        value=True
+def _of_listed(entries: pl.DataFrame, listed: pl.Series, *, empty_lists: bool) -> pl.DataFrame:
+    """Keep the entries whose item may be listed, and lists that are empty already."""
+    kept = entries.filter(listed.gather(entries["entry"]) | (entries["number"] == 0))
+    if not empty_lists:
+        return kept
+    emptied = (
+        entries.unique("owner")
+        .join(kept, on="owner", how="anti")
+        .with_columns(entry=pl.lit(0, pl.UInt32), number=pl.lit(0, pl.UInt32))
     )
-    return counts.with_columns(reduced).filter((pl.col("count") > 0) | only)
+    return pl.concat([kept, emptied]).sort("owner", maintain_order=True)

@@ -18,7 +18,7 @@ from recsys_assets.compute.codes import (
     numbered,
     recoded,
 )
-from recsys_assets.compute.day_counts import DayCounts, Keep, Tables, without_repeats
+from recsys_assets.compute.day_counts import DayCounts, Keep, Tables, as_count, without_repeats
 
 # Kept tables that are looked up at a time: where they are kept may be far away.
 _LOOK_UPS: Final = 8
@@ -61,6 +61,11 @@ class WindowCounts:
         return self._tables.get("user_items", self._add_up_user_items)
 
     @property
+    def weighted_user_items(self) -> pl.DataFrame:
+        """The same `key`, `count` (UInt32): what the exposures of the item to the user weigh."""
+        return self._tables.get("weighted_user_items", self._add_up_weights)
+
+    @property
     def baskets(self) -> pl.Series:
         """Distinct keys of (session, item), ascending; a session may go on the next day."""
         return self._tables.get("baskets", self._fill_baskets).to_series()
@@ -96,14 +101,23 @@ class WindowCounts:
 
     def _add_up_user_items(self) -> pl.DataFrame:
         self._look_up("user_items")
-        tables = [day.user_items for day in self._days]
+        sums = self._added_up([day.user_items for day in self._days])
+        return sums.with_columns(pl.col("count").cast(pl.UInt32))
+
+    def _add_up_weights(self) -> pl.DataFrame:
+        self._look_up("weighted_user_items")
+        sums = self._added_up([day.weighted_user_items for day in self._days])
+        return sums.with_columns(as_count(sums["count"]))
+
+    def _added_up(self, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """Add up the counts of the days; `count` is Int64."""
         keys = self._recoded([table["key"] for table in tables], self._user_codes)
         counts = pl.concat([table["count"] for table in tables])
         ordered = pl.DataFrame([keys, counts]).sort("key")
         runs = ordered["key"].rle()
         sums = ordered["count"].cast(pl.Int64).cum_sum()
         up_to = sums.gather(runs.struct.field("len").cum_sum() - 1)
-        count = (up_to - up_to.shift(fill_value=0)).cast(pl.UInt32)
+        count = up_to - up_to.shift(fill_value=0)
         return pl.DataFrame({"key": runs.struct.field("value"), "count": count})
 
     def _fill_baskets(self) -> pl.DataFrame:

@@ -9,6 +9,8 @@ Each module imports only from those above it:
     values       what a single value may be, and the base of the models
     patterns     {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
     options      the artifact kinds and their options
+    leaving_out  bots and withdrawn items, which artifacts leave out
+    columns      which fields of raw rows are which
     sources      raw events, when they have landed, and the catalog
     surface      one surface, its limits, its days
     whole        the whole file
@@ -35,7 +37,7 @@ from recsys_assets.config.options import (
 )
 from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.quoting import without_quotes, without_secrets
-from recsys_assets.config.sources import Catalog, Landing, Source
+from recsys_assets.config.sources import Catalog, Kafka, Landing, Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
     AtLeastOne,
@@ -68,6 +70,7 @@ __all__ = [
     "Freshness",
     "Guardrails",
     "Implicit",
+    "Kafka",
     "Landing",
     "Location",
     "Model",

@@ -168,6 +168,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
                 "source": surface.source.model_copy(update={"path": absolute(surface.source.path)}),
                 "catalog": surface.catalog
                 and surface.catalog.model_copy(update={"path": absolute(surface.catalog.path)}),
+                "items": surface.items.model_copy(
+                    update={"deny": surface.items.deny and absolute(surface.items.deny)}
+                ),
             }
         )
         for surface in config.surfaces
@@ -236,7 +239,9 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
         of = entry if isinstance(entry, dict) else {}
         name = quoted_name(of.get("tenant"), of.get("surface"), where[1] + 1)
         prefix, where = f"surface {name}: ", where[2:]
-    known = {name for model in models_below() for name in model.model_fields}
+    known = {
+        of.alias or name for model in models_below() for name, of in model.model_fields.items()
+    }
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         meant = closest(str(where[-1]), known)

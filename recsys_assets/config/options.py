@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -85,6 +85,13 @@ class Artifacts(Model):
     def kinds(self) -> tuple[str, ...]:
         """The enabled kinds, in the order of this model."""
         return tuple(kind for kind in type(self).model_fields if getattr(self, kind) is not None)
+
+    @classmethod
+    def reads_of(cls, kind: str) -> Reads:
+        """Return what a kind is computed from, enabled or not."""
+        model, _ = get_args(cls.model_fields[kind].annotation)
+        reads: Reads = model.reads
+        return reads
 
     def of(self, reads: Reads) -> tuple[str, ...]:
         """Return the enabled kinds that read the events, or the catalog, in the same order."""

@@ -50,19 +50,25 @@ class DayPattern:
 
     text: str
 
-    def check(self, key: str) -> None:
-        """Refuse what is not a path of one day below a source.
+    @property
+    def is_of_a_day(self) -> bool:
+        """Whether a day has files of its own; every day reads every file otherwise."""
+        return any(name == "day" for _, name, *_ in Formatter().parse(self.text))
+
+    def check(self, key: str, *, needs_day: bool = True) -> None:
+        """Refuse what is not a path below a source.
 
         Args:
             key: the key of the configuration that is named.
+            needs_day: whether it has to be of one day.
 
         Raises:
             ValueError: what is wrong, behind the key.
         """
-        if problem := self._placeholder_problem() or self._path_problem():
+        if problem := self._placeholder_problem(needs_day=needs_day) or self._path_problem():
             raise ValueError(f"{key}: {problem}")
 
-    def _placeholder_problem(self) -> str | None:
+    def _placeholder_problem(self, *, needs_day: bool) -> str | None:
         try:
             fields = [field for field in Formatter().parse(self.text) if field[1] is not None]
         except ValueError as error:
@@ -71,7 +77,7 @@ class DayPattern:
         if unknown := names - {"tenant", "surface", "day"}:
             named = ", ".join(f"{{{quoted_key(name)}}}" for name in sorted(unknown))
             return f"unknown placeholder {named}; there are {{tenant}}, {{surface}} and {{day}}"
-        if "day" not in names:
+        if "day" not in names and needs_day:
             return "needs {day}, otherwise every day would read every file"
         if any(conversion for *_, conversion in fields):
             return "a placeholder takes no !"
@@ -81,7 +87,7 @@ class DayPattern:
         if not all(_FORMAT.fullmatch(spec) and "%" in spec for spec in specs):
             return "{day:...} is made of %Y, %m, %d and %j (digits only), and of plain text"
         parts = set(re.findall("%(.)", "".join(specs)))
-        if not (parts >= {"Y", "m", "d"} or parts >= {"Y", "j"}):
+        if specs and not (parts >= {"Y", "m", "d"} or parts >= {"Y", "j"}):
             return (
                 "{day:...} must name the whole day, by %Y, %m and %d or by %Y and %j, otherwise "
                 "several days would read the same files"

@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from recsys_assets.config.leaving_out import Bots, Items
 from recsys_assets.config.options import Artifacts
 from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.sources import Catalog, Source
@@ -35,10 +36,10 @@ class Guardrails(Model):
     max_distinct_items: AtLeastOne = Field(5_000_000, description="Most distinct items in a day.")
     max_users: AtLeastOne = Field(10_000_000, description="Most distinct users in a day.")
     max_items_per_session: AtLeastOne = Field(
-        200, description="Distinct items above which a session is left out of cooc."
+        200, description="Distinct items above which a session is taken for a bot and left out."
     )
     max_oversized_session_share: Share = Field(
-        0.01, description="Largest share of sessions that may be left out of cooc that way."
+        0.01, description="Largest share of sessions that may be left out that way."
     )
     max_outside_window_share: Share = Field(
         0.2,
@@ -95,6 +96,14 @@ class Surface(Model):
         "06:00", description="When the daily schedule materializes the day before, HH:MM UTC."
     )
     artifacts: Artifacts = Field(description="The artifact kinds to build.")
+    bots: Bots = Field(
+        default_factory=lambda: Bots.model_validate({}),
+        description="Which artifacts leave out the events of bots.",
+    )
+    items: Items = Field(
+        default_factory=lambda: Items.model_validate({}),
+        description="Which items artifacts may list.",
+    )
     guardrails: Guardrails = Field(
         default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
     )
@@ -111,6 +120,10 @@ class Surface(Model):
         for kind in self.artifacts.of("catalog"):
             if not self.catalog:
                 raise ValueError(f"artifacts.{kind} needs a catalog: add `catalog: {{path: ...}}`")
+        if self.items.only_in_catalog and not self.catalog:
+            raise ValueError(
+                "items.only_in_catalog needs a catalog: add `catalog: {path: ...}`, or take it away"
+            )
         if self.end_date and self.end_date <= self.start_date:
             raise ValueError(f"end_date {self.end_date} must come after {self.start_date}")
         return self
@@ -138,11 +151,21 @@ class Surface(Model):
         return None if marker is None else DayPattern(marker).filled(self.place, day)
 
     @property
-    def catalog_path(self) -> str:
-        """The catalog's file or URL; ConfigError when there is none."""
+    def known_catalog(self) -> Catalog:
+        """The catalog; ConfigError when there is none."""
         if self.catalog is None:
             raise ConfigError(f"surface {self.name} has no catalog")
-        return self.catalog.path
+        return self.catalog
+
+    @property
+    def catalog_path(self) -> str:
+        """The catalog's file or URL; ConfigError when there is none."""
+        return self.known_catalog.path
+
+    @property
+    def reads_catalog(self) -> bool:
+        """Whether artifacts depend on the catalog: not where it only has the titles."""
+        return bool(self.artifacts.of("catalog")) or self.items.only_in_catalog
 
     @property
     def name(self) -> str:

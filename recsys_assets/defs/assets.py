@@ -24,7 +24,7 @@ from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Surface
-from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window
+from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window, with_lists
 from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.io_managers import SURFACE, TENANT
 from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
@@ -73,6 +73,8 @@ def build_surface(
     ]
     if surface.catalog:
         assets.append(graph.catalog())
+    if surface.items.deny:
+        assets.append(graph.denied_items())
     assets += [graph.artifact(kind) for kind in surface.artifacts.kinds]
     assets += [graph.manifest(), graph.live()]
     return dg.Definitions(assets=assets)
@@ -159,6 +161,16 @@ class _Graph:
             ),
         )
 
+    def denied_items(self) -> dg.AssetSpec:
+        """Declare the list of withdrawn items, which somebody else keeps."""
+        path = self._surface.items.deny or ""
+        return dg.AssetSpec(
+            self._key("denied_items"),
+            description=f"The items that are withdrawn, an id a line: {as_code(path)}.",
+            metadata={"path": dg.MetadataValue.path(path)},
+            **self._common(kinds={"file"}),
+        )
+
     def canonical_events(self) -> dg.AssetsDefinition:
         """Build the asset that turns a day's raw lines into canonical events."""
         surface, store, shared = self._surface, self._store, self._shared
@@ -177,7 +189,9 @@ class _Graph:
             ),
             metadata={
                 **self._names(),
-                "dagster/column_schema": column_schema(contracts.canonical_event(date.min)),
+                "dagster/column_schema": column_schema(
+                    contracts.canonical_event(date.min, surface.source.further_columns)
+                ),
             },
         )
         def canonical_events(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -196,12 +210,14 @@ class _Graph:
         surface, store, shared = self._surface, self._store, self._shared
         kind = KINDS[name]
         of_events = kind.reads == "events"
+        lists = self._lists(of_events)
+        of_catalog = with_lists(*lists) if lists else OF_LANDED
 
         @self._asset(
             name,
             ins=self._events_in() if of_events else {},
-            deps=[] if of_events else [self._key("catalog")],
-            automation_condition=self._automation() if of_events else OF_LANDED,
+            deps=[*([] if of_events else [self._key("catalog")]), *lists],
+            automation_condition=self._automation(*lists) if of_events else of_catalog,
             io_manager_key="artifact_io",
             max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
             kinds={"polars", "json"},
@@ -275,11 +291,17 @@ class _Graph:
 
         return manifest  # type: ignore[no-any-return]
 
-    def _automation(self) -> dg.AutomationCondition[dg.AssetKey]:
+    def _lists(self, of_events: bool) -> list[dg.AssetKey]:
+        """Return what decides which items an artifact lists, besides what it is computed from."""
+        items = self._surface.items
+        names = ["catalog"] if of_events and items.only_in_catalog else []
+        return [self._key(name) for name in [*names, *(["denied_items"] if items.deny else [])]]
+
+    def _automation(self, *lists: dg.AssetKey) -> dg.AutomationCondition[dg.AssetKey]:
         """Return when an asset that reads canonical events is materialized by itself."""
-        if self._surface.window_days == 1:
-            return ANY_DAY
-        return of_window(self._key("raw_events"), self._key(EVENTS))
+        if self._surface.window_days > 1:
+            return of_window(self._key("raw_events"), self._key(EVENTS), *lists)
+        return with_lists(*lists) if lists else ANY_DAY
 
     def live(self) -> dg.AssetSpec:
         """Declare what readers see now: the pointer, whichever day it names."""

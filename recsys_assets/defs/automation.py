@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
 # Dagster's `eager` looks at the newest day only; late data lands for older ones.
@@ -23,9 +25,20 @@ OF_LANDED = ANY_DAY.replace(
 ).with_label("eager_any_day_that_landed")
 
 
+def with_lists(*lists: dg.AssetKey) -> dg.AutomationCondition[Any]:
+    """Return `OF_LANDED` for an asset that also reads lists, which are reported when they change.
+
+    No day is held back by a list that was never reported for it: the asset reads it all the same.
+    """
+    missing = dg.AutomationCondition.any_deps_missing()
+    return OF_LANDED.replace(
+        "any_deps_missing", missing.ignore(dg.AssetSelection.assets(*lists))
+    ).with_label("eager_any_day_or_list")
+
+
 def of_window(
-    raw_events: dg.AssetKey, canonical_events: dg.AssetKey
-) -> dg.AutomationCondition[dg.AssetKey]:
+    raw_events: dg.AssetKey, canonical_events: dg.AssetKey, *lists: dg.AssetKey
+) -> dg.AutomationCondition[Any]:
     """Return `ANY_DAY` for an asset that looks back on a window of canonical events.
 
     An older day of the window may be missing, as it may in the computation; the day itself may not:
@@ -38,8 +51,9 @@ def of_window(
         raw_events, dg.AutomationCondition.asset_matches(canonical_events, missing)
     ).with_label("the_day_has_no_events")
     others_are_missing = dg.AutomationCondition.any_deps_missing().ignore(
-        dg.AssetSelection.assets(canonical_events)
+        dg.AssetSelection.assets(canonical_events, *lists)
     )
-    return ANY_DAY.replace("any_deps_missing", day_is_missing | others_are_missing).with_label(
+    base = OF_LANDED if lists else ANY_DAY
+    return base.replace("any_deps_missing", day_is_missing | others_are_missing).with_label(
         "eager_any_day_of_window"
     )

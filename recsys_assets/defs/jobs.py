@@ -34,6 +34,10 @@ _WHO = Field(default="", description="Who asks for it. Left out: who the run run
 _DRY_RUN = Field(
     default=True, description="Only show what would change. Set it to false to change it."
 )
+_FORCE = Field(
+    default=False,
+    description="Also where denied items are live afterwards; the reason is to say why.",
+)
 _DRY_RUN_TAG = {"recsys_assets/dry_run": "true"}
 _NOTHING_CHANGED = "dry run: nothing was changed; launch it with dry_run: false to do it"
 _SHOWN = 50
@@ -58,20 +62,23 @@ class RollbackConfig(dg.Config):
     pin: bool = Field(
         default=False, description="Hold it: later publishes are staged, not live, until release."
     )
+    force: bool = _FORCE
     dry_run: bool = _DRY_RUN
     who: str = _WHO
 
 
-class PinConfig(dg.Config):
-    """Which surface to pin, and why."""
+class ReleaseConfig(dg.Config):
+    """Which surface to release, and why."""
 
     surface: str = _SURFACE
     reason: str = _REASON
     who: str = _WHO
 
 
-class ReleaseConfig(PinConfig):
-    """Which surface to release, and why."""
+class PinConfig(ReleaseConfig):
+    """Which surface to pin, and why."""
+
+    force: bool = _FORCE
 
 
 class VerifyConfig(dg.Config):
@@ -105,10 +112,13 @@ def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, settings: 
             "to_day": str(plan.target.window.last_day),
             "changes": table(as_rows(plan.differences)),
         }
+        if plan.denied:
+            shown["denied_items"] = plan.denied
         if config.dry_run:
             _show_dry_run(context, shown)
             return
-        outcome, live = pointer.roll_back(store, plan, _why(context, config.who, config.reason))
+        why = _why(context, config.who, config.reason)
+        outcome, live = pointer.roll_back(store, plan, why, force=config.force)
         _show(context, live, {"outcome": outcome, **shown})
 
 
@@ -116,7 +126,8 @@ def pin_surface(context: dg.OpExecutionContext, config: PinConfig, settings: Con
     """Pin the surface."""
     with _plain_failures():
         surface, store = settings.surface(config.surface), open_store(settings.root)
-        outcome, live = pointer.pin(store, surface, _why(context, config.who, config.reason))
+        why = _why(context, config.who, config.reason)
+        outcome, live = pointer.pin(store, surface, why, force=config.force)
         _show(context, live, {"outcome": outcome})
 
 

@@ -252,7 +252,9 @@ def _without_files(report: RangeResult) -> Collection[date]:
     """Return the days that lack events because nothing has landed for them."""
     lacking = {each.day for each in report.failures if (each.asset, each.check) == _NO_EVENTS}
     with suppress(RecsysAssetsError):  # a source that cannot be listed has been told of already
-        return lacking - open_source(report.surface).landed().keys() if lacking else lacking
+        if not lacking or not report.surface.source.is_by_day:
+            return set()
+        return lacking - open_source(report.surface).landed().keys()
     return set()
 
 

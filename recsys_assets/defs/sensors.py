@@ -15,7 +15,8 @@ from recsys_assets.defs.keys import EVENTS, asset_key, partitions_of
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
-from recsys_assets.operations.landing import Arrival, Cursor, LastReport
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.landing import Arrival, LastReport
 from recsys_assets.storage import open_store
 from recsys_assets.texts import as_markdown
 
@@ -59,7 +60,7 @@ def _landing(surface: Surface, root: str) -> dg.SensorDefinition:
         context.log.info(str(found))
         events = [
             _event(surface, asset, arrival, root)
-            for asset in ("canonical_events", "raw_events", "catalog")
+            for asset in ("canonical_events", "raw_events", "catalog", "denied_items")
             for arrival in getattr(found, asset)
         ]
         # A tick that asks for no run is shown as skipped; what it reported stands in the reason.

@@ -28,14 +28,17 @@ class AcceptedDay:
 
     @property
     def frame(self) -> pl.LazyFrame:
-        """The events, contract `canonical_event`; a column that an older format lacks is null."""
+        """The events, contract `canonical_event`; a column that a day lacks is null."""
         import polars as pl
 
         # Not above: Pandera takes a second to import, and publishing needs fingerprints only.
-        from recsys_assets.contracts import CANONICAL_DTYPES
+        from recsys_assets.contracts import FURTHER_COLUMNS, canonical_dtypes
 
         return pl.scan_parquet(
-            self.location, glob=False, schema=CANONICAL_DTYPES, missing_columns="insert"
+            self.location,
+            glob=False,
+            schema=canonical_dtypes(FURTHER_COLUMNS),
+            missing_columns="insert",
         )
 
 

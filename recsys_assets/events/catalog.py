@@ -18,9 +18,12 @@ from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from recsys_assets.config import Surface
+from recsys_assets.config.sources import Catalog, CatalogColumns
 from recsys_assets.errors import CatalogError, RecsysAssetsError
+from recsys_assets.events.fields import value_of
 from recsys_assets.events.sources.compression import most_bytes
 from recsys_assets.storage import open_store
 
@@ -65,24 +68,24 @@ class CatalogCache:
     """Keeps the catalog that was parsed last: the assets of a process share it."""
 
     def __init__(self) -> None:
-        self._last: tuple[str, CatalogSnapshot] | None = None
+        self._last: tuple[Catalog, CatalogSnapshot] | None = None
 
-    def read(self, path: str) -> CatalogSnapshot:
+    def read(self, catalog: Catalog) -> CatalogSnapshot:
         """Read a catalog as `read_catalog` does; the bytes of last time are not parsed again."""
-        data = _read(path)
-        fingerprint = hashlib.sha256(data).hexdigest()
-        if self._last and self._last[0] == path and self._last[1].fingerprint == fingerprint:
+        data = _read(catalog.path)
+        fingerprint = _fingerprint(data, catalog)
+        if self._last and self._last[0] == catalog and self._last[1].fingerprint == fingerprint:
             return self._last[1]
-        snapshot = _parse(data, path, fingerprint)
-        self._last = (path, snapshot) if len(data) <= _MAX_KEPT_BYTES else None
+        snapshot = _parse(data, catalog, fingerprint)
+        self._last = (catalog, snapshot) if len(data) <= _MAX_KEPT_BYTES else None
         return snapshot
 
 
-def read_catalog(path: str) -> CatalogSnapshot:
+def read_catalog(catalog: Catalog) -> CatalogSnapshot:
     """Read a catalog; the title, for people only, is optional, as is the namespace.
 
     Args:
-        path: a file, or the URL of an object; .csv or .jsonl, plain or with .gz.
+        catalog: a file, or the URL of an object, and which of its fields are which.
 
     Raises:
         CatalogError: the file cannot be read, is damaged, is larger than 1 GiB or far larger than
@@ -90,8 +93,17 @@ def read_catalog(path: str) -> CatalogSnapshot:
             column for item_id or tags; says the line.
         StoreUnavailableError: the object store does not answer.
     """
-    data = _read(path)
-    return _parse(data, path, hashlib.sha256(data).hexdigest())
+    data = _read(catalog.path)
+    return _parse(data, catalog, _fingerprint(data, catalog))
+
+
+def _fingerprint(data: bytes, catalog: Catalog) -> str:
+    """Tell a catalog from any other: by its bytes, and by how they are read where that is said."""
+    digest = hashlib.sha256(data)
+    keys = catalog.model_dump(mode="json", exclude={"path"}, exclude_defaults=True)
+    if keys:
+        digest.update(json.dumps(keys, sort_keys=True).encode())
+    return digest.hexdigest()
 
 
 def _read(path: str) -> bytes:
@@ -105,8 +117,11 @@ def _read(path: str) -> bytes:
     return found.data
 
 
-def _parse(data: bytes, path: str, fingerprint: str) -> CatalogSnapshot:
+def _parse(data: bytes, catalog: Catalog, fingerprint: str) -> CatalogSnapshot:
+    path = catalog.path
     name = path.lower()
+    if name.endswith(".parquet"):
+        return CatalogSnapshot(_frame(*_parquet_columns(data, catalog)), fingerprint)
     if name.endswith(".gz"):
         data = _decompressed(data, path)
     try:
@@ -115,7 +130,7 @@ def _parse(data: bytes, path: str, fingerprint: str) -> CatalogSnapshot:
         line = data.count(b"\n", 0, error.start) + 1
         raise CatalogError(f"catalog {path}, line {line}: is not UTF-8 ({error.reason})") from None
     is_csv = name.removesuffix(".gz").endswith(".csv")
-    columns = _csv_columns(text, path) if is_csv else _json_columns(text, path)
+    columns = _csv_columns(text, catalog) if is_csv else _json_columns(text, catalog)
     return CatalogSnapshot(_frame(*columns), fingerprint)
 
 
@@ -164,7 +179,7 @@ def _courtesy(surface: Surface, catalogs: CatalogCache) -> pl.DataFrame:
     """Read the catalog for its titles, which nothing may fail for: content_sim's check reports."""
     try:
         if surface.catalog:
-            return catalogs.read(surface.catalog.path).frame
+            return catalogs.read(surface.catalog).frame
     except RecsysAssetsError:  # also a store whose settings are wrong
         pass
     return pl.DataFrame(schema=CATALOG_DTYPES)
@@ -198,27 +213,39 @@ def catalog_object(path: str) -> tuple[str, str]:
     return folder or slash or ".", name
 
 
-def _csv_columns(text: str, path: str) -> Columns:
+def _names(catalog: Catalog) -> Mapping[str, Sequence[str]]:
+    """Return the names that each column may have."""
+    if catalog.columns is None:
+        return _COLUMNS
+    named = catalog.columns.model_dump()
+    return {column: [named[column]] if named[column] else [] for column in _COLUMNS}
+
+
+def _csv_columns(text: str, catalog: Catalog) -> Columns:
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    path, known = catalog.path, _names(catalog)
+    reader = _rows(text, catalog)
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        index = {column: _find(names, header) for column, names in _COLUMNS.items()}
-        for column in ("item_id", "tags"):
-            if index[column] == len(header):
+        header = [name.strip() for name in next(reader, [])]
+        if catalog.columns is None:
+            header = [name.lower() for name in header]
+        index = {column: _find(names, header) for column, names in known.items()}
+        required = {"item_id", "tags"} if catalog.columns is None else known.keys()
+        for column, names in known.items():
+            if names and column in required and index[column] == len(header):
                 raise CatalogError(
                     f"catalog {path}: no column for {column}; expected one of "
-                    f"{', '.join(_COLUMNS[column])}, found {', '.join(header) or 'an empty file'}"
-                    f"{_hint(text, header)}"
+                    f"{', '.join(known[column])}, found {', '.join(header) or 'an empty file'}"
+                    f"{_hint(text, header, catalog)}"
                 )
         # All rows first: asking for the line of each takes longer than reading it.
         rows = [row for row in reader if row]
     except csv.Error as error:
-        _refuse_ragged(text, path)  # which may stand before
-        hint = _hint(text, []) if reader.line_num == 1 else ""
+        _refuse_ragged(text, catalog)  # which may stand before
+        hint = _hint(text, [], catalog) if reader.line_num == 1 else ""
         raise CatalogError(f"catalog {path}, line {reader.line_num}: {error}{hint}") from None
     if any(len(row) != len(header) for row in rows):
-        _refuse_ragged(text, path)
+        _refuse_ragged(text, catalog)
     # What a column that is not there holds comes last, where `_find` points to.
     columns = [*zip(*rows, strict=True)] or [()] * len(header)
     columns.append(("",) * len(rows))
@@ -226,26 +253,35 @@ def _csv_columns(text: str, path: str) -> Columns:
     return items, tags, repeat(1, len(rows)), namespaces, titles
 
 
-def _hint(text: str, header: Sequence[str]) -> str:
+def _rows(text: str, catalog: Catalog) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=catalog.delimiter)
+
+
+def _hint(text: str, header: Sequence[str], catalog: Catalog) -> str:
     """Say what to change where a header has no known columns, if that can be guessed."""
     line = text.partition("\n")[0]
     between, count = max(
         ((words, line.count(text)) for text, words in _SEPARATORS.items()), key=itemgetter(1)
     )
-    if count > line.count(","):
-        return f". Its columns are separated by {between}: separate them by commas"
+    if count > line.count(catalog.delimiter):
+        separator = next(text for text, words in _SEPARATORS.items() if words == between)
+        say = f"say catalog.delimiter: {json.dumps(separator)}"
+        commas = "separate them by commas"
+        return f". Its columns are separated by {between}: {say if len(separator) == 1 else commas}"
+    if catalog.columns is not None:
+        return ""
     renamed = [
-        f"{name} to {column}"
+        f"{column}: {name}"
         for column, names in _OTHER_NAMES.items()
         for name in names
         if name in header
     ]
-    return f". Rename {' and '.join(renamed)}" if renamed else ""
+    return f". Say catalog.columns: {{{', '.join(renamed)}}}" if renamed else ""
 
 
-def _refuse_ragged(text: str, path: str) -> None:
+def _refuse_ragged(text: str, catalog: Catalog) -> None:
     """Raise for the first row that has not as many fields as the header, unless it is broken."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    path, reader = catalog.path, _rows(text, catalog)
     with suppress(csv.Error):
         fields = len(next(reader, []))
         for row in reader:
@@ -256,23 +292,29 @@ def _refuse_ragged(text: str, path: str) -> None:
                 )
 
 
-def _find(names: tuple[str, ...], header: list[str]) -> int:
+def _find(names: Sequence[str], header: Sequence[str]) -> int:
     """Return where a column stands, or the number of columns when it is not there."""
     return next((header.index(name) for name in names if name in header), len(header))
 
 
-def _json_columns(text: str, path: str) -> Columns:
-    rows = list(_json_rows(text, path))
+def _json_columns(text: str, catalog: Catalog) -> Columns:
+    return _by_column(list(_json_rows(text, catalog)))
+
+
+def _by_column(rows: Sequence[tuple[str, list[str], str, str]]) -> Columns:
     items, tags, namespaces, titles = zip(*rows, strict=True) if rows else ((), (), (), ())
     return items, list(chain.from_iterable(tags)), map(len, tags), namespaces, titles
 
 
-def _json_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]]:
+def _json_rows(text: str, catalog: Catalog) -> Iterator[tuple[str, list[str], str, str]]:
+    path = catalog.path
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
+            if catalog.columns and isinstance(row, dict):
+                row = _mapped(row, catalog.columns)
             problem = _json_problem(row)
         except (ValueError, RecursionError) as error:
             raise CatalogError(f"catalog {path}, line {number}: {error}") from None
@@ -284,6 +326,46 @@ def _json_rows(text: str, path: str) -> Iterator[tuple[str, list[str], str, str]
             row.get("namespace") or "",
             str(row.get("title") or ""),
         )
+
+
+def _mapped(row: dict[str, Any], columns: CatalogColumns) -> dict[str, Any]:
+    """Return the columns of a row of other fields; an integer is a text, one text a list."""
+    found = {
+        column: value_of(row, field)
+        for column, field in columns.model_dump().items()
+        if field is not None and not (column == "item_id" and value_of(row, field) is None)
+    }
+    for column in ("item_id", "namespace"):
+        if type(found.get(column)) is int:
+            found[column] = str(found[column])
+    if isinstance(found.get("tags"), str):
+        found["tags"] = [found["tags"]]
+    return found
+
+
+def _parquet_columns(data: bytes, catalog: Catalog) -> Columns:
+    """Read the columns of a Parquet file, as the rows of JSON that it could be."""
+    path = catalog.path
+    try:
+        rows = pq.read_table(pa.BufferReader(data)).to_pylist()
+    except pa.ArrowException as error:
+        raise CatalogError(f"catalog {path} cannot be read as Parquet: {error}") from None
+    found = []
+    usual = CatalogColumns(item_id="item_id", tags="tags", namespace="namespace", title="title")
+    for number, whole in enumerate(rows, start=1):
+        row = _mapped(whole, catalog.columns or usual)
+        if problem := _json_problem(row):
+            there = ", ".join(whole)
+            raise CatalogError(f"catalog {path}, row {number}: {problem}; there are {there}")
+        found.append(
+            (
+                row["item_id"] or "",
+                row.get("tags") or [],
+                row.get("namespace") or "",
+                str(row.get("title") or ""),
+            )
+        )
+    return _by_column(found)
 
 
 def _json_problem(row: Any) -> str | None:

@@ -21,9 +21,9 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from recsys_assets.config import Surface
-from recsys_assets.contracts import CANONICAL_DTYPES
+from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
-from recsys_assets.events.parse import ParsedChunk, RefusedLine
+from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.events.provenance import Provenance, footer, provenance_of
 from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.events.writers import (
@@ -55,7 +55,8 @@ class ParsedDay:
     """A day of canonical events on disk, not accepted yet, and what was counted on the way.
 
     Every raw line that is not blank is in exactly one of `events`, `redelivered`, `outside_window`,
-    `other_surface` and `refused`. `wanted` says what was looked for, should there be no files.
+    `other_surface`, `left_out` and `refused`; where entries of lines are events, every entry.
+    `wanted` says what was looked for, should there be no files.
     Bytes are those of lines with their newlines, decompressed. Of the refused lines, `not_kept`
     counts by file those that are not below `rejected_path`.
     """
@@ -76,6 +77,7 @@ class ParsedDay:
     redelivered: int
     outside_window: int
     other_surface: int
+    left_out: int
     seconds: float
 
     @property
@@ -133,6 +135,7 @@ class _Tally:
     events: int = 0
     outside_window: int = 0
     other_surface: int = 0
+    left_out: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     refused_bytes: int = 0
     first_refused: RefusedLine | None = None
@@ -144,6 +147,7 @@ class _Tally:
         self.events += parsed.events.height
         self.outside_window += parsed.outside_window
         self.other_surface += parsed.other_surface
+        self.left_out += parsed.left_out
         self.refused.update(line.reason for line in parsed.refused)
         self.refused_bytes += sum(line.size_bytes for line in parsed.refused)
         if self.first_refused is None and parsed.refused:
@@ -167,10 +171,14 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     """
     started = time.monotonic()
     source = open_source(surface)
+    # What is landed from a topic is so many messages, each once, and no whole that somebody wrote:
+    # two files may well hold the same, and one may hold nothing but a message that is no event.
+    by_message = surface.source.landing.kafka is not None
     names, read = source.inputs(day), list[_Read]()
     path, rejected = scratch / f"{day}.parquet", scratch / f"{day}.rejected.jsonl.zst"
     tallies, hashes = [_Tally() for _ in names], []
-    with EventsWriter(path) as writer, RefusedWriter(rejected) as refusals:
+    dtypes = canonical_dtypes(surface.source.further_columns)
+    with EventsWriter(path, dtypes) as writer, RefusedWriter(rejected) as refusals:
         for index, parsed in _parse_all(source, names, surface.name, day):
             if isinstance(parsed, _Read):
                 read.append(parsed)
@@ -181,15 +189,16 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
             if parsed.events.is_empty():  # of chunks without events there is no end
                 continue
             events = parsed.events.with_columns(file=pl.lit(index, pl.Int32))
-            hashes.append(
-                events.filter(pl.col("request_id").is_not_null()).select(event_hash()).to_series()
-            )
-            writer.write(events.select(CANONICAL_DTYPES.names()))
-        _refuse_copies(source, read, tallies)
+            events = events.pipe(with_own_sessions, day).select(*dtypes)
+            known = events.filter(pl.col("request_id").is_not_null())
+            hashes.append(known.select(event_hash(dtypes)).to_series())
+            writer.write(events)
+        if not by_message:
+            _refuse_copies(source, read, tallies)
         seen = [each.seen for each in read]
         provenance = provenance_of(surface.place, day, seen, source.identity)
         writer.footer = footer(surface.place, day, provenance)
-    redelivered = drop_redelivered(path, hashes)
+    redelivered = drop_redelivered(path, hashes, dtypes)
     refused = sum((tally.refused for tally in tallies), Counter[str]())
     return ParsedDay(
         day=day,
@@ -205,15 +214,25 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         refused_files=[
             RefusedFile(source.label(name), tally.lines, tally.first_refused)
             for name, tally in zip(names, tallies, strict=True)
-            if tally.first_refused and tally.lines == tally.refused.total()
+            if not by_message and tally.first_refused and tally.lines == tally.refused.total()
         ],
         not_kept=refusals.not_kept,
         first_refused=refusals.first,
         redelivered=redelivered,
         outside_window=sum(tally.outside_window for tally in tallies),
         other_surface=sum(tally.other_surface for tally in tallies),
+        left_out=sum(tally.left_out for tally in tallies),
         seconds=time.monotonic() - started,
     )
+
+
+def with_own_sessions(events: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Give each event without a session one of its own, which no other event of any day has."""
+    if not events["session_id"].null_count():
+        return events
+    at = [name for name in ("file", "line", "part") if name in events.columns]
+    own = pl.concat_str(pl.lit(f"none {day}"), *at, separator=" ")
+    return events.with_columns(pl.col("session_id").fill_null(own))
 
 
 def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tally]) -> None:

@@ -1,33 +1,44 @@
 """Raw exposure event v1, one JSON object a line, to canonical events and refused lines.
 
-Two readers give the same answer. A line that one regular expression recognises as a flat object of
-known fields, each at most once, without escapes, goes through Polars; every other line goes through
+Three readers give the same answer. A line that one regular expression recognises as a flat object
+of known fields, each at most once, without escapes, goes through Polars. A line with further fields
+or escapes goes through pyarrow, which takes twice as long. Every other line goes through
 `_parse_line`, which is the definition and a good ten times slower.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP, WHITE_SPACE
-from recsys_assets.events.chunks import MAX_LINE_BYTES, Chunk, count_byte
+from recsys_assets.contracts import CANONICAL_DTYPES, TIMESTAMP
+from recsys_assets.events.chunks import Chunk, count_byte
+from recsys_assets.events.json_text import (
+    JSON_SPACE,
+    decodable,
+    json_object,
+    json_type,
+    refused_as_too_long,
+    whole_text,
+)
+from recsys_assets.events.objects import in_halves, read_objects
+from recsys_assets.events.parsed import ParsedChunk, RefusedError, RefusedLine, keep
+from recsys_assets.events.timestamps import EPOCH, NEAR_RFC_3339, nanoseconds, rfc_3339
 from recsys_assets.places import Place
+from recsys_assets.texts import WHITE_SPACE
 
 _REQUIRED: Final = ("tenant", "surface", "session_id", "item_id")
 _OPTIONAL: Final = ("user_id", "request_id")
 _TEXTS: Final = ("ts", *_REQUIRED, *_OPTIONAL)
 _IDS: Final = ("session_id", "item_id", *_OPTIONAL)  # kept trimmed
 _RAW_DTYPES: Final = {"v": pl.Int64, **dict.fromkeys(_TEXTS, pl.String), "rank": pl.Int64}
+_RAW_ARROW: Final = pl.DataFrame(schema=_RAW_DTYPES).to_arrow().schema
 _KEPT: Final = {name: dtype for name, dtype in CANONICAL_DTYPES.items() if name != "file"}
-_JSON_SPACE: Final = " \t\r\n"
+_LOOKED_AT: Final = 20  # lines that tell whether any of a chunk is plain
 
 # [ \t\r] and not \s: JSON knows four blanks, the regular expression engine every Unicode one.
 _MEMBER: Final = (
@@ -37,66 +48,23 @@ _MEMBER: Final = (
 _PLAIN_LINE: Final = (
     rf"^[ \t\r]*\{{[ \t\r]*{_MEMBER}[ \t\r]*(?:,[ \t\r]*{_MEMBER}[ \t\r]*)*\}}[ \t\r]*$"
 )
-_RFC_3339: Final = (
-    r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9])(?:\.([0-9]{1,9}))?"
-    r"(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$"
-)
-# The years that 64-bit nanoseconds hold with room to spare; others are valid, and outside any
-# window.
-_NEAR_RFC_3339: Final = _RFC_3339.replace("[0-9]{4}", "(?:1[789]|20|21)[0-9]{2}", 1)
-_TIMESTAMP_PATTERN: Final = re.compile(_RFC_3339.replace("$", r"\Z"))
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_NS: Final = 86_400 * 10**9
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedLine:
-    """A raw line that is no exposure event v1, with a reason to count by and a detail to read."""
-
-    line: int
-    reason: str
-    detail: str
-    raw: bytes
-    cut_bytes: int = 0  # what `raw` lacks of the line
-
-    @property
-    def size_bytes(self) -> int:
-        """Size of the line with its newline."""
-        return len(self.raw) + self.cut_bytes + 1
-
-
-@dataclass
-class ParsedChunk:
-    """What became of one chunk: `events` has every canonical column but `file`."""
-
-    events: pl.DataFrame
-    refused: list[RefusedLine] = field(default_factory=list)
-    lines: int = 0  # without blank ones
-    size_bytes: int = 0  # of all lines, each with its newline
-    outside_window: int = 0
-    other_surface: int = 0
-
-
-class RefusedError(Exception):
-    """A line is no event: why, in a word to count by and in a detail to read."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason)
-        self.reason, self.detail = reason, detail
-
-
-def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
+def parse_chunk(chunk: Chunk, *, place: Place, day: date | None) -> ParsedChunk:
     """Split a chunk into the events of a surface and day and the lines that are refused.
 
     Every line that is not blank is an event that is kept, an event that is counted because it
     belongs to another day or surface, or a refused line. Order of lines is kept in both.
     """
-    data, undecodable = _decodable(chunk)
+    data, undecodable = decodable(chunk)
     refused = undecodable + refused_as_too_long(chunk)
     lines, other = _split_plain(data, chunk.first_line)
     whole = data if other.is_empty() else lines["text"].str.join("\n").item().encode()
     plain, doubtful = _read_plain(lines, whole)
-    other = pl.concat([other, doubtful])
+    further, other = _read_further(pl.concat([other, doubtful]))
+    if further.height:
+        plain = pl.concat([plain, further]).sort("line")
     slow_events: list[dict[str, Any]] = []
     for line, text in other.select("line", "text").iter_rows():
         try:
@@ -108,7 +76,8 @@ def parse_chunk(chunk: Chunk, *, place: Place, day: date) -> ParsedChunk:
     result.lines = plain.height + other.height + len(undecodable) + len(chunk.oversized)
     result.size_bytes = chunk.size_bytes
     slow, where = _keep(slow_events, place=place, day=day)
-    fast, fast_where = _keep_fast(plain, place=place, day=day)
+    plain = plain.with_columns(pl.when(pl.col(name) != "").then(name) for name in _OPTIONAL)
+    fast, fast_where = keep(plain, _KEPT, place=place, day=day)
     where.update(fast_where)
     result.outside_window, result.other_surface = where["outside_window"], where["other_surface"]
     result.events = pl.concat([fast, slow]).sort("line") if slow.height else fast
@@ -120,7 +89,7 @@ def collect(
     refused: Sequence[RefusedLine],
     *,
     place: Place,
-    day: date,
+    day: date | None,
     size_bytes: int,
 ) -> ParsedChunk:
     """Return what became of a piece whose lines were read one by one, for sources of other formats.
@@ -130,7 +99,7 @@ def collect(
             canonical column but `file`; ids trimmed and not blank, optional ones null.
         refused: the other lines that are not blank.
         place: whose events are kept.
-        day: UTC day that is kept.
+        day: UTC day that is kept; None keeps all of them.
         size_bytes: of the piece, as `Chunk.size_bytes` counts.
     """
     events, where = _keep(rows, place=place, day=day)
@@ -144,51 +113,33 @@ def collect(
     )
 
 
-def refused_as_too_long(chunk: Chunk) -> list[RefusedLine]:
-    """Return the lines of a chunk that nobody reads because of their length."""
-    return [
-        RefusedLine(
-            long.line,
-            "line_too_long",
-            f"{long.size_bytes} bytes, the limit is {MAX_LINE_BYTES}; the raw text is cut there",
-            long.beginning,
-            long.size_bytes - len(long.beginning),
-        )
-        for long in chunk.oversized
-    ]
-
-
-def _decodable(chunk: Chunk) -> tuple[bytes, list[RefusedLine]]:
-    """Return the chunk as valid UTF-8, lines that are not taken out and left empty."""
-    try:
-        if not chunk.data.isascii():
-            chunk.data.decode()
-    except UnicodeDecodeError:
-        pass
-    else:
-        return chunk.data, []
-    lines, refused = chunk.data.split(b"\n"), []
-    for number, line in enumerate(lines):
-        try:
-            line.decode()
-        except UnicodeDecodeError as error:
-            detail = f"byte {error.start + 1} is not UTF-8: {error.reason}"
-            refused.append(RefusedLine(chunk.first_line + number, "invalid_utf8", detail, line))
-            lines[number] = b""
-    return b"\n".join(lines), refused
+def _read_further(lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read lines with fields that are not known; return those with `line`, and the other lines."""
+    read, other = [], [lines.clear()]
+    for some, found in in_halves(lines.sort("line"), lambda few: read_objects(few, _RAW_ARROW)):
+        if found is None:
+            other.append(some)
+            continue
+        certain, doubtful = _certain(found.lazy(), some, pl.lit(value=False), has_space=True)
+        read.append(certain)
+        other.append(doubtful)
+    return pl.concat(read) if read else pl.DataFrame(), pl.concat(other)
 
 
 def _split_plain(data: bytes, first_line: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return `line`, `text` of the plain lines, and of the others that are not blank."""
     lines = pl.read_lines(data, name="text").select(
-        "text",
-        line=pl.int_range(pl.len()) + first_line,
-        plain=pl.col("text").str.contains(_PLAIN_LINE),
+        "text", line=pl.int_range(pl.len()) + first_line
     )
+    text = pl.col("text")
+    is_plain = text.str.contains(_PLAIN_LINE)
+    # Where lines have further fields, all have them, and looking at each is in vain.
+    if not lines.head(_LOOKED_AT).select(is_plain.any()).item():
+        is_plain = pl.lit(value=False)
+    lines = lines.with_columns(plain=is_plain)
     if lines["plain"].all():
         return lines, lines.clear()
-    other = lines.filter(~pl.col("plain"))
-    other = other.filter(pl.col("text").str.strip_chars(_JSON_SPACE) != "")
+    other = lines.filter(~pl.col("plain"), text.str.strip_chars(JSON_SPACE) != "")
     return lines.filter("plain"), other
 
 
@@ -202,21 +153,29 @@ def _read_plain(lines: pl.DataFrame, source: bytes) -> tuple[pl.DataFrame, pl.Da
     raw = pl.read_ndjson(source, schema=_RAW_DTYPES)
     # Of white space, a plain line can have in its values what is not ASCII, and the space.
     has_space = not source.isascii() or b" " in source
+    repeats = _repeats(raw, source, lines["text"])
+    return _certain(raw.lazy(), lines, repeats, has_space=has_space)
+
+
+def _certain(
+    raw: pl.LazyFrame, lines: pl.DataFrame, repeats: pl.Expr, *, has_space: bool
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return with `line` what is surely an event, and the other lines."""
     ids, required = pl.col(_IDS), pl.col(_REQUIRED)
     read = (
-        raw.lazy()
-        .with_columns(
+        raw.with_columns(
             lines["line"],
             ids.str.strip_chars() if has_space else ids,
             # Null where no RFC 3339 timestamp, and where the year is not near.
-            ts=pl.when(pl.col("ts").str.contains(_NEAR_RFC_3339)).then("ts"),
+            ts=pl.when(pl.col("ts").str.contains(NEAR_RFC_3339)).then("ts"),
             certain=pl.all_horizontal(
-                ~_repeats(raw, source, lines["text"]),
+                ~repeats,
                 pl.col("v") == 1,
                 (required.str.strip_chars() if has_space else required) != "",
+                pl.col("rank").fill_null(0) >= 0,
             ).fill_null(value=False),
         )
-        .with_columns(_moment())
+        .with_columns(rfc_3339())
         .collect()
     )
     certain = read["certain"] & read["ts"].is_not_null()
@@ -239,50 +198,18 @@ def _repeats(read: pl.DataFrame, source: bytes, texts: pl.Series) -> pl.Expr:
     return pl.lit(texts.str.count_matches('"', literal=True)) > needed
 
 
-def _moment() -> pl.Expr:
-    """Read `ts`, a text in RFC 3339, as TIMESTAMP; null where there is no such day or hour."""
-    ts = pl.col("ts")
-    in_utc = ts.str.ends_with("Z")
-    # Polars reads decimals and offsets ten times slower than whole seconds.
-    seconds = ts.str.head(19).str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="ns", strict=False)
-    decimals = ts.str.slice(20).str.strip_suffix("Z").str.pad_end(9, "0")
-    ns = seconds.cast(pl.Int64) + decimals.cast(pl.Int64, strict=False)
-    with_offset = pl.when(~in_utc).then(ts)
-    return (
-        pl.when(in_utc)
-        .then(ns.cast(TIMESTAMP))
-        .otherwise(
-            with_offset.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="ns", strict=False)
-        )
-        .alias("ts")
-    )
-
-
-def _keep_fast(read: pl.DataFrame, *, place: Place, day: date) -> tuple[pl.DataFrame, Counter[str]]:
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    ours = read.filter(pl.col("tenant") == place.tenant, pl.col("surface") == place.surface)
-    kept = (
-        ours.lazy()
-        .filter(pl.col("ts").is_between(start, start + timedelta(days=1), closed="left"))
-        .with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in _OPTIONAL)
-        .select(*_KEPT)
-        .collect()
-    )
-    return kept, Counter(
-        other_surface=read.height - ours.height, outside_window=ours.height - kept.height
-    )
-
-
 def _keep(
-    events: Sequence[Mapping[str, Any]], *, place: Place, day: date
+    events: Sequence[Mapping[str, Any]], *, place: Place, day: date | None
 ) -> tuple[pl.DataFrame, Counter[str]]:
-    start = (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH).days * _DAY_NS
+    start = None if day is None else (day - EPOCH.date()).days * _DAY_NS
+    # Any that a column holds, or those of the day.
+    window = range(-(2**63), 2**63) if start is None else range(start, start + _DAY_NS)
     where: Counter[str] = Counter()
     kept = []
     for event in events:
         if (event["tenant"], event["surface"]) != (place.tenant, place.surface):
             where["other_surface"] += 1
-        elif not start <= event["ts"] < start + _DAY_NS:
+        elif event["ts"] not in window:
             where["outside_window"] += 1
         else:
             kept.append(tuple(event[name] for name in _KEPT))
@@ -292,14 +219,7 @@ def _keep(
 
 def _parse_line(text: str) -> dict[str, Any]:
     """Return tenant, surface, and every column that is kept, `ts` in ns since 1970; or refuse."""
-    try:
-        event = _JSON.decode(text)
-    except RecursionError:
-        raise RefusedError("invalid_json", "nested too deeply") from None
-    except ValueError as error:
-        raise RefusedError("invalid_json", str(error)) from None
-    if not isinstance(event, dict):
-        raise RefusedError("wrong_type", f"the line is {_json_type(event)}, not an object")
+    event = json_object(text)
     texts = {name: _text(event, name) for name in _TEXTS}
     rank = _integer(event, "rank")
     if (version := _integer(event, "v")) != 1:
@@ -319,29 +239,13 @@ def _parse_line(text: str) -> dict[str, Any]:
     }
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_JSON: Final = json.JSONDecoder(parse_constant=_no_constant)
-
-
-def _json_type(value: object) -> str:
-    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object"}
-    return "null" if value is None else names.get(type(value), "a number")
-
-
 def _text(event: dict[str, Any], name: str) -> str:
     value = event.get(name)
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, written as \ud83d: no character
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return value
+        raise RefusedError("wrong_type", f"{name} is {json_type(value)}, not a string")
+    return whole_text(value)
 
 
 def _integer(event: dict[str, Any], name: str) -> int | None:
@@ -349,26 +253,5 @@ def _integer(event: dict[str, Any], name: str) -> int | None:
     if value is None:
         return None
     if type(value) is not int or not -(2**63) <= value < 2**63:
-        raise RefusedError("wrong_type", f"{name} is {_json_type(value)}, not a 64-bit integer")
+        raise RefusedError("wrong_type", f"{name} is {json_type(value)}, not a 64-bit integer")
     return value
-
-
-def nanoseconds(text: str) -> int:
-    """Return nanoseconds since 1970 of an RFC 3339 timestamp; any year, so any size.
-
-    Raises:
-        RefusedError: it is none.
-    """
-    found = _TIMESTAMP_PATTERN.match(text)
-    if not found:
-        raise RefusedError(
-            "bad_timestamp", f"ts {text[:80]!r} is not RFC 3339 with at most nine decimals"
-        )
-    seconds, fraction, sign, hours, minutes = found.groups()
-    try:
-        moment = datetime.fromisoformat(f"{seconds}+00:00") - _EPOCH
-    except ValueError as error:
-        raise RefusedError("bad_timestamp", f"ts {text!r}: {error}") from None
-    ns = (moment.days * 86_400 + moment.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
-    offset = (int(hours) * 60 + int(minutes)) * 60 * 10**9 if sign else 0
-    return ns + offset if sign == "-" else ns - offset

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_assets.contracts import CANONICAL_DTYPES
-from recsys_assets.events.parse import RefusedLine
+from recsys_assets.events.parsed import RefusedLine
 from recsys_assets.events.provenance import FOOTER_KEY
 
 ROW_GROUP_ROWS: Final = 250_000
@@ -23,10 +22,10 @@ ROW_GROUP_ROWS: Final = 250_000
 MOST_KEPT_LINES: Final = 100_000
 MOST_KEPT_BYTES: Final = 64 * 2**20
 _REDELIVERY_BUCKET_ROWS: Final = 2_000_000
-_REPEATING: Final = ["user_id", "session_id", "item_id", "rank", "file"]
+_REPEATING: Final = ["user_id", "session_id", "item_id", "rank", "file", "part", "weight"]
 _ASCENDING: Final = ["ts", "line"]  # more or less; the difference of neighbours is small
-# Events that agree in these are the same event, delivered again.
-_EVENT_FIELDS: Final = tuple(name for name in CANONICAL_DTYPES if name not in {"file", "line"})
+# Where an event stands; all else is what it is known by.
+_STANDS_AT: Final = {"file", "line"}
 
 
 @dataclass
@@ -46,9 +45,10 @@ class NotKept:
 class EventsWriter:
     """Write frames as row groups of equal size, so that the bytes do not depend on the chunks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtypes: Mapping[str, Any]) -> None:
+        """Begin a file with columns of some types, in their order."""
         self.footer = b""
-        self._schema = pl.DataFrame(schema=CANONICAL_DTYPES).to_arrow().schema
+        self._schema = pl.DataFrame(schema=dtypes).to_arrow().schema
         # zstd 1: half of lz4's bytes for a tenth more time on the benchmark's events. Dictionaries
         # only where values repeat: tried in vain on the others, they took a third of the time.
         self._writer = pq.ParquetWriter(
@@ -56,7 +56,7 @@ class EventsWriter:
             self._schema,
             compression="zstd",
             compression_level=1,
-            use_dictionary=_REPEATING,
+            use_dictionary=[name for name in _REPEATING if name in dtypes],
             column_encoding=dict.fromkeys(_ASCENDING, "DELTA_BINARY_PACKED"),
             write_statistics=_ASCENDING,  # of ids in any order, they help no reader
         )
@@ -142,12 +142,17 @@ class RefusedWriter:
         self._out.write(json.dumps(entry).encode() + b"\n")
 
 
-def event_hash() -> pl.Expr:
-    """Give the hash of all that an event is known by."""
-    return pl.struct(_EVENT_FIELDS).hash(seed=0).alias("hash")
+def event_fields(columns: Iterable[str]) -> list[str]:
+    """Return the columns that an event is known by; those that agree in them are the same event."""
+    return [name for name in columns if name not in _STANDS_AT]
 
 
-def drop_redelivered(path: Path, hashes: list[pl.Series]) -> int:
+def event_hash(columns: Iterable[str]) -> pl.Expr:
+    """Give the hash of all that an event is known by, of its columns."""
+    return pl.struct(event_fields(columns)).hash(seed=0).alias("hash")
+
+
+def drop_redelivered(path: Path, hashes: list[pl.Series], dtypes: Mapping[str, Any]) -> int:
     """Rewrite the staged file without redelivered events; return how many there were.
 
     Hashes only find the candidates; whether two events are equal is decided on their fields.
@@ -158,6 +163,7 @@ def drop_redelivered(path: Path, hashes: list[pl.Series]) -> int:
     Args:
         path: the events.
         hashes: `event_hash` of those with a request_id, in source order, a series a chunk.
+        dtypes: the columns of the events.
     """
     if not hashes:
         return 0
@@ -183,7 +189,7 @@ def drop_redelivered(path: Path, hashes: list[pl.Series]) -> int:
         return 0
     is_kept = pl.repeat(value=True, n=rows, eager=True).scatter(repeats, False)
     kept = path.with_suffix(".kept")
-    with pq.ParquetFile(path) as whole, EventsWriter(kept) as writer:
+    with pq.ParquetFile(path) as whole, EventsWriter(kept, dtypes) as writer:
         for start, group in _numbered(whole):
             writer.write(group.filter(is_kept.slice(start, group.height)))
         writer.footer = whole.metadata.metadata[FOOTER_KEY]
@@ -198,7 +204,8 @@ def _repeats(whole: pq.ParquetFile, is_candidate: pl.Series) -> pl.Series:
         whole: the events.
         is_candidate: of each event with a request_id, in source order, whether it is looked at.
     """
-    is_first = pl.struct(_EVENT_FIELDS).is_first_distinct()
+    fields = event_fields(whole.schema_arrow.names)
+    is_first = pl.struct(fields).is_first_distinct()
     repeats, firsts, passed = [], [], 0
     for start, group in _numbered(whole):
         known = group.with_row_index("row", start).filter(pl.col("request_id").is_not_null())
@@ -206,7 +213,7 @@ def _repeats(whole: pq.ParquetFile, is_candidate: pl.Series) -> pl.Series:
         candidates = candidates.with_columns(first=is_first)
         passed += known.height
         repeats.append(candidates.filter(~pl.col("first"))["row"])
-        firsts.append(candidates.filter("first").select("row", *_EVENT_FIELDS))
+        firsts.append(candidates.filter("first").select("row", *fields))
     repeats.append(pl.concat(firsts).filter(~is_first)["row"])
     return pl.concat(repeats)
 

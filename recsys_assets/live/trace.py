@@ -18,7 +18,8 @@ from recsys_assets.errors import (
     InputError,
     StorageError,
 )
-from recsys_assets.events.catalog import read_catalog
+from recsys_assets.events.catalog import CatalogCache, read_catalog
+from recsys_assets.events.listed import listed_items
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.kinds import KINDS
@@ -99,14 +100,15 @@ def trace(store: Store, surface: Surface, kind: str, *, owner: str | None = None
     record = _record(store, layout.record(surface.place, kind, version_of(uri)))
     if KINDS[kind].reads == "catalog":
         days: list[TracedDay] = []
-        is_current = _catalog_fingerprint(surface) == made_of
+        data = _catalog_fingerprint(surface)
     else:
         days = [
             _trace_day(store, surface, kind, day, owner)
             for day in Window.from_json(document["window"]).days(since=surface.start_date)
         ]
         accepted = {each.day: each.fingerprint for each in days if each.fingerprint}
-        is_current = bool(accepted) and source_hash(accepted) == made_of
+        data = source_hash(accepted) if accepted else None
+    is_current = data is not None and _source(surface, kind, data) == made_of
     return Trace(kind, owner, publication.to_json(), record, uri, days, is_current)
 
 
@@ -119,9 +121,18 @@ def _record(store: Store, key: str) -> dict[str, Any] | None:
     return record
 
 
+def _source(surface: Surface, kind: str, data: str) -> str | None:
+    """Return the source hash that the kind would have now; None when that cannot be read."""
+    of_catalog = KINDS[kind].reads == "catalog"
+    try:
+        return listed_items(surface, CatalogCache(), of_catalog=of_catalog).source(data)
+    except InputError:
+        return None
+
+
 def _catalog_fingerprint(surface: Surface) -> str | None:
     try:
-        return read_catalog(surface.catalog_path).fingerprint
+        return read_catalog(surface.known_catalog).fingerprint
     except (CatalogError, ConfigError):  # it broke, or went, since
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,3 +21,34 @@ def remembered(text: str | None, root: str, read: Callable[[dict[str, Any]], T],
         return read(members) if members.get("root", root) == root else new
     except (ValueError, KeyError, TypeError, AttributeError):
         return new
+
+
+@dataclass
+class Cursor:
+    """What a tick needs to know of those before it; a few dozen bytes a day that is looked at.
+
+    Signatures tell whether names, sizes or times of a day's files are others than they were.
+    """
+
+    root: str = ""  # whose days these are
+    seen: dict[str, str] = field(default_factory=dict)  # day: signature of what was dealt with
+    waiting: dict[str, tuple[str, float]] = field(default_factory=dict)  # signature, since when
+    catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
+    denied: tuple[str, str] = ("", "")  # signature of the list, and its fingerprint
+
+    @classmethod
+    def from_text(cls, text: str | None, root: str) -> Cursor:
+        """Read the cursor of a root, as `remembered` does."""
+
+        def read(found: dict[str, Any]) -> Cursor:
+            waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
+            catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
+            signature, version = found.get("denied", ("", ""))
+            denied = (str(signature), str(version))
+            return cls(root, dict(found["seen"]), waiting, catalog, denied)
+
+        return remembered(text, root, read, new=cls(root))
+
+    def to_text(self) -> str:
+        """Write the cursor down."""
+        return json.dumps(vars(self), separators=(",", ":"))

@@ -12,58 +12,31 @@ or have served another root before.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import MissingPartitionError, StorageError
+from recsys_assets.errors import StorageError
 from recsys_assets.events.catalog import catalog_object
 from recsys_assets.events.provenance import Provenance, read_provenance
 from recsys_assets.events.sources import Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
-from recsys_assets.operations.cursors import remembered
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.made_of import newest_made, staged_catalog
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
-from recsys_assets.storage.registry import read_staged
 from recsys_assets.storage.store import Store, Stored
 
 _MOST_DAYS: Final = 400  # reported in one tick; each is an event that the daemon writes
 _BUDGET_S: Final = 20.0  # of reading files in one tick; Dagster gives it 60 s
 _LOG = logging.getLogger(__name__)
-_CATALOG: Final = "catalog"  # stands for a day among what is waited for
-
-
-@dataclass
-class Cursor:
-    """What a tick needs to know of those before it; a few dozen bytes a day that is looked at.
-
-    Signatures tell whether names, sizes or times of a day's files are others than they were.
-    """
-
-    root: str = ""  # whose days these are
-    seen: dict[str, str] = field(default_factory=dict)  # day: signature of what was dealt with
-    waiting: dict[str, tuple[str, float]] = field(default_factory=dict)  # signature, since when
-    catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
-
-    @classmethod
-    def from_text(cls, text: str | None, root: str) -> Cursor:
-        """Read the cursor of a root, as `remembered` does."""
-
-        def read(found: dict[str, Any]) -> Cursor:
-            waiting = {day: (str(sig), float(at)) for day, (sig, at) in found["waiting"].items()}
-            catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
-            return cls(root, dict(found["seen"]), waiting, catalog)
-
-        return remembered(text, root, read, new=cls(root))
-
-    def to_text(self) -> str:
-        """Write the cursor down."""
-        return json.dumps(vars(self), separators=(",", ":"))
+# These stand for a day among what is waited for.
+_CATALOG: Final = "catalog"
+_DENIED: Final = "denied_items"
 
 
 @dataclass(frozen=True)
@@ -94,13 +67,14 @@ class Arrivals:
     cursor: Cursor
     raw_events: list[Arrival] = field(default_factory=list)
     catalog: list[Arrival] = field(default_factory=list)
+    denied_items: list[Arrival] = field(default_factory=list)
     # Days whose events the root has and the instance does not know of, though late data changed
     # their window.
     canonical_events: list[Arrival] = field(default_factory=list)
     days: int = 0  # with raw files, of those that are looked at
     waiting: list[date] = field(default_factory=list)
     left_over: bool = False  # there was more than one tick may take; the next one goes on
-    problem: str = ""
+    problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Say in a line what was found."""
@@ -111,9 +85,7 @@ class Arrivals:
             parts.append(f"waiting for {shown}{more} to be complete")
         if self.left_over:
             parts.append("more in the next tick")
-        if self.problem:
-            parts.append(self.problem)
-        return "; ".join(parts)
+        return "; ".join([*parts, *self.problems])
 
 
 @dataclass(frozen=True)
@@ -124,7 +96,7 @@ class LastReport:
     at: datetime
 
 
-# Returns what was last reported of a day of `raw_events` or `catalog` of this root.
+# Returns what was last reported of a day of `raw_events`, `catalog` or `denied_items` of this root.
 Reported = Callable[[str, date], LastReport | None]
 # Returns what the instance knows of a day's canonical events.
 Tried = Callable[[date], Literal["made", "failed", "unknown"]]
@@ -185,12 +157,54 @@ def look(
         if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
-    if surface.artifacts.of("catalog"):
+    if surface.reads_catalog:
         newest = max(landed, default=None) if surface.artifacts.of("events") else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
     # Of what is left: it may have been held back, to go with its catalog.
     found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
+    if surface.items.deny:
+        days = sorted(landed, reverse=True) if surface.artifacts.of("events") else [last]
+        _look_at_denied(store, surface, found, days, now=now, reported=reported)
     return found
+
+
+def _look_at_denied(
+    store: Store,
+    surface: Surface,
+    found: Arrivals,
+    days: Sequence[date],
+    *,
+    now: datetime,
+    reported: Reported,
+) -> None:
+    """Report the list of withdrawn items for the newest made day, if it was made with another.
+
+    A day that is made later reads the list by itself, and older days are history.
+    """
+    cursor, path = found.cursor, surface.items.deny or ""
+    folder, name = catalog_object(path)
+    stored = open_store(folder).stat(name)
+    if stored is None:
+        found.problems.append(f"there is no list of denied items {path}: no artifact can be made")
+        return
+    signature = _signature([stored])
+    if cursor.denied[0] != signature:
+        if not _has_settled(surface, _DENIED, signature, cursor, now):
+            return
+        try:
+            cursor.denied = (signature, sha256_of(folder, stored.key, stored.tag))
+        except FileNotFoundError:  # replaced while it was read
+            return
+        cursor.waiting.pop(_DENIED, None)
+    version = cursor.denied[1]
+    made = newest_made(store, surface, days)
+    staged = None if made is None else made.made_otherwise(version)
+    if made is None or staged is None:
+        return
+    known = reported(_DENIED, made.day)
+    # What was begun before the report may have been staged after it.
+    if known is None or known.data_version != version or known.at < staged:
+        found.denied_items.append(Arrival(made.day, version, [stored]))
 
 
 def _look_at_catalog(
@@ -210,9 +224,9 @@ def _look_at_catalog(
     folder, name = catalog_object(surface.catalog_path)
     stored = open_store(folder).stat(name)
     if stored is None:
-        waiting = surface.artifacts.of("catalog")
+        waiting = surface.artifacts.of("catalog") or surface.artifacts.kinds
         wait = "waits" if len(waiting) == 1 else "wait"
-        found.problem = (
+        found.problems.append(
             f"there is no catalog {surface.catalog_path}: {', '.join(waiting)} {wait} for it"
         )
     if stored is None or newest is None:
@@ -222,7 +236,7 @@ def _look_at_catalog(
         arrival.day
         for arrival in found.raw_events
         if reported(_CATALOG, arrival.day) is None
-        and _staged_source(store, surface, arrival.day) is None
+        and staged_catalog(store, surface, arrival.day) is None
     }
     if cursor.catalog != (signature, newest.isoformat()):
         changed = cursor.catalog[0] != signature
@@ -241,7 +255,7 @@ def _look_at_catalog(
     cursor.catalog = (signature, newest.isoformat())
     for day in sorted(days):
         known = reported(_CATALOG, day)
-        if version != (known.data_version if known else _staged_source(store, surface, day)):
+        if version != (known.data_version if known else staged_catalog(store, surface, day)):
             found.catalog.append(Arrival(day, version, [stored]))
 
 
@@ -286,7 +300,7 @@ def _forget(cursor: Cursor, days: set[str]) -> None:
     """Drop days without raw files: who deletes old raw files does not want them computed again."""
     cursor.seen = {day: signature for day, signature in cursor.seen.items() if day in days}
     cursor.waiting = {
-        what: since for what, since in cursor.waiting.items() if what in {*days, _CATALOG}
+        what: since for what, since in cursor.waiting.items() if what in {*days, _CATALOG, _DENIED}
     }
 
 
@@ -366,15 +380,3 @@ def _is_made_of(
         source.is_still(seen, file, read_at=read_at)
         for file, seen in zip(files, accepted.files, strict=True)
     )
-
-
-def _staged_source(store: Store, surface: Surface, day: date) -> str | None:
-    """Return the fingerprint of the catalog that the day's artifacts are made of, if all are."""
-    found = set()
-    for kind in surface.artifacts.of("catalog"):
-        try:
-            ref = read_staged(store, surface.place, surface.segment, kind, day)
-        except (MissingPartitionError, StorageError):
-            return None
-        found.add(ref.source_hash)
-    return found.pop() if len(found) == 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from recsys_assets.audit.candidates import audit_candidate
@@ -12,6 +12,7 @@ from recsys_assets.config import Artifacts, Surface
 from recsys_assets.errors import InputError, StorageError
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.live.compare import Difference, compare
+from recsys_assets.live.denied import denied_reason
 from recsys_assets.live.history import find, recorded_live
 from recsys_assets.live.staged import held_back
 from recsys_assets.operations.publish import publish_candidate
@@ -31,6 +32,7 @@ class Rollback:
     target: Publication
     change: Change
     differences: Sequence[Difference]
+    denied: str | None = None  # why it is done only if it is forced
 
     @property
     def is_empty(self) -> bool:
@@ -101,19 +103,29 @@ def plan_rollback(
         if uri == change.current.get(kind) or not problem_of(store, uri)
     }
     differences = compare(store, readable, change.current)
-    return Rollback(surface, live, newest.generation, target, change, differences)
+    denied = denied_reason(store, surface, chosen)
+    return Rollback(surface, live, newest.generation, target, change, differences, denied)
 
 
-def roll_back(store: Store, plan: Rollback, why: Why) -> tuple[Outcome, Live]:
+def roll_back(
+    store: Store, plan: Rollback, why: Why, *, force: bool = False
+) -> tuple[Outcome, Live]:
     """Make a planned rollback live.
 
+    Args:
+        store: where everything is.
+        plan: what to do.
+        why: who asks for it, and for what reason.
+        force: whether denied items may come back; the history says which then.
+
     Raises:
-        InputError: no reason was given.
+        InputError: no reason was given, or it lists denied items and is not forced.
         ManifestConflictError: somebody flipped since the plan was made. Nothing was changed; look
             at a new plan.
     """
     require_reason(why)
     surface = plan.surface
+    why = allowed(why, f"roll {surface.name} back", plan.denied, force=force)
 
     def decide(live: Live | None) -> Change | Outcome:
         refuse_moved(store, surface.place, live, seen=plan.seen)
@@ -122,12 +134,23 @@ def roll_back(store: Store, plan: Rollback, why: Why) -> tuple[Outcome, Live]:
     return flip(store, surface.place, decide=decide, why=why)
 
 
-def pin(store: Store, surface: Surface, why: Why) -> tuple[Outcome, Live]:
+def pin(store: Store, surface: Surface, why: Why, *, force: bool = False) -> tuple[Outcome, Live]:
     """Hold what is live: later publishes are staged but not made live, until a release.
 
+    Args:
+        store: where everything is.
+        surface: what to hold.
+        why: who asks for it, and for what reason.
+        force: whether denied items may stay live; the history says which then.
+
     Raises:
-        InputError: no reason was given, or nothing is live that was published here.
+        InputError: no reason was given, nothing is live that was published here, or it lists denied
+            items and is not forced.
     """
+    require_reason(why)
+    live, _ = recorded_live(store, surface)
+    denied = denied_reason(store, surface, live.current)
+    why = allowed(why, f"pin {surface.name}", denied, force=force)
     return _set_pinned(store, surface, why, pinned=True)
 
 
@@ -173,6 +196,22 @@ def require_reason(why: Why) -> None:
     """Refuse to move the pointer without a reason; InputError."""
     if not why.reason.strip():
         raise InputError("a reason is required: whoever reads the history at night needs it")
+
+
+def allowed(why: Why, what: str, denied: str | None, *, force: bool) -> Why:
+    """Refuse what would have denied items live, unless it is forced; the reason says so then.
+
+    Raises:
+        InputError: says which items, and what to do.
+    """
+    if denied is None:
+        return why
+    if not force:
+        raise InputError(
+            f"will not {what}: {denied}. Nothing was changed. Choose a version without, take them "
+            "off the list, or force it with a reason"
+        )
+    return replace(why, reason=f"{why.reason} (forced: {denied})")
 
 
 def problem_of(store: Store, uri: str) -> str | None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
-from recsys_assets.operations.pointer import problem_of, require_reason
+from recsys_assets.live.denied import denied_reason
+from recsys_assets.operations.pointer import allowed, problem_of, require_reason
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.flips import Outcome, flip, refuse_moved, write_manifest
@@ -46,6 +47,7 @@ class Repair:
         manifest: None when it is missing or damaged.
         newest: the record of the newest flip, or its substitute.
         target: the publication whose versions will be live.
+        denied: why it is done only if it is forced: it goes back to versions with denied items.
     """
 
     surface: Surface
@@ -55,6 +57,7 @@ class Repair:
     manifest: Manifest | None
     newest: Publication
     target: Publication
+    denied: str | None = None
 
     @property
     def goes_back(self) -> bool:
@@ -119,24 +122,34 @@ def plan_repair(store: Store, surface: Surface) -> Repair | None:
                 if not isinstance(old, Publication)
             ]
             tag = found.tag if found else None
-            return Repair(surface, problems, lost[::-1], tag, manifest, mended[0], target)
+            plan = Repair(surface, problems, lost[::-1], tag, manifest, mended[0], target)
+            if plan.goes_back:
+                return replace(plan, denied=denied_reason(store, surface, target.current))
+            return plan
     raise InputError(
         f"no publication of {surface.name} is whole: of each a blob is missing or damaged. Nothing "
         "was changed; materialize the artifacts of the newest day again, then repair"
     )
 
 
-def repair(store: Store, plan: Repair, why: Why) -> tuple[Outcome, Live]:
+def repair(store: Store, plan: Repair, why: Why, *, force: bool = False) -> tuple[Outcome, Live]:
     """Do what a plan says. Doing it again finishes what was begun.
 
     What is replaced is kept beside it, as `<name>.damaged`.
 
+    Args:
+        store: where everything is.
+        plan: what to do.
+        why: who asks for it, and for what reason.
+        force: whether denied items may come back; the history says which then.
+
     Raises:
-        InputError: no reason was given.
+        InputError: no reason was given, or it goes back to denied items and is not forced.
         ManifestConflictError: somebody flipped since the plan was made. Look at a new plan.
     """
     require_reason(why)
     place = plan.surface.place
+    why = allowed(why, f"repair {plan.surface.name}", plan.denied, force=force)
     for lost in plan.substitutes:
         signed = replace(
             lost,

@@ -31,6 +31,16 @@ _MAX_SHARED_BYTES: Final = 2**27
 _LOG = logging.getLogger(__name__)
 
 
+def without_some(fingerprint: str, without: str) -> str:
+    """Return what counts are kept under: those of some of the events are others than those of all.
+
+    Args:
+        fingerprint: of the events, or a `source_hash`.
+        without: names what is left out; empty where all events count.
+    """
+    return f"{fingerprint}-without-{without}" if without else fingerprint
+
+
 class CountsCache:
     """Tables of days and windows in memory, which the artifacts of a process share.
 
@@ -96,6 +106,7 @@ class KeptCounts:
         fingerprint: str,
         is_current: Callable[[], bool],
         cache: CountsCache,
+        without: str = "",
     ) -> None:
         """Keep what is counted of the accepted events with this fingerprint.
 
@@ -107,7 +118,9 @@ class KeptCounts:
             is_current: tells whether these are the accepted events still. They are scanned where
                 they lie, so those of another run may be in their place by the time they are read.
             cache: where they are shared.
+            without: names what is left out of the counts; empty where all events count.
         """
+        fingerprint = without_some(fingerprint, without)
         self._store = store
         self._shared = cache.of(fingerprint, _SHARED_OF_WINDOW_DAYS)
         self._is_current = is_current

@@ -63,6 +63,7 @@ def staged(
         redelivered=4,
         outside_window=2,
         other_surface=1,
+        left_out=0,
         seconds=0.0,
     )
 
@@ -203,3 +204,33 @@ def test_every_check_blocks_but_that_of_an_incomplete_window() -> None:
         "max_oversized_session_share",
         *EVENT_LIMITS,
     }
+
+
+@pytest.mark.parametrize(
+    ("shared", "sessions", "outcome"),
+    [(0, 0, "passed"), (0, 9, "passed"), (1, 98, "passed"), (3, 98, "warned"), (2, 3, "warned")],
+)
+def test_many_sessions_of_several_users_are_warned_of(
+    shared: int, sessions: int, outcome: str
+) -> None:
+    distinct = {"session_id": sessions, "item_id": 1, "user_id": 2}
+    facts = EventFacts(surface(), staged(), passed(), distinct, shared_sessions=shared)
+    checks = checks_of(surface(), "canonical_events")
+
+    (found,) = judge([c for c in checks if c.name == "sessions_of_one_user"], facts).values()
+
+    assert found.outcome == outcome
+    if outcome == "warned":
+        said = f"{shared} of {sessions} sessions have several users, more than 1%: "
+        assert found.description.startswith(said)
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_the_share_of_oversized_sessions_is_told_of_where_they_are_left_out(beyond: bool) -> None:
+    of = surface()
+    kinds = "all" if beyond else ["cooc"]
+    of = of.model_copy(update={"bots": of.bots.model_copy(update={"leave_out_of": kinds})})
+
+    name = "max_oversized_session_share"
+    assert (name in names(of, "canonical_events")) == beyond
+    assert (name in names(of, "cooc")) != beyond

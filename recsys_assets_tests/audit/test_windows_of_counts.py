@@ -17,7 +17,8 @@ from recsys_assets.config import Config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
 from recsys_assets.documents import DocumentHead
 from recsys_assets.events.accepted import accepted_days
-from recsys_assets.kinds import KINDS, WindowEvents
+from recsys_assets.kind import WindowEvents
+from recsys_assets.kinds import KINDS
 from recsys_assets.places import Place
 from recsys_assets.storage.registry import read_staged
 from recsys_assets_tests.project import Project, day, event

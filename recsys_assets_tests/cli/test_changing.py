@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from recsys_assets.config import Config, load_config
 from recsys_assets.live.history import publications
@@ -339,3 +340,43 @@ def test_a_bad_day_from_the_rollback_to_the_release(project: Project, somewhere:
     moved: dict[str, Any] = json.loads(done(run("diff", NAME, "3", "--json")).stdout)
     assert moved["differences"][0]["examples"]["removed"] == ["z"]
     assert found["is_current"]
+
+
+class TestDenied:
+    """Denied items do not come back unforced."""
+
+    @pytest.fixture
+    def denied(self, shop: Shop) -> Path:
+        file = Path(os.environ["RECSYS_CONFIG"])
+        settings = yaml.safe_load(file.read_text())
+        settings["surfaces"][0]["items"] = {"deny": "denied.txt"}
+        file.write_text(yaml.safe_dump(settings))
+        path = file.parent / "denied.txt"
+        path.write_text("b\n")
+        return path
+
+    def test_a_rollback_is_refused_unless_forced(self, shop: Shop, denied: Path) -> None:
+        said = f"cooc lists b: denied by {denied}"
+        before = shop.live
+
+        assert (
+            f"needs --force: {said}\n" in done(run("rollback", NAME, *REASON, "--dry-run")).stdout
+        )
+        result = run("rollback", NAME, *REASON)
+        assert result.exit_code == 1
+        assert said in result.stderr
+        assert said in refused(run("pin", NAME, *REASON), code=1)
+        assert shop.live == before
+        done(run("rollback", NAME, *REASON, "--force", "--pin"))
+        assert shop.newest.reason == f"incident 7 (forced: {said})"
+
+    def test_check_reads_the_list(self, shop: Shop, denied: Path) -> None:
+        (shop.root.parent / "raw").mkdir(exist_ok=True)
+
+        result = run("check")
+
+        assert f"demo/home: denied items: 1, listed in {denied}\n" in result.stdout
+        denied.write_text("b # why\n")
+        broken = run("check")
+        assert broken.exit_code == 1
+        assert "denied.txt, line 1: has a # behind an id" in broken.stderr

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets import __version__, cli
-from recsys_assets.cli import changing, checking, reading
+from recsys_assets.cli import changing, checking, landing, reading
 from recsys_assets.cli import days as days_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
@@ -147,7 +147,7 @@ class TestHelp:
 
 
 READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
-COMMANDS: Final = (*changing.COMMANDS, *days_of_cli.COMMANDS, *READING)
+COMMANDS: Final = (*changing.COMMANDS, *days_of_cli.COMMANDS, *landing.COMMANDS, *READING)
 # What each command needs besides a surface.
 ARGUMENTS = {
     "history": [],
@@ -162,7 +162,13 @@ ARGUMENTS = {
     "check": [],
     "retention": [],
 }
-OTHERS: Final = {"materialize": days(0, 0), "status": [], "metrics": [], "show": [NAME, "cooc"]}
+OTHERS: Final = {
+    "materialize": days(0, 0),
+    "land": [],
+    "status": [],
+    "metrics": [],
+    "show": [NAME, "cooc"],
+}
 
 
 class TestEveryCommand:

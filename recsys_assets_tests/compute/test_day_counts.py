@@ -44,7 +44,7 @@ class Kept(dict[str, pl.DataFrame]):
 
 
 def artifacts(days: Sequence[DayCounts], cuts: dict[str, int]) -> dict[str, Any]:
-    options = dict(cuts)
+    options: dict[str, Any] = dict(cuts)
     top_n = options.pop("top_n")
     counts = days[0] if len(days) == 1 else WindowCounts(days)
     cooc = count_cooccurrence(counts, **options)

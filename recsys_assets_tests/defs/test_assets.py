@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from recsys_assets.config.sources import Catalog
 from recsys_assets.definitions import build_definitions
 from recsys_assets.events import catalog, days, writers
 from recsys_assets.kinds import KINDS
@@ -300,8 +301,10 @@ class TestPages:
     """What the asset pages show."""
 
     EVENTS = {  # noqa: RUF012
-        "dagster/row_count", "sessions", "users", "items", "refused", "refused_bytes",
-        "redelivered", "outside_window", "other_surface", "raw_bytes", "size_bytes", "seconds",
+        "dagster/row_count", "sessions", "users", "items", "sessions_of_several_users", "refused",
+        "refused_bytes",
+        "redelivered", "outside_window", "other_surface", "left_out", "raw_bytes", "size_bytes",
+        "seconds",
     }  # fmt: skip
     ARTIFACT = {"dagster/row_count", "size_bytes", "seconds"}  # noqa: RUF012
     # What a kind shows besides; a kind that is not here may show anything, the same each day.
@@ -433,9 +436,9 @@ class TestPages:
         parsed = []
         columns_of = catalog._csv_columns
 
-        def counted(text: str, path: str) -> Any:
-            parsed.append(path)
-            return columns_of(text, path)
+        def counted(text: str, of: Catalog) -> Any:
+            parsed.append(of)
+            return columns_of(text, of)
 
         monkeypatch.setattr(catalog, "_csv_columns", counted)
 

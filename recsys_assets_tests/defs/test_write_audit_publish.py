@@ -170,7 +170,9 @@ def test_each_guardrail_blocks_the_day_and_names_itself(
         day(0),
         [event("a"), event("b"), event("c", session_id="s2", user_id="u2"), "{not json"]
         if "max_rejected_share" in guardrail
-        else [event("a"), event("b"), event("c", session_id="s2", user_id="u2")],
+        else [event("a"), event("b"), event("c", session_id="s2", user_id="u2")]
+        # Of few sessions, a share is not sure yet.
+        + [event(item, session_id=f"t{n}") for n in range(9) for item in "ab" if asset == "cooc"],
     )
 
     report = project.materialize(config, [day(0)])

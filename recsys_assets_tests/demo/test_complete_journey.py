@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from recsys_assets.config import load_config
 from recsys_assets.config.file import PACKAGED_CONFIG
+from recsys_assets.config.sources import Catalog
 from recsys_assets.defs.instance import open_instance
 from recsys_assets.defs.keys import partitions_of
 from recsys_assets.demo import complete_journey
@@ -148,7 +149,9 @@ def test_catalog_tags_name_what_is_known_and_hold_no_separator(data: Path, tmp_p
     products = write_catalog(path)
 
     assert products == 3
-    assert read_catalog(str(path)).frame.select("item_id", "tags", "title").rows() == [
+    assert read_catalog(Catalog.model_validate({"path": str(path)})).frame.select(
+        "item_id", "tags", "title"
+    ).rows() == [
         (
             "1",
             ["department:DELI HOT|category:DIPS  SAUCES  ETC|brand:National"],
@@ -164,7 +167,7 @@ def test_the_catalog_holds_every_product(tmp_path: Path) -> None:
 
     products = write_catalog(path)
 
-    frame = read_catalog(str(path)).frame
+    frame = read_catalog(Catalog.model_validate({"path": str(path)})).frame
     assert products == frame.height == frame["item_id"].n_unique() == 92_331
     assert frame.row(0, named=True) | {"namespace": ""} == {
         "item_id": "25671",

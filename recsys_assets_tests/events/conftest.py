@@ -138,7 +138,7 @@ def limit_row_groups(patch: pytest.MonkeyPatch, rows: int) -> None:
 def collide(patch: pytest.MonkeyPatch) -> None:
     """Give all events the same hash."""
 
-    def event_hash() -> pl.Expr:
+    def event_hash(_: object) -> pl.Expr:
         return (pl.col("line") * 0).cast(pl.UInt64).alias("hash")
 
     for module in (writers, days):

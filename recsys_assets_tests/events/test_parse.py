@@ -14,11 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recsys_assets.contracts import CANONICAL_DTYPES, WHITE_SPACE
-from recsys_assets.events import parse
+from recsys_assets.contracts import CANONICAL_DTYPES
+from recsys_assets.events import objects, parse
 from recsys_assets.events.chunks import Chunk, OversizedLine
-from recsys_assets.events.parse import ParsedChunk, RefusedLine, parse_chunk
+from recsys_assets.events.parse import parse_chunk
+from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.places import Place
+from recsys_assets.texts import WHITE_SPACE
 
 DAY = date(2026, 1, 2)
 # 20,455 days from 1970-01-01 to 2026-01-02, and 3 h 4 min 5 s.
@@ -65,11 +67,25 @@ def outcome(parsed: ParsedChunk) -> dict[int, tuple[Any, ...] | RefusedLine]:
     return dict(kept) | {refused.line: refused for refused in parsed.refused}
 
 
-@pytest.fixture(params=["both readers", "slow reader only"])
+def without_plain(patch: pytest.MonkeyPatch) -> None:
+    """Have lines of any fields read as objects, each by itself, and no line as a plain one."""
+    patch.setattr(parse, "_PLAIN_LINE", NO_LINE_IS_PLAIN)
+    patch.setattr(objects, "_NOT_DIVIDED", 1)
+
+
+def slow_reader_only(patch: pytest.MonkeyPatch) -> None:
+    """Have every line go through `_parse_line`."""
+    patch.setattr(parse, "_PLAIN_LINE", NO_LINE_IS_PLAIN)
+    patch.setattr(parse, "read_objects", lambda *_: None)
+
+
+@pytest.fixture(params=["all readers", "without plain", "slow reader only"])
 def _reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test once as in production and once with every line through `_parse_line`."""
-    if request.param == "slow reader only":
-        monkeypatch.setattr(parse, "_PLAIN_LINE", NO_LINE_IS_PLAIN)
+    """Run a test as in production, and with lines that meet another reader than they would."""
+    if request.param == "without plain":
+        without_plain(monkeypatch)
+    elif request.param == "slow reader only":
+        slow_reader_only(monkeypatch)
 
 
 each_reader = pytest.mark.usefixtures("_reader")
@@ -255,10 +271,34 @@ def test_only_the_doubtful_lines_of_a_chunk_meet_the_slow_reader(
     assert read_slowly == doubtful
 
 
-def test_without_plain_lines_every_line_meets_the_slow_reader(
+def test_a_line_with_further_fields_or_escapes_never_meets_the_slow_reader(
+    read_slowly: list[str],
+) -> None:
+    further = [
+        line(extra='{"a":[1,{"b":null}],"c":true}', price="12.5"),
+        line(item_id=r'"caf\u00e9 \"x\""'),
+        line(user_id=r'"\ud83d\ude00"', extra='"2026"'),
+        line(extra='{"item_id":1,"item_id":2}'),
+    ]
+
+    assert read("\n".join(further * 500)).events.height == 4 * 500
+    assert read_slowly == []
+    assert read(line(extra='"NaN"')).events.height == 1
+    assert read_slowly == [line(extra='"NaN"')]  # it might stand for a number
+
+
+def test_a_line_that_is_not_alike_costs_its_few_neighbours_only(read_slowly: list[str]) -> None:
+    lines = [line(extra="1")] * 20_000
+    lines[7_777] = line(extra="1", rank='"7"')
+
+    assert reasons(read("\n".join(lines))) == [(7_778, "wrong_type")]
+    assert len(read_slowly) <= 500
+
+
+def test_without_the_other_readers_every_line_meets_the_slow_one(
     monkeypatch: pytest.MonkeyPatch, read_slowly: list[str]
 ) -> None:
-    monkeypatch.setattr(parse, "_PLAIN_LINE", NO_LINE_IS_PLAIN)
+    slow_reader_only(monkeypatch)
 
     assert read(f"{line()}\n{line(rank='3')}").events.height == 2
     assert read_slowly == [line(), line(rank="3")]
@@ -885,31 +925,37 @@ def lines_of_any_kind(draw: st.DrawFn) -> list[str]:
 
 
 def assert_readers_agree(lines: list[str]) -> Counter[str]:
-    """Compare both readers on all the lines together; return what became of the lines."""
+    """Compare the readers on all the lines together; return what became of the lines."""
     data = "\n".join(lines)
-    both = read(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parse, "_PLAIN_LINE", NO_LINE_IS_PLAIN)
+        slow_reader_only(patch)
         slow = read(data)
-
-    fast_outcome, slow_outcome = outcome(both), outcome(slow)
-    for number in fast_outcome.keys() | slow_outcome.keys():
-        assert fast_outcome.get(number) == slow_outcome.get(number), lines[number - 1]
-    assert both.events.equals(slow.events)
-    assert both.refused == slow.refused
+    with pytest.MonkeyPatch.context() as patch:
+        without_plain(patch)
+        patch.setattr(objects, "_NOT_DIVIDED", max(1, len(lines) // 32))
+        assert_same(read(data), slow, lines)
+    assert_same(read(data), slow, lines)
     counts = Counter(
-        events=both.events.height,
-        refused=len(both.refused),
-        outside_window=both.outside_window,
-        other_surface=both.other_surface,
+        events=slow.events.height,
+        refused=len(slow.refused),
+        outside_window=slow.outside_window,
+        other_surface=slow.other_surface,
     )
-    assert (both.lines, both.outside_window, both.other_surface) == (
-        slow.lines,
-        slow.outside_window,
-        slow.other_surface,
-    )
-    assert both.lines == sum(1 for text in lines if text.strip(" \t\r")) == counts.total()
+    assert slow.lines == sum(1 for text in lines if text.strip(" \t\r")) == counts.total()
     return counts
+
+
+def assert_same(parsed: ParsedChunk, other: ParsedChunk, lines: list[str]) -> None:
+    first, second = outcome(parsed), outcome(other)
+    for number in first.keys() | second.keys():
+        assert first.get(number) == second.get(number), lines[number - 1]
+    assert parsed.events.equals(other.events)
+    assert parsed.refused == other.refused
+    assert (parsed.lines, parsed.outside_window, parsed.other_surface) == (
+        other.lines,
+        other.outside_window,
+        other.other_surface,
+    )
 
 
 @given(lines_of_any_kind())

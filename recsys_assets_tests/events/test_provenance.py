@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recsys_assets.contracts import CANONICAL_DTYPES
 from recsys_assets.errors import StorageError
 from recsys_assets.events import provenance as of_a_day
 from recsys_assets.events.provenance import (
@@ -282,7 +283,7 @@ def test_the_footer_keeps_and_gives_back_where_the_day_is_from(
     place = Place("acme", "home")
     written = provenance_of(place, DAY, PARTS, source)
     with store.scratch() as scratch:
-        with EventsWriter(scratch / "day.parquet") as writer:
+        with EventsWriter(scratch / "day.parquet", CANONICAL_DTYPES) as writer:
             writer.footer = of_a_day.footer(place, DAY, written)
         store.replace(KEY, scratch / "day.parquet")
 

@@ -13,7 +13,8 @@ from recsys_assets.config import Config, Surface
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.operations import landing
-from recsys_assets.operations.landing import Arrival, Arrivals, Cursor, LastReport, look
+from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.landing import Arrival, Arrivals, LastReport, look
 from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store

@@ -623,3 +623,39 @@ class TestRelease:
         released = pinned.release()
 
         assert (released.next_outcome, released.succeeded) == ("pinned", False)
+
+
+@pytest.mark.parametrize(
+    ("items", "lists"),
+    [
+        (["a"], "popularity lists a; cooc lists a: denied by "),
+        (["b"], "cooc lists b: denied by "),
+        (["c", "item"], None),
+        ([], None),
+    ],
+)
+def test_what_lists_denied_items_is_neither_gone_back_to_nor_held(
+    three: Shop, tmp_path: Path, items: list[str], lists: str | None
+) -> None:
+    path = tmp_path / "denied.txt"
+    path.write_text("\n".join(items))
+    surface = three.surface
+    of = surface.items.model_copy(update={"deny": str(path)})
+    surface = surface.model_copy(update={"items": of})
+    before = three.files()
+
+    plan = plan_rollback(three.store, surface, to="1")
+
+    if lists is None:
+        assert plan.denied is None
+        assert roll_back(three.store, plan, WHY)[0] == "published"
+        assert pin(three.store, surface, WHY)[0] == "published"
+        return
+    assert plan.denied == f"{lists}{path}"
+    with pytest.raises(InputError, match="will not roll demo/home back"):
+        roll_back(three.store, plan, WHY)
+    with pytest.raises(InputError, match="will not pin demo/home"):
+        pin(three.store, surface, WHY)
+    assert three.files() == before
+    assert pin(three.store, surface, WHY, force=True)[0] == "published"
+    assert three.newest.reason == f"an incident (forced: {plan.denied})"

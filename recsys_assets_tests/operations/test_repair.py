@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from recsys_assets.config import Retention
+from recsys_assets.config import Retention, Surface
 from recsys_assets.errors import (
     InputError,
     ManifestConflictError,
@@ -384,3 +384,38 @@ def test_another_producers_manifest_has_nothing_to_repair(shop: Shop) -> None:
     publish_as_another_producer(shop)
     with pytest.raises(InputError, match="another producer"):
         plan_repair(shop.store, shop.surface)
+
+
+def denying(shop: Shop, *items: str) -> Surface:
+    path = shop.root.parent / "denied.txt"
+    path.write_text("\n".join(items))
+    of = shop.surface
+    return of.model_copy(update={"items": of.items.model_copy(update={"deny": str(path)})})
+
+
+def test_going_back_to_a_denied_item_is_refused_unless_forced(five: Shop) -> None:
+    five.store.delete(five.store.key(five.live.current["cooc"]))
+    record(five, 5).unlink()
+    surface, before = denying(five, "b", "c"), five.files()
+
+    plan = plan_repair(five.store, surface)
+
+    assert plan is not None
+    assert plan.goes_back
+    with pytest.raises(InputError, match=r"cooc lists b: denied by .* force it with a reason"):
+        repair(five.store, plan, WHY)
+    assert five.files() == before
+    repair(five.store, plan, WHY, force=True)
+    assert five.newest.reason.startswith("an incident (forced: cooc lists b")
+
+
+def test_what_is_live_and_whole_stays_whatever_is_denied(five: Shop) -> None:
+    surface, current = denying(five, "a"), five.live.current
+    record(five, 5).unlink()
+
+    plan = plan_repair(five.store, surface)
+
+    assert plan is not None
+    assert not plan.goes_back
+    repair(five.store, plan, WHY)
+    assert five.live.current == current

@@ -39,7 +39,7 @@ _NO_TEXT: Final = {
     rb"\xff\xfe|\xfe\xff": "UTF-16",
 }
 # Events that were compressed well expand some 20 times; what expands far more is made to.
-_MOST_TIMES: Final = 200
+MOST_TIMES: Final = 200
 # What a decoder may hold of what it has written, and a little: as pyarrow allows zstd.
 _XZ_MEMORY_BYTES: Final = 2**27 + 2**20
 # What decoders say of more; pyarrow's zstd and the standard library's xz have no error for it.
@@ -61,7 +61,7 @@ def form(name: str) -> str:
 
 def most_bytes(stored_bytes: int) -> int:
     """Return how many bytes a compressed file of a size may hold."""
-    return max(CHUNK_BYTES, _MOST_TIMES * stored_bytes)
+    return max(CHUNK_BYTES, MOST_TIMES * stored_bytes)
 
 
 def _ending(name: str) -> str:
@@ -127,7 +127,7 @@ class _Bounded(HashingReader):
         if self.size_bytes > most_bytes(self._stored_bytes):
             raise RawEventsError(
                 f"{self._location}: its {self._stored_bytes:,} bytes expand to more than "
-                f"{_MOST_TIMES} times as many, as events hardly do. Nothing of the day was kept; "
+                f"{MOST_TIMES} times as many, as events hardly do. Nothing of the day was kept; "
                 "if they are right, land the file decompressed and materialize the day."
             )
         return data

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
@@ -25,7 +25,7 @@ from recsys_assets.events.sources.compression import (
     without_ending,
 )
 from recsys_assets.events.sources.hashing import HashingReader, LinesHash, sha256_of
-from recsys_assets.events.sources.source import InputSeen
+from recsys_assets.events.sources.source import InputSeen, Reading
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
 from recsys_assets.storage.store import Stored
@@ -92,17 +92,21 @@ class Files:
         return f"raw file matches {self.surface.raw_pattern(day)!r} below {self._root}"
 
     @contextmanager
-    def open(self, name: str) -> Iterator[_Reading]:
+    def open(self, name: str) -> Iterator[Reading]:
         """Open a file; it is decompressed by its suffix."""
         location = self.label(name)
-        with _told_of(location):
+        with told_of(location):
             raw, size_bytes = self._store.open(name)
         with raw:
-            yield _Reading(name, location, raw, size_bytes, self.text)
+            yield _Reading(self, name, location, raw, size_bytes)
 
     def text(self, stream: Readable) -> Text:
         """Return what a file holds as lines; a format may have further forms that are."""
         return Text(stream)
+
+    def split(self, text: Text, location: str) -> Iterator[Any]:
+        """Yield the text of a file at a location in pieces for `parse`."""
+        return whole_lines(text)
 
     def label(self, name: str) -> str:
         """Return the file's path or URL."""
@@ -232,23 +236,18 @@ class _Reading:
     """A file that is being read."""
 
     def __init__(
-        self,
-        name: str,
-        location: str,
-        raw: BinaryIO,
-        size_bytes: int,
-        text_of: Callable[[Readable], Text],
+        self, source: Files, name: str, location: str, raw: BinaryIO, size_bytes: int
     ) -> None:
+        self._source = source
         self._name = name
         self._location = location
         self._stored = HashingReader(raw)
         self._size_bytes = size_bytes
-        self._text_of = text_of
         self._seen: InputSeen | None = None
         self._content: str | None = None
 
-    def pieces(self) -> Iterator[Chunk]:
-        """Yield chunks of whole lines.
+    def pieces(self) -> Iterator[Any]:
+        """Yield what the format makes of its text, chunks of whole lines by default.
 
         Raises:
             RawEventsError: the compressed stream is damaged, of a compression that is not read or
@@ -256,22 +255,24 @@ class _Reading:
             StoreUnavailableError: the object store does not answer.
         """
         with (
-            _told_of(self._location),
+            told_of(self._location),
             decompressed(self._stored, self._name, self._size_bytes, self._location) as plain,
         ):
-            text = self._text_of(plain)
+            text = self._source.text(plain)
             refuse_what_is_no_text(text.beginning, self._location)
-            lines = LinesHash()
-            for chunk in whole_lines(text):
-                lines.update(chunk)
-                yield chunk
+            lines: LinesHash | None = None
+            for piece in self._source.split(text, self._location):
+                if isinstance(piece, Chunk):
+                    lines = lines or LinesHash()
+                    lines.update(piece)
+                yield piece
             self._seen = InputSeen(
                 self._name,
                 self._stored.size_bytes,
                 self._stored.sha256,
                 f"{form(self._name)} {text.form}".strip(),
             )
-            self._content = lines.hexdigest()
+            self._content = lines.hexdigest() if lines else plain.sha256
 
     def seen(self) -> InputSeen:
         """Return size and SHA-256 of the bytes as they are stored, and how they were read."""
@@ -280,12 +281,13 @@ class _Reading:
         return self._seen
 
     def content(self) -> str | None:
-        """Return the SHA-256 of its lines, however they end and are laid out."""
+        """Return the SHA-256 of its lines, however they end and are laid out; of rows, of all."""
         return self._content
 
 
 @contextmanager
-def _told_of(location: str) -> Iterator[None]:
+def told_of(location: str) -> Iterator[None]:
+    """Say of what fails while a file is read which file it is, and what to do."""
     try:
         yield
     except (OSError, EOFError, LZMAError, pa.ArrowException, StorageError) as error:

@@ -16,7 +16,7 @@ from recsys_assets.pages import Shown
 from recsys_assets.storage.store import Stored
 
 if TYPE_CHECKING:
-    from recsys_assets.events.parse import ParsedChunk
+    from recsys_assets.events.parsed import ParsedChunk
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,10 @@ class Source(Protocol):
     def open(self, name: str) -> AbstractContextManager[Reading]:
         """Open an input for reading."""
 
-    def parse(self, piece: Any, day: date) -> ParsedChunk:
+    def parse(self, piece: Any, day: date | None) -> ParsedChunk:
         """Split a piece into the events of the surface and day, and what is refused.
+
+        None keeps the events of all days, to look at them.
 
         Called in any thread. Lines and order are those of the source.
         """

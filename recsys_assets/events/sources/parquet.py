@@ -1,0 +1,73 @@
+"""Rows of Parquet files, with the user's own columns: `source.type: parquet`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Final
+
+import pyarrow.parquet as pq
+
+from recsys_assets.config import Surface
+from recsys_assets.events.sources.files import told_of
+from recsys_assets.events.sources.hashing import HashingReader
+from recsys_assets.events.sources.mapped import MappedFiles, Rows
+from recsys_assets.events.sources.source import InputSeen, Reading, Source
+
+_BATCH_ROWS: Final = 2**17
+
+
+def open_source(surface: Surface) -> Source:
+    """Return the source of a surface."""
+    return Parquet(surface)
+
+
+class Parquet(MappedFiles):
+    """Parquet files; the number of a row is its place in the file, the first is 1."""
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Reading]:
+        """Open a file."""
+        location = self.label(name)
+        with told_of(location):
+            raw, _ = self._store.open(name)
+        with raw:
+            yield _Reading(self, name, raw)
+
+
+class _Reading:
+    """A file that is being read."""
+
+    def __init__(self, source: Parquet, name: str, raw: BinaryIO) -> None:
+        self._source = source
+        self._name = name
+        self._raw = raw
+        self._stored = HashingReader(raw)
+
+    def pieces(self) -> Iterator[Rows]:
+        """Yield its rows, then hash it.
+
+        Raises:
+            RawEventsError: it is damaged, no Parquet, or lacks a field. Or the disk fails.
+            StoreUnavailableError: the object store does not answer.
+        """
+        location = self._source.label(self._name)
+        with told_of(location):
+            file = pq.ParquetFile(self._raw)
+            columns = self._source.columns(file.schema_arrow.names)
+            self._source.check(file.schema_arrow.empty_table(), location)
+            line = 1
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+                yield Rows(line, batch)
+                line += batch.num_rows
+            self._raw.seek(0)
+            while self._stored.read(2**20):
+                pass
+
+    def seen(self) -> InputSeen:
+        """Return size and SHA-256 of the file."""
+        return InputSeen(self._name, self._stored.size_bytes, self._stored.sha256)
+
+    def content(self) -> str | None:
+        """Return the SHA-256 of the file."""
+        return self._stored.sha256

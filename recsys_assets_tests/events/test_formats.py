@@ -1,0 +1,346 @@
+"""Days from CSV and Parquet: what a row is, which are refused, and that no format changes a day."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys_assets.config import Surface
+from recsys_assets.errors import RawEventsError
+from recsys_assets.events.days import ParsedDay, parse_day
+from recsys_assets.events.sources import csv as of_csv
+from recsys_assets.events.sources import parquet as of_parquet
+from recsys_assets_tests.events.conftest import accounted, places, rejected
+
+DAY: Final = date(2026, 1, 1)
+COLUMNS: Final[Mapping[str, Any]] = {
+    "ts": {"from": "t", "time_zone": "UTC"},
+    "session_id": "s",
+    "item_id": "i",
+}
+HOUR: Final = "2026-01-01 10:00:00"
+
+
+def surface(folder: Path, **source: Any) -> Surface:
+    (folder / "raw").mkdir(exist_ok=True)
+    return Surface.model_validate(
+        {
+            "tenant": "acme",
+            "surface": "home",
+            "start_date": DAY,
+            "source": {
+                "path": str(folder / "raw"),
+                "pattern": "{day}*",
+                "columns": COLUMNS,
+                **source,
+            },
+            "artifacts": {"popularity": {}},
+        }
+    )
+
+
+def parse(
+    folder: Path, data: bytes | str, name: str = "2026-01-01.csv", **source: Any
+) -> ParsedDay:
+    of = surface(folder, **{"type": "csv", **source})
+    (folder / "raw" / name).write_bytes(data.encode() if isinstance(data, str) else data)
+    return parse_day(of, DAY, scratch=folder)
+
+
+def items(parsed: ParsedDay) -> list[str]:
+    return parsed.frame.select("item_id").collect().to_series().to_list()
+
+
+def reasons(parsed: ParsedDay) -> list[tuple[int, str]]:
+    return [(entry["line"], entry["reason"]) for entry in parsed.first_refused]
+
+
+# Rows of CSV
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        (f"t,s,i\n{HOUR},a,x\n{HOUR},b,y\n", {}),
+        (f"t,s,i\n{HOUR},a,x\n{HOUR},b,y", {}),
+        (f"\ufefft,s,i\r\n{HOUR},a,x\r\n{HOUR},b,y\r\n", {}),
+        (f"t,s,i\r{HOUR},a,x\r{HOUR},b,y\r", {}),
+        (f" t , s,i \n{HOUR}, a , x\n{HOUR},b,y\n", {}),
+        (f"t,s,i,more\n{HOUR},a,x,\n\n{HOUR},b,y,1\n", {}),
+        (f'"t","s","i"\n"{HOUR}","a","x"\n"{HOUR}","b","y"\n', {}),
+        (f"t\ts\ti\n{HOUR}\ta\tx\n{HOUR}\tb\ty\n", {"delimiter": "\t"}),
+        (f"t;s;i\n{HOUR};a;x\n{HOUR};b;y\n", {"delimiter": ";"}),
+        (f"t::s::i\n{HOUR}::a::x\n{HOUR}::b::y\n", {"delimiter": "::"}),
+        (f"{HOUR},a,x\n{HOUR},b,y\n", {"header": False, "names": ["t", "s", "i"]}),
+        (f",s,s\n{HOUR},a,x\n{HOUR},b,y\n", {"names": ["t", "s", "i"]}),
+        (f"t|s|i\n{HOUR}|'a'|'x'\n{HOUR}|'b'|y\n", {"delimiter": "|", "quote": "'"}),
+    ],
+)
+def test_rows_are_read_however_they_are_separated(
+    tmp_path: Path, text: str, keys: dict[str, Any]
+) -> None:
+    parsed = parse(tmp_path, text, **keys)
+
+    assert (items(parsed), parsed.refused) == (["x", "y"], {})
+    first = 1 + keys.get("header", True)
+    assert places(parsed) == [(0, first), (0, first + 1)]
+
+
+@pytest.mark.parametrize("ending", [".gz", ""])
+def test_rows_are_decompressed_by_the_suffix(tmp_path: Path, ending: str) -> None:
+    data = f"t,s,i\n{HOUR},a,x\n".encode()
+    parsed = parse(tmp_path, gzip.compress(data) if ending else data, f"2026-01-01.csv{ending}")
+    assert items(parsed) == ["x"]
+
+
+def test_a_quoted_field_holds_what_it_likes_and_without_quotes_they_are_text(
+    tmp_path: Path,
+) -> None:
+    text = f't,s,i\n{HOUR},"a\nb","x, ""y"""\n{HOUR},c,z\n'
+    parsed = parse(tmp_path, text)
+    assert (items(parsed), places(parsed)) == (['x, "y"', "z"], [(0, 2), (0, 3)])
+    parsed = parse(tmp_path, f't,s,i\n{HOUR},"a,"x\n', quote="")
+    assert items(parsed) == ['"x']
+
+
+def test_rows_of_other_lengths_and_of_no_utf_8_are_refused_with_their_number(
+    tmp_path: Path,
+) -> None:
+    rows = [f"{HOUR},a,x", f"{HOUR},a", f"{HOUR},a,caf\xe9", f"{HOUR},a,y,1", "", f"{HOUR},a,"]
+    parsed = parse(tmp_path, "\n".join(["t,s,i", *rows, f"{HOUR},a,z"]).encode("latin-1"))
+
+    assert (items(parsed), places(parsed)) == (["x", "z"], [(0, 2), (0, 7)])
+    assert reasons(parsed) == [
+        (3, "wrong_fields"), (4, "invalid_utf8"), (5, "wrong_fields"), (6, "missing_id"),
+    ]  # fmt: skip
+    assert parsed.first_refused[0]["detail"] == "2 fields, expected 3"
+    assert parsed.first_refused[0]["raw"] == f"{HOUR},a"
+    assert accounted(parsed) == parsed.lines == 6
+    assert parsed.rejected_bytes_share == parsed.rejected_share == 4 / 6
+
+
+def test_numbers_of_rows_hold_over_blocks_with_ragged_ones_in_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_csv, "CHUNK_BYTES", 1000)  # bytes of a block
+    bad = {number for number in range(400) if number % 7 == 0 or 100 <= number < 160}
+    rows = ["bad" if number in bad else f"{HOUR},a,i{number}" for number in range(400)]
+    parsed = parse(tmp_path, "\n".join(["t,s,i", *rows]))
+
+    assert items(parsed) == [f"i{number}" for number in range(400) if number not in bad]
+    assert [line for _, line in places(parsed)] == [int(item[1:]) + 2 for item in items(parsed)]
+    assert [entry["line"] for entry in rejected(parsed)] == [number + 2 for number in sorted(bad)]
+
+
+@pytest.mark.parametrize("after", [1, 5000])
+@pytest.mark.parametrize("at", ["s", "i"])
+def test_a_quote_that_does_not_end_loses_no_rows_without_a_word(
+    tmp_path: Path, after: int, at: str
+) -> None:
+    broken = f'{HOUR},"a,x' if at == "s" else f'{HOUR},a,"x'
+    text = "\n".join(["t,s,i", f"{HOUR},a,x", broken, *[f"{HOUR},b,y"] * after]) + "\n"
+    if at == "i":  # no row is too short
+        with pytest.raises(RawEventsError, match="the quote that row 3 opens does not end"):
+            parse(tmp_path, text)
+    else:
+        parsed = parse(tmp_path, text)
+        assert parsed.refused.total() >= after
+        assert parsed.rejected_share > 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "keys", "says"),
+    [
+        ("t,x,i\n1,2,3\n", {}, "no field 's': there are i, t, x. Say in source.columns"),
+        ("t,t,s,i\n1,1,2,3\n", {}, "columns are called 't' twice"),
+        ("t;s;i\n1;2;3\n", {}, "no field 't': there are t;s;i"),
+    ],
+)
+def test_a_file_without_the_columns_is_named_with_those_it_has(
+    tmp_path: Path, text: str, keys: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RawEventsError, match=r"2026-01-01\.csv") as raised:
+        parse(tmp_path, text, **keys)
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "t,s,i\n", "t,s,i"])
+def test_a_file_without_rows_has_no_events(tmp_path: Path, text: str) -> None:
+    parsed = parse(tmp_path, text)
+    assert (parsed.lines, parsed.events) == (0, 0)
+
+
+def test_columns_that_have_the_canonical_names_need_no_mapping(tmp_path: Path) -> None:
+    text = "rank,item_id,ts,session_id,price\n3,x,2026-01-01T10:00:00Z,a,9\n"
+    parsed = parse(tmp_path, text, columns=None)
+    found = parsed.frame.select("item_id", "rank", "user_id").collect().row(0)
+    assert found == ("x", 3, None)
+
+
+# Rows of Parquet
+
+
+def write_parquet(folder: Path, table: pa.Table, **options: Any) -> None:
+    surface(folder)
+    pq.write_table(table, folder / "raw/2026-01-01.parquet", **options)
+
+
+def test_rows_of_parquet_are_read_with_their_numbers_over_batches_and_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(of_parquet, "_BATCH_ROWS", 7)
+    moment = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    table = pa.table(
+        {
+            "t": [moment] * 100,
+            "s": pa.array(["a", "b"] * 50).dictionary_encode(),
+            "i": [None if number % 10 == 3 else number for number in range(100)],
+            "wide": [{"x": [number]} for number in range(100)],
+        }
+    )
+    write_parquet(tmp_path, table, row_group_size=30)
+    parsed = parse_day(surface(tmp_path, type="parquet"), DAY, scratch=tmp_path)
+
+    assert [line for _, line in places(parsed)] == [int(item) + 1 for item in items(parsed)]
+    assert (parsed.events, parsed.lines, parsed.rejected_share) == (90, 100, 0.1)
+    assert json.loads(parsed.first_refused[0]["raw"]) == {"t": str(moment), "s": "b", "i": None}
+    assert parsed.first_refused[0]["line"] == 4
+
+
+def test_a_map_of_parquet_is_a_list_of_pairs(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "t": ["2026-01-01T10:00:00Z"],
+            "s": ["a"],
+            "m": pa.array([[("x", "1"), ("item", "i7")]], pa.map_(pa.string(), pa.string())),
+        }
+    )
+    write_parquet(tmp_path, table)
+    of = surface(tmp_path, type="parquet", columns={**COLUMNS, "item_id": "m[item]"})
+    assert items(parse_day(of, DAY, scratch=tmp_path)) == ["i7"]
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(b"PAR1nothing", "cannot be read to its end"), (b"", "cannot be read to its end")],
+)
+def test_what_is_no_parquet_is_named(tmp_path: Path, data: bytes, says: str) -> None:
+    of = surface(tmp_path, type="parquet")
+    (tmp_path / "raw/2026-01-01.parquet").write_bytes(data)
+    with pytest.raises(RawEventsError, match=says):
+        parse_day(of, DAY, scratch=tmp_path)
+
+
+def test_a_parquet_file_without_a_column_is_named_with_those_it_has(tmp_path: Path) -> None:
+    write_parquet(tmp_path, pa.table({"t": ["x"], "i": ["y"]}))
+    with pytest.raises(RawEventsError, match=r"2026-01-01.parquet: no field 's': there are i, t\."):
+        parse_day(surface(tmp_path, type="parquet"), DAY, scratch=tmp_path)
+
+
+@pytest.mark.parametrize("type", ["csv", "parquet"])
+def test_two_files_of_one_content_are_an_error_in_every_format(tmp_path: Path, type: str) -> None:
+    frame = pl.DataFrame({"t": [f"{HOUR}Z"], "s": ["a"], "i": ["x"]})
+    of = surface(tmp_path, type=type)
+    for name in ("2026-01-01-a", "2026-01-01-b"):
+        path = tmp_path / "raw" / name
+        frame.write_csv(path) if type == "csv" else frame.write_parquet(path)
+    with pytest.raises(RawEventsError, match="hold the same"):
+        parse_day(of, DAY, scratch=tmp_path)
+
+
+# One set of events, in every format
+
+
+def written(number: int) -> dict[str, Any]:
+    """Make a row: some of another day, another tenant, another kind, or to be refused."""
+    moment = datetime(2026, 1, 1, 23, 50, tzinfo=UTC) + timedelta(seconds=number)
+    return {
+        "shop": "other" if number % 31 == 0 else "acme",
+        "kind": "buy" if number % 13 == 0 else "view",
+        "at": int(moment.timestamp() * 1000),
+        "who": None if number % 5 == 0 else f"u{number % 17}",
+        "visit": f" v{number // 9} ",
+        "order": f"r{number // 3}",
+        "thing": "" if number % 41 == 0 else f"ü{number % 23}",
+        "place": number % 8,
+    }
+
+
+MAPPED: Final = {
+    "columns": {
+        "ts": {"from": "at", "unit": "ms"},
+        "tenant": "shop",
+        "user_id": "who",
+        "session_id": "visit",
+        "request_id": "order",
+        "item_id": "thing",
+        "rank": "place",
+    },
+    "where": {"kind": ["view"]},
+    "rank_from": 0,
+    "weight": {"column": "kind", "values": {"view": 2}},
+}
+WRITERS: Final[Mapping[str, Callable[[pl.DataFrame, Path], Any]]] = {
+    "jsonl": lambda rows, path: rows.write_ndjson(path),
+    "csv": lambda rows, path: rows.write_csv(path),
+    "parquet": lambda rows, path: rows.write_parquet(path, row_group_size=100),
+}
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet", "one by one"])
+def test_events_are_the_same_in_every_format(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+) -> None:
+    rows = pl.DataFrame([written(number) for number in range(1000)])
+    days: dict[Path, ParsedDay] = {}
+    for type_ in ("jsonl", "jsonl" if format == "one by one" else format):
+        folder = tmp_path / str(len(days))
+        folder.mkdir()
+        if days and format == "one by one":
+            monkeypatch.setattr("recsys_assets.events.rows._read_alike", lambda *_, **__: None)
+        of = surface(folder, type=type_, **MAPPED)
+        WRITERS[type_](rows, folder / f"raw/2026-01-01.{type_}")
+        days[folder] = parse_day(of, DAY, scratch=folder)
+
+    first, second = days.values()
+    skipped = 2 if format == "csv" else 1  # the header is the first row
+    expected = first.frame.collect().with_columns(pl.col("line") + skipped - 1)
+    assert second.frame.collect().equals(expected)
+    assert (first.events, first.redelivered) == (second.events, second.redelivered)
+    assert first.events > 400
+    for name in ("lines", "refused", "left_out", "outside_window", "other_surface"):
+        assert getattr(first, name) == getattr(second, name) != 0
+    assert accounted(first) + first.left_out == first.lines
+
+
+def test_another_mapping_is_another_day(tmp_path: Path) -> None:
+    text = f"t,s,i,u\n{HOUR},a,x,y\n"
+    fingerprints = {
+        parse(tmp_path, text, **keys).fingerprint
+        for keys in (
+            {},
+            {"columns": {**COLUMNS, "user_id": "u"}},
+            {"where": {"u": "y"}},
+            {"no_session": ["-1"]},
+            {"time_zone": "UTC"},
+        )
+    }
+    assert len(fingerprints) == 5
+
+
+def test_an_event_without_a_session_has_one_of_its_own(tmp_path: Path) -> None:
+    text = f"t,s,i\n{HOUR},-1,x\n{HOUR},-1,x\n{HOUR},a,x\n"
+    parsed = parse(tmp_path, text, no_session=["-1"])
+    sessions = parsed.frame.select("session_id").collect().to_series().to_list()
+    assert sessions == ["none 2026-01-01 0 2", "none 2026-01-01 0 3", "a"]
