@@ -87,8 +87,10 @@ $(VENV)/.demo: $(VENV)/.installed
 # The emulator of Azure Blob Storage. Without it the tests that need it are skipped, so a machine
 # without npm, or without its registry, is fine; the next `make test` tries again.
 $(VENV)/.azurite: | $(VENV)/.dev
-	@if command -v npm >/dev/null; then echo "Getting azurite (npm) ..."; \
-	  npm install --silent --no-audit --no-fund --prefix $(VENV)/azurite azurite@3.37.0 >/dev/null 2>&1 \
+	@# Once more, since the registry does not answer at times.
+	@get="npm install --silent --no-audit --no-fund --prefix $(VENV)/azurite azurite@3.37.0"; \
+	if command -v npm >/dev/null; then echo "Getting azurite (npm) ..."; \
+	  { $$get || { sleep 10; $$get; }; } >/dev/null 2>&1 \
 	  && touch $@ || echo "npm could not get azurite: the tests on Azure will be skipped"; fi
 
 $(DAGSTER_HOME)/dagster.yaml:

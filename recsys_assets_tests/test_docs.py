@@ -752,7 +752,6 @@ def test_mistakes_are_told_as_the_page_shows(tmp_path: Path) -> None:
     wrong: list[dict[str, Any]] = [
         {"artifacts": {"content_sim": {}}},
         {"artifacts": {}},
-        {"source": {"path": "raw", "type": "xml"}},
         {"source": {"path": "s3://bucket/prefix?key=secret"}},
     ]
     files: list[tuple[str, list[dict[str, Any]]]] = [
