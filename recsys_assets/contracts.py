@@ -294,7 +294,8 @@ def holds(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> bool:
 
 def canonical_dtypes(further: Collection[str] = ()) -> Mapping[str, pl.DataType]:
     """Return the columns of canonical events in their order."""
-    return dtypes(canonical_event(date.min, further))
+    added = {name: of.dtype.type for name, of in FURTHER_COLUMNS.items() if name in further}
+    return {**CANONICAL_DTYPES, **added}  # no contract: this is asked for each piece of a file
 
 
-CANONICAL_DTYPES: Final = canonical_dtypes()
+CANONICAL_DTYPES: Final = dtypes(canonical_event(date.min))

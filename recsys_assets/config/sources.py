@@ -53,6 +53,8 @@ _PATTERN: Final = "{tenant}/{surface}/exposure.{day}*.jsonl*"
 _OF_MAPPING: Final = ("columns", "explode", "where", "rank_from", "no_session", "weight")
 # Keys that one type of source alone knows.
 _OF_CSV: Final = ("delimiter", "header", "names", "quote")
+# Keys that decide, besides the rows, which events a mapped source gives.
+DECIDE_EVENTS: Final = (*_OF_MAPPING, "time_zone", *_OF_CSV)
 
 
 def _topic_name(value: str) -> str:

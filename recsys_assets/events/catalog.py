@@ -320,12 +320,17 @@ def _json_rows(text: str, catalog: Catalog) -> Iterator[tuple[str, list[str], st
             raise CatalogError(f"catalog {path}, line {number}: {error}") from None
         if problem:
             raise CatalogError(f"catalog {path}, line {number}: {problem}")
-        yield (
-            row.get("item_id") or "",
-            row.get("tags") or [],
-            row.get("namespace") or "",
-            str(row.get("title") or ""),
-        )
+        yield _cells(row)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, list[str], str, str]:
+    """Return a row without problems by column, empty where it has nothing."""
+    return (
+        row.get("item_id") or "",
+        row.get("tags") or [],
+        row.get("namespace") or "",
+        str(row.get("title") or ""),
+    )
 
 
 def _mapped(row: dict[str, Any], columns: CatalogColumns) -> dict[str, Any]:
@@ -333,8 +338,10 @@ def _mapped(row: dict[str, Any], columns: CatalogColumns) -> dict[str, Any]:
     found = {
         column: value_of(row, field)
         for column, field in columns.model_dump().items()
-        if field is not None and not (column == "item_id" and value_of(row, field) is None)
+        if field is not None
     }
+    if found["item_id"] is None:  # which is to be told, while other columns may be empty
+        del found["item_id"]
     for column in ("item_id", "namespace"):
         if type(found.get(column)) is int:
             found[column] = str(found[column])
@@ -357,14 +364,7 @@ def _parquet_columns(data: bytes, catalog: Catalog) -> Columns:
         if problem := _json_problem(row):
             there = ", ".join(whole)
             raise CatalogError(f"catalog {path}, row {number}: {problem}; there are {there}")
-        found.append(
-            (
-                row["item_id"] or "",
-                row.get("tags") or [],
-                row.get("namespace") or "",
-                str(row.get("title") or ""),
-            )
-        )
+        found.append(_cells(row))
     return _by_column(found)
 
 

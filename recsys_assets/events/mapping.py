@@ -8,7 +8,7 @@ day or surface, one that `where` leaves out, or a refused one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 
@@ -100,6 +100,9 @@ def map_rows(
         for name, column in rules.columns.of_events().items()
     }
     none = _is_none(rules, schema)
+    if "session_id" in read and rules.source.no_session:
+        of_session = read["session_id"]
+        read["session_id"] = replace(of_session, value=pl.when(~none).then(of_session.value))
     ts = moments(wanted, rules.columns.ts, rules.source.time_zone)
     required = [name for name in ("tenant", "surface", "session_id", "item_id") if name in read]
     problems: list[tuple[str, str, pl.Expr]] = [
@@ -133,12 +136,6 @@ def map_rows(
             for number, (_, _, is_so) in enumerate(problems)
         ),
     )
-    if "session_id" in read and rules.source.no_session:
-        mapped = mapped.with_columns(
-            pl.when(~wanted.select(none.alias("none")).to_series())
-            .then("session_id")
-            .alias("session_id")
-        )
     refused = _refused(wanted, mapped["problem"], problems, rules, read, raw_of)
     good = mapped.filter(pl.col("problem").is_null()) if refused else mapped
     events, where = keep(good, rules.dtypes, place=place, day=day)

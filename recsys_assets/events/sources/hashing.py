@@ -35,6 +35,11 @@ class HashingReader:
         self.size_bytes += len(data)
         return data
 
+    def read_all(self) -> None:
+        """Read to the end, for the hash alone."""
+        while self.read(2**20):
+            pass
+
     def flush(self) -> None:
         """Do nothing; pyarrow calls it on close."""
 
@@ -81,6 +86,5 @@ def sha256_of(root: str, name: str, tag: str) -> str:
     """
     with open_store(root).open(name)[0] as opened:
         reader = HashingReader(opened)
-        while reader.read(2**20):
-            pass
+        reader.read_all()
     return reader.sha256

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from recsys_assets.config.sources import Source
+from recsys_assets.config.sources import DECIDE_EVENTS, Source
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.sources.files import Files
 
@@ -19,24 +19,13 @@ if TYPE_CHECKING:
 
 # Part of the identity of mapped sources: raise it when the same rows would give other events.
 MAPPING_FORMAT: Final = 1
-_DECIDE: Final = {
-    "columns",
-    "explode",
-    "where",
-    "rank_from",
-    "time_zone",
-    "no_session",
-    "weight",
-    "delimiter",
-    "header",
-    "names",
-    "quote",
-}
 
 
 def identity_of(source: Source) -> dict[str, Any]:
     """Return what decides, besides the rows, which events a mapped source gives."""
-    keys = source.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=_DECIDE)
+    keys = source.model_dump(
+        mode="json", by_alias=True, exclude_defaults=True, include={*DECIDE_EVENTS}
+    )
     return {"type": source.type, "format": MAPPING_FORMAT, **keys}
 
 

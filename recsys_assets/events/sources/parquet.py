@@ -61,8 +61,7 @@ class _Reading:
                 yield Rows(line, batch)
                 line += batch.num_rows
             self._raw.seek(0)
-            while self._stored.read(2**20):
-                pass
+            self._stored.read_all()
 
     def seen(self) -> InputSeen:
         """Return size and SHA-256 of the file."""
