@@ -15,13 +15,25 @@ from recsys_assets_tests.storage.servers import Server
 
 __all__ = ["fast", "once", "shop"]  # fixtures for all tests
 
-settings.register_profile("recsys_assets", max_examples=50, deadline=None)
+settings.register_profile("recsys_assets", max_examples=needed.examples(50), deadline=None)
 settings.load_profile("recsys_assets")
 
 
 def pytest_configure() -> None:
     """End a run that requires a group of tests which does not exist, before its first test."""
     needed.required_groups()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, since nothing runs beside it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("extended") is None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs time, unless its group is required."""
+    for group, reason in needed.OF_TIME.items():
+        if item.get_closest_marker(group) and group not in needed.required_groups():
+            needed.skip_unless_required(group, reason)
 
 
 @pytest.fixture
@@ -46,7 +58,8 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     program = servers.azurite_program()
     if program is None:
         needed.skip_unless_required(
-            "azurite", "azurite is not installed (`make test` does, where npm is)"
+            "azurite",
+            "azurite is not installed (`RECSYS_REQUIRE=azurite make test` does, with npm)",
         )
     with servers.azurite(program, tmp_path_factory.mktemp("azurite")) as server:
         yield server

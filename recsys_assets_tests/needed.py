@@ -1,7 +1,8 @@
 """What a test does when this machine lacks something that it needs.
 
 Such tests form groups by what they need. `$RECSYS_REQUIRE` names those that this machine must have,
-separated by commas: there the test fails. Elsewhere it is skipped and says why.
+separated by commas: there the test fails. Elsewhere it is skipped and says why. What needs nothing
+but time forms groups too, which run only where they are named.
 """
 
 from __future__ import annotations
@@ -13,9 +14,23 @@ import pytest
 
 VARIABLE: Final = "RECSYS_REQUIRE"
 Group = Literal[
-    "shared", "browser", "promtool", "postgres", "azurite", "docs", "mount", "wheel", "extended"
+    "shared",
+    "browser",
+    "promtool",
+    "postgres",
+    "azurite",
+    "docs",
+    "mount",
+    "wheel",
+    "extended",
+    "long",
 ]
 GROUPS: Final[tuple[str, ...]] = get_args(Group)
+# The markers of groups that need time alone, and why they are skipped.
+OF_TIME: Final[dict[Group, str]] = {
+    "extended": "runs the suite, or much of it, in a copy of the project",
+    "long": "takes a quarter of a minute or more",
+}
 
 
 def required_groups() -> frozenset[str]:
@@ -38,3 +53,8 @@ def skip_unless_required(group: Group, reason: str) -> NoReturn:
     if group in required_groups():
         pytest.fail(f"{reason}; ${VARIABLE} names {group}, so it has to be there")
     pytest.skip(f"{group}: {reason}")
+
+
+def examples(number: int) -> int:
+    """Return how many examples Hypothesis tries: a third of them where `long` is not required."""
+    return number if "long" in required_groups() else max(10, number // 3)

@@ -312,7 +312,7 @@ def test_the_glossary_is_linked_where_people_begin(path: str, link: str) -> None
     assert f"[glossary]({link})" in (ROOT / path).read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     """All but paths and time: `...` stands for any lines."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -23,7 +23,6 @@ from recsys_assets.config import load_config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.storage.local import LocalStore
-from recsys_assets_tests.needed import required_groups, skip_unless_required
 from recsys_assets_tests.project import DAY, day
 from recsys_assets_tests.test_docs import (
     DOCS,
@@ -172,17 +171,14 @@ OF_DOCS: Final = "generated or checks or asset_pages or link or runbook or refus
 
 
 @pytest.mark.extended
-@pytest.mark.slow
 def test_an_artifact_kind_can_be_added_where_none_was(tmp_path: Path) -> None:
-    if "extended" not in required_groups():
-        skip_unless_required("extended", "the page is followed after another kind was added")
     copy = extended(tmp_path, KIND)
 
     tests = below("test_kinds.py", "compute/test_reach.py", "extended.py")
     run_tests(copy, "-k", "kind or reach", *tests)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_kind_a_check_and_a_source_can_be_added_where_others_were(tmp_path: Path) -> None:
     copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK)
     *of_lines, of_log = (f"recsys_assets_tests/extended.py::{name}" for name in TRIED)
@@ -195,7 +191,7 @@ def test_a_kind_a_check_and_a_source_can_be_added_where_others_were(tmp_path: Pa
     run_tests(copy, "-k", OF_DOCS, *below("test_docs.py"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_event_field_can_be_added_as_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,11 +210,8 @@ def test_an_event_field_can_be_added_as_the_page_says(
 
 
 @pytest.mark.extended
-@pytest.mark.slow
 def test_the_whole_suite_is_green_when_every_page_was_followed(tmp_path: Path) -> None:
     """It takes nearly as long as the suite itself."""
-    if "extended" not in required_groups():
-        skip_unless_required("extended", "the whole suite runs once more here")
     copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK, SOURCE)
     left_out = [f"--ignore={path}" for path in APART]
 

@@ -50,7 +50,7 @@ def type_in(step: Step, folder: Path, environment: dict[str, str]) -> None:
     assert_printed(step, printed.replace(str(folder), "/tmp/shop"))  # noqa: S108
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_on_running_locally_can_be_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +76,7 @@ def test_the_page_on_running_locally_can_be_followed(
     assert selected[2] == selected[3] > 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_shell_starts_ticks_in_dagster_dev(tmp_path: Path) -> None:
     """Not only is it said to be started: the daemon of the page's own `dagster dev` looks at it."""
     (dev,) = [step.command for step in RUN_LOCALLY if step.command.startswith(DEV)]

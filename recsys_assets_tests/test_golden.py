@@ -77,7 +77,7 @@ def test_the_cases_of_this_project_give_the_reference_versions(project: Project,
     check_case(project, case, GOLDEN / case["raw"], GOLDEN)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ninety_days_of_real_baskets_give_the_reference_versions(project: Project) -> None:
     case = load_case(GOLDEN, "complete_journey")
     raw = project.folder / "raw"
@@ -107,7 +107,7 @@ def test_the_fixtures_of_the_reference_give_the_reference_versions(
 
 
 @pytest.mark.shared
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_million_generated_events_give_the_reference_versions(
     project: Project, shared: Path
 ) -> None:

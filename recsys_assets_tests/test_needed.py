@@ -9,7 +9,14 @@ from typing import Final
 
 import pytest
 
-from recsys_assets_tests.needed import GROUPS, VARIABLE, required_groups, skip_unless_required
+from recsys_assets_tests.needed import (
+    GROUPS,
+    OF_TIME,
+    VARIABLE,
+    Group,
+    required_groups,
+    skip_unless_required,
+)
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
@@ -52,23 +59,27 @@ def test_a_group_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch)
         required_groups()
 
 
-def test_a_run_with_an_unknown_group_ends_before_its_first_test() -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            str(HERE / "test_needed.py"),
-        ],
+def run(required: str, *selected: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *selected],
         cwd=ROOT,
-        env={**os.environ, VARIABLE: "promtol", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, VARIABLE: required, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("group", OF_TIME)
+def test_what_needs_time_is_skipped_where_nobody_asks_for_it(group: Group) -> None:
+    done = run("", "-m", group, str(HERE / "test_extending.py"))
+
+    assert re.search(rf"SKIPPED \[\d\] .*: {group}: {OF_TIME[group]}", done.stdout)
+    assert re.fullmatch(r"\d skipped, \d+ deselected in .*", done.stdout.splitlines()[-1])
+
+
+def test_a_run_with_an_unknown_group_ends_before_its_first_test() -> None:
+    done = run("promtol", str(HERE / "test_needed.py"))
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "names no group of tests: promtol; there are: shared, " in done.stderr
@@ -90,7 +101,10 @@ def test_no_test_is_skipped_in_another_way() -> None:
 @pytest.mark.parametrize("group", GROUPS)
 def test_every_group_is_used_and_described(group: str) -> None:
     tests = "".join(path.read_text(encoding="utf-8") for path in HERE.rglob("*.py"))
-    assert re.search(rf'skip_unless_required\(\s*"{group}"', tests.replace("tea is absent", ""))
+    way = (
+        rf"pytest\.mark\.{group}\b" if group in OF_TIME else rf'skip_unless_required\(\s*"{group}"'
+    )
+    assert re.search(way, tests.replace("tea is absent", ""))
 
     text = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
     assert re.search(rf"^\| `{group}` \|", text, re.MULTILINE)

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
@@ -159,7 +160,7 @@ def wait_until(happened: Callable[[], bool]) -> None:
 def is_gone(url: str) -> bool:
     try:
         get(url)
-    except OSError:
+    except (OSError, HTTPException):  # or it went away in the middle of an answer
         return True
     return False
 

@@ -66,6 +66,7 @@ def heads(home: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.long
 def test_the_first_to_open_an_instance_keeps_others_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,6 +225,7 @@ class TestCommand:
         assert "grocer/store has 31 days, 2017-01-01 to 2017-01-31" in result.stderr
         assert not (of_demo / "var").exists()
 
+    @pytest.mark.long
     def test_each_day_that_the_ui_offers_has_data_and_the_last_one_says_what_it_changed(
         self, of_demo: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -28,6 +28,7 @@ from recsys_assets.events.catalog import (
 )
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Versioned
+from recsys_assets_tests.needed import examples
 from recsys_assets_tests.project import Project
 
 Row = tuple[str, list[str], str, str]
@@ -395,7 +396,7 @@ _CELLS = st.text(st.sampled_from('a,"\n\r |;ü\u2028'), max_size=5)
 
 
 @given(cells=st.lists(st.tuples(_CELLS, _CELLS, _CELLS), max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_whatever_a_csv_writer_wrote_is_read_back(
     module_folder: Path, cells: list[tuple[str, str, str]]
 ) -> None:
@@ -519,7 +520,7 @@ def test_nesting_of_any_depth_is_read_or_refused_and_does_not_crash(tmp_path: Pa
     ),
     escaped=st.booleans(),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_whatever_a_json_writer_wrote_is_read_back(
     module_folder: Path, objects: list[dict[str, Any]], *, escaped: bool
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from recsys_assets.events import chunks
 from recsys_assets.events.chunks import Chunk, OversizedLine, count_byte, whole_lines
 from recsys_assets_tests.events.conftest import expected_lines, lines_of
+from recsys_assets_tests.needed import examples
 
 LIMIT = 9
 TEXTS = st.one_of(
@@ -38,7 +39,7 @@ class Trickle(io.BytesIO):
 @example(b"x" * (LIMIT + 1))
 @example(b"x" * (LIMIT + 1) + b"\n")
 @example(b"\n" + b"x" * 64 + b"\n" + b"x" * 64)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_lines_and_their_numbers_do_not_depend_on_the_chunks(
     stream_of: type[io.BytesIO], data: bytes
 ) -> None:
@@ -79,7 +80,7 @@ def test_a_byte_order_mark_is_dropped_whatever_the_chunks(
 
 
 @given(DATA, st.integers(1, 5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_chunk_has_few_lines_however_short_they_are(data: bytes, most: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunks, "MAX_LINE_BYTES", LIMIT)

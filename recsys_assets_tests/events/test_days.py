@@ -33,6 +33,7 @@ from recsys_assets_tests.events.conftest import (
     provenance,
     rejected,
 )
+from recsys_assets_tests.needed import examples
 
 # What is kept, and where it came from
 
@@ -416,7 +417,7 @@ def _by_hand(files: list[list[str]]) -> tuple[list[tuple[Any, ...]], Counter[str
 
 
 @given(files=st.lists(_LINES, max_size=3, unique_by="\n".join), small=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_every_line_is_accounted_for_and_the_events_are_those_found_by_hand(
     files: list[list[str]], *, small: bool
 ) -> None:

@@ -33,6 +33,7 @@ from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Stored
 from recsys_assets_tests.events.conftest import expected_lines, lines_of
 from recsys_assets_tests.events.test_chunks import DATA, LIMIT
+from recsys_assets_tests.needed import examples
 
 DAY = date(2026, 1, 2)
 
@@ -430,7 +431,7 @@ _PATTERNS = st.one_of(
 @example(["[ab]/2026-01-02", "a/2026-01-02"], f"{glob.escape('[ab]')}/2026-01-02")
 @example(["dt=2026-01-02/a", "dt=2026-01-02/.a", "dt=2026-01-02/a/b"], "dt=2026-01-02/*")
 @example(["a", "ab", "a.jsonl"], "a")
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_pattern_selects_of_a_listing_what_the_filesystem_gives_for_it(
     names: list[str], pattern: str
 ) -> None:
@@ -691,7 +692,7 @@ def is_plain(data: bytes) -> bool:
 @example(b"x" * (LIMIT + 1), "")
 @example(b"x" * (LIMIT + 1) + b"\n", "")
 @example(b"\n" + b"x" * 64 + b"\n" + b"x" * 64, "")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_lines_and_their_numbers_do_not_depend_on_the_chunks(data: bytes, suffix: str) -> None:
     stored = _WRAPS[suffix](data)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -712,7 +713,7 @@ def test_lines_and_their_numbers_do_not_depend_on_the_chunks(data: bytes, suffix
 
 @given(DATA)
 @example(b"\n\r\n\na\r\n\n\nb\n\n")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_the_hash_of_lines_does_not_depend_on_the_chunks(data: bytes) -> None:
     """A copy that is compressed comes in other chunks."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.events import forms
 from recsys_assets.events.forms import JsonText, Text
+from recsys_assets_tests.needed import examples
 
 OBJECT = rb'{"v":1,"n":{"a":"}{"},"s":"x\"{"}'
 SIZES = (1, 2, 7, 50, 10**6)
@@ -110,7 +111,7 @@ _OBJECTS = st.lists(st.dictionaries(st.sampled_from(["a", "}{", '"', "["]), _VAL
 
 @given(_OBJECTS, st.sampled_from([b"", b" ", b"\n", b"\r"]), st.sampled_from(SIZES))
 @example([{"a": '"}{"'}, {"}{": {"a": ["{"]}}], b"", 1)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_joined_objects_are_those_that_were_joined(
     objects: list[dict[str, object]], between: bytes, size: int
 ) -> None:
@@ -122,7 +123,7 @@ def test_joined_objects_are_those_that_were_joined(
 
 
 @given(st.lists(st.sampled_from([b"{", b"}", b'"', b"\\", b"\n", b",", b"a", b"{}", b"\xff"])))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_nothing_is_lost_but_blanks_whatever_the_bytes(pieces: Sequence[bytes]) -> None:
     data = b"{}{}" + b"".join(pieces)
 

@@ -21,6 +21,7 @@ from recsys_assets.events.parse import parse_chunk
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.places import Place
 from recsys_assets.texts import WHITE_SPACE
+from recsys_assets_tests.needed import examples
 
 DAY = date(2026, 1, 2)
 # 20,455 days from 1970-01-01 to 2026-01-02, and 3 h 4 min 5 s.
@@ -965,7 +966,7 @@ def assert_same(parsed: ParsedChunk, other: ParsedChunk, lines: list[str]) -> No
 @example(['{"v":1}'])
 @example([" " + line(), line()])
 @example([line(user_id='"u"', rank="1"), line()[:-1] + ',"item_id":"i2"}', line()])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_both_readers_agree_on_a_few_lines(lines: list[str]) -> None:
     """Few lines, so that Hypothesis can show the smallest ones they differ on."""
     assert_readers_agree(lines)
@@ -981,7 +982,7 @@ def test_both_readers_agree_on_a_few_lines(lines: list[str]) -> None:
         min_size=1,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_both_readers_agree_on_timestamps_of_every_precision_and_offset(
     moments: list[tuple[datetime, str, str]],
 ) -> None:
@@ -1009,7 +1010,7 @@ def test_both_readers_agree_on_every_two_digits_of_a_timestamp(zone: str) -> Non
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_both_readers_agree_on_hundreds_of_lines(seed: int) -> None:
     """Many lines, which meet each other in one frame."""
     choices = random.Random(seed)  # noqa: S311 (no secret)
@@ -1040,7 +1041,7 @@ def test_the_generated_lines_come_to_every_end() -> None:
     st.lists(st.one_of(st.binary(max_size=12), st.sampled_from([line().encode(), b"", b"{}"]))),
     st.sets(st.integers(0, 20)),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_every_line_of_any_bytes_is_accounted_for(parts: list[bytes], long: set[int]) -> None:
     raw = b"\n".join(parts).split(b"\n")
     numbers = {number for number in long if number < len(raw)}

@@ -19,6 +19,7 @@ from recsys_assets.events.parsed import ParsedChunk
 from recsys_assets.events.rows import map_json_lines
 from recsys_assets.events.sources.mapped import rules_of
 from recsys_assets.places import Place
+from recsys_assets_tests.needed import examples
 
 DAY: Final = date(2026, 1, 1)
 NOON_US: Final = 1767268800 * 10**6
@@ -262,12 +263,12 @@ def assert_same(lines: Sequence[str], rules: Rules) -> None:
 
 @given(some_lines(GA4_LINE))
 @example([event(), event(items=[])])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_lists_and_pairs_are_read_alike_by_both_readers(lines: list[str]) -> None:
     assert_same(lines, GA4)
 
 
 @given(some_lines(FLAT_LINE))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_flat_lines_are_read_alike_by_both_readers(lines: list[str]) -> None:
     assert_same(lines, FLAT)

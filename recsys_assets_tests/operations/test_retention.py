@@ -33,6 +33,7 @@ from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Publication, history
 from recsys_assets.storage.store import Store
 from recsys_assets_tests.live.test_history import publish_as_another_producer
+from recsys_assets_tests.needed import examples
 from recsys_assets_tests.shop import (
     KINDS,
     START,
@@ -459,7 +460,7 @@ class TestWhereNothingMayGo:
 class TestAnySequence:
     """A model: whatever was done before, what must be there is there and verifies."""
 
-    @settings(max_examples=15)
+    @settings(max_examples=examples(15))
     @given(
         st.lists(
             st.tuples(

@@ -390,7 +390,7 @@ while True:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_25_kills_lose_no_message_and_land_none_twice(shop_of: Opening) -> None:
     """A lander is killed anywhere, again and again, while messages come in."""
     shop = shop_of(partitions=3)
