@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import socket
 import subprocess
 import sys
 import threading
@@ -42,6 +43,15 @@ KAFKA: dict[str, Any] = {"brokers_env": "TEST_BROKERS", "grace_minutes": 60}
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with noida(tmp_path_factory.mktemp("kafka")) as running:
         yield running
+
+
+def test_the_broker_of_these_tests_ends_with_them(tmp_path: Path) -> None:
+    with noida(tmp_path) as running:
+        host, port = running.address.split(":")
+        socket.create_connection((host, int(port)), timeout=5).close()
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
 
 
 @dataclass
