@@ -334,9 +334,13 @@ def test_another_mapping_is_another_day(tmp_path: Path) -> None:
             {"where": {"u": "y"}},
             {"no_session": ["-1"]},
             {"time_zone": "UTC"},
+            *(
+                {"columns": {**COLUMNS, "user_id": "u"}, "sessions": {"gap_minutes": gap}}
+                for gap in (30, 31)
+            ),
         )
     }
-    assert len(fingerprints) == 5
+    assert len(fingerprints) == 7
 
 
 def test_an_event_without_a_session_has_one_of_its_own(tmp_path: Path) -> None:
