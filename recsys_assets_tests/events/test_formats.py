@@ -326,20 +326,17 @@ def test_events_are_the_same_in_every_format(
 
 def test_another_mapping_is_another_day(tmp_path: Path) -> None:
     text = f"t,s,i,u\n{HOUR},a,x,y\n"
-    fingerprints = {
-        parse(tmp_path, text, **keys).fingerprint
-        for keys in (
-            {},
-            {"columns": {**COLUMNS, "user_id": "u"}},
-            {"where": {"u": "y"}},
-            {"no_session": ["-1"]},
-            {"time_zone": "UTC"},
-            *(
-                {"columns": {**COLUMNS, "user_id": "u"}, "sessions": {"gap_minutes": gap}}
-                for gap in (30, 31)
-            ),
-        )
-    }
+    of_users = {"columns": {**COLUMNS, "user_id": "u"}}
+    mappings: list[dict[str, Any]] = [
+        {},
+        of_users,
+        {"where": {"u": "y"}},
+        {"no_session": ["-1"]},
+        {"time_zone": "UTC"},
+        {**of_users, "sessions": {"gap_minutes": 30}},
+        {**of_users, "sessions": {"gap_minutes": 31}},
+    ]
+    fingerprints = {parse(tmp_path, text, **keys).fingerprint for keys in mappings}
     assert len(fingerprints) == 7
 
 
