@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys_assets.compute.bots import BotLimits, without_bots
 from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.window_counts import WindowCounts
@@ -112,6 +114,32 @@ def test_a_window_has_the_sessions_that_are_built_by_hand_over_midnight(
         for pair in ((a, b) for a in basket for b in basket if a != b and len(basket) <= most):
             expected[pair] = expected.get(pair, 0) + 1
     assert {(a, b): number for a, b, number in rows} == expected
+
+
+@given(seen_events(days=3), GAPS, st.integers(1, 2))
+def test_bots_of_a_day_are_left_out_of_it_and_the_others_are_joined(
+    events: list[Seen], gap: int, most: int
+) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        of_days = parsed(folder, events, surface(folder, gap=gap), days=3)
+        everything = [DayCounts(each.frame, gap=each.provenance.gap) for each in of_days]
+        limits = BotLimits(items_per_session=most)
+        people = [
+            DayCounts(each.events, None, without_bots(each, limits), gap=each.gap)
+            for each in everything
+        ]
+        baskets = WindowCounts(people).baskets
+        found = Counter((baskets // 2**32).to_list())
+
+    left: list[Seen] = []
+    for number in range(3):
+        of_day = [event for event in events if event.second // DAY_SECONDS == number]
+        for session in sessions_of(of_day, gap):
+            if len({of_day[at].item for at in session}) <= most:
+                left += [of_day[at] for at in session]
+    expected = [len({left[at].item for at in session}) for session in sessions_of(left, gap)]
+    assert sorted(found.values()) == sorted(expected)
 
 
 @pytest.mark.parametrize(
