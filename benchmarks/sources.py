@@ -35,6 +35,7 @@ MAPPED = {
     "where": {"event": ["view"]},
 }
 NAMES = ["ts", "user_id", "session_id", "request_id", "item_id", "rank"]
+BY_USER = {name: name for name in NAMES if name != "session_id"}
 
 
 def with_fields(raw: Path, path: Path, fields: str) -> None:
@@ -68,6 +69,11 @@ SOURCES: Mapping[str, tuple[str, dict[str, Any], Callable[[Path, Path], None]]] 
     "CSV": (
         "csv",
         {"type": "csv"},
+        lambda raw, path: pl.read_ndjson(raw).select(NAMES).write_csv(path),
+    ),
+    "the same, sessions are built": (
+        "csv",
+        {"type": "csv", "columns": BY_USER, "sessions": {"gap_minutes": 30}},
         lambda raw, path: pl.read_ndjson(raw).select(NAMES).write_csv(path),
     ),
     "Parquet": (

@@ -203,11 +203,12 @@ class _DraftsOfEvents:
             is_current=is_current,
             cache=self._cache,
         )
-        everything = DayCounts(accepted.frame, keep())
+        everything = DayCounts(accepted.frame, keep(), gap=accepted.gap)
         if not self._bots:
             return everything
         leave_out = without_bots(everything, self._bots)
-        return DayCounts(accepted.frame, keep(without=str(self._bots)), leave_out)
+        kept = keep(without=str(self._bots))
+        return DayCounts(accepted.frame, kept, leave_out, gap=accepted.gap)
 
 
 def without_items(rows: pl.LazyFrame, unlisted: pl.Series) -> pl.LazyFrame:

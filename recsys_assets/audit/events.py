@@ -59,6 +59,7 @@ def audit_events(
         "dagster/row_count": parsed.events,
         "dagster/uri": store.uri(layout.canonical(surface.place, day)),
         "sessions": distinct["session_id"],
+        **({"built_sessions": parsed.built_sessions} if surface.source.sessions else {}),
         "users": distinct["user_id"],
         "items": distinct["item_id"],
         "sessions_of_several_users": shared_sessions,

@@ -100,7 +100,11 @@ def _show_sample(name: str, sample: Sample) -> None:
     """Show the first rows of a file as events, and why others are none."""
     click.echo(printable(f"{name}: the first rows of {sample.file}"))
     if sample.first_events:
-        columns = [name for name, of in sample.first_events[0].items() if of is not None]
+        columns = [
+            name
+            for name in sample.first_events[0]
+            if any(event[name] is not None for event in sample.first_events)
+        ]
         print_rows(
             [
                 Column(column, is_text=column in {"user_id", "session_id", "item_id"})

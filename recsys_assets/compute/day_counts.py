@@ -8,12 +8,14 @@ known by their ids.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cached_property
 from threading import RLock
 from typing import Final, Protocol
 
 import polars as pl
 
+from recsys_assets.compute.built import find_edges
 from recsys_assets.compute.codes import (
     count_keys,
     distinct,
@@ -112,6 +114,7 @@ class DayCounts:
         events: pl.LazyFrame,
         keep: Keep | None = None,
         leave_out: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None,
+        gap: timedelta = timedelta(0),
     ) -> None:
         """Count events.
 
@@ -119,7 +122,9 @@ class DayCounts:
             events: contract `canonical_event`, any row order.
             keep: where tables are looked for first, and kept.
             leave_out: takes those away that are not to count, once events are counted at all.
+            gap: the longest pause within the sessions that were built; 0 where none were.
         """
+        self.gap = gap
         self._given = events
         self._leave_out = leave_out
         self.tables = Tables(keep)
@@ -202,6 +207,11 @@ class DayCounts:
             "baskets",
             lambda: without_repeats(self._keys(self.events, self.sessions).sort()).to_frame(),
         ).to_series()
+
+    @property
+    def edges(self) -> pl.DataFrame:
+        """The built sessions that the day before or after may have a part of: `find_edges`."""
+        return self.tables.get("edges", lambda: find_edges(self.events, self.sessions, self.gap))
 
     def sessions_of_several_users(self) -> int:
         """Count the sessions with events of several users; an event without user is nobody's.

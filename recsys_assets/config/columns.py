@@ -126,7 +126,7 @@ class Columns(Model):
         description="The item that was shown: a text or an integer."
     )
     session_id: Annotated[Column, BeforeValidator(from_a_field)] | None = Field(
-        None, description="The session, unique over all users."
+        None, description="The session, unique over all users. Required unless `sessions` is set."
     )
     user_id: Annotated[Column, BeforeValidator(from_a_field)] | None = Field(
         None, description="Who saw it."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -50,7 +51,15 @@ _TYPES: Final = get_args(SourceType)
 _MAPPINGS: Final = Path(__file__).with_name("mappings.yaml")
 _PATTERN: Final = "{tenant}/{surface}/exposure.{day}*.jsonl*"
 # Keys that say how rows are mapped.
-_OF_MAPPING: Final = ("columns", "explode", "where", "rank_from", "no_session", "weight")
+_OF_MAPPING: Final = (
+    "columns",
+    "explode",
+    "where",
+    "rank_from",
+    "no_session",
+    "sessions",
+    "weight",
+)
 # Keys that one type of source alone knows.
 _OF_CSV: Final = ("delimiter", "header", "names", "quote")
 # Keys that decide, besides the rows, which events a mapped source gives.
@@ -125,6 +134,24 @@ class Landing(Model):
         return self
 
 
+class Sessions(Model):
+    """How sessions are built where events have none."""
+
+    gap_minutes: int = Field(
+        ge=1,
+        le=1440,  # so a day that a user is not seen on ends the session
+        description=(
+            "The longest pause within a session, in minutes: events of one user that follow each "
+            "other within it are of one session, also over midnight within a window."
+        ),
+    )
+
+    @property
+    def gap(self) -> timedelta:
+        """The longest pause within a session."""
+        return timedelta(minutes=self.gap_minutes)
+
+
 class Source(Model):
     """Where the raw exposure events of a surface land."""
 
@@ -181,6 +208,13 @@ class Source(Model):
     )
     no_session: list[str] = Field(
         [], description="Session ids that say that there is none, such as -1."
+    )
+    sessions: Sessions | None = Field(
+        None,
+        description=(
+            "How sessions are built of the events that have none. Null: without one a row is "
+            "refused, and what `no_session` names is a session an event."
+        ),
     )
     weight: Weight | None = Field(
         None, description="What an event counts, by its kind; null counts each as 1."
@@ -245,8 +279,25 @@ class Source(Model):
                 raise ValueError(f"{key}: goes with `type: csv`, this is {self.type}")
         if not (self.header or self.names):
             raise ValueError("header: false needs `names`, the names of the columns")
-        if self.columns and self.columns.session_id is None:
-            raise ValueError("columns.session_id: is required")
+        return self
+
+    @model_validator(mode="after")
+    def _has_sessions(self) -> Self:
+        if self.columns is None:  # a file that lacks what is needed says so
+            return self
+        user, session = self.columns.user_id, self.columns.session_id
+        if self.sessions is None:
+            if session is None:
+                raise ValueError("columns.session_id: is required, or `sessions`, to build them")
+        elif user is None:
+            raise ValueError(
+                "sessions: needs columns.user_id, as a session is built of the events of one user"
+            )
+        elif user == session:
+            raise ValueError(
+                "sessions: none would be built, as columns.session_id is the user and always "
+                "there; say `columns: {session_id: null}`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,8 +1,9 @@
 """One day of canonical events: raw events in, one Parquet file out, in bounded memory.
 
 What is held at a time is a few pieces (8 MiB each) and one row group, plus 8 bytes for each event
-that carries a request_id. Of refused lines, the first are kept and all are counted. Nothing becomes
-visible here: the caller decides whether the day is accepted.
+that carries a request_id and, where events lack a session, what `events/sessions.py` holds. Of
+refused lines, the first are kept and all are counted. Nothing becomes visible here: the caller
+decides whether the day is accepted.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.events.provenance import Provenance, footer, provenance_of
+from recsys_assets.events.sessions import give_sessions
 from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.events.writers import (
     ROW_GROUP_ROWS,
@@ -78,6 +80,7 @@ class ParsedDay:
     outside_window: int
     other_surface: int
     left_out: int
+    built_sessions: int
     seconds: float
 
     @property
@@ -158,7 +161,8 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     """Read the day's raw events into a Parquet file of canonical events.
 
     The same raw bytes give the same file. A repeat of an event that carries a request_id and is
-    equal in every field is left out and counted; its first occurrence in source order stays.
+    equal in every field is left out and counted; its first occurrence in source order stays. Events
+    without a session are given one once those are left out.
 
     Args:
         surface: whose events to keep.
@@ -176,7 +180,7 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     by_message = surface.source.landing.kafka is not None
     names, read = source.inputs(day), list[_Read]()
     path, rejected = scratch / f"{day}.parquet", scratch / f"{day}.rejected.jsonl.zst"
-    tallies, hashes = [_Tally() for _ in names], []
+    tallies, hashes, without_session = [_Tally() for _ in names], [], 0
     dtypes = canonical_dtypes(surface.source.further_columns)
     with EventsWriter(path, dtypes) as writer, RefusedWriter(rejected) as refusals:
         for index, parsed in _parse_all(source, names, surface.name, day):
@@ -189,7 +193,8 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
             if parsed.events.is_empty():  # of chunks without events there is no end
                 continue
             events = parsed.events.with_columns(file=pl.lit(index, pl.Int32))
-            events = events.pipe(with_own_sessions, day).select(*dtypes)
+            events = events.select(*dtypes)
+            without_session += events["session_id"].null_count()
             known = events.filter(pl.col("request_id").is_not_null())
             hashes.append(known.select(event_hash(dtypes)).to_series())
             writer.write(events)
@@ -199,6 +204,13 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         provenance = provenance_of(surface.place, day, seen, source.identity)
         writer.footer = footer(surface.place, day, provenance)
     redelivered = drop_redelivered(path, hashes, dtypes)
+    # After that: an event that came again is told by what was sent, which had no session.
+    sessions = surface.source.sessions
+    built = (
+        give_sessions(path, dtypes, day=day, gap=sessions.gap if sessions else None)
+        if without_session
+        else 0
+    )
     refused = sum((tally.refused for tally in tallies), Counter[str]())
     return ParsedDay(
         day=day,
@@ -222,17 +234,9 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         outside_window=sum(tally.outside_window for tally in tallies),
         other_surface=sum(tally.other_surface for tally in tallies),
         left_out=sum(tally.left_out for tally in tallies),
+        built_sessions=built,
         seconds=time.monotonic() - started,
     )
-
-
-def with_own_sessions(events: pl.DataFrame, day: date) -> pl.DataFrame:
-    """Give each event without a session one of its own, which no other event of any day has."""
-    if not events["session_id"].null_count():
-        return events
-    at = [name for name in ("file", "line", "part") if name in events.columns]
-    own = pl.concat_str(pl.lit(f"none {day}"), *at, separator=" ")
-    return events.with_columns(pl.col("session_id").fill_null(own))
 
 
 def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tally]) -> None:

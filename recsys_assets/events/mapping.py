@@ -22,15 +22,19 @@ from recsys_assets.events.parsed import ParsedChunk, RefusedLine, keep
 from recsys_assets.events.timestamps import moments
 from recsys_assets.places import Place
 
-REQUIRED: Final = ("ts", "item_id", "session_id")
 _DIGITS: Final = r"^[+-]?[0-9]{1,18}$"
 
 
-def same_names(names: Collection[str] | None) -> Columns:
+def same_names(names: Collection[str] | None, source: Source) -> Columns:
     """Return the mapping of fields that have the canonical names, of those that are there."""
-    known = [*Columns.model_fields]
-    there = known if names is None else [name for name in known if name in {*names, *REQUIRED}]
+    known, needed = [*Columns.model_fields], {"ts", "item_id", _of_session(source)}
+    there = known if names is None else [name for name in known if name in {*names, *needed}]
     return Columns.model_validate({name: name for name in there})
+
+
+def _of_session(source: Source) -> str:
+    """Return the column that events have their session by: where it is built, that of the user."""
+    return "user_id" if source.sessions else "session_id"
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def map_rows(
         of_session = read["session_id"]
         read["session_id"] = replace(of_session, value=pl.when(~none).then(of_session.value))
     ts = moments(wanted, rules.columns.ts, rules.source.time_zone)
-    required = [name for name in ("tenant", "surface", "session_id", "item_id") if name in read]
+    needed = ("tenant", "surface", *([] if rules.source.sessions else ["session_id"]), "item_id")
+    required = [name for name in needed if name in read]
     problems: list[tuple[str, str, pl.Expr]] = [
         ("invalid_utf8", "ts", pl.lit(is_undecodable)),
         *(("wrong_type", name, of.is_wrong) for name, of in read.items()),

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -40,6 +40,14 @@ class Provenance:
     fingerprint: str
     files: Sequence[InputSeen]
     source: Mapping[str, Any]
+
+    @property
+    def gap(self) -> timedelta:
+        """The longest pause within the sessions that were built; 0 where none were.
+
+        Not that of the configuration, which may have been another one when the day was made.
+        """
+        return timedelta(minutes=self.source.get("sessions", {}).get("gap_minutes", 0))
 
 
 def provenance_of(

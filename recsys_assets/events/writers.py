@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -188,13 +188,26 @@ def drop_redelivered(path: Path, hashes: list[pl.Series], dtypes: Mapping[str, A
     if repeats.is_empty():
         return 0
     is_kept = pl.repeat(value=True, n=rows, eager=True).scatter(repeats, False)
-    kept = path.with_suffix(".kept")
-    with pq.ParquetFile(path) as whole, EventsWriter(kept, dtypes) as writer:
-        for start, group in _numbered(whole):
-            writer.write(group.filter(is_kept.slice(start, group.height)))
-        writer.footer = whole.metadata.metadata[FOOTER_KEY]
-    kept.replace(path)
+    rewrite(path, dtypes, lambda start, group: group.filter(is_kept.slice(start, group.height)))
     return len(repeats)
+
+
+def rewrite(
+    path: Path, dtypes: Mapping[str, Any], change: Callable[[int, pl.DataFrame], pl.DataFrame]
+) -> None:
+    """Put other events in the place of those of a staged file, a row group at a time.
+
+    Args:
+        path: the events.
+        dtypes: the columns of the events.
+        change: returns what becomes of a row group, given the number of its first row.
+    """
+    changed = path.with_suffix(".changed")
+    with pq.ParquetFile(path) as whole, EventsWriter(changed, dtypes) as writer:
+        for start, group in _numbered(whole):
+            writer.write(change(start, group))
+        writer.footer = whole.metadata.metadata[FOOTER_KEY]
+    changed.replace(path)
 
 
 def _repeats(whole: pq.ParquetFile, is_candidate: pl.Series) -> pl.Series:

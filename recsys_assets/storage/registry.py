@@ -117,7 +117,10 @@ def stage_version(
     day = head.window.last_day
     where = (head.place, head.kind, document.version)
     key = layout.blob(*where)
-    store.put_new(key, document.path)
+    # One that was there may have another size: what it was made of stands in it, and is no part of
+    # the version.
+    there = None if store.put_new(key, document.path) else store.stat(key)
+    size_bytes = there.size_bytes if there else document.size_bytes
     verify_blob(store, key, document.version)
     write_once(
         store,
@@ -130,7 +133,7 @@ def stage_version(
             "window": head.window.to_json(),
             "version": document.version,
             "uri": store.uri(key),
-            "size_bytes": document.size_bytes,
+            "size_bytes": size_bytes,
             "source_hash": document.source_hash,
             "built_at": utc_text(document.built_at),
             "run_id": run_id,
@@ -143,7 +146,7 @@ def stage_version(
         version=document.version,
         uri=store.uri(key),
         source_hash=document.source_hash,
-        size_bytes=document.size_bytes,
+        size_bytes=size_bytes,
         staged_at=utc_text(now),
     )
     store.replace(layout.staged(head.place, head.segment, head.kind, day), ref.to_bytes())

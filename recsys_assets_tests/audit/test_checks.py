@@ -64,6 +64,7 @@ def staged(
         outside_window=2,
         other_surface=1,
         left_out=0,
+        built_sessions=0,
         seconds=0.0,
     )
 

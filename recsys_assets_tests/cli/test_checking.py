@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,6 +69,15 @@ class TestCheck:
         result = done(run("check", "--surface", NAME))
 
         assert "; the newest day with files is: 2026-01-01\n" in result.stdout
+
+    def test_a_session_that_is_yet_to_be_built_is_empty(self, project: Project) -> None:
+        project.configure({**ENDED, "source": {"path": "raw", "sessions": {"gap_minutes": 30}}})
+        without = {name: of for name, of in event("a").items() if name != "session_id"}
+        project.land(day(0), [without, event("b")])
+
+        shown = done(run("check", "--surface", NAME)).stdout.partition("first rows")[2]
+
+        assert re.findall(r"(s1|) *│ ([ab]) ", shown) == [("", "a"), ("s1", "b")]
 
     def test_before_the_first_day_is_over_nothing_is_missing(self, project: Project) -> None:
         start = datetime.now(UTC).date() + timedelta(days=2)

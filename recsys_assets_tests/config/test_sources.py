@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,59 @@ def test_a_catalog_in_an_object_store_is_an_object_and_not_a_bucket(
     ]
     config = load(file, {**SURFACE, "catalog": {"path": f"{scheme}bucket.csv/c.csv"}})
     assert config.surfaces[0].catalog_path == f"{scheme}bucket.csv/c.csv"
+
+
+BY_NAME = {"ts": "t", "item_id": "i"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"columns": BY_NAME}, "columns.session_id: is required, or `sessions`, to build them"),
+        (
+            {"columns": BY_NAME, "sessions": {"gap_minutes": 30}},
+            "sessions: needs columns.user_id, as a session is built of the events of one user",
+        ),
+        (
+            {"mapping": "yoochoose", "sessions": {"gap_minutes": 30}},
+            "sessions: needs columns.user_id, as a session is built of the events of one user",
+        ),
+        (
+            {"mapping": "retailrocket", "sessions": {"gap_minutes": 30}},
+            "sessions: none would be built, as columns.session_id is the user and always there; "
+            "say `columns: {session_id: null}`",
+        ),
+    ],
+)
+def test_sessions_that_cannot_be_are_refused(keys: dict[str, Any], told: str, file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", **keys}})
+
+    assert problem == f"surface demo/home: source: {told}"
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"),
+    [
+        ({"gap_minutes": 0}, ".gap_minutes: Input should be greater than or equal to 1, got 0"),
+        ({"gap_minutes": 1441}, ".gap_minutes: Input should be less than or equal to 1440"),
+        ({}, ".gap_minutes: is required"),
+        (30, ": Input should be a valid dictionary or instance of Sessions, got 30"),
+    ],
+)
+def test_a_pause_is_shorter_than_a_day(gap: Any, told: str, file: Path) -> None:
+    (problem,) = problems(file, with_knob(("source", "sessions"), gap))
+
+    assert problem.startswith(f"surface demo/home: source.sessions{told}")
+
+
+@pytest.mark.parametrize("name", ["retailrocket", "movielens"])
+def test_sessions_are_built_where_a_mapping_takes_the_user_for_one(name: str, file: Path) -> None:
+    keys = {"mapping": name, "columns": {"session_id": None}, "sessions": {"gap_minutes": 30}}
+
+    source = load(file, {**SURFACE, "source": {"path": "raw", **keys}}).surfaces[0].source
+
+    assert source.columns is not None
+    assert source.columns.session_id is None
+    assert source.columns.user_id is not None
+    assert source.sessions is not None
+    assert source.sessions.gap_minutes == 30

@@ -28,7 +28,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "pattern": "{tenant}/{surface}/exposure.{day}*.jsonl*",
             "follow_links_outside": False,
             **dict.fromkeys(["mapping", "columns", "explode", "rank_from", "time_zone"]),
-            **dict.fromkeys(["weight", "names"]),
+            **dict.fromkeys(["weight", "names", "sessions"]),
             "where": {},
             "no_session": [],
             "delimiter": ",",

@@ -326,17 +326,18 @@ def test_events_are_the_same_in_every_format(
 
 def test_another_mapping_is_another_day(tmp_path: Path) -> None:
     text = f"t,s,i,u\n{HOUR},a,x,y\n"
-    fingerprints = {
-        parse(tmp_path, text, **keys).fingerprint
-        for keys in (
-            {},
-            {"columns": {**COLUMNS, "user_id": "u"}},
-            {"where": {"u": "y"}},
-            {"no_session": ["-1"]},
-            {"time_zone": "UTC"},
-        )
-    }
-    assert len(fingerprints) == 5
+    of_users = {"columns": {**COLUMNS, "user_id": "u"}}
+    mappings: list[dict[str, Any]] = [
+        {},
+        of_users,
+        {"where": {"u": "y"}},
+        {"no_session": ["-1"]},
+        {"time_zone": "UTC"},
+        {**of_users, "sessions": {"gap_minutes": 30}},
+        {**of_users, "sessions": {"gap_minutes": 31}},
+    ]
+    fingerprints = {parse(tmp_path, text, **keys).fingerprint for keys in mappings}
+    assert len(fingerprints) == 7
 
 
 def test_an_event_without_a_session_has_one_of_its_own(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def rules_of(source: Source, names: Collection[str] | None = None) -> Rules:
     """
     from recsys_assets.events.mapping import Rules, same_names
 
-    return Rules(source, source.columns or same_names(names))
+    return Rules(source, source.columns or same_names(names, source))
 
 
 class Ragged(NamedTuple):
