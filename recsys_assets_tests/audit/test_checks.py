@@ -65,6 +65,7 @@ def staged(
         other_surface=1,
         left_out=0,
         seconds=0.0,
+        own_files=files,
     )
 
 
