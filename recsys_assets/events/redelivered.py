@@ -143,7 +143,9 @@ def _repeats(
     return pl.concat(rows for rows, _ in found), sum(other_items for _, other_items in found)
 
 
-def _earliest(events: pl.DataFrame, known_by: Sequence[str]) -> tuple[pl.DataFrame, tuple[pl.Series, int]]:
+def _earliest(
+    events: pl.DataFrame, known_by: Sequence[str]
+) -> tuple[pl.DataFrame, tuple[pl.Series, int]]:
     """Return the earliest of the events that are known by the same.
 
     And, of the others that are the day's, the rows and how many are of another item.
