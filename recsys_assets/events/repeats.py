@@ -7,15 +7,16 @@ from typing import Final
 
 import polars as pl
 
-# Events that are looked at, at most; of larger days a sample.
+# Different events that are looked at, at most; of larger days a sample, halved so often at most.
 _MOST: Final = 2**17
+_MOST_HALVED: Final = 60
 
 
 class Repeats:
     """Counts the events without a request_id that are equal in every column to another one.
 
-    Of many, those of some moments and items are looked at, so that either all equal ones are or
-    none: 16 bytes for each, however many there are.
+    Of many different ones, those of some moments and items are looked at, so that either all equal
+    ones are or none: what is held is of bounded size, however many there are.
     """
 
     def __init__(self, columns: Sequence[str]) -> None:
@@ -24,8 +25,8 @@ class Repeats:
         Args:
             columns: that an event is known by.
         """
-        self._is_equal = pl.struct(columns).hash(seed=0).alias("hash")
-        self._kept = pl.DataFrame(schema={"key": pl.UInt64, "hash": pl.UInt64})
+        self._hash = pl.struct(columns).hash(seed=0).alias("hash")
+        self._held = pl.DataFrame(schema={"key": pl.UInt64, "hash": pl.UInt64, "events": pl.Int64})
         self._halved = 0
 
     def add(self, events: pl.DataFrame) -> None:
@@ -38,11 +39,14 @@ class Repeats:
         if self._halved:
             is_taken = self._is_taken(key)
             some, key = some.filter(is_taken), key.filter(is_taken)
-        hashes = some.select(self._is_equal).to_series()
-        self._kept = self._kept.vstack(pl.DataFrame({"key": key, "hash": hashes}))
-        while self._kept.height > _MOST:
-            self._halved += 1
-            self._kept = self._kept.filter(self._is_taken(self._kept["key"]))
+        found = some.select(key.alias("key"), self._hash, events=pl.lit(1, pl.Int64))
+        self._held = self._held.vstack(found)
+        if self._held.height > _MOST:
+            once = self._held.group_by("hash").agg(pl.first("key"), pl.sum("events"))
+            while once.height > _MOST and self._halved < _MOST_HALVED:
+                self._halved += 1
+                once = once.filter(self._is_taken(once["key"]))
+            self._held = once.select(self._held.columns)
 
     def _is_taken(self, key: pl.Series) -> pl.Series:
         taken: pl.Series = key % 2**self._halved == 0
@@ -51,9 +55,9 @@ class Repeats:
     @property
     def looked_at(self) -> int:
         """The number of events that were looked at."""
-        return self._kept.height
+        return int(self._held["events"].sum())
 
     @property
     def repeated(self) -> int:
         """How many of those are equal to an earlier one."""
-        return self._kept.height - self._kept["hash"].n_unique()
+        return self.looked_at - self._held["hash"].n_unique()

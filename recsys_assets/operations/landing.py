@@ -169,7 +169,7 @@ def look(
     file_days.settle(done, days)
     found.raw_events.reverse()
     if surface.reads_catalog:
-        newest = max(days, default=None) if surface.artifacts.of("events") else last
+        newest = max(days & landed.keys(), default=None) if surface.artifacts.of("events") else last
         _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
     # Of what is left: it may have been held back, to go with its catalog.
     found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
