@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 # Different events that are looked at, at most; of larger days a sample, halved so often at most.
-_MOST: Final = 2**17
+_MOST: Final = 2**15
 _MOST_HALVED: Final = 60
 
 
