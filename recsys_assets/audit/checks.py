@@ -100,7 +100,7 @@ def _enough_events(facts: EventFacts) -> Verdict:
         + (f", {day.of_days_around:,} of the days around" if day.of_days_around else "")
         if day.own_files
         else f"; no {day.wanted}"
-        + (", and no event of it in the files of the days around" if day.files else "")
+        + (f"; {day.from_days_around:,} events in files of the days around" if day.files else "")
     )
     return at_least(facts.surface.guardrails, "min_events", day.events, because=because)
 

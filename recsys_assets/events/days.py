@@ -223,8 +223,9 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
                 counted, of_others, claimed = inputs.split(names[index], parsed)
                 tally.of_days_around += claimed
                 if others is not None:
-                    at = of_others.with_columns(file=pl.lit(index, pl.Int32))
-                    others.write(at.select(*others.dtypes))
+                    known = of_others.filter(pl.col("request_id").is_not_null())
+                    known = known.with_columns(file=pl.lit(index, pl.Int32))
+                    others.write(known.select(*others.dtypes))
             tally.add(counted)
             for line in counted.refused:
                 refusals.write(names[index], line)

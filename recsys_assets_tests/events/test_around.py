@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events import chunks, redelivered
 from recsys_assets.events.days import ParsedDay
+from recsys_assets.events.sources import open_source
 from recsys_assets_tests.events.conftest import (
     Folder,
     footer,
@@ -215,6 +216,8 @@ def test_folders_by_hour_are_read_in_source_order(folder: Folder) -> None:
     parsed = folder.parse(pattern="{day:%Y/%m/%d}/*/*")
 
     assert items(parsed) == ["00a", "00b", "09a", "09b", "23a", "23b"]
+    landed = open_source(folder.surface(pattern="{day:%Y/%m/%d}/*/*")).landed()
+    assert [file.key for file in landed[on(1)]] == [file.name for file in parsed.files]
 
 
 # What an event is known by
