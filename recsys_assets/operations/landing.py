@@ -16,7 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 
 from recsys_assets.config import DayPattern, Surface
@@ -133,8 +133,9 @@ def look(
         return found
     source = open_source(surface)
     first = max(surface.start_date, last - timedelta(days=surface.source.landing.lookback_days - 1))
-    earliest = surface.days_read(first)[0]
-    landed = {day: files for day, files in source.landed().items() if earliest <= day <= last}
+    earliest, yesterday = surface.days_read(first)[0], now.astimezone(UTC).date() - timedelta(1)
+    latest = min(surface.days_read(last)[-1], yesterday)  # what lands today may go on all day long
+    landed = {day: files for day, files in source.landed().items() if earliest <= day <= latest}
     days = {day for of in landed for day in surface.days_read(of) if first <= day <= last}
     found.days = len(days & landed.keys())
     _forget(cursor, {day.isoformat() for day in (*landed, *days)})

@@ -206,6 +206,17 @@ def test_a_day_that_is_not_over_remakes_the_one_before_it_once_it_is(
     assert told(watch) == [2, 3]
 
 
+def test_the_day_after_the_last_one_remakes_that(project: Project, watching: Watching) -> None:
+    watch = watching(**AROUND, end_date=day(3))
+    landed(project, watch, range(3))
+
+    land(project, 3, 2, 3)
+
+    assert told(watch) == [2]
+    land(project, 4)
+    assert told(watch) == []
+
+
 def test_what_does_not_fit_into_a_tick_is_not_forgotten(
     project: Project, watching: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
