@@ -77,6 +77,9 @@ def audit_events(
         "seconds": round(parsed.seconds, 3),
         "fingerprint": parsed.fingerprint,
     }
+    if surface.source.days_around:
+        shown["from_days_around"] = parsed.from_days_around
+        shown["of_days_around"] = parsed.of_days_around
     if parsed.rejected_path:
         shown["rejected"] = Link(store.uri(rejected))
     if parsed.not_kept:

@@ -204,7 +204,28 @@ class Source(Model):
         None, description="The rank of the first position; canonical ranks begin at 0. Null is 0."
     )
     time_zone: TimeZone | None = Field(
-        None, description="Of times that have no offset; null refuses them."
+        None,
+        description=(
+            "Of times that have no offset; null refuses them. Files that are cut at its midnight "
+            "need `days_around: 1` too."
+        ),
+    )
+    days_around: int = Field(
+        0,
+        ge=0,
+        le=7,
+        description=(
+            "How many days before and after a day, whose files may hold events of it: files cut "
+            "at another midnight than UTC's, late events, clocks that are wrong."
+        ),
+    )
+    deduplicate_by: Literal["request_id"] | None = Field(
+        None,
+        description=(
+            "What an event is known by, within the days that are read for it: of those that have "
+            "it in common, the earliest stays. Null leaves out only those that have a request_id "
+            "and are equal in every column."
+        ),
     )
     no_session: list[str] = Field(
         [], description="Session ids that say that there is none, such as -1."
@@ -298,6 +319,16 @@ class Source(Model):
                 "sessions: none would be built, as columns.session_id is the user and always "
                 "there; say `columns: {session_id: null}`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _days_fit_the_rest(self) -> Self:
+        if self.days_around and not (self.is_by_day or self.deduplicate_by):
+            raise ValueError(
+                "days_around: needs {day} in the pattern, without it each day reads all files"
+            )
+        if self.deduplicate_by and self.columns and self.columns.request_id is None:
+            raise ValueError("deduplicate_by: request_id needs `columns.request_id`")
         return self
 
     @model_validator(mode="after")

@@ -141,6 +141,12 @@ class Surface(Model):
         """Return the days of the trailing window, oldest first, from `start_date` on."""
         return self.window(day).days(since=self.start_date)
 
+    def days_read(self, day: date) -> list[date]:
+        """Return the days whose raw files may hold events of a day, oldest first."""
+        around, number = self.source.days_around, day.toordinal()
+        first, last = number - around, min(number + around, date.max.toordinal())
+        return [date.fromordinal(of) for of in range(max(first, 1), last + 1)]
+
     def raw_pattern(self, day: date) -> str:
         """Return the pattern of a day's raw files as people read it, its placeholders filled in."""
         return DayPattern(self.source.pattern).filled(self.place, day)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def staged(
         left_out=0,
         built_sessions=0,
         seconds=0.0,
+        own_files=files,
     )
 
 
@@ -136,6 +138,16 @@ def test_too_few_events_without_a_file_say_where_files_were_looked_for() -> None
     assert verdict.description == (
         "guardrails.min_events is 10, found 0; no raw file matches "
         "'demo/home/exposure.2026-01-01*.jsonl*' below /data/raw"
+    )
+
+
+def test_too_few_events_of_other_days_files_say_how_many_they_hold() -> None:
+    day = replace(staged(events=3, lines=3), own_files=0, from_days_around=3)
+
+    assert judged(surface(), day, DISTINCT)["min_events"].description == (
+        "guardrails.min_events is 10, found 3; no raw file matches "
+        "'demo/home/exposure.2026-01-01*.jsonl*' below /data/raw; 3 events in files of the "
+        "days around"
     )
 
 

@@ -79,6 +79,44 @@ def test_a_success_marker_is_one_file_of_a_day(marker: str, problem: str, file: 
     assert problem in found
 
 
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            {"type": "csv", "pattern": "all.csv", "days_around": 1},
+            "days_around: needs {day} in the pattern, without it each day reads all files",
+        ),
+        (
+            {
+                "columns": {"ts": "t", "item_id": "i", "session_id": "s"},
+                "deduplicate_by": "request_id",
+            },
+            "deduplicate_by: request_id needs `columns.request_id`",
+        ),
+    ],
+)
+def test_keys_of_days_that_would_do_nothing_are_refused(
+    keys: dict[str, object], problem: str, file: Path
+) -> None:
+    found = problems(file, {**SURFACE, "source": {"path": "raw", **keys}})
+
+    assert found == [f"surface demo/home: source: {problem}"]
+
+
+@pytest.mark.parametrize("days_around", [-1, 8, 1.5])
+def test_a_day_is_read_from_a_week_around_it_at_most(days_around: float, file: Path) -> None:
+    (found,) = problems(file, {**SURFACE, "source": {"path": "raw", "days_around": days_around}})
+
+    assert found.startswith("surface demo/home: source.days_around: Input should be")
+
+
+def test_other_keys_than_the_request_tell_no_events_apart(file: Path) -> None:
+    source = {"path": "raw", "deduplicate_by": "item_id"}
+    (found,) = problems(file, {**SURFACE, "source": source})
+
+    assert found.startswith("surface demo/home: source.deduplicate_by: Input should be")
+
+
 def test_a_source_of_another_type_is_refused(file: Path) -> None:
     (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "type": "papyrus"}})
 
