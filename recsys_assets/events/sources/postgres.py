@@ -1,13 +1,14 @@
 """Rows of a table of Postgres, with the user's own columns: `source.type: postgres`.
 
 A day is one input, `TABLE DAY`: its rows, as one snapshot has them, numbered from 1 in source
-order. What is held at a time is a few batches (16 MiB each).
+order. What is held at a time is a few batches (8 MiB each).
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 # Seconds that the database may take to say what is there; a tick of a sensor has 60.
 _LOOKING_S: Final = 40
+# A look that takes longer than this is kept for so many times as long as it took: sensors look
+# twice a minute, and the database is to be busy with that for a twentieth of the time at most.
+_LONG_S: Final = 1.0
+_KEPT_TIMES: Final = 20
 # Years that Python has too; what is further away is outside of any day.
 _FIRST, _LAST = datetime(1700, 1, 1), datetime(2199, 12, 31)
 
@@ -54,6 +59,16 @@ class _State(NamedTuple):
 
     size_bytes: int
     sha256: str
+
+
+class _Look(NamedTuple):
+    """What was found, and until when it is not looked for again."""
+
+    landed: dict[date, list[Stored]]
+    until: float
+
+
+_looks: dict[str, _Look] = {}
 
 
 class Postgres:
@@ -134,9 +149,19 @@ class Postgres:
     def landed(self) -> dict[date, list[Stored]]:
         """Return the newest days that have rows, as many as `landing.lookback_days` says.
 
-        One statement reads the rows of these days; what is older is not read.
+        One statement reads the rows of these days; what is older is not read. Where that takes
+        long, it is not done again for some minutes.
         """
-        now = datetime.now(UTC)
+        key, started = self.surface.model_dump_json(), time.monotonic()
+        if key in _looks and started < _looks[key].until:
+            return _looks[key].landed
+        landed = self._look(datetime.now(UTC))
+        took = time.monotonic() - started
+        if took > _LONG_S:
+            _looks[key] = _Look(landed, started + _KEPT_TIMES * took)
+        return landed
+
+    def _look(self, now: datetime) -> dict[date, list[Stored]]:
         last = self.surface.newest_day(now)
         if last is None:
             return {}

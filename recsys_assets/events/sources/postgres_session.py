@@ -22,7 +22,7 @@ from recsys_assets.errors import (
 )
 
 # Of what the server sends, so much is a batch; a few are held at a time.
-_BATCH_BYTES: Final = 16 * 2**20
+_BATCH_BYTES: Final = 8 * 2**20
 _HINT: Final = "adbc.postgresql.batch_size_hint_bytes"
 # Of the connection, where the address says nothing else.
 _CONNECTION: Final = {

@@ -104,7 +104,8 @@ class Statements:
         texts = f"select {self._time} as t, row({columns})::text as r {self._from(days)} offset 0"
         figures = "count(*), max(t)::text, sum(octet_length(r))::int8"
         hashes = "sum(hashtextextended(r, 0))::text"
-        return f"select {self._day('t', days)}, {figures}, {hashes} from ({texts}) as s group by 1"
+        place = self._day("t", days)
+        return f"select {place}, {figures}, {hashes} from ({texts}) as s group by 1"  # noqa: S608
 
     @property
     def kept(self) -> list[str]:
