@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -47,10 +47,14 @@ def open_source(surface: Surface) -> Source:
 
 
 class _Rows(NamedTuple):
-    """Rows that follow one another: as columns, or a line of JSON each in the column `line`."""
+    """Rows that follow one another, and the names of all columns of the table.
+
+    As columns, or a line of JSON each in the column `line`.
+    """
 
     first_line: int
     batch: pa.RecordBatch
+    names: Collection[str]
     as_lines: bool
 
 
@@ -195,14 +199,14 @@ class Postgres:
         from recsys_assets.events.rows import map_frame, map_json_lines
 
         frame, place = _frame(piece.batch), self.surface.place
+        rules = rules_of(self._source, piece.names)
         if piece.as_lines:
             # Only between two tokens: within a text of JSON a newline is written \n.
             lines = frame["line"].str.replace_all("\n", " ", literal=True)
             chunk = Chunk(piece.first_line, lines.str.join("\n").item().encode())
-            return map_json_lines(chunk, rules_of(self._source), place=place, day=day)
+            return map_json_lines(chunk, rules, place=place, day=day)
         after = piece.first_line + frame.height
         numbers = pl.int_range(piece.first_line, after, eager=True).alias(LINE)
-        rules = rules_of(self._source, frame.columns)
         return map_frame(frame.with_columns(numbers), rules, place=place, day=day)
 
     @contextmanager
@@ -271,9 +275,10 @@ class _Reading:
         """
         with self._source.session(self._source.surface.max_run_minutes * 60) as session:
             statements, line = self._source.statements(session), 1
-            for batch in session.batches(statements.rows(self._day)):
-                yield _Rows(line, batch, statements.as_lines)
-                line += batch.num_rows
+            with closing(session.batches(statements.rows(self._day))) as batches:
+                for batch in batches:
+                    yield _Rows(line, batch, statements.types, statements.as_lines)
+                    line += batch.num_rows
             found = states(session, statements, [self._day])
             self._state = found.get(self._day, self._state)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ class Session:
             cursor.execute(statement)
             return [tuple(row) for row in cursor.fetchall()]
 
-    def batches(self, statement: str) -> Iterator[pa.RecordBatch]:
+    def batches(self, statement: str) -> Generator[pa.RecordBatch, None, None]:
         """Yield the rows of a statement as they come."""
         with self._connection.cursor() as cursor:
             cursor.adbc_statement.set_options(**{_HINT: str(_BATCH_BYTES)})
@@ -121,8 +121,8 @@ def open_session(variable: str, where: str, *, timeout_s: int) -> Iterator[Sessi
             with connection.cursor() as cursor:
                 cursor.execute("set transaction isolation level repeatable read, read only")
             settings = {**_SETTINGS, "statement_timeout": f"{timeout_s}s"}
-            for name, value in settings.items():
-                session.rows(f"select set_config('{name}', '{value}', true)")
+            calls = (f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+            session.rows(f"select {', '.join(calls)}")
             yield session
         except (_driver().Error, pa.ArrowException, OSError) as error:
             problem = _problem(error, where, timeout_s)

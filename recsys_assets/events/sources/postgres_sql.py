@@ -100,7 +100,8 @@ class Statements:
         That is their number, the newest time, the bytes and the sum of the hashes of their texts.
         It reads the rows of all these days once.
         """
-        columns = ", ".join(map(quoted, self.kept))
+        columns = ", ".join(map(quoted, self._kept))
+        # Of what stands behind an offset, the text is made once, and not for each use of it.
         texts = f"select {self._time} as t, row({columns})::text as r {self._from(days)} offset 0"
         figures = "count(*), max(t)::text, sum(octet_length(r))::int8"
         hashes = "sum(hashtextextended(r, 0))::text"
@@ -108,7 +109,7 @@ class Statements:
         return f"select {place}, {figures}, {hashes} from ({texts}) as s group by 1"  # noqa: S608
 
     @property
-    def kept(self) -> list[str]:
+    def _kept(self) -> list[str]:
         """The columns that decide which events there are, and in which order."""
         return list(dict.fromkeys([*self.source.order_by, self._time_column, *self.read]))
 
