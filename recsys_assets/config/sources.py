@@ -196,6 +196,12 @@ class Source(Model):
         """Refuse where files lie, and put the variable of the database there."""
         if not isinstance(given, dict) or given.get("type") != "postgres":
             return given
+        landing = given.get("landing", {})
+        if isinstance(landing, dict):
+            for key in ("kafka", "success_marker"):
+                if landing.get(key):
+                    raise ValueError(f"landing.{key}: goes with files, this is `type: postgres`")
+            landing = {"lookback_days": _DAYS_OF_A_TABLE, **landing}
         for key in _OF_FILES:
             if key in given:
                 raise ValueError(f"{key}: goes with files, this is `type: postgres`")
@@ -203,11 +209,7 @@ class Source(Model):
             raise ValueError(
                 "dsn_env: is required with `type: postgres`: the name of an environment variable"
             )
-        variable, landing = str(given["dsn_env"]), given.get("landing", {})
-        if isinstance(landing, dict):
-            if landing.get("success_marker"):
-                raise ValueError("landing.success_marker: goes with files, and a table has none")
-            landing = {"lookback_days": _DAYS_OF_A_TABLE, **landing}
+        variable = str(given["dsn_env"])
         # What is no name of a variable has its own error, and may be the secret itself.
         path = f"${variable if variable.isidentifier() else ''}"
         return {**given, "path": path, "landing": landing}
