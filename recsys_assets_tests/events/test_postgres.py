@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
+import yaml
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import (
@@ -34,6 +35,7 @@ from recsys_assets_tests.events.conftest import accounted, rejected
 from recsys_assets_tests.events.test_formats import MAPPED, written
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.shop import make_day
+from recsys_assets_tests.test_docs import example
 
 DAY: Final = date(2026, 1, 1)
 NEXT: Final = DAY + timedelta(days=1)
@@ -733,3 +735,15 @@ def test_a_secret_is_in_nothing_that_is_kept(tmp_path: Path, shop: Database) -> 
     ]
     texts += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
     assert [text for text in texts if UNTOLD in text] == []
+
+
+def test_the_page_is_followed(tmp_path: Path, shop: Database) -> None:
+    name = "read-from-postgres.md"
+    shop.run(*(of for of in example(name, "table: exposures").split(";\n") if of.strip()))
+    parsed = parse(tmp_path, **yaml.safe_load(example(name, "entry: exposures"))["source"])
+
+    rows = parsed.frame.select("item_id", "user_id", "session_id").collect().rows()
+    becomes = example(name, "becomes: exposures")
+    assert [list(row) for row in rows] == [line.split() for line in becomes.splitlines()]
+    assert (parsed.lines, parsed.left_out) == (3, 1)
+    assert parsed.files[0].name == "shop.exposures 2026-01-01"
