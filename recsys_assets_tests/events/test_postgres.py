@@ -27,6 +27,7 @@ from recsys_assets.events.sources import postgres as of_postgres
 from recsys_assets.events.sources.postgres import Postgres
 from recsys_assets.events.sources.postgres_sql import Statements
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.trace import trace
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.registry import version_of
@@ -568,6 +569,19 @@ def test_what_a_person_asks_of_an_input(shop: Database) -> None:
     assert of.is_complete(DAY) is None
 
 
+def test_a_trace_leads_to_the_rows_as_they_are_now(tmp_path: Path, shop: Database) -> None:
+    shop.run(EVENTS)
+    insert(shop, "a", "b")
+    of, store = surface(), LocalStore(tmp_path)
+    make_day(store, of, DAY)
+    found = []
+    for statement in ("select 1", "delete from events where item_id = 'a'", "drop table events"):
+        shop.run(statement)
+        ((file,),) = [day.files for day in trace(store, of, "popularity").days]
+        found.append((file.file.name, file.now))
+    assert found == [("events 2026-01-01", now) for now in ("there", "size differs", "missing")]
+
+
 # A query in place of a table
 
 
@@ -647,6 +661,7 @@ def test_what_is_wrong_is_told_and_what_to_do(
     with pytest.raises(RawEventsError, match=says) as error:
         source(**keys).inputs(DAY)
     assert "\n" not in str(error.value)
+    assert "Query was" not in "".join(traceback.format_exception(error.value))
 
 
 def test_a_statement_that_takes_too_long_is_ended(

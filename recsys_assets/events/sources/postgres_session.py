@@ -115,7 +115,6 @@ def open_session(variable: str, where: str, *, timeout_s: int) -> Iterator[Sessi
     """
     connection = _connect(variable, where)
     try:
-        problem: RecsysAssetsError | None = None
         try:
             session = Session(connection)
             with connection.cursor() as cursor:
@@ -125,9 +124,7 @@ def open_session(variable: str, where: str, *, timeout_s: int) -> Iterator[Sessi
             session.rows(f"select {', '.join(calls)}")
             yield session
         except (_driver().Error, pa.ArrowException, OSError) as error:
-            problem = _problem(error, where, timeout_s)
-        if problem:  # raised here, so that no traceback shows what the driver said
-            raise problem
+            raise _problem(error, where, timeout_s) from None  # which has the whole statement
     finally:
         connection.close()
 
@@ -172,6 +169,7 @@ def _connect(variable: str, where: str) -> Any:
             (means for phrase, means in _CONNECTING if phrase in said),
             "it cannot be connected to; psql with the same address says why",
         )
+    # Not above: what the driver said would go with it, and quotes the address.
     raise SourceUnavailableError(
         f"{where}: the database at the address in ${variable} cannot be used: {problem}",
         advice="Nothing of the day was kept; materialize it again once it can.",
