@@ -11,7 +11,9 @@ Each module imports only from those above it:
     options      the artifact kinds and their options
     leaving_out  bots and withdrawn items, which artifacts leave out
     columns      which fields of raw rows are which
-    sources      raw events, when they have landed, and the catalog
+    tables       names of tables, and queries in place of them
+    landing      when raw events have landed, and Kafka topics
+    sources      raw events and the catalog
     surface      one surface, its limits, its days
     whole        the whole file
     strict_yaml  text to plain values
@@ -25,6 +27,7 @@ from recsys_assets.config.file import (
     config_file,
     load_config,
 )
+from recsys_assets.config.landing import Kafka, Landing
 from recsys_assets.config.options import (
     Artifacts,
     ContentSim,
@@ -37,7 +40,7 @@ from recsys_assets.config.options import (
 )
 from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.quoting import without_quotes, without_secrets
-from recsys_assets.config.sources import Catalog, Kafka, Landing, Source
+from recsys_assets.config.sources import Catalog, Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
     AtLeastOne,

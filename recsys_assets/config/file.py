@@ -165,7 +165,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     surfaces = [
         surface.model_copy(
             update={
-                "source": surface.source.model_copy(update={"path": absolute(surface.source.path)}),
+                "source": surface.source
+                if surface.source.type == "postgres"
+                else surface.source.model_copy(update={"path": absolute(surface.source.path)}),
                 "catalog": surface.catalog
                 and surface.catalog.model_copy(update={"path": absolute(surface.catalog.path)}),
                 "items": surface.items.model_copy(

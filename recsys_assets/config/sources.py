@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from recsys_assets.config.columns import (
     Columns,
@@ -20,20 +19,17 @@ from recsys_assets.config.columns import (
     Where,
     from_a_field,
 )
+from recsys_assets.config.landing import Landing
 from recsys_assets.config.patterns import DayPattern
-from recsys_assets.config.values import (
-    AtLeastZero,
-    Location,
-    Model,
-    VariableName,
-    is_object_url,
-)
+from recsys_assets.config.tables import Query, TableName
+from recsys_assets.config.values import Location, Model, VariableName, is_object_url
 
 # What `source.type` may be.
 SourceType = Literal[
     "jsonl",  # events/sources/jsonl.py
     "csv",  # events/sources/csv.py
     "parquet",  # events/sources/parquet.py
+    "postgres",  # events/sources/postgres.py
 ]
 # What `source.mapping` may be: keys of a source that fit the events of others, in mappings.yaml.
 MappingName = Literal[
@@ -47,7 +43,7 @@ MappingName = Literal[
     "yoochoose",
 ]
 CATALOG_SUFFIXES: Final = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
-_TYPES: Final = get_args(SourceType)
+_FILES: Final = {*get_args(SourceType)} - {"postgres"}
 _MAPPINGS: Final = Path(__file__).with_name("mappings.yaml")
 _PATTERN: Final = "{tenant}/{surface}/exposure.{day}*.jsonl*"
 # Keys that say how rows are mapped.
@@ -62,18 +58,15 @@ _OF_MAPPING: Final = (
 )
 # Keys that one type of source alone knows.
 _OF_CSV: Final = ("delimiter", "header", "names", "quote")
+_OF_POSTGRES: Final = ("dsn_env", "table", "query", "time_column", "order_by")
+# Keys that a source without files does not know.
+_OF_FILES: Final = ("path", "pattern", "follow_links_outside")
 # Keys that decide, besides the rows, which events a mapped source gives.
-DECIDE_EVENTS: Final = (*_OF_MAPPING, "time_zone", *_OF_CSV)
-
-
-def _topic_name(value: str) -> str:
-    """Refuse what Kafka takes for no topic."""
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value) or value in {".", ".."}:
-        raise ValueError("must be the name of a topic: letters, digits, '.', '_' and '-'")
-    return value
-
-
-TopicName = Annotated[str, AfterValidator(_topic_name)]
+DECIDE_EVENTS: Final = (
+    *_OF_MAPPING, "time_zone", *_OF_CSV, "table", "query", "time_column", "order_by",
+)  # fmt: skip
+# Days of a table that the landing sensor looks at, where nothing else is said: it reads their rows.
+_DAYS_OF_A_TABLE: Final = 7
 
 
 @cache
@@ -81,57 +74,6 @@ def packaged_mappings() -> dict[str, dict[str, Any]]:
     """Return the keys of a source that each packaged mapping stands for, by its name."""
     found: dict[str, dict[str, Any]] = yaml.safe_load(_MAPPINGS.read_text(encoding="utf-8"))
     return found
-
-
-class Kafka(Model):
-    """The topic whose messages `recsys-assets land` writes to raw files, a line each."""
-
-    brokers_env: VariableName = Field(
-        description="Environment variable that holds the brokers, `host:port,host:port`."
-    )
-    topic: TopicName = Field(description="The topic; its files lie below `TOPIC/` in `path`.")
-    grace_minutes: AtLeastZero = Field(
-        60,
-        description=(
-            "Minutes after midnight, UTC, that records of the day before are waited for; later "
-            "ones are late files of their day."
-        ),
-    )
-    client_env: VariableName | None = Field(
-        None,
-        description=(
-            "Environment variable that holds further settings of the client, such as those of "
-            "SASL, as a JSON object; a secret."
-        ),
-    )
-
-
-class Landing(Model):
-    """When raw files count as landed; the landing sensor reports those that do."""
-
-    settle_seconds: AtLeastZero = Field(
-        60, description="Seconds that the files of a day must have stayed as they are."
-    )
-    success_marker: str | None = Field(
-        None,
-        description=(
-            "File below `path` that says that a day is complete, waited for instead of "
-            "`settle_seconds`: `{tenant}/{surface}/dt={day}/_SUCCESS`."
-        ),
-    )
-    lookback_days: int = Field(
-        400, ge=1, le=3660, description="Newest days that are looked at; older ones are left alone."
-    )
-
-    kafka: Kafka | None = Field(None, description="The topic that raw files are landed from.")
-
-    @model_validator(mode="after")
-    def _marker_is_of_one_day(self) -> Self:
-        if self.success_marker is not None:
-            DayPattern(self.success_marker).check("success_marker")
-            if any(wildcard in self.success_marker for wildcard in "*?["):
-                raise ValueError("success_marker: names one file, without wildcards")
-        return self
 
 
 class Sessions(Model):
@@ -159,11 +101,14 @@ class Source(Model):
         "jsonl",
         description=(
             "How they are written: an object a line, which without `columns` is a raw exposure "
-            "event v1; as CSV; as Parquet."
+            "event v1; as CSV; as Parquet; rows of a table of Postgres."
         ),
     )
     path: Location = Field(
-        description="The directory, or s3://, gs:// or az:// URL, that `pattern` starts from."
+        description=(
+            "The directory, or s3://, gs:// or az:// URL, that `pattern` starts from. Not of "
+            "Postgres."
+        )
     )
     pattern: str = Field(
         _PATTERN,
@@ -250,6 +195,34 @@ class Source(Model):
     quote: str = Field(
         '"', max_length=1, description="CSV: what a field is quoted with; empty is nothing."
     )
+    dsn_env: VariableName | None = Field(
+        None,
+        description=(
+            "Postgres, required: environment variable that holds the address of the database, "
+            "`postgresql://user:password@host:port/database`, a secret."
+        ),
+    )
+    table: TableName | None = Field(
+        None, description="Postgres: the table or view, `schema.table`, written as it is there."
+    )
+    query: Query | None = Field(
+        None, description="Postgres: a select in place of `table`, without a semicolon."
+    )
+    time_column: FieldName | None = Field(
+        None,
+        description=(
+            "Postgres, required: the column by which a day's rows are found; it should have an "
+            "index."
+        ),
+    )
+    order_by: list[FieldName] = Field(
+        [],
+        description=(
+            "Postgres: columns that say in which order events happened, such as a growing number. "
+            "Rows that are equal in them follow by `time_column`, then by all columns that are "
+            "read."
+        ),
+    )
     landing: Landing = Field(
         default_factory=lambda: Landing.model_validate({}),
         description="When raw files count as landed.",
@@ -268,9 +241,33 @@ class Source(Model):
         columns = {**mapping.get("columns", {}), **(given.get("columns") or {})}
         filled = {**mapping, **given} | ({"columns": columns} if columns else {})
         of = filled.get("type")
-        if isinstance(of, str) and of in _TYPES and "pattern" not in filled:
+        if isinstance(of, str) and of in _FILES and "pattern" not in filled:
             filled["pattern"] = _PATTERN.replace("jsonl", of)
         return filled
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_database(cls, given: Any) -> Any:
+        """Refuse where files lie, and put the variable of the database there."""
+        if not isinstance(given, dict) or given.get("type") != "postgres":
+            return given
+        landing = given.get("landing", {})
+        if isinstance(landing, dict):
+            for key in ("kafka", "success_marker"):
+                if landing.get(key):
+                    raise ValueError(f"landing.{key}: goes with files, this is `type: postgres`")
+            landing = {"lookback_days": _DAYS_OF_A_TABLE, **landing}
+        for key in _OF_FILES:
+            if key in given:
+                raise ValueError(f"{key}: goes with files, this is `type: postgres`")
+        if not given.get("dsn_env"):
+            raise ValueError(
+                "dsn_env: is required with `type: postgres`: the name of an environment variable"
+            )
+        variable = str(given["dsn_env"])
+        # What is no name of a variable has its own error, and may be the secret itself.
+        path = f"${variable if variable.isidentifier() else ''}"
+        return {**given, "path": path, "landing": landing}
 
     @model_validator(mode="before")
     @classmethod
@@ -295,9 +292,10 @@ class Source(Model):
             raise ValueError(
                 f"landing.kafka: lands lines of JSON, with `type: jsonl`; this is {self.type}"
             )
-        for key in _OF_CSV:
-            if self._says(key) and self.type != "csv":
-                raise ValueError(f"{key}: goes with `type: csv`, this is {self.type}")
+        for type_, keys in (("csv", _OF_CSV), ("postgres", _OF_POSTGRES)):
+            for key in keys:
+                if self._says(key) and self.type != type_:
+                    raise ValueError(f"{key}: goes with `type: {type_}`, this is {self.type}")
         if not (self.header or self.names):
             raise ValueError("header: false needs `names`, the names of the columns")
         return self
@@ -329,6 +327,16 @@ class Source(Model):
             )
         if self.deduplicate_by and self.columns and self.columns.request_id is None:
             raise ValueError("deduplicate_by: request_id needs `columns.request_id`")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_of_a_day_can_be_found(self) -> Self:
+        if self.type != "postgres":
+            return self
+        if (self.table is None) == (self.query is None):
+            raise ValueError("`type: postgres` needs either `table` or `query`")
+        if self.time_column is None:
+            raise ValueError("time_column: is required with `type: postgres`")
         return self
 
     @model_validator(mode="after")
