@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from recsys_assets.config import variants
 from recsys_assets.config.quoting import (
     closest,
     quoted_key,
@@ -93,6 +94,10 @@ def load_config(path: str | Path | None = None) -> Config:
     raw = _read_yaml(file)
     problems = [*_problems(raw)]
     wrong = {number for number, _ in problems}
+    if None not in wrong:
+        orphans = [*variants.without_base(raw["surfaces"], {of for of in wrong if of})]
+        problems += orphans
+        wrong |= {number for number, _ in orphans}
     if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):
         lines = dict.fromkeys(text for _, text in problems)
         raise ConfigError("\n  ".join([f"{file}:", *lines]))
@@ -102,22 +107,34 @@ def load_config(path: str | Path | None = None) -> Config:
         for number, entry in entries
         if number in wrong
     ]
-    good = [entry for number, entry in entries if number not in wrong]
+    filled = enumerate(variants.with_bases(raw["surfaces"]), start=1)
+    good = [entry for number, entry in filled if number not in wrong]
     config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
     return _with_addresses(_with_absolute_paths(config.without(broken), file.parent))
 
 
 def _problems(raw: Any) -> Iterator[tuple[int | None, str]]:
     """Yield every mistake, with the number of the entry it stands in; None outside of entries."""
+    entries = raw.get("surfaces") if isinstance(raw, dict) else None
+    if not isinstance(entries, list):
+        yield from ((None, _explain(raw, problem)) for problem in _problems_of_model(raw))
+        return
+    for problem in _problems_of_model(raw | {"surfaces": variants.with_bases(entries)}):
+        where = problem["loc"]
+        if where[:1] != ("surfaces",) or len(where) == 1:
+            yield None, _explain(raw, problem)
+        elif not variants.is_of_the_base(entries[int(where[1])], where[2:3]):
+            yield int(where[1]) + 1, _explain(raw, problem)
+    yield from _clashes(entries)
+    yield from variants.mistakes(entries)
+
+
+def _problems_of_model(raw: Any) -> list[ErrorDetails]:
     try:
         Config.model_validate(raw)
     except ValidationError as error:
-        for problem in error.errors():
-            where = problem["loc"]
-            is_of_entry = where[:1] == ("surfaces",) and len(where) > 1
-            yield int(where[1]) + 1 if is_of_entry else None, _explain(raw, problem)
-    if isinstance(raw, dict) and isinstance(raw.get("surfaces"), list):
-        yield from _clashes(raw["surfaces"])
+        return error.errors()
+    return []
 
 
 def _clashes(entries: list[Any]) -> Iterator[tuple[int, str]]:

@@ -76,6 +76,10 @@ _OF_SURFACES: Final[dict[str, tuple[str, Callable[[SurfaceStatus], float | None]
         "Since when publishes are held back; missing when they are not.",
         lambda status: _seconds(status.pinned_at),
     ),
+    "recsys_surface_variant": (
+        "Whether it is a variant of another surface.",
+        lambda status: status.surface.variant_of is not None,
+    ),
     "recsys_surface_max_artifact_size_bytes": (
         "guardrails.max_artifact_bytes: the largest document that is published.",
         lambda status: status.surface.guardrails.max_artifact_bytes,

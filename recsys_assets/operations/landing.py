@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Final, Literal
 
 from recsys_assets.config import Surface
@@ -110,6 +111,7 @@ def look(
     now: datetime,
     reported: Reported,
     tried: Tried,
+    variants: Sequence[Surface] = (),
 ) -> Arrivals:
     """Find out what has landed since the last look.
 
@@ -120,6 +122,7 @@ def look(
         now: UTC; a file has settled once it is seen unchanged for `landing.settle_seconds`.
         reported: what was reported already, whoever did it.
         tried: what became of the canonical events of a day.
+        variants: of the surface: they are made of the same.
 
     Raises:
         RawEventsError: `source.path` is no directory.
@@ -157,9 +160,11 @@ def look(
         if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
-    if surface.reads_catalog:
-        newest = max(landed, default=None) if surface.artifacts.of("events") else last
-        _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
+    readers = [each for each in (surface, *variants) if each.reads_catalog]
+    if readers:
+        of_events = any(each.artifacts.of("events") for each in (surface, *variants))
+        newest = max(landed, default=None) if of_events else last
+        _look_at_catalog(store, readers, found, newest, now=now, reported=reported)
     # Of what is left: it may have been held back, to go with its catalog.
     found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.items.deny:
@@ -209,7 +214,7 @@ def _look_at_denied(
 
 def _look_at_catalog(
     store: Store,
-    surface: Surface,
+    readers: Sequence[Surface],
     found: Arrivals,
     newest: date | None,
     *,
@@ -218,13 +223,15 @@ def _look_at_catalog(
 ) -> None:
     """Report the catalog for the newest day when it has changed, and for days that lack it.
 
-    Older days keep what they were made of: their artifacts are history.
+    It is that of the first of its readers, which share it. Older days keep what they were made of:
+    their artifacts are history.
     """
-    cursor = found.cursor
+    cursor, surface = found.cursor, readers[0]
     folder, name = catalog_object(surface.catalog_path)
     stored = open_store(folder).stat(name)
     if stored is None:
-        waiting = surface.artifacts.of("catalog") or surface.artifacts.kinds
+        kinds = (each.artifacts.of("catalog") or each.artifacts.kinds for each in readers)
+        waiting = [*dict.fromkeys(chain.from_iterable(kinds))]
         wait = "waits" if len(waiting) == 1 else "wait"
         found.problems.append(
             f"there is no catalog {surface.catalog_path}: {', '.join(waiting)} {wait} for it"
@@ -236,7 +243,7 @@ def _look_at_catalog(
         arrival.day
         for arrival in found.raw_events
         if reported(_CATALOG, arrival.day) is None
-        and staged_catalog(store, surface, arrival.day) is None
+        and _made_of_catalog(store, readers, arrival.day) is None
     }
     if cursor.catalog != (signature, newest.isoformat()):
         changed = cursor.catalog[0] != signature
@@ -255,8 +262,14 @@ def _look_at_catalog(
     cursor.catalog = (signature, newest.isoformat())
     for day in sorted(days):
         known = reported(_CATALOG, day)
-        if version != (known.data_version if known else staged_catalog(store, surface, day)):
+        if version != (known.data_version if known else _made_of_catalog(store, readers, day)):
             found.catalog.append(Arrival(day, version, [stored]))
+
+
+def _made_of_catalog(store: Store, readers: Iterable[Surface], day: date) -> str | None:
+    """Return the fingerprint of the catalog that the day of every reader is made of, if it is."""
+    staged = {staged_catalog(store, reader, day) for reader in readers}
+    return staged.pop() if len(staged) == 1 else None
 
 
 def _hold_back(found: Arrivals, days: Iterable[date]) -> None:
@@ -325,7 +338,7 @@ def _unknown_followers(
     following = {
         day
         for first in days
-        for day in (first + timedelta(days=n) for n in range(1, surface.window_days))
+        for day in (first + timedelta(days=n) for n in range(1, surface.longest_window))
         if day <= last and day not in days
     }
     return [
