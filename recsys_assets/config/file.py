@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from recsys_assets.config import variants
 from recsys_assets.config.quoting import (
     closest,
     quoted_key,
@@ -22,6 +21,12 @@ from recsys_assets.config.quoting import (
 )
 from recsys_assets.config.strict_yaml import read_strictly
 from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
+from recsys_assets.config.variants import (
+    is_of_the_base,
+    mistakes_of_variants,
+    with_bases,
+    without_base,
+)
 from recsys_assets.config.whole import Broken, Config
 from recsys_assets.errors import ConfigError
 from recsys_assets.places import Place
@@ -92,12 +97,8 @@ def load_config(path: str | Path | None = None) -> Config:
     """
     file = config_file() if path is None else Path(path).absolute()
     raw = _read_yaml(file)
-    problems = [*_problems(raw)]
+    problems = _problems(raw)
     wrong = {number for number, _ in problems}
-    if None not in wrong:
-        orphans = [*variants.without_base(raw["surfaces"], {of for of in wrong if of})]
-        problems += orphans
-        wrong |= {number for number, _ in orphans}
     if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):
         lines = dict.fromkeys(text for _, text in problems)
         raise ConfigError("\n  ".join([f"{file}:", *lines]))
@@ -107,26 +108,26 @@ def load_config(path: str | Path | None = None) -> Config:
         for number, entry in entries
         if number in wrong
     ]
-    filled = enumerate(variants.with_bases(raw["surfaces"]), start=1)
+    filled = enumerate(with_bases(raw["surfaces"]), start=1)
     good = [entry for number, entry in filled if number not in wrong]
     config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
     return _with_addresses(_with_absolute_paths(config.without(broken), file.parent))
 
 
-def _problems(raw: Any) -> Iterator[tuple[int | None, str]]:
-    """Yield every mistake, with the number of the entry it stands in; None outside of entries."""
+def _problems(raw: Any) -> list[tuple[int | None, str]]:
+    """Return every mistake, with the number of the entry it stands in; None outside of entries."""
     entries = raw.get("surfaces") if isinstance(raw, dict) else None
     if not isinstance(entries, list):
-        yield from ((None, _explain(raw, problem)) for problem in _problems_of_model(raw))
-        return
-    for problem in _problems_of_model(raw | {"surfaces": variants.with_bases(entries)}):
+        return [(None, _explain(raw, problem)) for problem in _problems_of_model(raw)]
+    found: list[tuple[int | None, str]] = []
+    for problem in _problems_of_model(raw | {"surfaces": with_bases(entries)}):
         where = problem["loc"]
         if where[:1] != ("surfaces",) or len(where) == 1:
-            yield None, _explain(raw, problem)
-        elif not variants.is_of_the_base(entries[int(where[1])], where[2:3]):
-            yield int(where[1]) + 1, _explain(raw, problem)
-    yield from _clashes(entries)
-    yield from variants.mistakes(entries)
+            found.append((None, _explain(raw, problem)))
+        elif not is_of_the_base(entries[int(where[1])], where[2:3]):
+            found.append((int(where[1]) + 1, _explain(raw, problem)))
+    found += [*_clashes(entries), *mistakes_of_variants(entries)]
+    return [*found, *without_base(entries, {number for number, _ in found})]
 
 
 def _problems_of_model(raw: Any) -> list[ErrorDetails]:

@@ -46,11 +46,13 @@ def is_variant(entry: Any) -> bool:
 
 def is_of_the_base(entry: Any, key: Sequence[Any]) -> bool:
     """Tell whether a key of a filled entry, none or one, is one that its base has filled in."""
-    of_the_base = (*OF_THE_BASE, *(() if _UNLESS_SET in entry else (_UNLESS_SET,)))
-    return is_variant(entry) and any(each in of_the_base for each in key)
+    if not is_variant(entry):
+        return False
+    of_the_base = OF_THE_BASE if _UNLESS_SET in entry else (*OF_THE_BASE, _UNLESS_SET)
+    return any(each in of_the_base for each in key)
 
 
-def mistakes(entries: Sequence[Any]) -> Iterator[tuple[int, str]]:
+def mistakes_of_variants(entries: Sequence[Any]) -> Iterator[tuple[int, str]]:
     """Yield what is wrong with an entry as a variant, behind the number of the entry."""
     named = _named(entries)
     for number, entry in enumerate(entries, start=1):
@@ -67,7 +69,9 @@ def mistakes(entries: Sequence[Any]) -> Iterator[tuple[int, str]]:
             yield number, f"surface {_quoted(number, entry)}: {text}"
 
 
-def without_base(entries: Sequence[Any], wrong: Collection[int]) -> Iterator[tuple[int, str]]:
+def without_base(
+    entries: Sequence[Any], wrong: Collection[int | None]
+) -> Iterator[tuple[int, str]]:
     """Yield the variants whose base is one of the entries with a mistake."""
     named = _named(entries)
     for number, entry in enumerate(entries, start=1):
