@@ -77,8 +77,8 @@ _OF_SURFACES: Final[dict[str, tuple[str, Callable[[SurfaceStatus], float | None]
         lambda status: _seconds(status.pinned_at),
     ),
     "recsys_surface_variant": (
-        "Whether it is a variant of another surface.",
-        lambda status: status.surface.variant_of is not None,
+        "1 of a variant of another surface; missing of others.",
+        lambda status: 1 if status.surface.variant_of else None,
     ),
     "recsys_surface_max_artifact_size_bytes": (
         "guardrails.max_artifact_bytes: the largest document that is published.",
