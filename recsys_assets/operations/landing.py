@@ -27,7 +27,7 @@ from recsys_assets.events.provenance import Provenance, read_provenance
 from recsys_assets.events.sources import Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
 from recsys_assets.operations.cursors import Cursor
-from recsys_assets.operations.made_of import newest_made, staged_catalog
+from recsys_assets.operations.made_of import MadeDay, newest_made, staged_catalog
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store, Stored
@@ -160,31 +160,36 @@ def look(
         if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
             found.raw_events.append(arrival)
     found.raw_events.reverse()
-    readers = [each for each in (surface, *variants) if each.reads_catalog]
+    family = (surface, *variants)
+    readers = [each for each in family if each.reads_catalog]
     if readers:
-        of_events = any(each.artifacts.of("events") for each in (surface, *variants))
+        of_events = any(each.artifacts.of("events") for each in family)
         newest = max(landed, default=None) if of_events else last
         _look_at_catalog(store, readers, found, newest, now=now, reported=reported)
     # Of what is left: it may have been held back, to go with its catalog.
     found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.items.deny:
-        days = sorted(landed, reverse=True) if surface.artifacts.of("events") else [last]
-        _look_at_denied(store, surface, found, days, now=now, reported=reported)
+        days = sorted(landed, reverse=True)
+        made = [
+            newest_made(store, each, days if each.artifacts.of("events") else [last])
+            for each in family
+        ]
+        _look_at_denied(surface, found, filter(None, made), now=now, reported=reported)
     return found
 
 
 def _look_at_denied(
-    store: Store,
     surface: Surface,
     found: Arrivals,
-    days: Sequence[date],
+    newest: Iterable[MadeDay],
     *,
     now: datetime,
     reported: Reported,
 ) -> None:
-    """Report the list of withdrawn items for the newest made day, if it was made with another.
+    """Report the list of withdrawn items for the newest made days that were made with another.
 
-    A day that is made later reads the list by itself, and older days are history.
+    Of a surface and of its variants, each its own. A day that is made later reads the list by
+    itself, and older days are history.
     """
     cursor, path = found.cursor, surface.items.deny or ""
     folder, name = catalog_object(path)
@@ -202,14 +207,15 @@ def _look_at_denied(
             return
         cursor.waiting.pop(_DENIED, None)
     version = cursor.denied[1]
-    made = newest_made(store, surface, days)
-    staged = None if made is None else made.made_otherwise(version)
-    if made is None or staged is None:
-        return
-    known = reported(_DENIED, made.day)
-    # What was begun before the report may have been staged after it.
-    if known is None or known.data_version != version or known.at < staged:
-        found.denied_items.append(Arrival(made.day, version, [stored]))
+    staged: dict[date, datetime] = {}
+    for made in newest:
+        if otherwise := made.made_otherwise(version):
+            staged[made.day] = max(otherwise, staged.get(made.day, otherwise))
+    for day in sorted(staged):
+        known = reported(_DENIED, day)
+        # What was begun before the report may have been staged after it.
+        if known is None or known.data_version != version or known.at < staged[day]:
+            found.denied_items.append(Arrival(day, version, [stored]))
 
 
 def _look_at_catalog(
@@ -243,7 +249,7 @@ def _look_at_catalog(
         arrival.day
         for arrival in found.raw_events
         if reported(_CATALOG, arrival.day) is None
-        and _made_of_catalog(store, readers, arrival.day) is None
+        and staged_catalog(store, readers, arrival.day) is None
     }
     if cursor.catalog != (signature, newest.isoformat()):
         changed = cursor.catalog[0] != signature
@@ -262,14 +268,8 @@ def _look_at_catalog(
     cursor.catalog = (signature, newest.isoformat())
     for day in sorted(days):
         known = reported(_CATALOG, day)
-        if version != (known.data_version if known else _made_of_catalog(store, readers, day)):
+        if version != (known.data_version if known else staged_catalog(store, readers, day)):
             found.catalog.append(Arrival(day, version, [stored]))
-
-
-def _made_of_catalog(store: Store, readers: Iterable[Surface], day: date) -> str | None:
-    """Return the fingerprint of the catalog that the day of every reader is made of, if it is."""
-    staged = {staged_catalog(store, reader, day) for reader in readers}
-    return staged.pop() if len(staged) == 1 else None
 
 
 def _hold_back(found: Arrivals, days: Iterable[date]) -> None:

@@ -11,7 +11,7 @@ from recsys_assets_tests.cli.conftest import REASON, days, done, land, rows, run
 from recsys_assets_tests.project import Project, day
 
 LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home"}
-SMALL = {"artifacts": {"popularity": {}}}
+SMALL: dict[str, Any] = {"artifacts": {"popularity": {}}}
 PAIR = (SMALL, {**SMALL, **LAB})
 
 
@@ -82,6 +82,18 @@ class TestMaterialize:
         text = wrong(run("materialize", "--surface", "demo/lab", *days(-1, 0)))
 
         assert text.startswith("Error: demo/lab has the days 2026-01-01 to 2026-01-31, not")
+
+
+def test_land_of_a_variant_lands_the_topic_of_its_base(project: Project) -> None:
+    kafka = {"brokers_env": "NO_BROKERS", "topic": "events"}
+    source = {"source": {"path": "raw", "landing": {"kafka": kafka}}}
+    project.configure({**SMALL, **source}, {**SMALL, **LAB})
+
+    results = [run("land", "--surface", name) for name in ("demo/home", "demo/lab")]
+
+    assert [result.exit_code for result in results] == [2, 2]
+    assert results[0].stderr == results[1].stderr
+    assert "lands no topic" not in results[0].stderr
 
 
 class TestOthers:

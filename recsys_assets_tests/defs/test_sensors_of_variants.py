@@ -190,6 +190,22 @@ def test_a_changed_list_of_denied_items_makes_both_again(project: Project) -> No
         assert lab.requested(name) == artifacts(day(0))
 
 
+def test_a_variant_that_still_lists_what_is_denied_is_made_again(project: Project) -> None:
+    """Also where somebody has made the base by hand."""
+    denied = project.folder / "denied.txt"
+    denied.write_text("z\n")
+    lab = laboratory(project, {"items": {"deny": "denied.txt"}})
+    lab.made(0)
+    denied.write_text("a\n")
+    lab.make(0, 0)
+
+    assert lab.tick() == [("denied_items", day(0))]
+
+    assert lab.requested("lab") == artifacts(day(0))
+    lab.make(1, 0)
+    assert lab.tick() == []
+
+
 def test_an_instance_that_knows_of_no_day_is_told_of_those_of_the_longest_window(
     project: Project,
 ) -> None:

@@ -94,11 +94,9 @@ class TestGraph:
     def test_it_has_no_landing_and_no_schedule_of_its_own(self, project: Project) -> None:
         repository = build_definitions(project.configure({}, LAB)).get_repository_def()
 
-        of_lab = [
-            each.name
-            for each in (*repository.sensor_defs, *repository.schedule_defs)
-            if "lab" in each.name
-        ]
+        names = [each.name for each in repository.sensor_defs]
+        names += [each.name for each in repository.schedule_defs]
+        of_lab = [name for name in names if "lab" in name]
         assert of_lab == ["demo__lab_materialize"]
         landing = repository.get_sensor_def("demo__home_landing").description or ""
         assert "Start demo__home_materialize and demo__lab_materialize first" in landing
@@ -254,9 +252,8 @@ class TestDays:
 
         assert result.success
         made = [
-            each.asset_key
-            for each in result.all_events
-            if each.event_type is dg.DagsterEventType.ASSET_MATERIALIZATION
+            each.step_materialization_data.materialization.asset_key
+            for each in result.get_asset_materialization_events()
         ]
         assert made.index(key("home", "manifest")) < min(
             made.index(each) for each in made if each.path[1] == "lab"
@@ -321,8 +318,9 @@ def test_a_base_whose_definitions_do_not_load_takes_its_variants_along(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from recsys_assets import definitions
+    from recsys_assets.defs import assets
 
-    built = definitions.build_surface
+    built = assets.build_surface
 
     def breaking(surface: Any, **named: Any) -> Any:
         if surface.surface == "home":
