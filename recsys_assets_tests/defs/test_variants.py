@@ -13,6 +13,7 @@ from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs.internals import RANGE_END, RANGE_START
 from recsys_assets.defs.keys import asset_key, asset_names
+from recsys_assets.defs.reports import surface_of
 from recsys_assets.events import days as days_module
 from recsys_assets.kinds import KINDS
 from recsys_assets.live.tables import live_document
@@ -91,6 +92,26 @@ class TestGraph:
             assert text in (graph.get(key("lab", name)).description or "")
             assert "variant" not in (graph.get(key("home", name)).description or "")
 
+    def test_events_are_told_as_those_of_the_base_wherever_it_stands(
+        self, project: Project
+    ) -> None:
+        config = project.configure(LAB, {})
+
+        found = surface_of(key("home", "canonical_events"), config)
+
+        assert found is config.surfaces[1]
+
+    def test_the_share_of_bots_is_looked_at_where_only_the_variant_leaves_them_out(
+        self, project: Project
+    ) -> None:
+        """Canonical events are the base's, and are not held to what the variant leaves out."""
+        config = project.configure({}, {**LAB, "bots": {"leave_out_of": "all"}})
+        graph = build_definitions(config).resolve_asset_graph()
+
+        of = {each.asset_key for each in graph.asset_check_keys if "oversized" in each.name}
+
+        assert of == {key("home", "cooc"), key("lab", "cooc")}
+
     def test_it_has_no_landing_and_no_schedule_of_its_own(self, project: Project) -> None:
         repository = build_definitions(project.configure({}, LAB)).get_repository_def()
 
@@ -153,6 +174,36 @@ class TestDays:
             assert len(versions) == 2  # the name is part of it
         items = rows(project, config, "lab", "content_sim")["items"]
         assert [each["item_id"] for each in items] == ["a", "c"]  # the namespace is that of home
+
+    def test_what_is_only_in_the_catalog_is_so_by_the_namespace_of_the_base(
+        self, project: Project
+    ) -> None:
+        config = project.configure({"items": {"only_in_catalog": True}}, LAB)
+        (project.folder / "catalog.csv").write_text(CATALOG_OF_BOTH)
+        land(project, 0)
+
+        for number in range(2):
+            project.materialize(config, [day(0)], surface=number)
+
+        for name in ("home", "lab"):
+            items = rows(project, config, name, "popularity")["items"]
+            assert items == [{"item_id": "a", "count": 3}]
+
+    def test_what_a_variant_alone_counts_is_kept_below_the_base(self, project: Project) -> None:
+        options = {"cooc": {"min_support": 1}}
+        config = project.configure(
+            {"artifacts": {"popularity": {}}}, {**WEEK, "artifacts": options}
+        )
+        land(project, 0)
+
+        for number in range(2):
+            project.materialize(config, [day(0)], surface=number)
+
+        kept = {path.stem for path in (project.folder / "var/counts").rglob("*.parquet")}
+        assert "baskets" in kept
+        assert [*(project.folder / "var/counts/demo").iterdir()] == [
+            project.folder / "var/counts/demo/home"
+        ]
 
     def test_other_options_give_other_rows(self, project: Project) -> None:
         options = {**ALL_KINDS, "popularity": {"top_n": 1}}
