@@ -9,8 +9,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from recsys_assets import definitions
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
+from recsys_assets.defs import assets
 from recsys_assets.defs.internals import RANGE_END, RANGE_START
 from recsys_assets.defs.keys import asset_key, asset_names
 from recsys_assets.defs.reports import surface_of
@@ -365,16 +367,25 @@ class TestOperations:
         assert [live.window.last_day for live in lives if live and live.window] == [day(1), day(0)]
 
 
-def test_a_base_whose_definitions_do_not_load_takes_its_variants_along(
-    project: Project, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("wrong", "left", "broken"),
+    [
+        ("home", ["demo/other"], ["demo/home", "demo/lab"]),
+        ("lab", ["demo/home", "demo/other"], ["demo/lab"]),
+        ("other", ["demo/home", "demo/lab"], ["demo/other"]),
+    ],
+)
+def test_definitions_of_a_base_that_do_not_load_take_its_variants_along(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: str,
+    left: list[str],
+    broken: list[str],
 ) -> None:
-    from recsys_assets import definitions
-    from recsys_assets.defs import assets
-
     built = assets.build_surface
 
     def breaking(surface: Any, **named: Any) -> Any:
-        if surface.surface == "home":
+        if surface.surface == wrong:
             raise ValueError("no")
         return built(surface, **named)
 
@@ -383,5 +394,5 @@ def test_a_base_whose_definitions_do_not_load_takes_its_variants_along(
 
     loaded = definitions.load_definitions(config)
 
-    assert [each.name for each in loaded.config.surfaces] == ["demo/other"]
-    assert [each.name for each in loaded.config.broken] == ["demo/home", "demo/lab"]
+    assert [each.name for each in loaded.config.surfaces] == left
+    assert [each.name for each in loaded.config.broken] == broken
