@@ -149,7 +149,7 @@ class _DraftsOfEvents:
         window = {each: self._accepted[each] for each in wanted if each in self._accepted}
         if day not in window:
             raise MissingPartitionError(
-                f"{surface.name} {day} has no accepted canonical events: materialize "
+                f"{surface.events_of.name} {day} has no accepted canonical events: materialize "
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
         source = source_hash({each: of.fingerprint for each, of in window.items()})
@@ -174,7 +174,7 @@ class _DraftsOfEvents:
         return replace(draft, missing=missing, shown=shown)
 
     def _counts(self, window: AcceptedDays) -> dict[date, DayCounts]:
-        if self._surface.window_days == 1:
+        if self._surface.longest_window == 1:
             return {day: self._shared(of) for day, of in window.items()}
         with self._lock:
             for day in self._counted.keys() - window.keys():
@@ -192,12 +192,12 @@ class _DraftsOfEvents:
 
     def _kept(self, day: date, accepted: AcceptedDay) -> DayCounts:
         def is_current() -> bool:
-            return accepted_days(self._store, self._surface.place, [day]).get(day) == accepted
+            return accepted_days(self._store, self._surface.events_of, [day]).get(day) == accepted
 
         keep = partial(
             KeptCounts,
             self._store,
-            self._surface.place,
+            self._surface.events_of,
             day,
             fingerprint=accepted.fingerprint,
             is_current=is_current,

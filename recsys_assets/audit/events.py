@@ -97,7 +97,7 @@ def _counts(surface: Surface, parsed: ParsedDay, shared: Shared) -> DayCounts:
     The artifacts that this process makes of the day find them counted. Those of a longer window
     look for what is kept, and nothing is kept of a day that is not accepted yet.
     """
-    keep = shared.counts.of(parsed.fingerprint) if surface.window_days == 1 else None
+    keep = shared.counts.of(parsed.fingerprint) if surface.longest_window == 1 else None
     return DayCounts(parsed.frame, keep)
 
 

@@ -65,6 +65,11 @@ def check_command(name: str | None, as_json: bool) -> None:
         click.echo(printable(f"root: {config.root}"))
         print_rows(_INPUTS, [_row(inputs) for inputs in found])
         for inputs in found:
+            if inputs.surface.variant_of:
+                of = f"{inputs.surface.name}: a variant of {inputs.surface.variant_of}"
+                click.echo(printable(f"{of}, whose events and catalog these are"))
+                if not name:  # the rest is said of its base
+                    continue
             if inputs.denied_items is not None:
                 of = f"{inputs.surface.name}: denied items: {inputs.denied_items:,}"
                 click.echo(printable(f"{of}, listed in {inputs.surface.items.deny}"))

@@ -114,12 +114,17 @@ _OUTCOMES: Final = {
 }
 
 
+# Columns of a day, by what its events show.
+_OF_EVENTS: Final = {"events": "dagster/row_count", "refused": "refused"}
+
+
 def print_result(result: RangeResult) -> None:
     """Print a surface's days: events, refused lines, sizes, versions; then what is wrong."""
     kinds = result.surface.artifacts.kinds
+    of_events = {} if result.surface.variant_of else _OF_EVENTS  # which its base has
     columns = (
         Column("day"),
-        *(Column(name, right=True) for name in ("events", "refused", "bytes")),
+        *(Column(name, right=True) for name in (*of_events, "bytes")),
         *(Column(kind, spare=1) for kind in kinds),
         Column("outcome"),
     )
@@ -131,8 +136,7 @@ def print_result(result: RangeResult) -> None:
         rows.append(
             [
                 str(day),
-                f"{events['dagster/row_count']:,}" if events else "",
-                f"{events['refused']:,}" if events else "",
+                *(f"{events[of]:,}" if events else "" for of in of_events.values()),
                 f"{sum(sizes):,}" if sizes else "",
                 *(first_digits(found[kind]["version"]) if kind in found else "" for kind in kinds),
                 outcome if day in result.done else Text(outcome, "red"),

@@ -17,6 +17,7 @@ Each module imports only from those above it:
     surface      one surface, its limits, its days
     whole        the whole file
     strict_yaml  text to plain values
+    variants     entries that are made of the events of another one
     file         reads it, and says what is wrong with it
 """
 

@@ -21,6 +21,12 @@ from recsys_assets.config.quoting import (
 )
 from recsys_assets.config.strict_yaml import read_strictly
 from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
+from recsys_assets.config.variants import (
+    is_of_the_base,
+    mistakes_of_variants,
+    with_bases,
+    without_base,
+)
 from recsys_assets.config.whole import Broken, Config
 from recsys_assets.errors import ConfigError
 from recsys_assets.places import Place
@@ -91,7 +97,7 @@ def load_config(path: str | Path | None = None) -> Config:
     """
     file = config_file() if path is None else Path(path).absolute()
     raw = _read_yaml(file)
-    problems = [*_problems(raw)]
+    problems = _problems(raw)
     wrong = {number for number, _ in problems}
     if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):
         lines = dict.fromkeys(text for _, text in problems)
@@ -102,22 +108,34 @@ def load_config(path: str | Path | None = None) -> Config:
         for number, entry in entries
         if number in wrong
     ]
-    good = [entry for number, entry in entries if number not in wrong]
+    filled = enumerate(with_bases(raw["surfaces"]), start=1)
+    good = [entry for number, entry in filled if number not in wrong]
     config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
     return _with_addresses(_with_absolute_paths(config.without(broken), file.parent))
 
 
-def _problems(raw: Any) -> Iterator[tuple[int | None, str]]:
-    """Yield every mistake, with the number of the entry it stands in; None outside of entries."""
+def _problems(raw: Any) -> list[tuple[int | None, str]]:
+    """Return every mistake, with the number of the entry it stands in; None outside of entries."""
+    entries = raw.get("surfaces") if isinstance(raw, dict) else None
+    if not isinstance(entries, list):
+        return [(None, _explain(raw, problem)) for problem in _problems_of_model(raw)]
+    found: list[tuple[int | None, str]] = []
+    for problem in _problems_of_model(raw | {"surfaces": with_bases(entries)}):
+        where = problem["loc"]
+        if where[:1] != ("surfaces",) or len(where) == 1:
+            found.append((None, _explain(raw, problem)))
+        elif not is_of_the_base(entries[int(where[1])], where[2:3]):
+            found.append((int(where[1]) + 1, _explain(raw, problem)))
+    found += [*_clashes(entries), *mistakes_of_variants(entries)]
+    return [*found, *without_base(entries, {number for number, _ in found})]
+
+
+def _problems_of_model(raw: Any) -> list[ErrorDetails]:
     try:
         Config.model_validate(raw)
     except ValidationError as error:
-        for problem in error.errors():
-            where = problem["loc"]
-            is_of_entry = where[:1] == ("surfaces",) and len(where) > 1
-            yield int(where[1]) + 1 if is_of_entry else None, _explain(raw, problem)
-    if isinstance(raw, dict) and isinstance(raw.get("surfaces"), list):
-        yield from _clashes(raw["surfaces"])
+        return error.errors()
+    return []
 
 
 def _clashes(entries: list[Any]) -> Iterator[tuple[int, str]]:

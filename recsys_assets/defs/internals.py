@@ -32,6 +32,8 @@ MAX_RUNTIME: Final = "dagster/max_runtime"
 PARTITION: Final = "dagster/partition"
 RANGE_START: Final = "dagster/asset_partition_range_start"
 RANGE_END: Final = "dagster/asset_partition_range_end"
+# Of the steps of a run that are ready, those with the highest go first.
+PRIORITY: Final = "dagster/priority"
 # A run that failed and is started again has it.
 WILL_RETRY: Final = "dagster/will_retry"
 # A run that failed says by it why.

@@ -92,7 +92,7 @@ def listed_items(surface: Surface, catalogs: CatalogCache, *, of_catalog: bool) 
     if of_catalog or not surface.items.only_in_catalog:
         return ListedItems(denied)
     snapshot = catalogs.read(surface.known_catalog)
-    known = items_of_surface(snapshot.frame.lazy(), surface=surface.surface)
+    known = items_of_surface(snapshot.frame.lazy(), surface=surface.events_of.surface)
     return ListedItems(denied, known, snapshot.fingerprint)
 
 

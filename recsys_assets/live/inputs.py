@@ -85,7 +85,8 @@ class Inputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return the members for machines."""
-        names = {"tenant": self.surface.tenant, "surface": self.surface.surface}
+        of = self.surface
+        names = {"tenant": of.tenant, "surface": of.surface, "variant_of": of.variant_of}
         return names | {name: of for name, of in asdict(self).items() if name != "surface"}
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Final, Literal
 
 from recsys_assets.config import DayPattern, Surface
@@ -27,7 +28,7 @@ from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
 from recsys_assets.operations.cursors import Cursor
 from recsys_assets.operations.file_days import FileDays, has_settled, signature_of
-from recsys_assets.operations.made_of import newest_made, staged_catalog
+from recsys_assets.operations.made_of import MadeDay, newest_made, staged_catalog
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store, Stored
@@ -111,6 +112,7 @@ def look(
     now: datetime,
     reported: Reported,
     tried: Tried,
+    variants: Sequence[Surface] = (),
 ) -> Arrivals:
     """Find out what has landed since the last look.
 
@@ -121,6 +123,7 @@ def look(
         now: UTC; a file has settled once it is seen unchanged for `landing.settle_seconds`.
         reported: what was reported already, whoever did it.
         tried: what became of the canonical events of a day.
+        variants: of the surface: they are made of the same.
 
     Raises:
         RawEventsError: `source.path` is no directory.
@@ -169,29 +172,36 @@ def look(
             found.raw_events.append(arrival)
     file_days.settle(done, days)
     found.raw_events.reverse()
-    if surface.reads_catalog:
-        newest = max(days & landed.keys(), default=None) if surface.artifacts.of("events") else last
-        _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
+    family = (surface, *variants)
+    readers = [each for each in family if each.reads_catalog]
+    if readers:
+        of_events = any(each.artifacts.of("events") for each in family)
+        newest = max(days & landed.keys(), default=None) if of_events else last
+        _look_at_catalog(store, readers, found, newest, now=now, reported=reported)
     # Of what is left: it may have been held back, to go with its catalog.
     found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.items.deny:
-        made = sorted(days, reverse=True) if surface.artifacts.of("events") else [last]
-        _look_at_denied(store, surface, found, made, now=now, reported=reported)
+        newest_first = sorted(days, reverse=True)
+        made = [
+            newest_made(store, each, newest_first if each.artifacts.of("events") else [last])
+            for each in family
+        ]
+        _look_at_denied(surface, found, filter(None, made), now=now, reported=reported)
     return found
 
 
 def _look_at_denied(
-    store: Store,
     surface: Surface,
     found: Arrivals,
-    days: Sequence[date],
+    newest: Iterable[MadeDay],
     *,
     now: datetime,
     reported: Reported,
 ) -> None:
-    """Report the list of withdrawn items for the newest made day, if it was made with another.
+    """Report the list of withdrawn items for the newest made days that were made with another.
 
-    A day that is made later reads the list by itself, and older days are history.
+    Of a surface and of its variants, each its own. A day that is made later reads the list by
+    itself, and older days are history.
     """
     cursor, path = found.cursor, surface.items.deny or ""
     folder, name = catalog_object(path)
@@ -209,19 +219,20 @@ def _look_at_denied(
             return
         cursor.waiting.pop(_DENIED, None)
     version = cursor.denied[1]
-    made = newest_made(store, surface, days)
-    staged = None if made is None else made.made_otherwise(version)
-    if made is None or staged is None:
-        return
-    known = reported(_DENIED, made.day)
-    # What was begun before the report may have been staged after it.
-    if known is None or known.data_version != version or known.at < staged:
-        found.denied_items.append(Arrival(made.day, version, [stored]))
+    staged: dict[date, datetime] = {}
+    for made in newest:
+        if otherwise := made.made_otherwise(version):
+            staged[made.day] = max(otherwise, staged.get(made.day, otherwise))
+    for day in sorted(staged):
+        known = reported(_DENIED, day)
+        # What was begun before the report may have been staged after it.
+        if known is None or known.data_version != version or known.at < staged[day]:
+            found.denied_items.append(Arrival(day, version, [stored]))
 
 
 def _look_at_catalog(
     store: Store,
-    surface: Surface,
+    readers: Sequence[Surface],
     found: Arrivals,
     newest: date | None,
     *,
@@ -230,13 +241,15 @@ def _look_at_catalog(
 ) -> None:
     """Report the catalog for the newest day when it has changed, and for days that lack it.
 
-    Older days keep what they were made of: their artifacts are history.
+    It is that of the first of its readers, which share it. Older days keep what they were made of:
+    their artifacts are history.
     """
-    cursor = found.cursor
+    cursor, surface = found.cursor, readers[0]
     folder, name = catalog_object(surface.catalog_path)
     stored = open_store(folder).stat(name)
     if stored is None:
-        waiting = surface.artifacts.of("catalog") or surface.artifacts.kinds
+        kinds = (each.artifacts.of("catalog") or each.artifacts.kinds for each in readers)
+        waiting = [*dict.fromkeys(chain.from_iterable(kinds))]
         wait = "waits" if len(waiting) == 1 else "wait"
         found.problems.append(
             f"there is no catalog {surface.catalog_path}: {', '.join(waiting)} {wait} for it"
@@ -248,7 +261,7 @@ def _look_at_catalog(
         arrival.day
         for arrival in found.raw_events
         if reported(_CATALOG, arrival.day) is None
-        and staged_catalog(store, surface, arrival.day) is None
+        and staged_catalog(store, readers, arrival.day) is None
     }
     if cursor.catalog != (signature, newest.isoformat()):
         changed = cursor.catalog[0] != signature
@@ -267,7 +280,7 @@ def _look_at_catalog(
     cursor.catalog = (signature, newest.isoformat())
     for day in sorted(days):
         known = reported(_CATALOG, day)
-        if version != (known.data_version if known else staged_catalog(store, surface, day)):
+        if version != (known.data_version if known else staged_catalog(store, readers, day)):
             found.catalog.append(Arrival(day, version, [stored]))
 
 
@@ -304,7 +317,7 @@ def _unknown_followers(
     following = {
         day
         for first in days
-        for day in (first + timedelta(days=n) for n in range(1, surface.window_days))
+        for day in (first + timedelta(days=n) for n in range(1, surface.longest_window))
         if day <= last and day not in days
     }
     return [

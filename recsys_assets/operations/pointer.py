@@ -164,7 +164,7 @@ def release(store: Store, surface: Surface, why: Why) -> Released:
     day = held_back(store, surface, live)
     if day is None:
         return Released(outcome, live)
-    accepted = accepted_days(store, surface.place, surface.days_of_window(day))
+    accepted = accepted_days(store, surface.events_of, surface.days_of_window(day))
     audited = audit_candidate(store, surface, day, accepted).held_to(checks_of(surface, "manifest"))
     if audited.value is None or not audited.passed:
         refused = "; ".join(verdict.description for verdict in audited.failures.values())

@@ -121,7 +121,7 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         for stored in store.list(layout.of_place("rejected", surface.place))
         if stored.modified < old and _is_before(stored, since.date())
     ]
-    first = since.date() - timedelta(days=surface.window_days)
+    first = since.date() - timedelta(days=surface.longest_window)
     counts = [
         stored
         for stored in store.list(layout.of_place("counts", surface.place))

@@ -101,7 +101,8 @@ class TestCheck:
         home, gone = found["surfaces"]
         assert home.pop("sample")["events"] == 3
         assert home == {
-            "tenant": "demo", "surface": "home", "day": "2026-01-02", "files": 0, "size_bytes": 0,
+            "tenant": "demo", "surface": "home", "variant_of": None,
+            "day": "2026-01-02", "files": 0, "size_bytes": 0,
             "newest_landed": "2026-01-01", "catalog_items": 2, "denied_items": None, "problems": [],
         }  # fmt: skip
         assert f"Error: demo/gone: {gone['problems'][0]}\n" == result.stderr

@@ -20,6 +20,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "tenant": "demo",
         "surface": "home",
         "segment": "default",
+        "variant_of": None,
         "start_date": date(2026, 1, 1),
         "end_date": None,
         "source": {
