@@ -1,7 +1,7 @@
 """Sessions of the events that have none: built by the pauses of a user, or one an event.
 
 Sessions are built once the day is read, since events come in any order of time. What is held is 8
-bytes an event of the day, and a bucket of users: some 100 bytes for each of about 2 million events.
+bytes an event of the day, and a bucket of users: some 150 bytes for each of about 2 million events.
 """
 
 from __future__ import annotations

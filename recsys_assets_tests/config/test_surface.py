@@ -30,6 +30,8 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "follow_links_outside": False,
             **dict.fromkeys(["mapping", "columns", "explode", "rank_from", "time_zone"]),
             **dict.fromkeys(["weight", "names", "sessions", "deduplicate_by"]),
+            **dict.fromkeys(["dsn_env", "table", "query", "time_column"]),
+            "order_by": [],
             "days_around": 0,
             "where": {},
             "no_session": [],
