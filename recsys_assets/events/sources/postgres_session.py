@@ -24,6 +24,7 @@ from recsys_assets.errors import (
 # Of what the server sends, so much is a batch; a few are held at a time.
 _BATCH_BYTES: Final = 8 * 2**20
 _HINT: Final = "adbc.postgresql.batch_size_hint_bytes"
+_LONGEST_S: Final = 2_000_000  # the server counts milliseconds in 32 bits
 # Of the connection, where the address says nothing else.
 _CONNECTION: Final = {
     "connect_timeout": "10",
@@ -119,7 +120,7 @@ def open_session(variable: str, where: str, *, timeout_s: int) -> Iterator[Sessi
             session = Session(connection)
             with connection.cursor() as cursor:
                 cursor.execute("set transaction isolation level repeatable read, read only")
-            settings = {**_SETTINGS, "statement_timeout": f"{timeout_s}s"}
+            settings = {**_SETTINGS, "statement_timeout": f"{min(timeout_s, _LONGEST_S)}s"}
             calls = (f"set_config('{name}', '{value}', true)" for name, value in settings.items())
             session.rows(f"select {', '.join(calls)}")
             yield session
