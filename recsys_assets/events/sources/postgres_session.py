@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import pyarrow as pa
@@ -114,8 +114,7 @@ def open_session(variable: str, where: str, *, timeout_s: int) -> Iterator[Sessi
         SourceUnavailableError: the database does not let in, or the connection broke.
         RawEventsError: the server refuses a statement.
     """
-    connection = _connect(variable, where)
-    try:
+    with closing(_connect(variable, where)) as connection:
         try:
             session = Session(connection)
             with connection.cursor() as cursor:
@@ -126,8 +125,6 @@ def open_session(variable: str, where: str, *, timeout_s: int) -> Iterator[Sessi
             yield session
         except (_driver().Error, pa.ArrowException, OSError) as error:
             raise _problem(error, where, timeout_s) from None  # which has the whole statement
-    finally:
-        connection.close()
 
 
 def _driver() -> Any:
@@ -139,12 +136,10 @@ def _driver() -> Any:
     try:
         import adbc_driver_postgresql.dbapi as driver
     except ImportError:
-        driver = None
-    if driver is None:
         raise ConfigError(
             "a source of `type: postgres` needs adbc-driver-postgresql: pip install "
             "'recsys-assets[postgres-source]'"
-        )
+        ) from None
     return driver
 
 
