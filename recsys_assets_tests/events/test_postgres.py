@@ -674,6 +674,13 @@ def test_a_statement_that_takes_too_long_is_ended(
         source(query="select *, pg_sleep(60) from events").inputs(DAY)
 
 
+def test_a_run_may_take_longer_than_the_server_can_count(tmp_path: Path, shop: Database) -> None:
+    shop.run(EVENTS)
+    insert(shop, "a")
+    of = surface().model_copy(update={"max_run_minutes": 10**6})
+    assert parse_day(of, DAY, scratch=tmp_path).events == 1
+
+
 def test_a_connection_that_breaks_while_rows_come_is_told(
     tmp_path: Path, shop: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ from recsys_assets.errors import (
 # Of what the server sends, so much is a batch; a few are held at a time.
 _BATCH_BYTES: Final = 8 * 2**20
 _HINT: Final = "adbc.postgresql.batch_size_hint_bytes"
+_LONGEST_S: Final = 2_000_000  # the server counts milliseconds in 32 bits
 # Of the connection, where the address says nothing else.
 _CONNECTION: Final = {
     "connect_timeout": "10",
@@ -113,20 +114,17 @@ def open_session(variable: str, where: str, *, timeout_s: int) -> Iterator[Sessi
         SourceUnavailableError: the database does not let in, or the connection broke.
         RawEventsError: the server refuses a statement.
     """
-    connection = _connect(variable, where)
-    try:
+    with closing(_connect(variable, where)) as connection:
         try:
             session = Session(connection)
             with connection.cursor() as cursor:
                 cursor.execute("set transaction isolation level repeatable read, read only")
-            settings = {**_SETTINGS, "statement_timeout": f"{timeout_s}s"}
+            settings = {**_SETTINGS, "statement_timeout": f"{min(timeout_s, _LONGEST_S)}s"}
             calls = (f"set_config('{name}', '{value}', true)" for name, value in settings.items())
             session.rows(f"select {', '.join(calls)}")
             yield session
         except (_driver().Error, pa.ArrowException, OSError) as error:
             raise _problem(error, where, timeout_s) from None  # which has the whole statement
-    finally:
-        connection.close()
 
 
 def _driver() -> Any:
@@ -138,12 +136,10 @@ def _driver() -> Any:
     try:
         import adbc_driver_postgresql.dbapi as driver
     except ImportError:
-        driver = None
-    if driver is None:
         raise ConfigError(
             "a source of `type: postgres` needs adbc-driver-postgresql: pip install "
             "'recsys-assets[postgres-source]'"
-        )
+        ) from None
     return driver
 
 
