@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from recsys_assets.audit.gates import DAY_GATE_CHECKS
 from recsys_assets.config import Surface
 from recsys_assets.kind import ArtifactFacts
 from recsys_assets.kinds import KINDS
@@ -276,6 +277,7 @@ CHECKS: Final = (
         _sessions_of_one_user,
         blocks=False,
     ),
+    *DAY_GATE_CHECKS,
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),
     Check(

@@ -206,6 +206,7 @@ def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings
             "staged": sum(len(plan.staged) for plan in plans),
             "rejected": sum(len(plan.rejected) for plan in plans),
             "counts": sum(len(plan.counts) for plan in plans),
+            "profiles": sum(len(plan.profiles) for plan in plans),
             "left_behind": len(left_behind),
             "size_bytes": sum(plan.size_bytes for plan in plans),
             "uris": table(
