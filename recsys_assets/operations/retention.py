@@ -85,7 +85,8 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     of the last `keep.days` days and the kept staged references name; staged references and refused
     lines of the last `keep.days` days, and references whose blob is kept; counts of the days that
     the windows of the last `keep.days` days hold; profiles of those that they are judged by; and
-    whatever was written less than `keep.grace_hours` ago. Canonical events and every record stay for good.
+    whatever was written less than `keep.grace_hours` ago. Canonical events and every record stay
+    for good.
 
     Raises:
         InputError: another retention of the surface is running.
