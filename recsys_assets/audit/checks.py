@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from recsys_assets.audit.gates import DAY_GATE_CHECKS
 from recsys_assets.config import Surface
 from recsys_assets.kind import ArtifactFacts
 from recsys_assets.kinds import KINDS
@@ -314,6 +315,7 @@ CHECKS: Final = (
         blocks=False,
         knobs=["source.deduplicate_by"],
     ),
+    *DAY_GATE_CHECKS,
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),
     Check(

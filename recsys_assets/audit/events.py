@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from recsys_assets import contracts, pages
 from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.checks import EventFacts, checks_of
 from recsys_assets.audit.contract import check_pieces, one_ahead
+from recsys_assets.audit.gates import DayGates
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import oversized_sessions
 from recsys_assets.compute.day_counts import DayCounts
@@ -25,9 +26,22 @@ from recsys_assets.verdicts import judge
 
 
 def audit_events(
-    store: Store, surface: Surface, day: date, scratch: Path, shared: Shared
+    store: Store,
+    surface: Surface,
+    day: date,
+    scratch: Path,
+    shared: Shared,
+    gates: DayGates | None = None,
 ) -> Audited[ParsedDay]:
     """Parse a day of canonical events; refused lines are kept whatever the verdicts.
+
+    Args:
+        store: where everything is.
+        surface: whose events.
+        day: UTC.
+        scratch: where the parsed day is put.
+        shared: what is parsed and counted already.
+        gates: judge the day by the days before it; None does not.
 
     Raises:
         RawEventsError: an input cannot be read.
@@ -88,7 +102,12 @@ def audit_events(
         )
     facts = EventFacts(surface, parsed, contract, distinct, oversized, shared_sessions)
     verdicts = judge(checks_of(surface, "canonical_events"), facts)
-    return Audited(verdicts, parsed, parsed.fingerprint, shown)
+    audited = Audited(verdicts, parsed, parsed.fingerprint, shown)
+    if gates is None:
+        return audited
+    if audited.failures:
+        return replace(audited, verdicts={**verdicts, **gates.not_asked()})
+    return replace(audited, later=gates.begin(day, parsed.fingerprint, counts, by_hour))
 
 
 def _counts(surface: Surface, parsed: ParsedDay, shared: Shared) -> DayCounts:

@@ -10,6 +10,7 @@ Each module imports only from those above it:
     patterns     {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
     options      the artifact kinds and their options
     leaving_out  bots and withdrawn items, which artifacts leave out
+    gates        how a day is judged by the days before it
     columns      which fields of raw rows are which
     tables       names of tables, and queries in place of them
     landing      when raw events have landed, and Kafka topics
@@ -28,6 +29,7 @@ from recsys_assets.config.file import (
     config_file,
     load_config,
 )
+from recsys_assets.config.gates import Gates, Margins
 from recsys_assets.config.landing import Kafka, Landing
 from recsys_assets.config.options import (
     Artifacts,
@@ -72,11 +74,13 @@ __all__ = [
     "Cooc",
     "DayPattern",
     "Freshness",
+    "Gates",
     "Guardrails",
     "Implicit",
     "Kafka",
     "Landing",
     "Location",
+    "Margins",
     "Model",
     "Options",
     "Popularity",

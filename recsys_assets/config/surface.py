@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from recsys_assets.config.gates import Gates
 from recsys_assets.config.leaving_out import Bots, Items
 from recsys_assets.config.options import Artifacts
 from recsys_assets.config.patterns import DayPattern
@@ -113,6 +114,10 @@ class Surface(Model):
     )
     guardrails: Guardrails = Field(
         default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
+    )
+    gates: Gates = Field(
+        default_factory=lambda: Gates.model_validate({}),
+        description="How a day is judged by the days before it.",
     )
     freshness: Freshness = Field(
         default_factory=lambda: Freshness.model_validate({}),

@@ -22,6 +22,7 @@ from recsys_assets.audit.candidates import Candidate, audit_candidate
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
+from recsys_assets.audit.gates import DayGates
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Surface
 from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window, with_lists
@@ -206,8 +207,11 @@ class _Graph:
                 accept_day(store, surface.place, parsed)
                 return {}
 
+            gates = DayGates(store, surface) if surface.gates.are_on else None
             with store.scratch() as scratch:
-                audit = partial(audit_events, store, surface, scratch=scratch, shared=shared)
+                audit = partial(
+                    audit_events, store, surface, scratch=scratch, shared=shared, gates=gates
+                )
                 yield from write_audit_publish(context, surface, EVENTS, audit=audit, save=save)
 
         return canonical_events  # type: ignore[no-any-return]

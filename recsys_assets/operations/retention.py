@@ -58,13 +58,14 @@ class Plan:
     staged: Sequence[Stored]
     rejected: Sequence[Stored]
     counts: Sequence[Stored]
+    profiles: Sequence[Stored]
     kept_blobs: int
     unfinished: int = 0  # generation of the flip of a retention that was killed
 
     @property
     def going(self) -> list[Stored]:
         """Everything that may go."""
-        return [*self.blobs, *self.staged, *self.rejected, *self.counts]
+        return [*self.blobs, *self.staged, *self.rejected, *self.counts, *self.profiles]
 
     @property
     def size_bytes(self) -> int:
@@ -83,8 +84,9 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     Kept are: the blobs that the live manifest, the newest `keep.publications` publications, those
     of the last `keep.days` days and the kept staged references name; staged references and refused
     lines of the last `keep.days` days, and references whose blob is kept; counts of the days that
-    the windows of the last `keep.days` days hold; and whatever was written less than
-    `keep.grace_hours` ago. Canonical events and every record stay for good.
+    the windows of the last `keep.days` days hold; profiles of those that they are judged by; and
+    whatever was written less than `keep.grace_hours` ago. Canonical events and every record stay
+    for good.
 
     Raises:
         InputError: another retention of the surface is running.
@@ -116,24 +118,21 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     listed = list(store.list(layout.of_place("objectstore", surface.place)))
     # Without a publication of ours there is no record to say in what is being deleted.
     blobs = [b for b in listed if chain and store.uri(b.key) not in named and b.modified < old]
-    rejected = [
-        stored
-        for stored in store.list(layout.of_place("rejected", surface.place))
-        if stored.modified < old and _is_before(stored, since.date())
-    ]
-    first = since.date() - timedelta(days=surface.longest_window)
-    counts = [
-        stored
-        for stored in store.list(layout.of_place("counts", surface.place))
-        if stored.modified < old and _is_before(stored, first)
-    ]
+
+    def before(layer: str, days: int) -> list[Stored]:
+        """Return what is stored of days that no day is made of, or judged by, any more."""
+        first = since.date() - timedelta(days=days)
+        listed = store.list(layout.of_place(layer, surface.place))
+        return [each for each in listed if each.modified < old and _is_before(each, first)]
+
     return Plan(
         surface,
         generation_of(live),
         blobs,
         staged,
-        rejected,
-        counts,
+        before("rejected", 0),
+        before("counts", surface.longest_window),
+        before("profiles", surface.gates.history_days),
         len(listed) - len(blobs),
         unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
     )
@@ -164,7 +163,7 @@ def retain(
         except ManifestConflictError:
             if attempt + 1 == _ATTEMPTS:
                 raise
-    for stored in (*plan.counts, *plan.rejected, *plan.staged):
+    for stored in (*plan.profiles, *plan.counts, *plan.rejected, *plan.staged):
         store.delete(stored.key)
     for number, stored in enumerate(plan.blobs):
         if clock() - started > _LONGEST:
@@ -303,5 +302,5 @@ def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
 
 
 def _is_before(stored: Stored, day: date) -> bool:
-    found = re.search(r"/(\d{4}-\d\d-\d\d)(\.jsonl\.zst$|/[^/]*/[^/]*$)", stored.key)
+    found = re.search(r"/(\d{4}-\d\d-\d\d)(\.jsonl\.zst$|(/[^/]*){1,2}$)", stored.key)
     return found is not None and date.fromisoformat(found[1]) < day

@@ -26,6 +26,27 @@ def counts(place: Place, day: date, fingerprint: str, table: str) -> str:
     return f"counts/{place.name}/{day}/{fingerprint}/{table}.parquet"
 
 
+def profile(place: Place, day: date, fingerprint: str, form: int) -> str:
+    """Return the key of what is kept of a day's events, of that fingerprint, to judge others by."""
+    return f"{profiles_of_day(place, day)}/{fingerprint}-{form}.parquet"
+
+
+def profiles_of_day(place: Place, day: date) -> str:
+    """Return the prefix of the profiles of all events that a day has had."""
+    return f"{of_place('profiles', place)}/{day}"
+
+
+def profile_named(place: Place, day: date, key: str, form: int) -> str | None:
+    """Return the fingerprint in a key that `profile` gives; None of any other."""
+    found = re.search(r"/([^/-]+)-\d+\.parquet$", key)
+    return found[1] if found and profile(place, day, found[1], form) == key else None
+
+
+def override(place: Place, name: str) -> str:
+    """Return the key of the record of an override of gates; write-once."""
+    return f"registry/overrides/{place.name}/{name}.json"
+
+
 def rejected(place: Place, day: date) -> str:
     """Return the key of a day's refused lines; replaced whole, absent when there are none."""
     return f"rejected/{place.name}/{day}.jsonl.zst"

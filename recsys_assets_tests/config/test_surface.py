@@ -15,6 +15,7 @@ from recsys_assets_tests.config.files import SURFACE, load, problems, with_knob
 def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
     surface = load(file, SURFACE).surfaces[0].model_dump()
     artifacts, guardrails = surface.pop("artifacts"), surface.pop("guardrails")
+    gates = surface.pop("gates")
 
     assert surface == {
         "tenant": "demo",
@@ -52,6 +53,16 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "bots": {"leave_out_of": ["cooc"], "max_items_per_user": None},
         "items": {"only_in_catalog": False, "deny": None},
         "max_run_minutes": 240,
+    }
+    assert gates.pop("margins")["rows"] == 0.45
+    assert gates == {
+        "mode": "warn",
+        "spreads": 6.5,
+        "history_days": 56,
+        "reference_days": 28,
+        "warm_up_days": 14,
+        "sample_events": 20_000,
+        "min_sessions": 100,
     }
     built = {kind: options for kind, options in artifacts.items() if options is not None}
     assert built == {"popularity": {"top_n": 1000, "half_life_days": None}}
