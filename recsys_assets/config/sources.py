@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -33,6 +34,8 @@ SourceType = Literal[
     "jsonl",  # events/sources/jsonl.py
     "csv",  # events/sources/csv.py
     "parquet",  # events/sources/parquet.py
+    "delta",  # events/sources/delta.py
+    "iceberg",  # events/sources/iceberg.py
 ]
 # What `source.mapping` may be: keys of a source that fit the events of others, in mappings.yaml.
 MappingName = Literal[
@@ -47,14 +50,24 @@ MappingName = Literal[
 ]
 CATALOG_SUFFIXES: Final = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 _TYPES: Final = get_args(SourceType)
+# Types whose rows are in a table, which knows its files itself.
+_TABLES: Final = ("delta", "iceberg")
+_FILES: Final = tuple(name for name in _TYPES if name not in _TABLES)
 _MAPPINGS: Final = Path(__file__).with_name("mappings.yaml")
 _PATTERN: Final = "{tenant}/{surface}/exposure.{day}*.jsonl*"
 # Keys that say how rows are mapped.
 _OF_MAPPING: Final = ("columns", "explode", "where", "rank_from", "no_session", "weight")
-# Keys that one type of source alone knows.
+# Keys that some types of source alone know.
 _OF_CSV: Final = ("delimiter", "header", "names", "quote")
+_OF_TABLES: Final = ("time_column", "order_by")
+_KNOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_OF_CSV, ("csv",)),
+    **dict.fromkeys(_OF_TABLES, _TABLES),
+    **dict.fromkeys(("pattern", "follow_links_outside"), _FILES),
+    "table": ("iceberg",),
+}
 # Keys that decide, besides the rows, which events a mapped source gives.
-DECIDE_EVENTS: Final = (*_OF_MAPPING, "time_zone", *_OF_CSV)
+DECIDE_EVENTS: Final = (*_OF_MAPPING, "time_zone", *_OF_CSV, *_OF_TABLES)
 
 
 def _topic_name(value: str) -> str:
@@ -132,11 +145,21 @@ class Source(Model):
         "jsonl",
         description=(
             "How they are written: an object a line, which without `columns` is a raw exposure "
-            "event v1; as CSV; as Parquet."
+            "event v1; as CSV; as Parquet; in a Delta or an Iceberg table."
         ),
     )
     path: Location = Field(
-        description="The directory, or s3://, gs:// or az:// URL, that `pattern` starts from."
+        description=(
+            "The directory, or s3://, gs:// or az:// URL, that `pattern` starts from; of a table, "
+            "its own."
+        )
+    )
+    table: str | None = Field(
+        None,
+        description=(
+            "Iceberg: CATALOG.NAMESPACE.TABLE instead of `path`; the catalog is one that pyiceberg "
+            "is configured for."
+        ),
     )
     pattern: str = Field(
         _PATTERN,
@@ -185,6 +208,19 @@ class Source(Model):
     weight: Weight | None = Field(
         None, description="What an event counts, by its kind; null counts each as 1."
     )
+    time_column: FieldName | None = Field(
+        None,
+        description=(
+            "Tables: the column that tells the day of a row. Null is that of `columns.ts`."
+        ),
+    )
+    order_by: list[FieldName] = Field(
+        [],
+        description=(
+            "Tables: columns that the rows of a day are sorted by. Empty is the order of files and "
+            "of rows in them."
+        ),
+    )
     delimiter: str = Field(
         ",", min_length=1, description="CSV: what stands between two fields, `\\t` for a tab."
     )
@@ -205,7 +241,8 @@ class Source(Model):
     def _with_the_mapping(cls, given: Any) -> Any:
         """Fill in what a packaged mapping says and the entry leaves out, column by column.
 
-        Without a pattern, files are looked for that end as the type does.
+        Without a pattern, files are looked for that end as the type does. A table that a catalog
+        knows needs no path.
         """
         if not isinstance(given, dict):
             return given
@@ -213,8 +250,12 @@ class Source(Model):
         columns = {**mapping.get("columns", {}), **(given.get("columns") or {})}
         filled = {**mapping, **given} | ({"columns": columns} if columns else {})
         of = filled.get("type")
-        if isinstance(of, str) and of in _TYPES and "pattern" not in filled:
+        if isinstance(of, str) and of in _FILES and "pattern" not in filled:
             filled["pattern"] = _PATTERN.replace("jsonl", of)
+        if filled.get("table") is not None and of in _KNOWN_BY["table"]:
+            if "path" in filled:
+                raise ValueError("table: goes without `path`, which names a table by its place")
+            filled["path"] = "."
         return filled
 
     @model_validator(mode="before")
@@ -240,9 +281,18 @@ class Source(Model):
             raise ValueError(
                 f"landing.kafka: lands lines of JSON, with `type: jsonl`; this is {self.type}"
             )
-        for key in _OF_CSV:
-            if self._says(key) and self.type != "csv":
-                raise ValueError(f"{key}: goes with `type: csv`, this is {self.type}")
+        for key, types in _KNOWN_BY.items():
+            if self._says(key) and self.type not in types:
+                wanted = " or ".join(f"`type: {name}`" for name in types)
+                raise ValueError(f"{key}: goes with {wanted}, this is {self.type}")
+        if self.table is not None and not re.fullmatch(r"[^\s.]+(\.[^\s.]+){2,}", self.table):
+            raise ValueError("table: must be CATALOG.NAMESPACE.TABLE")
+        if self.is_table and self.landing.success_marker is not None:
+            raise ValueError("landing.success_marker: goes with files, this is a table")
+        if self.is_table and self.time_column is None and self.ts_column is None:
+            raise ValueError(
+                "time_column: is required where `columns.ts` is not one column of the table"
+            )
         if not (self.header or self.names):
             raise ValueError("header: false needs `names`, the names of the columns")
         if self.columns and self.columns.session_id is None:
@@ -258,6 +308,20 @@ class Source(Model):
     def is_mapped(self) -> bool:
         """Whether rows are mapped, and not raw exposure events v1."""
         return self.type != "jsonl" or any(map(self._says, _OF_MAPPING))
+
+    @property
+    def is_table(self) -> bool:
+        """Whether rows are in a table, which knows its files itself."""
+        return self.type in _TABLES
+
+    @property
+    def ts_column(self) -> str | None:
+        """The one column that `ts` is taken from; None where it is several, or within one."""
+        if self.columns is None:
+            return "ts"
+        ts = self.columns.ts
+        is_one = ts.join is None and len(ts.fields) == 1 and not re.search(r"[.\[]", ts.fields[0])
+        return ts.fields[0] if is_one else None
 
     def _says(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].default)
