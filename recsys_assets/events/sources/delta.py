@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import ConfigError, RawEventsError
+from recsys_assets.events.sources.data_files import DataFile, Version, state_of
 from recsys_assets.events.sources.source import Source
-from recsys_assets.events.sources.tables import DataFile, Table, Version, state_of
+from recsys_assets.events.sources.tables import Table
 from recsys_assets.storage import open_store
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from recsys_assets.config import Surface, without_secrets
 from recsys_assets.errors import ConfigError, RawEventsError, RecsysAssetsError
+from recsys_assets.events.sources.data_files import DataFile, Version, state_of
 from recsys_assets.events.sources.source import Source
-from recsys_assets.events.sources.tables import DataFile, Table, Version, state_of
+from recsys_assets.events.sources.tables import Table
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile as IcebergFile
@@ -43,7 +44,7 @@ class Iceberg(Table):
         table = self._table
         snapshot = table.current_snapshot()
         schema = table.schema()
-        with self._told():
+        with self._told_of_table():
             tasks = [*table.scan().plan_files()] if snapshot else []
             files = [self._file(task) for task in tasks]
         return Version(
@@ -83,7 +84,7 @@ class Iceberg(Table):
         if not file.deleted:
             return None
         location = self._location(file.name)
-        with self._told():
+        with self._told_of_table():
             found = [self._positions(of, location) for of in file.deleted]
         return pl.concat(found).unique().sort()
 
@@ -95,7 +96,7 @@ class Iceberg(Table):
             raise ConfigError(
                 "an Iceberg table needs pyiceberg: pip install 'recsys-assets[iceberg]'"
             ) from None
-        with self._told():
+        with self._told_of_table():
             if self.surface.source.table is None:
                 from recsys_assets.events.sources.iceberg_files import table_at
 
@@ -106,7 +107,7 @@ class Iceberg(Table):
             return load_catalog(catalog).load_table(name)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told_of_table(self) -> Iterator[None]:
         """Say of what fails in pyiceberg which table it is."""
         try:
             yield
@@ -139,7 +140,7 @@ class Iceberg(Table):
                 low = from_bytes(kind, file.lower_bounds[column.field_id])
             if file.upper_bounds and column.field_id in file.upper_bounds:
                 high = from_bytes(kind, file.upper_bounds[column.field_id])
-        deleted = sorted(task.delete_files, key=lambda of: (of.file_path, of.content_offset or 0))
+        deleted = sorted(task.delete_files, key=lambda of: of.file_path)
         return DataFile(
             name,
             file.file_size_in_bytes,
@@ -147,7 +148,7 @@ class Iceberg(Table):
                 file.file_path,
                 file.file_size_in_bytes,
                 file.record_count,
-                [(of.file_path, of.file_size_in_bytes, of.content_offset) for of in deleted],
+                [(of.file_path, of.file_size_in_bytes) for of in deleted],
             ),
             low=low,
             high=high,

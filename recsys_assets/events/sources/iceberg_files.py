@@ -70,7 +70,7 @@ class _StoreFile(InputFile):
 
     def __len__(self) -> int:
         with self.open() as raw:
-            return raw.seek(0, os.SEEK_END)
+            return int(raw.seek(0, os.SEEK_END))
 
     def exists(self) -> bool:
         """Tell whether it is there."""
@@ -80,7 +80,7 @@ class _StoreFile(InputFile):
             return False
         return True
 
-    def open(self, seekable: bool = True) -> Any:  # noqa: FBT001, FBT002 (as pyiceberg has it)
+    def open(self, seekable: bool = True) -> Any:
         """Open it."""
         root, key = _place(self.location)
         return open_store(root).open(key)[0]

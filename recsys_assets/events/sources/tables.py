@@ -7,16 +7,13 @@ reads to the end, so that a commit meanwhile changes nothing.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import polars as pl
 import pyarrow as pa
@@ -24,6 +21,14 @@ import pyarrow.parquet as pq
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import RawEventsError, StorageError
+from recsys_assets.events.sources.data_files import (
+    BATCH_ROWS,
+    DataFile,
+    Version,
+    days_in,
+    rows_in,
+    state_of,
+)
 from recsys_assets.events.sources.day_column import DayColumn
 from recsys_assets.events.sources.mapped import (
     columns_read,
@@ -39,49 +44,9 @@ from recsys_assets.texts import as_code
 if TYPE_CHECKING:
     from recsys_assets.events.parsed import ParsedChunk
 
-_BATCH_ROWS: Final = 2**17
 _MOST_KNOWN: Final = 100_000
 # The days of data files that had to be opened for it; the files of a table never change.
 _known: dict[tuple[str, str, str], frozenset[date]] = {}
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """A file of a table, as the log of the table tells it.
-
-    Attributes:
-        name: what it is called in the table.
-        size_bytes: of its bytes.
-        state: another one whenever the file or its deleted rows are others.
-        low: the least value of the day column, None where that is unknown.
-        high: the greatest one.
-        constants: values of columns that the file itself may lack.
-        deleted: what tells which of its rows are deleted, for `Table.deleted_rows`.
-    """
-
-    name: str
-    size_bytes: int
-    state: str
-    low: Any = None
-    high: Any = None
-    constants: Mapping[str, Any] = field(default_factory=dict)
-    deleted: Any = None
-
-
-class Version(NamedTuple):
-    """A table as it is at one version.
-
-    Attributes:
-        name: of the version.
-        committed: when it was made.
-        files: its files.
-        empty: its columns.
-    """
-
-    name: str
-    committed: datetime
-    files: Sequence[DataFile]
-    empty: pl.DataFrame
 
 
 class Table(ABC):
@@ -283,40 +248,13 @@ class Table(ABC):
         A file that is deleted from in part keeps the days of the deleted rows: it is another file
         by its state already.
         """
-        found: set[date] = set()
-        if self.day_column.name in file.constants:  # of no day: it would have a span
-            return found
+        column = self.day_column
+        if column.name in file.constants:  # of no day: it would have a span
+            return set()
         with self._told(file), self.open_file(file) as raw:
             parquet = pq.ParquetFile(raw)
-            column = self.day_column.name
-            name = self.stored_names(parquet.schema_arrow, [column]).get(column)
-            for group in range(parquet.num_row_groups) if name else ():
-                span, _ = self._span_of_group(parquet, group, name)
-                if span and span[0] == span[1]:
-                    found.add(span[0])
-                    continue
-                for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=[name]):
-                    values = pl.DataFrame(batch).to_series()
-                    found.update(self.day_column.days(values).drop_nulls().unique())
-        return found
-
-    def _span_of_group(
-        self, parquet: pq.ParquetFile, group: int, name: str | None
-    ) -> tuple[tuple[date, date] | None, bool]:
-        """Return the first and last day of a row group, and whether rows of it may tell none."""
-        of_group = parquet.metadata.row_group(group)
-        for number in range(of_group.num_columns):
-            column = of_group.column(number)
-            if column.path_in_schema == name and column.is_stats_set:
-                found = column.statistics
-                dtype = pl.DataFrame(parquet.schema_arrow.empty_table()).schema[name]
-                has_nulls = not found.has_null_count or found.null_count > 0
-                try:
-                    low, high = (found.min, found.max) if found.has_min_max else (None, None)
-                except ValueError:  # nanoseconds, which Python's times do not have
-                    return None, True
-                return self.day_column.spans([low], [high], dtype)[0], has_nulls
-        return None, True
+            name = self.stored_names(parquet.schema_arrow, [column.name]).get(column.name)
+            return days_in(parquet, name, column) if name else set()
 
     def rows(self, file: DataFile, day: date | None) -> Iterator[pl.DataFrame]:
         """Yield the rows of a file that are of a day, or tell none; None yields all.
@@ -327,58 +265,20 @@ class Table(ABC):
         Raises:
             RawEventsError: the file is not there any more, is damaged or no Parquet.
         """
-        from recsys_assets.events.fields import LINE
-
-        empty = self._version.empty
-        wanted = dict.fromkeys(
-            [
-                *columns_read(self.surface.source, empty.columns),
-                self.day_column.name,
-                *self._order_by,
-            ]
-        )
+        empty, column = self._version.empty, self.day_column
+        read = columns_read(self.surface.source, empty.columns)
+        wanted = [*dict.fromkeys([*read, column.name, *self._order_by])]
         with self._told(file), self.open_file(file) as raw:
-            deleted = self.deleted_rows(file)
             parquet = pq.ParquetFile(raw)
-            stored = self.stored_names(parquet.schema_arrow, wanted)
-            there = [
-                pl.col(column).cast(empty.schema[name]).alias(name)
-                for name, column in stored.items()
-            ]
-            lacking = [
-                pl.lit(file.constants.get(name)).cast(empty.schema[name]).alias(name)
-                for name in wanted
-                if name not in stored
-            ]
-            after = 0
-            for group in range(parquet.num_row_groups):
-                before, after = after, after + parquet.metadata.row_group(group).num_rows
-                if day is not None and not self._may_hold(parquet, group, stored, day):
-                    continue
-                for batch in parquet.iter_batches(
-                    _BATCH_ROWS, row_groups=[group], columns=[*stored.values()]
-                ):
-                    numbers = pl.int_range(before, before + batch.num_rows, eager=True)
-                    before += batch.num_rows
-                    frame = pl.DataFrame([(numbers + 1).alias(LINE)])
-                    if there:
-                        frame = frame.hstack(pl.DataFrame(batch).select(there))
-                    frame = frame.with_columns(lacking)
-                    kept = pl.repeat(value=True, n=frame.height, eager=True)
-                    if deleted is not None:
-                        kept &= ~numbers.is_in(deleted.implode())
-                    if day is not None and self.day_column.name in stored:
-                        days = self.day_column.days(frame[self.day_column.name])
-                        kept &= days.is_null() | (days == day).fill_null(value=False)
-                    frame = frame.filter(kept)
-                    if frame.height:
-                        yield frame
-
-    def _may_hold(
-        self, parquet: pq.ParquetFile, group: int, stored: Mapping[str, str], day: date
-    ) -> bool:
-        span, has_nulls = self._span_of_group(parquet, group, stored.get(self.day_column.name))
-        return span is None or has_nulls or span[0] <= day <= span[1]
+            yield from rows_in(
+                parquet,
+                empty.select(wanted),
+                self.stored_names(parquet.schema_arrow, wanted),
+                file.constants,
+                deleted=self.deleted_rows(file),
+                column=column,
+                day=day,
+            )
 
     @contextmanager
     def _told(self, file: DataFile) -> Iterator[None]:
@@ -429,8 +329,8 @@ class _Reading:
         whole = pl.concat(frames, how="vertical_relaxed")
         frames.clear()
         whole = whole.sort(order, maintain_order=True)
-        for start in range(0, whole.height, _BATCH_ROWS):
-            piece = whole.slice(start, _BATCH_ROWS)
+        for start in range(0, whole.height, BATCH_ROWS):
+            piece = whole.slice(start, BATCH_ROWS)
             numbers = pl.int_range(start + 1, start + 1 + piece.height, eager=True)
             yield piece.with_columns(numbers.alias(LINE))
 
@@ -442,8 +342,3 @@ class _Reading:
     def content(self) -> str | None:
         """Return nothing: a table may hold the same rows twice."""
         return None
-
-
-def state_of(*known: Any) -> str:
-    """Return the SHA-256 of what is known of files."""
-    return hashlib.sha256(json.dumps(known, default=str).encode()).hexdigest()
