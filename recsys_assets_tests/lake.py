@@ -87,16 +87,20 @@ def delete_from_iceberg(table: Table, file: str, rows: list[int], path: Path) ->
     listed = io.new_output(f"{path}/metadata/snap-{number}.avro")
     with write_manifest_list(2, listed, number, snapshot.snapshot_id, sequence, "null") as out:
         out.add_manifests([*snapshot.manifests(io), writer.to_manifest_file()])
-    made = Snapshot(
-        snapshot_id=number,
-        parent_snapshot_id=snapshot.snapshot_id,
-        sequence_number=sequence,
-        timestamp_ms=snapshot.timestamp_ms + 1,
-        manifest_list=listed.location,
-        summary=Summary(Operation.DELETE),
-        schema_id=table.schema().schema_id,
+    made = Snapshot.model_validate(
+        {
+            "snapshot-id": number,
+            "parent-snapshot-id": snapshot.snapshot_id,
+            "sequence-number": sequence,
+            "timestamp-ms": snapshot.timestamp_ms + 1,
+            "manifest-list": listed.location,
+            "summary": Summary(Operation.DELETE),
+            "schema-id": table.schema().schema_id,
+        }
     )
-    reference = SetSnapshotRefUpdate(ref_name="main", type="branch", snapshot_id=number)
+    reference = SetSnapshotRefUpdate.model_validate(
+        {"ref-name": "main", "type": "branch", "snapshot-id": number}
+    )
     table.catalog.commit_table(table, (), (AddSnapshotUpdate(snapshot=made), reference))
     hinted(table.refresh(), path)
 

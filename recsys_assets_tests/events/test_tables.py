@@ -13,12 +13,20 @@ import polars as pl
 import pyiceberg.catalog
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from pyiceberg.catalog import load_catalog
 from pyiceberg.transforms import IdentityTransform
+from pyiceberg.utils.config import Config
 
 from recsys_assets.config import Surface
-from recsys_assets.errors import ConfigError, RawEventsError
+from recsys_assets.errors import ConfigError, RawEventsError, StoreUnavailableError
 from recsys_assets.events.days import ParsedDay, parse_day
 from recsys_assets.events.sources import data_files, open_source, tables
+from recsys_assets.kinds import KINDS
+from recsys_assets.live.inputs import inputs_of
+from recsys_assets.live.trace import trace
+from recsys_assets.storage.local import LocalStore
+from recsys_assets.storage.publications import read_live
+from recsys_assets.storage.registry import version_of
 from recsys_assets_tests.events.conftest import places, provenance, rejected
 from recsys_assets_tests.lake import (
     catalog,
@@ -28,6 +36,10 @@ from recsys_assets_tests.lake import (
     to_delta,
     to_iceberg,
 )
+from recsys_assets_tests.project import Project, event
+from recsys_assets_tests.shop import make_day
+from recsys_assets_tests.storage.conftest import new_prefix, use
+from recsys_assets_tests.storage.servers import Server
 
 DAY: Final = date(2026, 1, 1)
 MAPPED: Final = {"ts": "t", "session_id": "s", "item_id": "i"}
@@ -50,10 +62,11 @@ class Lake:
 
     folder: Path
     format: str
+    name: str = "table"
 
     @property
     def path(self) -> Path:
-        return self.folder / "table"
+        return self.folder / self.name
 
     def append(self, frame: pl.DataFrame, **options: Any) -> None:
         (to_delta if self.format == "delta" else to_iceberg)(frame, self.path, **options)
@@ -360,7 +373,107 @@ def test_names_of_partitions_are_decoded(tmp_path: Path) -> None:
     assert sorted(parsed.frame.select("user_id").collect().to_series()) == ["a b:c", "ü%x"]
 
 
+# What is published
+
+
+def test_a_day_of_a_table_is_published_with_the_versions_of_the_same_events_as_files(
+    project: Project,
+) -> None:
+    events = [
+        event(
+            f"i{number % 7}", ts=f"2026-01-01T10:00:{number % 4:02}Z", session_id=f"s{number % 5}"
+        )
+        for number in range(60)
+    ]
+    project.land(DAY, events)
+    frame = pl.DataFrame(events).with_columns(pl.col("ts").str.to_datetime(time_zone="UTC"))
+    to_delta(frame, project.folder / "delta")
+    to_iceberg(frame, project.folder / "iceberg")
+    sources = [
+        {"path": "raw"},
+        {"type": "delta", "path": "delta"},
+        {"type": "iceberg", "path": "iceberg"},
+    ]
+    versions = []
+    for number, source in enumerate(sources):
+        root = project.folder / f"var{number}"
+        surface = project.configure({"source": source}).surfaces[0]
+        make_day(LocalStore(root), surface, DAY)
+        live = read_live(LocalStore(root), surface.place)
+        assert live is not None
+        versions.append({kind: version_of(uri) for kind, uri in live.current.items()})
+        traced = trace(LocalStore(root), surface, "popularity", owner="i1").days[0].files
+        assert [(file.now, file.events, file.first_line) for file in traced] == [("there", 9, 2)]
+
+    assert len(versions[0]) == len(KINDS)
+    assert versions[0] == versions[1] == versions[2]
+
+
+def test_check_shows_the_first_rows_of_the_newest_day(lake: Lake) -> None:
+    lake.append(rows("x", "y", "", on=[0, 1, 1]))
+    found = inputs_of(lake.surface(), now=at(2))
+
+    assert (found.problems, found.files, found.day) == ([], 1, DAY + timedelta(days=1))
+    assert found.sample is not None
+    assert [event["item_id"] for event in found.sample.first_events] == ["y"]
+    assert found.sample.refused == {"missing_id": 1}
+    later = inputs_of(lake.surface(), now=at(9))
+    assert later.hint == (
+        f"no row is of 2026-01-09 by 't' in {lake.path}; the newest day with files is: 2026-01-02"
+    )
+
+
 # Which tables
+
+
+@pytest.mark.parametrize("format", ["delta", "iceberg"])
+def test_a_table_in_a_bucket_is_read_with_what_the_environment_says(
+    tmp_path: Path, s3_server: Server, monkeypatch: pytest.MonkeyPatch, format: str
+) -> None:
+    use(s3_server, monkeypatch)
+    # Of a path with % in it, deltalake writes a log that it does not find again.
+    url = s3_server.url(new_prefix().replace("%20", ""))
+    environment = s3_server.environment()
+    if format == "delta":
+        write_deltalake(
+            url,
+            rows("x", "y"),
+            storage_options={"AWS_S3_ALLOW_UNSAFE_RENAME": "true"},
+        )
+    else:
+        found = load_catalog(
+            "lake",
+            **{
+                "type": "sql",
+                "uri": f"sqlite:///{tmp_path}/c.db",
+                "s3.endpoint": environment["AWS_ENDPOINT_URL"],
+                "s3.access-key-id": environment["AWS_ACCESS_KEY_ID"],
+                "s3.secret-access-key": environment["AWS_SECRET_ACCESS_KEY"],
+                "s3.region": environment["AWS_REGION"],
+            },
+        )
+        found.create_namespace("shop")
+        arrow = rows("x", "y").to_arrow()
+        table = found.create_table("shop.events", schema=arrow.schema, location=url)
+        table.append(arrow)
+        url = table.metadata_location
+
+    lake = Lake(tmp_path, format)
+    parsed = lake.parse(path=url)
+    assert items(parsed) == ["x", "y"]
+    source = open_source(lake.surface(path=url))
+    (name,) = source.inputs(DAY)
+    assert source.size_bytes(name) == parsed.files[0].size_bytes
+    elsewhere = "s3://nowhere/table" + ("/v1.metadata.json" if format == "iceberg" else "")
+    with pytest.raises(StoreUnavailableError, match="s3://nowhere does not exist"):
+        lake.parse(path=elsewhere)
+
+
+@pytest.mark.parametrize("name", ["with space", "ü#?+&="])
+def test_a_folder_may_be_called_anything(lake: Lake, name: str) -> None:
+    lake.name = name
+    lake.append(rows("x"))
+    assert items(lake.parse()) == ["x"]
 
 
 def test_an_iceberg_table_is_named_by_its_catalog(

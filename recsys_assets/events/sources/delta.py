@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
 
-from recsys_assets.config import Surface
+from recsys_assets.config import Surface, is_object_url
 from recsys_assets.errors import ConfigError, RawEventsError
 from recsys_assets.events.sources.data_files import DataFile, Version, state_of
 from recsys_assets.events.sources.source import Source
@@ -64,7 +65,7 @@ class Delta(Table):
                 f"source.path {self.where} is no Delta table: there is no {_LOG} in it"
             )
         try:
-            table = DeltaTable(self.where)
+            table = DeltaTable(self.where if is_object_url(self.where) else Path(self.where))
             self._refuse_unknown(table)
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             deleted = self._deletion_vectors(table)
