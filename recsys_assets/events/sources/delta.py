@@ -69,16 +69,26 @@ class Delta(Table):
             self._refuse_unknown(table)
             actions = pl.DataFrame(table.get_add_actions(flatten=True))
             deleted = self._deletion_vectors(table)
+            below = table.table_uri.rstrip("/")
             schema = pa.schema(table.schema().to_arrow())
         except (DeltaError, OSError, ValueError) as error:
             raise RawEventsError(
                 f"{self.where}: its log cannot be read ({type(error).__name__}: {error})"
             ) from None
         committed = max(actions["modification_time"].to_list(), default=0)
+        files = [
+            self._file(action, deleted.pop(_name(f"{below}/{action['path']}"), None))
+            for action in actions.iter_rows(named=True)
+        ]
+        if deleted:
+            raise RawEventsError(
+                f"{self.where}: deletion vectors are of files that the table does not have: "
+                f"{next(iter(deleted))}"
+            )
         return Version(
             str(table.version()),
             datetime.fromtimestamp(committed / 1000, UTC),
-            [self._file(action, deleted) for action in actions.iter_rows(named=True)],
+            files,
             pl.DataFrame(schema.empty_table()),
         )
 
@@ -118,14 +128,13 @@ class Delta(Table):
                 found[_name(file)] = pl.Series(kept, dtype=pl.Boolean).not_().arg_true()
         return found
 
-    def _file(self, action: Mapping[str, Any], deleted: Mapping[str, pl.Series]) -> DataFile:
+    def _file(self, action: Mapping[str, Any], deleted: pl.Series | None) -> DataFile:
         name, column = unquote(action["path"]), self.day_column.name
         if "://" in name:
             raise RawEventsError(
                 f"{self.where} has files outside of it, as a shallow clone does ({name}): name "
                 "the table that has them"
             )
-        rows = next((rows for of, rows in deleted.items() if of.endswith(f"/{_name(name)}")), None)
         constants = {
             key.removeprefix("partition."): value
             for key, value in action.items()
@@ -138,12 +147,12 @@ class Delta(Table):
                 name,
                 action["size_bytes"],
                 action["modification_time"],
-                None if rows is None else rows.to_list(),
+                None if deleted is None else deleted.to_list(),
             ),
             low=constants.get(column, action.get(f"min.{column}")),
             high=constants.get(column, action.get(f"max.{column}")),
             constants=constants,
-            deleted=rows,
+            deleted=deleted,
         )
 
 
