@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +13,17 @@ from typing import Any, Final
 import polars as pl
 import pyiceberg.catalog
 import pytest
+import yaml
 from deltalake import DeltaTable, write_deltalake
 from pyiceberg.catalog import load_catalog
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.utils.config import Config
 
 from recsys_assets.config import Surface
+from recsys_assets.config.sources import Source
 from recsys_assets.errors import ConfigError, RawEventsError, StoreUnavailableError
 from recsys_assets.events.days import ParsedDay, parse_day
-from recsys_assets.events.sources import data_files, open_source, tables
+from recsys_assets.events.sources import data_files, delta, open_source, tables
 from recsys_assets.kinds import KINDS
 from recsys_assets.live.inputs import inputs_of
 from recsys_assets.live.trace import trace
@@ -40,6 +43,7 @@ from recsys_assets_tests.project import Project, event
 from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.storage.conftest import new_prefix, use
 from recsys_assets_tests.storage.servers import Server
+from recsys_assets_tests.test_docs import page as read
 
 DAY: Final = date(2026, 1, 1)
 MAPPED: Final = {"ts": "t", "session_id": "s", "item_id": "i"}
@@ -547,6 +551,28 @@ def test_what_is_no_table_is_named(lake: Lake) -> None:
     says = "is no Delta table" if lake.format == "delta" else "has no metadata/version-hint.text"
     with pytest.raises(RawEventsError, match=says):
         lake.states()
+
+
+def test_a_log_that_is_damaged_is_named_and_of_a_bucket_not_what_it_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path, "delta")
+    lake.append(rows("x"))
+    (lake.path / "_delta_log/00000000000000000000.json").write_text("{")
+    with pytest.raises(RawEventsError, match=r"its log cannot be read \(DeltaError: "):
+        lake.states()
+    monkeypatch.setattr(delta, "is_object_url", lambda _: True)
+    with pytest.raises(RawEventsError, match=r"its log cannot be read \(DeltaError\)"):
+        lake.states()
+
+
+@pytest.mark.parametrize("page", ["delta-tables.md", "iceberg-tables.md"])
+def test_the_entries_of_the_pages_are_read(page: str) -> None:
+    entries = re.findall(r"^<!-- entry: \w+ -->\n```yaml\n(.*?)^```", read(page), re.S | re.M)
+    assert len(entries) >= 2
+    for entry in entries:
+        source = Source.model_validate(yaml.safe_load(entry)["source"])
+        assert f"{source.type}-tables.md" == page
 
 
 def test_a_table_that_asks_more_of_its_readers_is_refused(tmp_path: Path) -> None:

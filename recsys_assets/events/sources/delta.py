@@ -46,6 +46,11 @@ class Delta(Table):
         """Its path or URL."""
         return self.surface.source.path
 
+    @property
+    def tag(self) -> str:
+        """The picture of Delta, by Dagster's name for it."""
+        return "deltalake"
+
     def load(self) -> Version:
         """Read the log.
 
@@ -72,8 +77,10 @@ class Delta(Table):
             below = table.table_uri.rstrip("/")
             schema = pa.schema(table.schema().to_arrow())
         except (DeltaError, OSError, ValueError) as error:
+            # What a bucket answered may be in it: docs/decisions/store-error-texts.md
+            said = "" if is_object_url(self.where) else f": {error}"
             raise RawEventsError(
-                f"{self.where}: its log cannot be read ({type(error).__name__}: {error})"
+                f"{self.where}: its log cannot be read ({type(error).__name__}{said})"
             ) from None
         committed = max(actions["modification_time"].to_list(), default=0)
         files = [

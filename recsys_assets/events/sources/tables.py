@@ -100,7 +100,8 @@ class Table(ABC):
     @property
     def description(self) -> str:
         """Which table."""
-        return f"Events as they land, a row of the {self.tag} table {as_code(self.where)} each."
+        format_ = self.surface.source.type.capitalize()
+        return f"Events as they land, a row of the {format_} table {as_code(self.where)} each."
 
     @property
     def shown(self) -> Mapping[str, Shown]:
