@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
 import pyiceberg.catalog
 import pytest
 import yaml
@@ -370,6 +371,27 @@ def test_fields_within_a_column_that_are_newer_than_a_file_are_not_there(tmp_pat
     ]  # fmt: skip
 
 
+def test_entries_of_lists_and_of_maps_are_found(lake: Lake) -> None:
+    entries = [[{"sku": "x", "n": 0}, {"sku": "y", "n": 1}], [], None]
+    pairs = pa.array([[("visit", "v1")]] * 3, pa.map_(pa.string(), pa.string()))
+    table = rows("-", "-", "-").to_arrow().append_column("p", pairs)
+    table = table.append_column("items", pa.array(entries))
+    if lake.format == "delta":
+        write_deltalake(lake.path, table)
+    else:
+        found = catalog(lake.folder / "catalog")
+        found.create_namespace("shop")
+        made = found.create_table("shop.events", schema=table.schema, location=str(lake.path))
+        made.append(table)
+        hinted(made, lake.path)
+
+    columns = {"ts": "t", "session_id": "p[visit]", "item_id": "item.sku", "rank": "item.n"}
+    parsed = lake.parse(columns=columns, explode="items")
+    events = parsed.frame.select("item_id", "session_id", "rank", "line", "part").collect()
+    assert events.rows() == [("x", "v1", 0, 1, 0), ("y", "v1", 1, 1, 1)]
+    assert parsed.left_out == 2
+
+
 def test_names_of_partitions_are_decoded(tmp_path: Path) -> None:
     lake = Lake(tmp_path, "delta")
     lake.append(rows("x", "y", k=["a b:c", "ü%x"]), partition_by=["k"])
@@ -430,14 +452,22 @@ def test_check_shows_the_first_rows_of_the_newest_day(lake: Lake) -> None:
 # Which tables
 
 
-@pytest.mark.parametrize("format", ["delta", "iceberg"])
+@pytest.mark.parametrize(
+    ("format", "store"),
+    [("delta", "s3_server"), ("delta", "azure_server"), ("iceberg", "s3_server")],
+)
 def test_a_table_in_a_bucket_is_read_with_what_the_environment_says(
-    tmp_path: Path, s3_server: Server, monkeypatch: pytest.MonkeyPatch, format: str
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    format: str,
+    store: str,
 ) -> None:
-    use(s3_server, monkeypatch)
+    server: Server = request.getfixturevalue(store)
+    use(server, monkeypatch)
     # Of a path with % in it, deltalake writes a log that it does not find again.
-    url = s3_server.url(new_prefix().replace("%20", ""))
-    environment = s3_server.environment()
+    url = server.url(new_prefix().replace("%20", ""))
+    environment = server.environment()
     if format == "delta":
         write_deltalake(
             url,
@@ -468,9 +498,9 @@ def test_a_table_in_a_bucket_is_read_with_what_the_environment_says(
     source = open_source(lake.surface(path=url))
     (name,) = source.inputs(DAY)
     assert source.size_bytes(name) == parsed.files[0].size_bytes
-    elsewhere = "s3://nowhere/table" + ("/v1.metadata.json" if format == "iceberg" else "")
-    with pytest.raises(StoreUnavailableError, match="s3://nowhere does not exist"):
-        lake.parse(path=elsewhere)
+    elsewhere = f"{server.scheme}://nowhere/table"
+    with pytest.raises(StoreUnavailableError, match="://nowhere does not exist"):
+        lake.parse(path=elsewhere + "/v1.metadata.json" * (format == "iceberg"))
 
 
 @pytest.mark.parametrize("name", ["with space", "ü#?+&="])
