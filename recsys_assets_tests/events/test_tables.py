@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pyiceberg.catalog
 import pytest
 import yaml
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from pyiceberg.catalog import load_catalog
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.utils.config import Config
@@ -167,8 +168,6 @@ def test_rows_of_a_day_that_are_in_row_groups_of_others_are_found_by_their_real_
     on = [number // 10 % 3 for number in range(100)]
     frame = rows(*map(str, range(100)), on=on)
     if lake.format == "delta":
-        from deltalake import WriterProperties
-
         lake.append(frame, writer_properties=WriterProperties(max_row_group_size=15))
     else:
         properties = {"write.parquet.row-group-limit": "15"}
@@ -268,6 +267,35 @@ def test_a_row_without_a_time_is_refused_on_the_days_of_its_file(lake: Lake) -> 
     ]  # fmt: skip
 
 
+def test_row_groups_of_other_days_are_not_read_unless_rows_of_them_tell_no_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake(tmp_path, "delta")
+    times = [at(0), at(0), at(1), at(1), at(2), None]
+    frame = rows(*"abcdef").with_columns(t=pl.Series(times))
+    lake.append(frame, writer_properties=WriterProperties(max_row_group_size=2))
+    lake.states()  # which looks into the file, once
+    read: list[int] = []
+    iter_batches = pq.ParquetFile.iter_batches
+
+    def counted(self: pq.ParquetFile, *of: Any, row_groups: list[int], **keys: Any) -> Any:
+        read.extend(row_groups)
+        return iter_batches(self, *of, row_groups=row_groups, **keys)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
+    parsed = lake.parse(1)
+    assert (items(parsed), parsed.refused, read) == (["c", "d"], {"bad_timestamp": 1}, [1, 2])
+
+
+def test_files_of_a_table_may_hold_the_same_and_one_nothing_but_a_refused_row(lake: Lake) -> None:
+    for _ in range(2):
+        lake.append(rows("x"))
+    lake.append(rows(""))
+    parsed = lake.parse()
+    assert (items(parsed), parsed.refused.total()) == (["x", "x"], 1)
+    assert parsed.refused_files == []
+
+
 @pytest.mark.parametrize(
     ("values", "keys"),
     [
@@ -277,8 +305,8 @@ def test_a_row_without_a_time_is_refused_on_the_days_of_its_file(lake: Lake) -> 
         ([at(day).timestamp() for day in (0, 1)], {"unit": "s"}),
         (["2026-01-01T10:00:00Z", "2026-01-02T10:00:00Z"], {}),
         (
-            ["01/01/2026 10:00", "02/01/2026 10:00"],
-            {"format": "%d/%m/%Y %H:%M", "time_zone": "UTC"},
+            ["10:00 01/01/2026", "09:00 02/01/2026"],
+            {"format": "%H:%M %d/%m/%Y", "time_zone": "UTC"},
         ),
         ([date(2026, 1, 1), date(2026, 1, 2)], {"time_zone": "UTC"}),
     ],
