@@ -32,6 +32,7 @@ from recsys_assets_tests.operations.kafka import noida
 
 DAY = date(2026, 1, 1)
 DSN = "BENCHMARK_DSN"
+TABLE = f"raw/demo/home/exposure.{DAY}"
 FURTHER = '"event":"view_item","device":{"os":"ios","v":17},"price":12.5'
 ESCAPED = rf'{FURTHER},"title":"caf\u00e9 \"au lait\""'
 MAPPED = {
@@ -71,9 +72,15 @@ def otherwise(raw: Path, path: Path) -> None:
     frame.write_ndjson(path)
 
 
+def typed(raw: Path) -> pl.DataFrame:
+    """Return the events with times that are times."""
+    frame = pl.read_ndjson(raw)
+    return frame.select(pl.col("ts").str.to_datetime(time_zone="UTC"), *NAMES[1:])
+
+
 def to_postgres(raw: Path, _: Path) -> None:
     """Write the events of the day, and of the days beside it, into an empty table of a server."""
-    frame = pl.read_ndjson(raw).select(pl.col("ts").str.to_datetime(time_zone="UTC"), *NAMES[1:])
+    frame = typed(raw)
     server = postgres.Database(int(os.environ[DSN].rsplit(":")[-1].partition("/")[0]))
     for days in (-1, 0, 1):
         server.fill("events", frame.with_columns(pl.col("ts").dt.offset_by(f"{days}d")))
@@ -82,6 +89,20 @@ def to_postgres(raw: Path, _: Path) -> None:
         "create index on events (ts)",
         "analyze events",
     )
+
+
+def to_delta(raw: Path, path: Path) -> None:
+    """Write the events to a Delta table."""
+    from recsys_assets_tests import lake  # not above: reading would take the time of the import
+
+    lake.to_delta(typed(raw), path)
+
+
+def to_iceberg(raw: Path, path: Path) -> None:
+    """Write the events to an Iceberg table."""
+    from recsys_assets_tests import lake
+
+    lake.to_iceberg(typed(raw), path)
 
 
 # How the events are written, and the keys of the source that read them.
@@ -103,11 +124,22 @@ SOURCES: Mapping[str, tuple[str, dict[str, Any], Callable[[Path, Path], None]]] 
     "Parquet": (
         "parquet",
         {"type": "parquet"},
-        lambda raw, path: (
-            pl.read_ndjson(raw)
-            .select(pl.col("ts").str.to_datetime(time_zone="UTC"), *NAMES[1:])
-            .write_parquet(path)
-        ),
+        lambda raw, path: typed(raw).write_parquet(path),
+    ),
+    "Delta": (
+        "delta",
+        {"type": "delta", "path": f"{TABLE}.delta"},
+        to_delta,
+    ),
+    "Delta, order_by": (
+        "delta",
+        {"type": "delta", "path": f"{TABLE}.delta", "order_by": ["ts", "request_id", "rank"]},
+        to_delta,
+    ),
+    "Iceberg": (
+        "iceberg",
+        {"type": "iceberg", "path": f"{TABLE}.iceberg"},
+        to_iceberg,
     ),
     "Postgres, a day of three": (
         "",
@@ -147,7 +179,7 @@ def write(folder: Path, ending: str, keys: Mapping[str, Any]) -> Path:
         "artifacts": {"popularity": {}},
         "guardrails": {"min_events": 0},
     }
-    raw = folder / f"raw/demo/home/exposure.{DAY}.{ending}"
+    raw = folder / f"{TABLE}.{ending}"
     raw.parent.mkdir(parents=True)
     (folder / "surfaces.yaml").write_text(yaml.safe_dump({"root": "var", "surfaces": [surface]}))
     return raw

@@ -11,10 +11,11 @@ Each module imports only from those above it:
     options      the artifact kinds and their options
     leaving_out  bots and withdrawn items, which artifacts leave out
     gates        how a day is judged by the days before it
-    columns      which fields of raw rows are which
+    columns      which fields of raw rows are which, and how sessions are built
+    catalogs     the item catalog
     tables       names of tables, and queries in place of them
     landing      when raw events have landed, and Kafka topics
-    sources      raw events and the catalog
+    sources      where raw events come from
     surface      one surface, its limits, its days
     whole        the whole file
     strict_yaml  text to plain values
@@ -22,6 +23,7 @@ Each module imports only from those above it:
     file         reads it, and says what is wrong with it
 """
 
+from recsys_assets.config.catalogs import Catalog
 from recsys_assets.config.file import (
     CONFIG_VARIABLE,
     PACKAGED_CONFIG,
@@ -43,7 +45,7 @@ from recsys_assets.config.options import (
 )
 from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.quoting import without_quotes, without_secrets
-from recsys_assets.config.sources import Catalog, Source
+from recsys_assets.config.sources import Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
     AtLeastOne,

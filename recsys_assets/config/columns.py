@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -169,3 +170,21 @@ class Weight(Model):
 
 
 Where = dict[FieldName, Annotated[list[Scalar], BeforeValidator(_several), Field(min_length=1)]]
+
+
+class Sessions(Model):
+    """How sessions are built where events have none."""
+
+    gap_minutes: int = Field(
+        ge=1,
+        le=1440,  # so a day that a user is not seen on ends the session
+        description=(
+            "The longest pause within a session, in minutes: events of one user that follow each "
+            "other within it are of one session, also over midnight within a window."
+        ),
+    )
+
+    @property
+    def gap(self) -> timedelta:
+        """The longest pause within a session."""
+        return timedelta(minutes=self.gap_minutes)

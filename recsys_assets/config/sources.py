@@ -1,8 +1,9 @@
-"""What a surface is made from: where its raw events land, when they have, and its catalog."""
+"""Where the raw events of a surface come from, and what they are read with."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -14,6 +15,7 @@ from recsys_assets.config.columns import (
     Columns,
     Explode,
     FieldName,
+    Sessions,
     TimeZone,
     Weight,
     Where,
@@ -22,13 +24,15 @@ from recsys_assets.config.columns import (
 from recsys_assets.config.landing import Landing
 from recsys_assets.config.patterns import DayPattern
 from recsys_assets.config.tables import Query, TableName
-from recsys_assets.config.values import Location, Model, VariableName, is_object_url
+from recsys_assets.config.values import Location, Model, VariableName
 
 # What `source.type` may be.
 SourceType = Literal[
     "jsonl",  # events/sources/jsonl.py
     "csv",  # events/sources/csv.py
     "parquet",  # events/sources/parquet.py
+    "delta",  # events/sources/delta.py
+    "iceberg",  # events/sources/iceberg.py
     "postgres",  # events/sources/postgres.py
 ]
 # What `source.mapping` may be: keys of a source that fit the events of others, in mappings.yaml.
@@ -42,8 +46,10 @@ MappingName = Literal[
     "snowplow",
     "yoochoose",
 ]
-CATALOG_SUFFIXES: Final = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
-_FILES: Final = {*get_args(SourceType)} - {"postgres"}
+# Types whose rows are in files that a table knows.
+_TABLES_OF_FILES: Final = ("delta", "iceberg")
+_TABLES: Final = (*_TABLES_OF_FILES, "postgres")
+_FILES: Final = tuple(name for name in get_args(SourceType) if name not in _TABLES)
 _MAPPINGS: Final = Path(__file__).with_name("mappings.yaml")
 _PATTERN: Final = "{tenant}/{surface}/exposure.{day}*.jsonl*"
 # Keys that say how rows are mapped.
@@ -56,17 +62,22 @@ _OF_MAPPING: Final = (
     "sessions",
     "weight",
 )
-# Keys that one type of source alone knows.
 _OF_CSV: Final = ("delimiter", "header", "names", "quote")
-_OF_POSTGRES: Final = ("dsn_env", "table", "query", "time_column", "order_by")
-# Keys that a source without files does not know.
-_OF_FILES: Final = ("path", "pattern", "follow_links_outside")
+_OF_FILES: Final = ("pattern", "follow_links_outside")
+# Keys that some types of source alone know.
+_KNOWN_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(_OF_CSV, ("csv",)),
+    **dict.fromkeys(_OF_FILES, _FILES),
+    **dict.fromkeys(("time_column", "order_by"), _TABLES),
+    "table": ("iceberg", "postgres"),
+    **dict.fromkeys(("query", "dsn_env"), ("postgres",)),
+}
 # Keys that decide, besides the rows, which events a mapped source gives.
 DECIDE_EVENTS: Final = (
     *_OF_MAPPING, "time_zone", *_OF_CSV, "table", "query", "time_column", "order_by",
 )  # fmt: skip
-# Days of a table that the landing sensor looks at, where nothing else is said: it reads their rows.
-_DAYS_OF_A_TABLE: Final = 7
+# Days of Postgres that landing looks at, where nothing else is said: it reads their rows.
+_DAYS_OF_POSTGRES: Final = 7
 
 
 @cache
@@ -76,24 +87,6 @@ def packaged_mappings() -> dict[str, dict[str, Any]]:
     return found
 
 
-class Sessions(Model):
-    """How sessions are built where events have none."""
-
-    gap_minutes: int = Field(
-        ge=1,
-        le=1440,  # so a day that a user is not seen on ends the session
-        description=(
-            "The longest pause within a session, in minutes: events of one user that follow each "
-            "other within it are of one session, also over midnight within a window."
-        ),
-    )
-
-    @property
-    def gap(self) -> timedelta:
-        """The longest pause within a session."""
-        return timedelta(minutes=self.gap_minutes)
-
-
 class Source(Model):
     """Where the raw exposure events of a surface land."""
 
@@ -101,13 +94,13 @@ class Source(Model):
         "jsonl",
         description=(
             "How they are written: an object a line, which without `columns` is a raw exposure "
-            "event v1; as CSV; as Parquet; rows of a table of Postgres."
+            "event v1; as CSV; as Parquet; in a table of Delta, Iceberg or Postgres."
         ),
     )
     path: Location = Field(
         description=(
-            "The directory, or s3://, gs:// or az:// URL, that `pattern` starts from. Not of "
-            "Postgres."
+            "The directory, or s3://, gs:// or az:// URL, that `pattern` starts from; of a Delta "
+            "or an Iceberg table, its own. Not of Postgres."
         )
     )
     pattern: str = Field(
@@ -203,7 +196,12 @@ class Source(Model):
         ),
     )
     table: TableName | None = Field(
-        None, description="Postgres: the table or view, `schema.table`, written as it is there."
+        None,
+        description=(
+            "Postgres: the table or view, `schema.table`, written as it is there. Iceberg: "
+            "CATALOG.NAMESPACE.TABLE instead of `path`; the catalog is one that pyiceberg is "
+            "configured for."
+        ),
     )
     query: Query | None = Field(
         None, description="Postgres: a select in place of `table`, without a semicolon."
@@ -211,16 +209,16 @@ class Source(Model):
     time_column: FieldName | None = Field(
         None,
         description=(
-            "Postgres, required: the column by which a day's rows are found; it should have an "
-            "index."
+            "Tables: the column that tells the day of a row. Null is that of `columns.ts`. Of "
+            "Postgres it is required, and should have an index."
         ),
     )
     order_by: list[FieldName] = Field(
         [],
         description=(
-            "Postgres: columns that say in which order events happened, such as a growing number. "
-            "Rows that are equal in them follow by `time_column`, then by all columns that are "
-            "read."
+            "Tables: columns that say in which order events happened, such as a growing number. "
+            "Rows that are equal in them follow, in Postgres, by `time_column`, then by all columns "
+            "that are read; in others by files and rows in them."
         ),
     )
     landing: Landing = Field(
@@ -233,7 +231,8 @@ class Source(Model):
     def _with_the_mapping(cls, given: Any) -> Any:
         """Fill in what a packaged mapping says and the entry leaves out, column by column.
 
-        Without a pattern, files are looked for that end as the type does.
+        Without a pattern, files are looked for that end as the type does. A table that a catalog
+        knows needs no path.
         """
         if not isinstance(given, dict):
             return given
@@ -243,6 +242,10 @@ class Source(Model):
         of = filled.get("type")
         if isinstance(of, str) and of in _FILES and "pattern" not in filled:
             filled["pattern"] = _PATTERN.replace("jsonl", of)
+        if filled.get("table") is not None and of in _TABLES_OF_FILES:
+            if "path" in filled:
+                raise ValueError("table: goes without `path`, which names a table by its place")
+            filled["path"] = "."
         return filled
 
     @model_validator(mode="before")
@@ -256,8 +259,8 @@ class Source(Model):
             for key in ("kafka", "success_marker"):
                 if landing.get(key):
                     raise ValueError(f"landing.{key}: goes with files, this is `type: postgres`")
-            landing = {"lookback_days": _DAYS_OF_A_TABLE, **landing}
-        for key in _OF_FILES:
+            landing = {"lookback_days": _DAYS_OF_POSTGRES, **landing}
+        for key in ("path", *_OF_FILES):
             if key in given:
                 raise ValueError(f"{key}: goes with files, this is `type: postgres`")
         if not given.get("dsn_env"):
@@ -292,10 +295,10 @@ class Source(Model):
             raise ValueError(
                 f"landing.kafka: lands lines of JSON, with `type: jsonl`; this is {self.type}"
             )
-        for type_, keys in (("csv", _OF_CSV), ("postgres", _OF_POSTGRES)):
-            for key in keys:
-                if self._says(key) and self.type != type_:
-                    raise ValueError(f"{key}: goes with `type: {type_}`, this is {self.type}")
+        for key, types in _KNOWN_BY.items():
+            if self._says(key) and self.type not in types:
+                wanted = " or ".join(f"`type: {name}`" for name in types)
+                raise ValueError(f"{key}: goes with {wanted}, this is {self.type}")
         if not (self.header or self.names):
             raise ValueError("header: false needs `names`, the names of the columns")
         return self
@@ -321,9 +324,11 @@ class Source(Model):
 
     @model_validator(mode="after")
     def _days_fit_the_rest(self) -> Self:
-        if self.days_around and not (self.is_by_day or self.deduplicate_by):
+        has_files_of_days = self.is_by_day and self.type in _FILES
+        if self.days_around and not (has_files_of_days or self.deduplicate_by):
             raise ValueError(
-                "days_around: needs {day} in the pattern, without it each day reads all files"
+                "days_around: needs files with {day} in their pattern; otherwise each day is "
+                "looked for everywhere already"
             )
         if self.deduplicate_by and self.columns and self.columns.request_id is None:
             raise ValueError("deduplicate_by: request_id needs `columns.request_id`")
@@ -331,12 +336,21 @@ class Source(Model):
 
     @model_validator(mode="after")
     def _rows_of_a_day_can_be_found(self) -> Self:
-        if self.type != "postgres":
+        if self.type == "postgres":
+            if (self.table is None) == (self.query is None):
+                raise ValueError("`type: postgres` needs either `table` or `query`")
+            if self.time_column is None:
+                raise ValueError("time_column: is required with `type: postgres`")
+        if not self.is_table_of_files:
             return self
-        if (self.table is None) == (self.query is None):
-            raise ValueError("`type: postgres` needs either `table` or `query`")
-        if self.time_column is None:
-            raise ValueError("time_column: is required with `type: postgres`")
+        if self.table is not None and not re.fullmatch(r"[^\s.]+(\.[^\s.]+){2,}", self.table):
+            raise ValueError("table: must be CATALOG.NAMESPACE.TABLE")
+        if self.landing.success_marker is not None:
+            raise ValueError("landing.success_marker: goes with files, this is a table")
+        if self.time_column is None and self.ts_column is None:
+            raise ValueError(
+                "time_column: is required where `columns.ts` is not one column of the table"
+            )
         return self
 
     @model_validator(mode="after")
@@ -348,6 +362,20 @@ class Source(Model):
     def is_mapped(self) -> bool:
         """Whether rows are mapped, and not raw exposure events v1."""
         return self.type != "jsonl" or any(map(self._says, _OF_MAPPING))
+
+    @property
+    def is_table_of_files(self) -> bool:
+        """Whether rows are in files that a table knows, and a row may be of any day."""
+        return self.type in _TABLES_OF_FILES
+
+    @property
+    def ts_column(self) -> str | None:
+        """The one column that `ts` is taken from; None where it is several, or within one."""
+        if self.columns is None:
+            return "ts"
+        ts = self.columns.ts
+        is_one = ts.join is None and len(ts.fields) == 1 and not re.search(r"[.\[]", ts.fields[0])
+        return ts.fields[0] if is_one else None
 
     def _says(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].default)
@@ -361,40 +389,3 @@ class Source(Model):
     def further_columns(self) -> list[str]:
         """What canonical events have besides the columns that all have."""
         return [*(["part"] if self.explode else []), *(["weight"] if self.weight else [])]
-
-
-class CatalogColumns(Model):
-    """Which field each column of the catalog is taken from."""
-
-    item_id: FieldName = Field(description="The item: a text or an integer.")
-    tags: FieldName = Field(description="Its tags: a list of texts, or one text that is split.")
-    namespace: FieldName | None = Field(None, description="The surface; null is every surface.")
-    title: FieldName | None = Field(None, description="What people call it.")
-
-
-class Catalog(Model):
-    """The item catalog that content_sim reads."""
-
-    path: Location = Field(
-        description=(
-            "A .csv, .jsonl or .parquet file or object, one of the first two also with .gz; told "
-            "apart by the suffix."
-        )
-    )
-    columns: CatalogColumns | None = Field(
-        None, description="Which field each column is taken from. Null goes by their usual names."
-    )
-    delimiter: str = Field(
-        ",",
-        min_length=1,
-        max_length=1,
-        description="CSV: what stands between two fields, `\\t` for a tab.",
-    )
-
-    @model_validator(mode="after")
-    def _known_suffix(self) -> Self:
-        if not self.path.lower().endswith(CATALOG_SUFFIXES):
-            raise ValueError(f"path: must end in one of {', '.join(CATALOG_SUFFIXES)}")
-        if is_object_url(self.path) and "/" not in self.path.partition("://")[2]:
-            raise ValueError("path: must name an object in the bucket, not the bucket")
-        return self

@@ -7,11 +7,12 @@ from typing import Self
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from recsys_assets.config.catalogs import Catalog
 from recsys_assets.config.gates import Gates
 from recsys_assets.config.leaving_out import Bots, Items
 from recsys_assets.config.options import Artifacts
 from recsys_assets.config.patterns import DayPattern
-from recsys_assets.config.sources import Catalog, Source
+from recsys_assets.config.sources import Source
 from recsys_assets.config.values import (
     AtLeastOne,
     AtLeastZero,

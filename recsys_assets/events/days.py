@@ -203,8 +203,9 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     started = time.monotonic()
     source = open_source(surface)
     # What is landed from a topic is so many messages, each once, and no whole that somebody wrote:
-    # two files may well hold the same, and one may hold nothing but a message that is no event.
-    by_message = surface.source.landing.kafka is not None
+    # two files may well hold the same, and one may hold nothing but a message that is no event. So
+    # it is with the files of a table.
+    by_message = surface.source.landing.kafka is not None or surface.source.is_table_of_files
     inputs, read = around(source, surface, day), list[_Read]()
     names = inputs.names
     path, rejected = scratch / f"{day}.parquet", scratch / f"{day}.rejected.jsonl.zst"
@@ -322,7 +323,7 @@ def _parse_all(
     said, lines = time.monotonic(), 0
     with ThreadPoolExecutor(_PARSERS, thread_name_prefix="parse") as pool:
         for index, name in enumerate(inputs.names):
-            with source.open(name) as reading:
+            with source.open(name, None if inputs.is_wider else inputs.day) as reading:
                 for piece in reading.pieces():
                     ahead.append((index, pool.submit(parse, piece)))
                     if len(ahead) > _PARSERS:

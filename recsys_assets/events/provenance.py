@@ -78,6 +78,7 @@ def footer(place: Place, day: date, provenance: Provenance) -> bytes:
             "files": [
                 {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
                 | _form(file)
+                | ({"version": file.version} if file.version else {})
                 for file in provenance.files
             ],
             **_named(provenance.source),

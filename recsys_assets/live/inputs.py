@@ -129,7 +129,7 @@ def _sample(found: Inputs) -> Sample | None:
     source = open_source(found.surface)
     day = found.day if found.files else found.newest_landed
     for name in source.inputs(day) if day else ():
-        with source.open(name) as reading:
+        with source.open(name, day) as reading:
             piece = next(iter(reading.pieces()), None)
             parsed = None if piece is None else source.parse(piece, None)
         if parsed is None or not parsed.lines:

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from recsys_assets.compute.judging import NUMBERS
-from recsys_assets.config.sources import Catalog
+from recsys_assets.config.catalogs import Catalog
 from recsys_assets.definitions import build_definitions
 from recsys_assets.events import catalog, days, writers
 from recsys_assets.kinds import KINDS

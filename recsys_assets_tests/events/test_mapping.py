@@ -440,6 +440,9 @@ def test_each_packaged_mapping_is_a_source(name: str) -> None:
     assert rules_of(of).fields
 
 
+KAFKA: Final = {"brokers_env": "BROKERS", "topic": "exposures"}
+
+
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
@@ -457,12 +460,36 @@ def test_each_packaged_mapping_is_a_source(name: str) -> None:
         ({"columns": {**COLUMNS, "ts": {"from": "t", "time_zone": "Mars"}}}, "must be a time zone"),
         ({"type": "csv", "header": False}, "needs `names`"),
         ({"delimiter": ";"}, "goes with `type: csv`, this is jsonl"),
+        ({"time_column": "t"}, "goes with `type: delta` or `type: iceberg`, this is jsonl"),
+        ({"order_by": ["t"]}, "goes with `type: delta` or `type: iceberg`, this is jsonl"),
+        ({"type": "delta", "order_by": [" t"]}, "without white space"),
+        ({"type": "delta", "pattern": "{day}"}, "or `type: parquet`, this is delta"),
+        ({"type": "iceberg", "follow_links_outside": True}, "`type: parquet`, this is iceberg"),
+        ({"type": "delta", "table": "a.b.c"}, "table: goes with `type: iceberg`, this is delta"),
+        ({"type": "iceberg", "table": "a.b.c"}, "table: goes without `path`"),
+        ({"type": "delta", "landing": {"success_marker": "{day}"}}, "goes with files, this is a"),
+        ({"type": "delta", "landing": {"kafka": KAFKA}}, "with `type: jsonl`; this is delta"),
+        ({"type": "delta", "columns": {**COLUMNS, "ts": ["a", "b"]}}, "time_column: is required"),
+        ({"type": "delta", "columns": {**COLUMNS, "ts": "a.b"}}, "time_column: is required"),
         ({"weight": {"column": "e", "values": {"a": 0}}}, "greater than or equal to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(keys: Mapping[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says.replace("(", r"\(")):
         Source.model_validate({"path": "raw", **keys})
+
+
+@pytest.mark.parametrize("name", ["events", "shop.events", "lake.shop.", "la ke.shop.events"])
+def test_a_table_of_a_catalog_has_three_names_or_more(name: str) -> None:
+    with pytest.raises(ValidationError, match=r"table: must be CATALOG\.NAMESPACE\.TABLE"):
+        Source.model_validate({"type": "iceberg", "table": name})
+    assert Source.model_validate({"type": "iceberg", "table": "lake.a.b.events"}).table
+
+
+def test_a_table_without_a_place_is_told_as_a_source_without_one() -> None:
+    for type_ in ("delta", "iceberg"):
+        with pytest.raises(ValidationError, match=r"path\n  Field required"):
+            Source.model_validate({"type": type_})
 
 
 def test_a_refused_row_keeps_the_fields_that_were_read() -> None:

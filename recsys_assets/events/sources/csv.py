@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Final
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
@@ -14,7 +15,13 @@ from recsys_assets.config import Surface
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.chunks import BOM, CHUNK_BYTES
 from recsys_assets.events.forms import Text
-from recsys_assets.events.sources.mapped import MappedFiles, Ragged, Rows
+from recsys_assets.events.sources.mapped import (
+    MappedFiles,
+    Ragged,
+    Rows,
+    columns_read,
+    refuse_other_fields,
+)
 from recsys_assets.events.sources.source import Source
 
 # What stands for a delimiter of several characters: no text has it.
@@ -35,9 +42,10 @@ class SeparatedValues(MappedFiles):
         names = source.names or self._header(text, location)
         if not names:  # an empty file has no header
             return
-        columns = self.columns(names)
-        empty = pa.record_batch([pa.array([], pa.binary())] * len(names), names)
-        self.check(empty, location)
+        refuse_other_fields(
+            self.surface, pl.DataFrame(schema=dict.fromkeys(names, pl.Binary)), location
+        )
+        columns = columns_read(source, names)
         ragged: list[Ragged] = []
 
         def set_aside(row: pc.InvalidRow) -> str:

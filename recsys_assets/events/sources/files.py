@@ -93,7 +93,7 @@ class Files:
         return f"raw file matches {self.surface.raw_pattern(day)!r} below {self._root}"
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Reading]:
+    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
         """Open a file; it is decompressed by its suffix."""
         location = self.label(name)
         with told_of(location):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import BinaryIO, Final
 
+import polars as pl
 import pyarrow.parquet as pq
 
 from recsys_assets.config import Surface
 from recsys_assets.events.sources.files import told_of
 from recsys_assets.events.sources.hashing import HashingReader
-from recsys_assets.events.sources.mapped import MappedFiles, Rows
+from recsys_assets.events.sources.mapped import (
+    MappedFiles,
+    Rows,
+    columns_read,
+    refuse_other_fields,
+)
 from recsys_assets.events.sources.source import InputSeen, Reading, Source
 
 _BATCH_ROWS: Final = 2**17
@@ -26,7 +33,7 @@ class Parquet(MappedFiles):
     """Parquet files; the number of a row is its place in the file, the first is 1."""
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Reading]:
+    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
         """Open a file."""
         location = self.label(name)
         with told_of(location):
@@ -54,8 +61,9 @@ class _Reading:
         location = self._source.label(self._name)
         with told_of(location):
             file = pq.ParquetFile(self._raw)
-            columns = self._source.columns(file.schema_arrow.names)
-            self._source.check(file.schema_arrow.empty_table(), location)
+            surface, empty = self._source.surface, pl.DataFrame(file.schema_arrow.empty_table())
+            refuse_other_fields(surface, empty, location)
+            columns = columns_read(surface.source, empty.columns)
             line = 1
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
                 yield Rows(line, batch)

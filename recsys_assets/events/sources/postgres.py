@@ -134,8 +134,8 @@ class Postgres:
         return f"row of {self._where} is of {day} by {self._source.time_column!r}"
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Reading]:
-        """Open a day."""
+    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
+        """Open a day, which the name says."""
         yield _Reading(self, name, _day_of(name))
 
     def label(self, name: str) -> str:
