@@ -24,6 +24,7 @@ SMALL: dict[str, Any] = {"artifacts": KINDS, "catalog": None}
 @pytest.fixture
 def shop(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setattr(of_postgres, "_looks", {})
+    monkeypatch.setattr(of_postgres, "_LONG_S", 1000.0)  # looks are not kept on a busy machine
     monkeypatch.setenv("SHOP_DSN", replace(database, password=UNTOLD).url)
     database.run(
         "create table events (id bigserial, ts timestamptz, session_id text, user_id text, "

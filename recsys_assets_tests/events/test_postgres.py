@@ -51,6 +51,7 @@ Make = Callable[..., Surface]
 def shop(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """Give a database whose address, with a password, is in $SHOP_DSN."""
     monkeypatch.setattr(of_postgres, "_looks", {})
+    monkeypatch.setattr(of_postgres, "_LONG_S", 1000.0)  # looks are not kept on a busy machine
     monkeypatch.setenv("SHOP_DSN", replace(database, password=UNTOLD).url)
     return database
 
