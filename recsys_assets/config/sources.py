@@ -217,8 +217,8 @@ class Source(Model):
         [],
         description=(
             "Tables: columns that say in which order events happened, such as a growing number. "
-            "Rows that are equal in them follow, in Postgres, by `time_column`, then by all columns "
-            "that are read; in others by files and rows in them."
+            "Rows that are equal in them follow by files and rows in them; in Postgres by "
+            "`time_column`, then by all columns that are read."
         ),
     )
     landing: Landing = Field(
