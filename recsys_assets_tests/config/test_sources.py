@@ -79,13 +79,17 @@ def test_a_success_marker_is_one_file_of_a_day(marker: str, problem: str, file: 
     assert problem in found
 
 
+_NEEDS_FILES_OF_DAYS = (
+    "days_around: needs files with {day} in their pattern; otherwise each day is looked for "
+    "everywhere already"
+)
+
+
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        (
-            {"type": "csv", "pattern": "all.csv", "days_around": 1},
-            "days_around: needs {day} in the pattern, without it each day reads all files",
-        ),
+        ({"type": "csv", "pattern": "all.csv", "days_around": 1}, _NEEDS_FILES_OF_DAYS),
+        ({"type": "delta", "days_around": 1}, _NEEDS_FILES_OF_DAYS),
         (
             {
                 "columns": {"ts": "t", "item_id": "i", "session_id": "s"},

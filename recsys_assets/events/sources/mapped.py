@@ -24,9 +24,10 @@ MAPPING_FORMAT: Final = 1
 
 def identity_of(source: Source) -> dict[str, Any]:
     """Return what decides, besides the rows, which events a mapped source gives."""
-    keys = source.model_dump(
-        mode="json", by_alias=True, exclude_defaults=True, include={*DECIDE_EVENTS}
-    )
+    include = {*DECIDE_EVENTS}
+    if source.is_table_of_files:  # it is known by its files, whatever it is called
+        include.remove("table")
+    keys = source.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=include)
     return {"type": source.type, "format": MAPPING_FORMAT, **keys}
 
 
