@@ -16,6 +16,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.outlines import write_outline
 from recsys_assets.storage.store import Store
 
 # The same version may be made by several runs, of other events too, and its root may have moved.
@@ -137,6 +138,8 @@ def stage_version(
         },
         may_differ=_NOT_OF_THE_VERSION,
     )
+    if document.outline is not None:
+        write_outline(store, *where, document.outline)
     ref = StagedRef(
         kind=head.kind,
         day=day,

@@ -178,7 +178,7 @@ def test_each_asset_has_the_checks_of_its_subject_and_a_kind_its_own() -> None:
         own = [check.name for check in kind.checks]
         assert names(surface(), kind.name) == ["inputs", "contract", "max_artifact_bytes", *own]
     assert "max_oversized_session_share" in names(surface(), "cooc")
-    assert names(surface(), "manifest") == ["publishable"]
+    assert names(surface(), "manifest") == ["publishable", "nothing_emptied"]
     assert names(surface(), "live") == ["fresh"]
 
 
