@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a sec
     from recsys_assets.live.compare import Difference
     from recsys_assets.live.status import SurfaceStatus
     from recsys_assets.live.tables import Table
+    from recsys_assets.storage.overrides import Override
     from recsys_assets.storage.publications import Publication
 
 _PROGRESS_EVERY_S = 1.0
@@ -64,6 +65,15 @@ _FLIPS: Final = (
     Column("who", is_text=True, spare=1),
     Column("reason", is_text=True),
     Column("run", is_text=True, spare=2),
+)
+_OVERRIDES: Final = (
+    Column("day"),
+    Column("gates", is_text=True),
+    Column("events", short=first_digits),
+    Column("baseline", spare=2),
+    Column("when", short=_to_the_minute),
+    Column("who", is_text=True, spare=1),
+    Column("reason", is_text=True),
 )
 _SPARE_DIFFERENCES: Final = {"overlap at 10": 1, "overlap at 50": 2}
 
@@ -268,6 +278,23 @@ def print_flips(publications: Sequence[Publication], *, title: str) -> None:
         for publication in publications
     ]
     print_rows(_FLIPS, rows, title=title)
+
+
+def print_overrides(overrides: Sequence[Override], *, title: str) -> None:
+    """Print the overrides of gates, a row each."""
+    rows = [
+        [
+            str(override.day),
+            ", ".join(override.checks),
+            override.fingerprint or "any",
+            "restarted" if override.restart_baseline else "",
+            override.recorded_at[:19] + "Z",
+            override.who,
+            override.reason,
+        ]
+        for override in overrides
+    ]
+    print_rows(_OVERRIDES, rows, title=title)
 
 
 def print_differences(differences: Sequence[Difference], title: str) -> None:

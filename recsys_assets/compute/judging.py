@@ -145,7 +145,7 @@ class Judged:
 
     Attributes:
         profile: with the numbers that need those days, and how far they are off.
-        found: of each number that could be judged.
+        found: of each number that could be judged; none of a day without events.
         before: the days that it was replayed against.
         learned: days of history that each gate has, up to those it takes.
     """
@@ -182,7 +182,7 @@ def judge_day(
     oldest = day.day - timedelta(days=gates.history_days)
     found: dict[str, Judgement] = {}
     learned: dict[str, int] = {}
-    for name, number in NUMBERS.items():
+    for name, number in NUMBERS.items() if not day.is_empty else ():
         past = [
             (each.day, number.scaled(each.numbers[name]))
             for each in history

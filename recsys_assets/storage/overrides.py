@@ -52,7 +52,8 @@ class Override:
         """Read the stored form."""
         members: dict[str, Any] = json.loads(data)
         members.pop("v")
-        return cls(**(members | {"day": date.fromisoformat(members["day"])}))
+        day, checks = date.fromisoformat(members["day"]), tuple(members["checks"])
+        return cls(**(members | {"day": day, "checks": checks}))
 
 
 def record_override(store: Store, place: Place, override: Override, now: datetime) -> None:

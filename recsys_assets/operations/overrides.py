@@ -1,0 +1,82 @@
+"""Accept a day against its gates: on the record, with who and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from recsys_assets.compute.judging import DAY_GATES
+from recsys_assets.config import Surface
+from recsys_assets.errors import InputError
+from recsys_assets.operations.pointer import require_reason
+from recsys_assets.storage.overrides import Override, record_override
+from recsys_assets.storage.profiles import newest_profile
+from recsys_assets.storage.publications import Why
+from recsys_assets.storage.registry import utc_text
+from recsys_assets.storage.store import Store
+
+
+def override_gates(
+    store: Store,
+    surface: Surface,
+    day: date,
+    checks: Sequence[str],
+    why: Why,
+    *,
+    ahead: bool = False,
+    restart_baseline: bool = False,
+) -> Override:
+    """Record that a day is to be accepted whatever some gates find of it.
+
+    It takes effect when the day is materialized again.
+
+    Args:
+        store: where the record is kept.
+        surface: whose day.
+        day: UTC.
+        checks: the gates that are passed over.
+        why: who asks for it, and for what reason.
+        ahead: whether it is about events that are not there yet, whichever they will be. Otherwise
+            it is about those that the gates failed last, and no others.
+        restart_baseline: whether, for these gates, the days before it say nothing of later ones.
+
+    Raises:
+        InputError: no reason was given, there is no such gate, or these gates failed no events of
+            the day.
+    """
+    require_reason(why)
+    if unknown := [check for check in checks or [""] if check not in DAY_GATES]:
+        raise InputError(f"no gate {unknown[0]!r}; there are: {', '.join(DAY_GATES)}")
+    if not surface.gates.are_on:
+        raise InputError(f"gates.mode of {surface.name} is off: there is nothing to override")
+    now = datetime.now(UTC)
+    record = Override(
+        day,
+        tuple(dict.fromkeys(checks)),
+        None if ahead else _failed_events(store, surface, day, checks),
+        restart_baseline,
+        why.who,
+        why.reason,
+        why.run_id,
+        utc_text(now),
+    )
+    record_override(store, surface.place, record, now)
+    return record
+
+
+def _failed_events(store: Store, surface: Surface, day: date, checks: Sequence[str]) -> str:
+    """Return the fingerprint of the events that gates failed last."""
+    found = newest_profile(store, surface.place, day)
+    if found is None:
+        raise InputError(
+            f"no events of {surface.name} {day} were judged yet: materialize the day first, or "
+            "announce the override with --ahead (`ahead` in the job)"
+        )
+    fingerprint, profile = found
+    if passed := [check for check in checks if check not in profile.failed]:
+        failed = f"failed {', '.join(profile.failed)}" if profile.failed else "failed no gate"
+        raise InputError(
+            f"{surface.name} {day} {failed}, and passed {', '.join(passed)}: name those that it "
+            "failed"
+        )
+    return fingerprint
