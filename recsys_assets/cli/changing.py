@@ -210,7 +210,7 @@ def retention_command(
             click.echo(
                 f"{surface.name}: {len(found.blobs)} blobs, {len(found.staged)} staged references, "
                 f"{len(found.rejected)} files of refused lines, {len(found.counts)} of counts, "
-                f"{len(found.profiles)} of profiles, "
+                f"{len(found.profiles)} of profiles, {len(found.compared)} of comparisons, "
                 f"{found.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
                 f"{found.kept_blobs} blobs stay"
             )
