@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from recsys_assets import __version__, cli
 from recsys_assets.cli import changing, checking, landing, reading
 from recsys_assets.cli import days as days_of_cli
+from recsys_assets.cli import gates as gates_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
 from recsys_assets.places import Place
@@ -147,7 +148,13 @@ class TestHelp:
 
 
 READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
-COMMANDS: Final = (*changing.COMMANDS, *days_of_cli.COMMANDS, *landing.COMMANDS, *READING)
+COMMANDS: Final = (
+    *changing.COMMANDS,
+    *days_of_cli.COMMANDS,
+    *gates_of_cli.COMMANDS,
+    *landing.COMMANDS,
+    *READING,
+)
 # What each command needs besides a surface.
 ARGUMENTS = {
     "history": [],
@@ -168,6 +175,7 @@ OTHERS: Final = {
     "status": [],
     "metrics": [],
     "show": [NAME, "cooc"],
+    "gates": ["override", NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
 }
 
 

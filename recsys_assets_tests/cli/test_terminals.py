@@ -40,7 +40,7 @@ TABLES: Final = {
     "trace": [NAME, "cooc", "item-1"],
     "rollback": [NAME, "--dry-run", *REASON],
 }
-WITHOUT: Final = {"metrics", "repair", "verify", "pin", "release", "retention", "land"}
+WITHOUT: Final = {"metrics", "repair", "verify", "pin", "release", "retention", "land", "gates"}
 LEFT_OUT: Final = "left out, as the terminal is narrow: "
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from recsys_assets.audit.release_gates import is_release_gate
+from recsys_assets.compute.judging import DAY_GATES
 from recsys_assets.config import PACKAGED_CONFIG, Guardrails, load_config
 from recsys_assets.definitions import build_definitions, defs
 from recsys_assets.kinds import KINDS
@@ -112,6 +114,8 @@ def test_every_check_names_its_place_in_the_runbooks(
         description = graph.get(check).description
         page = "limit-exceeded" if check.name in guardrails else "validation-failed"
         page = "stale-artifacts" if check.name == "fresh" else page
+        page = "unsound-day" if check.name in DAY_GATES else page
+        page = "worse-than-live" if is_release_gate(check.name) else page
         assert description, check
         assert f"{docs_url or 'docs'}/runbooks/{page}.md#{check.name}" in description, check
         assert ("[Runbook](" in description) == (docs_url is not None), check
