@@ -56,7 +56,11 @@ class Town:
 
     @classmethod
     def of(cls, project: Project, **gates: Any) -> Town:
-        surface = {"gates": {**SOON, **gates}, "artifacts": {"popularity": {}}, "catalog": None}
+        surface: dict[str, Any] = {
+            "gates": {**SOON, **gates},
+            "artifacts": {"popularity": {}},
+            "catalog": None,
+        }
         return cls(project, project.configure(surface).surfaces[0])
 
     def audit(
