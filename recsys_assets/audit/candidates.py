@@ -10,7 +10,8 @@ from functools import cache, partial
 
 from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.checks import CandidateFacts, checks_of
-from recsys_assets.audit.release_gates import ReleaseGates, not_compared
+from recsys_assets.audit.release_checks import not_compared
+from recsys_assets.audit.release_gates import ReleaseGates
 from recsys_assets.config import Surface
 from recsys_assets.documents import DocumentHead
 from recsys_assets.errors import MissingPartitionError, RecsysAssetsError

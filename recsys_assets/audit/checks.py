@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from recsys_assets.audit.gates import DAY_GATE_CHECKS
-from recsys_assets.audit.release_gates import RELEASE_CHECKS
+from recsys_assets.audit.release_checks import RELEASE_CHECKS
 from recsys_assets.config import Surface
 from recsys_assets.kind import ArtifactFacts
 from recsys_assets.kinds import KINDS

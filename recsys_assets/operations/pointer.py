@@ -8,7 +8,8 @@ from datetime import date
 
 from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.audit.checks import checks_of
-from recsys_assets.audit.release_gates import ReleaseGates, is_release_gate
+from recsys_assets.audit.release_checks import is_release_gate
+from recsys_assets.audit.release_gates import ReleaseGates
 from recsys_assets.config import Artifacts, Surface
 from recsys_assets.errors import InputError, StorageError
 from recsys_assets.events.accepted import accepted_days

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from recsys_assets.audit.release_gates import is_release_gate
+from recsys_assets.audit.release_checks import is_release_gate
 from recsys_assets.compute.judging import DAY_GATES
 from recsys_assets.config import PACKAGED_CONFIG, Guardrails, load_config
 from recsys_assets.definitions import build_definitions, defs
