@@ -55,11 +55,16 @@ class Year:
         self.frames: dict[tuple[date, str], Frame] = {}
         self.outlines: dict[tuple[date, str], Outline] = {}
         self.changes: dict[date, dict[str, Change]] = {}
+        self.replayed: tuple[tuple[date, ...], Asked] | None = None
         self.seconds = 0.0
 
     def make(self, day: date) -> None:
         """Make the artifacts of a day."""
-        window = {each: self.counts[each] for each in self.surface.days_of_window(day)}
+        window = {
+            each: self.counts[each]
+            for each in self.surface.days_of_window(day)
+            if each in self.counts
+        }
         together = WindowCounts([*window.values()]) if len(window) > 1 else window[day]
         for kind in SCORED:
             computed = KINDS[kind].compute(
@@ -73,16 +78,23 @@ class Year:
 
     def asked(self, day: date) -> Asked | None:
         """Return what happened on the days before the windows of a day and the one before."""
-        first = self.surface.window(day).start - timedelta(days=1)
-        trusted = [first - timedelta(days=n) for n in range(14, 0, -1)]
-        known = [self.samples[each] for each in trusted if each in self.samples]
-        return Asked.of(known) if len(known) == len(trusted) else None
+        first = self.surface.window(self.before(day)).start
+        trusted = tuple(each for each in self.samples if each < first)[-14:]
+        if len(trusted) < 14:
+            return None
+        if self.replayed is None or self.replayed[0] != trusted:
+            self.replayed = trusted, Asked.of(self.samples[each] for each in trusted)
+        return self.replayed[1]
+
+    def before(self, day: date) -> date:
+        """Return the day that is live when a day is to become live; the first is its own."""
+        return max((each for each in self.samples if each < day), default=day)
 
     def compare(self, day: date, kind: str, outline: Outline) -> dict[str, Change]:
         """Compare an outline as that of a day with what was live."""
         started = time.process_time()
         asked = self.asked(day)
-        live = self.outlines.get((day - timedelta(days=1), kind))
+        live = self.outlines.get((self.before(day), kind))
         if asked is None or live is None:
             return {}
         first = day - timedelta(days=self.gates.history_days)
@@ -195,9 +207,9 @@ def main() -> None:
     smallest: dict[str, float] = {}
     for day in days:
         year.make(day)
-        before = day - timedelta(days=1)
+        before = year.before(day)
         for kind in SCORED:
-            if (before, kind) in year.outlines:
+            if before < day and (before, kind) in year.outlines:
                 ratio = year.outlines[day, kind].owners / year.outlines[before, kind].owners
                 smallest[kind] = min(smallest.get(kind, 1), ratio)
         year.changes[day] = {
