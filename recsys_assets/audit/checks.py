@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from recsys_assets.audit.catalog_gate import CATALOG_CHECK
 from recsys_assets.audit.gates import DAY_GATE_CHECKS
 from recsys_assets.audit.release_checks import RELEASE_CHECKS
 from recsys_assets.config import Surface
@@ -287,6 +288,7 @@ CHECKS: Final = (
     *DAY_GATE_CHECKS,
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),
+    CATALOG_CHECK,
     Check(
         "window_is_complete",
         ["artifact"],

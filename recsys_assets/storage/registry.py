@@ -175,6 +175,15 @@ def read_staged(store: Store, place: Place, segment: str, kind: str, day: date) 
         ) from None
 
 
+def source_hash_of(store: Store, place: Place, kind: str, uri: str) -> str | None:
+    """Return what a version was made of when it was made first; None without a readable record."""
+    found = store.read(layout.record(place, kind, version_of(uri)))
+    try:
+        return str(json.loads(found.data)["source_hash"]) if found else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def version_of(uri: str) -> str:
     """Return the version that a blob's URI, or key, names."""
     return uri.rpartition("/")[2].removesuffix(".json")
