@@ -76,5 +76,6 @@ for command in (
     *changing.COMMANDS,
     *gates.COMMANDS,
 ):
-    command.params.append(config_option())
+    for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+        each.params.append(config_option())
     main.add_command(command)
