@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from recsys_assets.audit.catalog_gate import CATALOG_FITS
 from recsys_assets.audit.release_checks import is_release_gate
 from recsys_assets.compute.judging import DAY_GATES
 from recsys_assets.config import PACKAGED_CONFIG, Guardrails, load_config
@@ -115,7 +116,8 @@ def test_every_check_names_its_place_in_the_runbooks(
         page = "limit-exceeded" if check.name in guardrails else "validation-failed"
         page = "stale-artifacts" if check.name == "fresh" else page
         page = "unsound-day" if check.name in DAY_GATES else page
-        page = "worse-than-live" if is_release_gate(check.name) else page
+        is_compared = is_release_gate(check.name) or check.name == CATALOG_FITS
+        page = "worse-than-live" if is_compared else page
         assert description, check
         assert f"{docs_url or 'docs'}/runbooks/{page}.md#{check.name}" in description, check
         assert ("[Runbook](" in description) == (docs_url is not None), check
