@@ -21,6 +21,7 @@ Form = Literal["ranking", "neighbours", "users", "tags"]
 FIRST: Final[Mapping[Form, int]] = {"ranking": 100, "neighbours": 20, "users": 50, "tags": 0}
 # Entries of lists in an outline: as many as 14 samples of days may ask for.
 _MOST_ENTRIES: Final = 200_000
+_MANY: Final = 20_000  # from here on, looking for equal ones is cheaper than hashing all
 _SCHEMA: Final = {"owner": pl.UInt32, "item": pl.UInt32}
 
 
@@ -87,8 +88,10 @@ class Outliner:
         number = starts.cum_sum() - 1  # of the owner in these rows
         place = pl.int_range(rows.height, eager=True) - starts.arg_true().gather(number)
         hashed = hashes(owner.filter(starts))
-        chosen = hashed.to_frame("hash").select(is_in_sample(pl.col("hash"), self._thinned))
-        wanted = (place < FIRST[self._form]) & chosen.to_series().gather(number)
+        wanted = place < FIRST[self._form]
+        if self._thinned:
+            chosen = hashed.to_frame("hash").select(is_in_sample(pl.col("hash"), self._thinned))
+            wanted &= chosen.to_series().gather(number)
         entries = rows[self._entry].filter(wanted)
         found = pl.DataFrame(
             {"owner": hashed.gather(number.filter(wanted)), "item": _hashed(entries)}
@@ -114,7 +117,9 @@ class Outliner:
 
 
 def _hashed(items: pl.Series) -> pl.Series:
-    """Return the hash of each item; each is hashed once, as most come often."""
+    """Return the hash of each item; of many, each is hashed once, as most come often."""
+    if items.len() < _MANY:
+        return hashes(items)
     distinct = items.unique()
     table = pl.DataFrame({"id": distinct, "hash": hashes(distinct)})
     found = items.to_frame("id").join(table, on="id", how="left", maintain_order="left")

@@ -44,28 +44,18 @@ class Asked:
         thinned = max((each.thinned for each in samples), default=0)
         return cls([each.keys(thinned) for each in samples])
 
-    @cached_property
-    def items(self) -> pl.DataFrame:
-        """`key` (UInt64) of each item, `events` of it."""
-        together = pl.concat([keys.items for keys in self.keys])
-        by_item = together.group_by("item").agg(pl.col("events").sum())
-        return by_item.select(key=pl.col("item").cast(pl.UInt64), events="events")
-
-    @cached_property
-    def steps(self) -> pl.DataFrame:
-        """`key` of an item and the next one of its session, `events`: how often."""
-        return _counted(keys.next_steps["key"] for keys in self.keys)
-
-    @cached_property
-    def user_items(self) -> pl.DataFrame:
-        """`key` of a user and an item, `events`: how often."""
-        return _counted(keys.user_items for keys in self.keys)
-
     def by(self, form: Form) -> pl.DataFrame:
-        """Return what artifacts of a form are asked for."""
-        if form == "ranking":
-            return self.items
-        return self.steps if form == "neighbours" else self.user_items
+        """Return what artifacts of a form are asked for: `key` (UInt64), `events`; keys repeat."""
+        return self._by[form]
+
+    @cached_property
+    def _by(self) -> Mapping[Form, pl.DataFrame]:
+        items = pl.concat([keys.items for keys in self.keys])
+        return {
+            "ranking": items.select(key=pl.col("item").cast(pl.UInt64), events="events"),
+            "neighbours": _once_each(keys.next_steps["key"] for keys in self.keys),
+            "users": _once_each(keys.user_items for keys in self.keys),
+        }
 
 
 def score(
@@ -152,9 +142,9 @@ def _ratio(share: float, live: float) -> float:
     return math.log((share + _LEAST) / (live + _LEAST))
 
 
-def _counted(keys: Iterable[pl.Series]) -> pl.DataFrame:
-    together = pl.concat(list(keys)).to_frame("key")
-    return together.group_by("key").agg(events=pl.len())
+def _once_each(keys: Iterable[pl.Series]) -> pl.DataFrame:
+    # Counting equal ones would cost more than looking each up.
+    return pl.concat(list(keys)).to_frame("key").with_columns(events=pl.lit(1, pl.UInt32))
 
 
 def _wanted(
@@ -172,4 +162,4 @@ def _wanted(
 
 def _held(outline: Outline, wanted: pl.DataFrame, cut: int) -> pl.DataFrame:
     keys = outline.keys.head(cut) if outline.form == "ranking" else outline.keys
-    return wanted.join(keys.to_frame("key"), on="key", how="semi")
+    return wanted.filter(wanted["key"].is_in(keys.implode()))
