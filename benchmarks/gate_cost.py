@@ -2,7 +2,8 @@
 
 A new day: the days before are there, with their profiles, as in production. Each of the last days
 is materialized as a process of its own, Dagster, checks and publishing included, with and without
-gates in turns. A year (`--year`): all days of Complete Journey in one run, into roots of their own.
+gates in turns. A year (`--year`): the days of Complete Journey up to Christmas in one run, into
+roots of their own.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def year(folder: Path, options: argparse.Namespace) -> None:
     from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
 
     bench = Bench(folder, TENANT, SURFACE)
-    days = [_FIRST + timedelta(days=n) for n in range(365)]
+    days = [_FIRST + timedelta(days=n) for n in range(358)]  # there are none at Christmas
     print(f"Complete Journey, {write_raw_events(folder / 'raw', days):,} events in a year")
     costs: dict[str, list[measure.Cost]] = {"off": [], "warn": []}
     for number in range(options.runs):
