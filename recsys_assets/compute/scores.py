@@ -72,6 +72,8 @@ def score(
         thinned: at least so far owners are thinned: as far as those of what it is compared with.
         without: hashes of items that are left out of what is asked for.
     """
+    if not CUTS[outline.form]:
+        return {}
     wanted = _wanted(outline, asked, thinned, without)
     total = int(wanted["events"].sum())
     shares: dict[int, float] = {}
