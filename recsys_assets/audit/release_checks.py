@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from recsys_assets.audit.release_facts import Pair, ReleaseFacts, Scored
@@ -81,7 +81,8 @@ def _nothing_emptied(facts: Any) -> Verdict | None:
     if not losses:
         if quiet and of_events:
             return skipped("a day without events, as guardrails.min_events: 0 allows")
-        return passed()
+        unread = "; ".join(f"{kind}: {why}" for kind, why in facts.unread.items())
+        return replace(passed(), description=f"not compared: {unread}" if unread else "")
     faults = [loss for loss in losses if not loss.because]
     refuses = any(not loss.after for loss in faults) or (
         faults and facts.surface.gates.mode == "block"

@@ -142,7 +142,7 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         staged,
         before("rejected", 0),
         before("counts", surface.window_days),
-        before("profiles", surface.gates.history_days),
+        before("profiles", _judged_by(surface)),
         [*outlines, *before("comparisons", surface.gates.history_days)],
         len(listed) - len(blobs),
         unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
@@ -310,6 +310,12 @@ def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
     return Change(
         "retention", newest.window, newest.current, pinned=newest.pinned, retiring=retiring
     )
+
+
+def _judged_by(surface: Surface) -> int:
+    """Return how many days back profiles are asked for: by days, and by releases."""
+    gates = surface.gates
+    return max(gates.history_days, surface.window_days + 2 * gates.release.trusted_days)
 
 
 def _is_before(stored: Stored, day: date) -> bool:

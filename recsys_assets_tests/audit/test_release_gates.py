@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recsys_assets.config import Retention
 from recsys_assets.operations.pointer import pin, plan_rollback, release, roll_back
+from recsys_assets.operations.retention import retain
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Why, history
 from recsys_assets_tests.project import Project, day, event
@@ -204,6 +208,40 @@ class TestOutlines:
         assert [each.check for each in found.failures] == ["nothing_emptied"]
         assert {stored.key for stored in project.store.list("outlines")} >= kept.keys()
         assert before
+
+    def test_retention_takes_those_of_the_blobs_that_go_and_of_no_other(
+        self, project: Project
+    ) -> None:
+        config = project.configure()
+        (surface,) = config.surfaces
+        for number in range(3):
+            project.land(day(number), visits(number, 2))
+        project.materialize(config, [day(0), day(1), day(2)])
+        later = datetime.now(UTC) + timedelta(days=400)
+        keep = Retention(publications=1, days=1, grace_hours=1)
+
+        plan = retain(project.store, surface, keep, WHY, clock=lambda: later)
+
+        live = project.live(config)
+        assert live
+        assert len(plan.blobs) == 10
+        left = {layout.outlined(of.key) for of in project.store.list("outlines")}
+        assert left == {Path(uri).stem for uri in live.current.values()}
+
+    def test_what_is_live_and_damaged_is_not_compared_and_the_day_is_published(
+        self, project: Project
+    ) -> None:
+        config = project.configure()
+        project.land(day(0), visits(0, 200))
+        project.land(day(1), [event("a", of=day(1), user_id=None)])
+        project.materialize(config, [day(0)])
+        live = project.live(config)
+        assert live
+        shutil.rmtree(project.folder / "var/outlines")
+        for kind in ("implicit", "session_seq"):
+            Path(live.current[kind].removeprefix("file://")).unlink()
+
+        assert project.materialize(config, [day(1)]).succeeded
 
     def test_they_stand_under_the_version(self, project: Project) -> None:
         config = project.configure()

@@ -36,7 +36,9 @@ def asked_of(*days: Sequence[tuple[str | None, str, str]]) -> Asked:
 
 
 def lists_of(owner: str, entry: str, lists: dict[str, list[str]]) -> pl.DataFrame:
-    rows = [(name, item) for name, items in lists.items() for item in items or [None]]
+    rows: list[tuple[str, str | None]] = []
+    for name, items in lists.items():
+        rows += [(name, item) for item in items] or [(name, None)]
     return pl.DataFrame(rows, schema={owner: pl.String, entry: pl.String}, orient="row")
 
 
