@@ -85,7 +85,8 @@ def test_every_materialized_asset_has_a_blocking_gate() -> None:
 
     assert blocking.pop("live") == {"fresh"}
     assert {name for name in ASSETS if name not in EXTERNAL} == set(blocking)
-    assert blocking.pop("manifest") == {"publishable"}
+    gates = {"nothing_emptied", "no_worse_than_live"}
+    assert blocking.pop("manifest") == {"publishable", *gates}
     assert all({"inputs", "contract"} <= names for names in blocking.values())
     assert blocking["canonical_events"] >= {
         "inputs",
