@@ -32,7 +32,7 @@ _KINDS = ("popularity", "cooc", "implicit", "session_seq")
 class Bench:
     """One surface with a configuration for each mode of its gates."""
 
-    def __init__(self, folder: Path, tenant: str, surface: str) -> None:
+    def __init__(self, folder: Path, tenant: str, surface: str, **more: Any) -> None:
         self.folder = folder
         for mode in ("off", "warn"):
             entry: dict[str, Any] = {
@@ -46,6 +46,7 @@ class Bench:
                     "max_oversized_session_share": 1,
                 },
                 "gates": {"mode": mode},
+                **more,
             }
             text = yaml.safe_dump({"root": "var", "surfaces": [entry]})
             self.config(mode).write_text(text)
@@ -76,7 +77,7 @@ class Bench:
 
         config = load_config(self.config("warn"))
         (surface,), store = config.surfaces, open_store(config.root)
-        gates = DayGates(store, surface)
+        gates = DayGates(store, surface, Shared())
         for day in days:
             with store.scratch() as scratch:
                 audited = audit_events(store, surface, day, scratch, Shared(), gates).settled()
@@ -104,9 +105,18 @@ def new_days(folder: Path, options: argparse.Namespace) -> None:
 
 def year(folder: Path, options: argparse.Namespace) -> None:
     """Print what a year of small days costs."""
-    from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
+    from recsys_assets.demo.complete_journey import (
+        SURFACE,
+        TENANT,
+        write_catalog,
+        write_raw_events,
+    )
 
-    bench = Bench(folder, TENANT, SURFACE)
+    kinds: dict[str, Any] = {kind: {} for kind in (*_KINDS, "content_sim")}
+    bench = Bench(
+        folder, TENANT, SURFACE, artifacts=kinds, catalog={"path": str(folder / "catalog.csv")}
+    )
+    write_catalog(folder / "catalog.csv")
     days = [_FIRST + timedelta(days=n) for n in range(358)]  # there are none at Christmas
     print(f"Complete Journey, {write_raw_events(folder / 'raw', days):,} events in a year")
     costs: dict[str, list[measure.Cost]] = {"off": [], "warn": []}

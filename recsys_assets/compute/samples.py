@@ -156,12 +156,8 @@ def _keys(events: pl.DataFrame) -> Keys:
 
 def _steps(events: pl.DataFrame, back: int) -> pl.DataFrame:
     """Return the steps of sessions to an item from another one, `back` events before it."""
-    before = pl.col("item").shift(back)
-    in_session = pl.col("session") == pl.col("session").shift(back)
-    return (
-        events.lazy()
-        .select(before=before, item="item", is_step=in_session & (pl.col("item") != before))
-        .filter("is_step")
-        .select("before", "item", key=pair_key(pl.col("before"), pl.col("item")))
-        .collect()
-    )
+    session, item = events["session"], events["item"]
+    before = item.shift(back)
+    is_step = (session == session.shift(back)) & (item != before)
+    steps = pl.DataFrame({"before": before, "item": item}).filter(is_step)
+    return steps.with_columns(key=pair_key(pl.col("before"), pl.col("item")))

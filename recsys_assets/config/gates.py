@@ -51,6 +51,9 @@ class Margins(Model):
     old_sessions: Margin | None = Field(
         0.1, description="Share of sessions that the seven days before have already."
     )
+    uncatalogued: Margin | None = Field(
+        0.02, description="Share of events of items that the catalog does not have."
+    )
     replay_popularity: Margin | None = Field(
         0.2, description="Share of events of the 100 first items of the days before, logarithm."
     )

@@ -207,7 +207,7 @@ class _Graph:
                 accept_day(store, surface.place, parsed)
                 return {}
 
-            gates = DayGates(store, surface) if surface.gates.are_on else None
+            gates = DayGates(store, surface, shared) if surface.gates.are_on else None
             with store.scratch() as scratch:
                 audit = partial(
                     audit_events, store, surface, scratch=scratch, shared=shared, gates=gates
