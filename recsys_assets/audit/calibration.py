@@ -162,6 +162,7 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
     found = Calibration()
     judged = accepted[-days:]
     for day, judge, profile in _each(store, surface, judged):
+        _LOG.info("%s: judging %s, of the days to %s", surface.name, day, judged[-1])
         as_it_is = judge.judge_profile(profile)
         if not as_it_is.found:
             continue
@@ -169,7 +170,6 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
         wrong = [each for each in as_it_is.found.values() if each.failed]
         if wrong:
             found.alarms[day] = wrong
-        _LOG.info("%s: %d of %d days judged", surface.name, len(found.judged), len(judged))
     if not found.judged:
         raise InputError(
             f"none of the {len(judged)} days of {surface.name} can be judged: of the "
@@ -179,12 +179,11 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
     sound = [day for day in found.judged if day not in found.alarms and day >= accepted[needed - 1]]
     chosen = _spread(sound, _affordable(store, surface, accepted[-1]))
     for day, judge, _ in _each(store, surface, chosen):
+        found.with_faults.append(day)
         for fault, gates in _with_faults(store, surface, judge):
             found.tried[fault].stopped[day] = gates
-        found.with_faults.append(day)
-        _LOG.info(
-            "%s: faults put into %d of %d days", surface.name, len(found.with_faults), len(chosen)
-        )
+            at = f"{day}, day {len(found.with_faults)} of {len(chosen)}"
+            _LOG.info("%s: faults put into %s: %s", surface.name, at, fault)
     return found
 
 

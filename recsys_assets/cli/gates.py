@@ -172,7 +172,7 @@ def _row(tried: Tried) -> list[Cell]:
     whole = f"{tried.share():.0%}"
     return [
         tried.fault,
-        *(f"{tried.share(gate):.0%}" for gate in DAY_GATES),
+        *(f"{share:.0%}" if (share := tried.share(gate)) else "" for gate in DAY_GATES),
         Text(whole, "red") if tried.is_missed else whole,
     ]
 

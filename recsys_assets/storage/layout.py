@@ -23,9 +23,11 @@ def canonical(place: Place, day: date) -> str:
 
 def canonical_day(place: Place, key: str) -> date | None:
     """Return the day in a key that `canonical` gives; None of any other."""
-    found = re.search(r"/(\d{4}-\d\d-\d\d)\.parquet$", key)
-    day = date.fromisoformat(found[1]) if found else None
-    return day if day and canonical(place, day) == key else None
+    try:
+        day = date.fromisoformat(key.rpartition("/")[2].removesuffix(".parquet"))
+    except ValueError:
+        return None
+    return day if canonical(place, day) == key else None
 
 
 def counts(place: Place, day: date, fingerprint: str, table: str) -> str:

@@ -33,11 +33,11 @@ def file(shop: Shop) -> Path:
 
 
 def arguments(command: str, name: str | None) -> list[str]:
-    if command == "show":
-        return [command, str(name), "cooc"]
     if command in {*OVER_ALL, "check", "land"}:
         rest = days(0, 0) if command == "materialize" else []
         return [command, *rest, *(["--surface", name] if name else [])]
+    if command in OTHERS:
+        return [*command.split(), str(name), *OTHERS[command][1:]]
     return [command, str(name), *ARGUMENTS[command]]
 
 

@@ -20,7 +20,7 @@ from recsys_assets.cli.printing import first_digits, print_result, print_status
 from recsys_assets.cli.tables import Cell, Column, print_rows
 from recsys_assets.defs.materialize import RangeResult
 from recsys_assets.kinds import KINDS
-from recsys_assets_tests.cli.conftest import REASON, use_config
+from recsys_assets_tests.cli.conftest import REASON, by_name, use_config
 from recsys_assets_tests.cli.terminals import WIDTH, in_terminal
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.shop import make_day
@@ -40,7 +40,17 @@ TABLES: Final = {
     "trace": [NAME, "cooc", "item-1"],
     "rollback": [NAME, "--dry-run", *REASON],
 }
-WITHOUT: Final = {"metrics", "repair", "verify", "pin", "release", "retention", "land", "gates"}
+WITHOUT: Final = {
+    "metrics",
+    "repair",
+    "verify",
+    "pin",
+    "release",
+    "retention",
+    "land",
+    "gates override",
+}
+APART: Final = {"gates calibrate"}  # needs more days
 LEFT_OUT: Final = "left out, as the terminal is narrow: "
 
 
@@ -96,7 +106,7 @@ def is_there(number: str, printed: str) -> bool:
 
 
 def test_all_commands_are_looked_at() -> None:
-    assert set(cli.main.commands) == TABLES.keys() | WITHOUT
+    assert by_name(cli.main.commands.values()).keys() == TABLES.keys() | WITHOUT | APART
 
 
 @pytest.mark.slow
