@@ -128,7 +128,10 @@ class TestRefused:
 class TestHelp:
     """What somebody reads first."""
 
-    @pytest.mark.parametrize("command", [[], ["materialize"], ["status"], ["show"]])
+    @pytest.mark.parametrize(
+        "command",
+        [[], ["materialize"], ["status"], ["show"], ["gates", "override"], ["gates", "calibrate"]],
+    )
     @pytest.mark.parametrize("option", ["--help", "-h"])
     def test_every_command_tells_its_exit_codes(self, command: list[str], option: str) -> None:
         result = CliRunner().invoke(cli.main, [*command, option])
