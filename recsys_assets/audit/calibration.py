@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
@@ -18,7 +18,7 @@ import polars as pl
 from recsys_assets.audit.baseline import Baseline
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.faults import COLUMNS, FAULTS, Around, Frame
-from recsys_assets.compute.judging import DAY_GATES, Judged, Judgement, judge_day
+from recsys_assets.compute.judging import Judged, Judgement, judge_day
 from recsys_assets.compute.profiles import Profile, hours_of, profile_of
 from recsys_assets.config import Gates, Surface
 from recsys_assets.errors import InputError
@@ -161,7 +161,7 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
         )
     found = Calibration()
     judged = accepted[-days:]
-    for day, judge, profile in _each(store, surface, judged):
+    for day, judge, profile in judges(store, surface, judged):
         _LOG.info("%s: judging %s, of the days to %s", surface.name, day, judged[-1])
         as_it_is = judge.judge_profile(profile)
         if not as_it_is.found:
@@ -178,10 +178,10 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
         )
     sound = [day for day in found.judged if day not in found.alarms and day >= accepted[needed - 1]]
     chosen = _spread(sound, _affordable(store, surface, accepted[-1]))
-    for day, judge, _ in _each(store, surface, chosen):
+    for day, judge, _ in judges(store, surface, chosen):
         found.with_faults.append(day)
-        for fault, gates in _with_faults(store, surface, judge):
-            found.tried[fault].stopped[day] = gates
+        for fault, with_it in with_faults(store, surface, judge, FAULTS):
+            found.tried[fault].stopped[day] = with_it.profile.failed
             at = f"{day}, day {len(found.with_faults)} of {len(chosen)}"
             _LOG.info("%s: faults put into %s: %s", surface.name, at, fault)
     return found
@@ -196,7 +196,7 @@ def _half(days: int) -> int:
     return -(-days // 2)
 
 
-def _each(
+def judges(
     store: Store, surface: Surface, days: Sequence[date]
 ) -> Iterator[tuple[date, Judge, Profile]]:
     """Yield days, ascending, with what judges each and its profile; those without events not."""
@@ -225,10 +225,17 @@ def _spread(days: Sequence[date], most: int) -> list[date]:
     return [days[(number + 1) * len(days) // count - 1] for number in range(count)]
 
 
-def _with_faults(
-    store: Store, surface: Surface, judge: Judge
-) -> Iterator[tuple[str, Sequence[str]]]:
-    """Put each fault into a day; yield the gates that stop it, where it changes the day."""
+def with_faults(
+    store: Store, surface: Surface, judge: Judge, faults: Iterable[str]
+) -> Iterator[tuple[str, Judged]]:
+    """Put faults into a stored day, one at a time; judge each that changes it and leaves events.
+
+    Args:
+        store: where its events are.
+        surface: whose day.
+        judge: of the day; one that has days with events before it.
+        faults: names, of `FAULTS`.
+    """
     full = [of.day for of in judge.history if not of.is_empty]
     week = bisect_right(full, judge.day - timedelta(days=7))
     day, yesterday, last_week = (
@@ -238,9 +245,8 @@ def _with_faults(
     items = pl.concat([day["item_id"], yesterday["item_id"], last_week["item_id"]])
     items = (items if judge.known is None else judge.known).unique().sort()
     groups = items.to_frame("item_id").with_columns(group=pl.int_range(pl.len()) % _GROUPS)
-    for name, fault in FAULTS.items():
+    for name in faults:
         around = Around(yesterday, last_week, groups, f"{judge.day} {name}")
-        changed = fault(day, around)
+        changed = FAULTS[name](day, around)
         if changed.height and not changed.equals(day):
-            stopped = judge.judge(changed).profile.failed
-            yield name, [gate for gate in DAY_GATES if gate in stopped]
+            yield name, judge.judge(changed)
