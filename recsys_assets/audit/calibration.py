@@ -211,7 +211,7 @@ def judges(
 
 def _affordable(store: Store, surface: Surface, newest: date) -> int:
     """Return the number of days that faults are put into, so that it does not take for ever."""
-    rows = _events(store, surface, newest).select(pl.len()).collect().item()
+    rows = int(_events(store, surface, newest).select(pl.len()).collect().item())
     return min(_MOST_DAYS, max(_LEAST_DAYS, _EVENTS // max(1, rows)))
 
 

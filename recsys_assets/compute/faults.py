@@ -95,7 +95,7 @@ def bot(day: Frame, around: Around, events: int, *, items: int, sessions: int) -
 def shuffle(day: Frame, around: Around, share: float, column: str) -> Frame:
     """Deal the values of a column anew among some rows."""
     rows = around.drawn(day.height, share).arg_true()
-    dealt = pl.int_range(day.height, dtype=rows.dtype, eager=True).scatter(rows, around.dealt(rows))
+    dealt = pl.int_range(day.height, eager=True).scatter(rows, around.dealt(rows).cast(pl.Int64))
     return day.with_columns(day[column].gather(dealt))
 
 
