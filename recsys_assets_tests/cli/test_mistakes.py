@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from recsys_assets_tests.cli.conftest import SMALL, days, land, refused, rows, run
+from recsys_assets_tests.cli.conftest import NAME, SMALL, days, land, refused, rows, run
 from recsys_assets_tests.cli.test_main import ARGUMENTS, OTHERS
 from recsys_assets_tests.project import Project
 from recsys_assets_tests.shop import Shop
@@ -37,7 +37,8 @@ def arguments(command: str, name: str | None) -> list[str]:
         rest = days(0, 0) if command == "materialize" else []
         return [command, *rest, *(["--surface", name] if name else [])]
     if command in OTHERS:
-        return [*command.split(), str(name), *OTHERS[command][1:]]
+        words = (str(name) if word == NAME else word for word in OTHERS[command])
+        return [*command.split(), *words]
     return [command, str(name), *ARGUMENTS[command]]
 
 

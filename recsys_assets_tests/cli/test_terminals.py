@@ -51,7 +51,8 @@ WITHOUT: Final = {
     "land",
     "gates override",
 }
-APART: Final = {"gates calibrate"}  # needs more days
+# It needs more days: a test of its own, below, looks at its table.
+ELSEWHERE: Final = {"gates calibrate"}
 LEFT_OUT: Final = "left out, as the terminal is narrow: "
 
 
@@ -107,7 +108,7 @@ def is_there(number: str, printed: str) -> bool:
 
 
 def test_all_commands_are_looked_at() -> None:
-    assert by_name(cli.main.commands.values()).keys() == TABLES.keys() | WITHOUT | APART
+    assert by_name(cli.main.commands.values()).keys() == TABLES.keys() | WITHOUT | ELSEWHERE
 
 
 @pytest.mark.slow
