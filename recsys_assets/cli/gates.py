@@ -88,11 +88,12 @@ def override_command(
 )
 @JSON
 def calibrate_command(name: str, days: int, as_json: bool) -> None:
-    """See what the gates make of the surface's own days, and of faults put into them.
+    """See what the gates make of stored days, and of faults.
 
     Each accepted day is judged anew by those before it: what fails is a false alarm, unless the day
-    is wrong. Then faults are put into some of the days, always the same ones. Nothing is written or
-    published, whatever gates.mode is. It takes a minute or two, and the memory of some days.
+    is wrong. Then 54 faults are put into three to twenty of the days, always the same ones. Nothing
+    is written or published, whatever gates.mode is. It takes a minute or two, and the memory of
+    some days.
 
     Exit codes: 0 done, whatever was found; 1 there are too few days; 2 the command line or the
     configuration is wrong.

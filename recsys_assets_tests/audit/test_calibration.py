@@ -35,10 +35,13 @@ def files(town: Town) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in town.project.folder.rglob("*") if path.is_file()}
 
 
-def test_sound_days_pass_faults_are_stopped_and_nothing_is_written(town: Town) -> None:
+def test_sound_days_pass_faults_are_stopped_and_nothing_is_written(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
     before = files(town)
 
-    found = calibrated(town)
+    with caplog.at_level("INFO", "recsys_assets"):
+        found = calibrated(town)
 
     assert found.judged == [day(number) for number in range(4, 11)]
     assert found.alarms == {}
@@ -52,6 +55,8 @@ def test_sound_days_pass_faults_are_stopped_and_nothing_is_written(town: Town) -
     assert missed.is_missed
     assert missed.missed == found.with_faults
     assert files(town) == before
+    said = "demo/home: faults put into 2026-01-09, day 2 of 4: yesterday's file"
+    assert {"demo/home: judging 2026-01-11, of the days to 2026-01-11", said} <= {*caplog.messages}
 
 
 def test_a_fault_is_judged_as_the_day_would_be_that_has_it(town: Town) -> None:

@@ -93,7 +93,7 @@ def test_calibrating_prints_false_alarms_and_what_would_pass_them_and_faults(
     assert printed["lose sessions 20 %"][1:] == ["", "", "", "", "0%"]
     assert "of 54 faults are stopped on at least 90 % of days\nmissed: " in result.stdout
     assert "lose sessions 20 %" in result.stdout.splitlines()[-1]
-    assert "demo/home: faults put into 2026-01-08, day 1 of 1: " in result.stderr
+    assert "demo/home: judging 2026-01-01, of the days to 2026-01-09\n" in result.stderr
 
 
 def test_calibrating_gives_the_same_to_machines(town: Town) -> None:
