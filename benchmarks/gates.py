@@ -13,20 +13,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Final
 
 import generate
 import measure
 import numpy as np
 import polars as pl
-from corruptions import FAULTS, Around, Frame
 
-from recsys_assets.compute.day_counts import DayCounts
-from recsys_assets.compute.judging import DAY_GATES, Judged, judge_day
-from recsys_assets.compute.profiles import Profile, hours_of, profile_of
+from recsys_assets.audit.calibration import Judge
+from recsys_assets.compute.faults import COLUMNS, FAULTS, Around, Frame
+from recsys_assets.compute.judging import DAY_GATES, Judged
+from recsys_assets.compute.profiles import Profile
 from recsys_assets.config import Gates
-
-COLUMNS: Final = ("user_id", "session_id", "item_id", "ts")
 
 
 class Days:
@@ -48,10 +45,7 @@ class Days:
 
     def judge(self, day: date, events: Frame) -> Judged:
         """Judge events as those of a day."""
-        counts = DayCounts(events.lazy())
-        hours = hours_of(events.lazy())
-        profile = profile_of(day, counts, hours, most=self.gates.sample_events, known=self.known)
-        return judge_day(profile, self.history(day), self.gates)
+        return Judge(day, self.history(day), self.gates, {}, self.known).judge(events)
 
     def judge_all(self) -> float:
         """Judge all days as they are; return the CPU seconds a day."""
@@ -62,25 +56,14 @@ class Days:
 
     def with_faults(self, name: str, on: Sequence[date], seed: int) -> Iterator[Judged]:
         """Put a fault into some days, and judge each."""
-        days = list(self.events)
         for day in on:
             around = Around(
                 self.events[day - timedelta(days=1)],
                 self.events[day - timedelta(days=7)],
-                _foreign(self.events[days[days.index(day) - 30]], self.events[day]),
                 self.groups,
-                np.random.default_rng([seed, day.toordinal(), *name.encode()]),
+                f"{seed} {day} {name}",
             )
             yield self.judge(day, FAULTS[name](self.events[day], around))
-
-
-def _foreign(other: Frame, day: Frame) -> Frame:
-    """Make the events of another day those of another tenant."""
-    move = day["ts"].dt.date()[0] - other["ts"].dt.date()[0]
-    return other.with_columns(
-        *(("other " + pl.col(name)).alias(name) for name in COLUMNS[:3]),
-        pl.col("ts") + pl.duration(days=move.days, time_unit="ns"),
-    )
 
 
 def complete_journey() -> tuple[dict[date, Frame], Frame]:

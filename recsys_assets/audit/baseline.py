@@ -31,8 +31,12 @@ class Baseline:
     It is asked in the order of days, so what a run accepts is there when the next day asks.
     """
 
-    def __init__(self, store: Store, surface: Surface, overrides: Sequence[Override]) -> None:
+    def __init__(
+        self, store: Store, surface: Surface, overrides: Sequence[Override], *, keeps: bool = True
+    ) -> None:
+        """Begin without any; `keeps` says whether those that are made again are stored."""
         self._store = store
+        self._keeps = keeps
         self._surface = surface
         self._overrides = [override for override in overrides if override.restart_baseline]
         self._known: dict[date, tuple[str, Profile] | None] = {}
@@ -113,7 +117,7 @@ class Baseline:
         return accepted, judged or read_profile(self._store, place, day, fingerprint)
 
     def _made(self, day: date, accepted: AcceptedDay) -> Profile | None:
-        """Make the profile of an accepted day from its events, and keep it."""
+        """Make the profile of an accepted day from its events."""
         gates = self._surface.gates
         try:
             by_hour = hours_of(accepted.frame)
@@ -123,5 +127,7 @@ class Baseline:
             _LOG.warning("%s is not judged by: %r", accepted.location, error)
             return None
         judged = judge_day(profile, self._profiles(day), gates, self.starts(day))
-        write_profile(self._store, self._surface.events_of, accepted.fingerprint, judged.profile)
+        if self._keeps:
+            place = self._surface.events_of
+            write_profile(self._store, place, accepted.fingerprint, judged.profile)
         return judged.profile

@@ -66,3 +66,10 @@ def accepted_days(store: Store, place: Place, days: Iterable[date]) -> dict[date
             seen = read_provenance(store, key)
             found[day] = AcceptedDay(store.location(key), seen.fingerprint, seen.gap)
     return found
+
+
+def days_of_events(store: Store, place: Place) -> list[date]:
+    """Return the days whose events are accepted, ascending."""
+    found = store.list(layout.of_place("canonical", place))
+    days = (layout.canonical_day(place, stored.key) for stored in found)
+    return sorted(day for day in days if day)

@@ -21,6 +21,15 @@ def canonical(place: Place, day: date) -> str:
     return f"canonical/{place.name}/exposures/{day}.parquet"
 
 
+def canonical_day(place: Place, key: str) -> date | None:
+    """Return the day in a key that `canonical` gives; None of any other."""
+    try:
+        day = date.fromisoformat(key.rpartition("/")[2].removesuffix(".parquet"))
+    except ValueError:
+        return None
+    return day if canonical(place, day) == key else None
+
+
 def counts(place: Place, day: date, fingerprint: str, table: str) -> str:
     """Return the key of a table of a day's counts; a function of the events it is named after."""
     return f"counts/{place.name}/{day}/{fingerprint}/{table}.parquet"

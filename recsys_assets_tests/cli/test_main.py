@@ -25,6 +25,7 @@ from recsys_assets_tests.cli.conftest import (
     NAME,
     REASON,
     SMALL,
+    by_name,
     configure,
     days,
     done,
@@ -127,7 +128,10 @@ class TestRefused:
 class TestHelp:
     """What somebody reads first."""
 
-    @pytest.mark.parametrize("command", [[], ["materialize"], ["status"], ["show"]])
+    @pytest.mark.parametrize(
+        "command",
+        [[], ["materialize"], ["status"], ["show"], ["gates", "override"], ["gates", "calibrate"]],
+    )
     @pytest.mark.parametrize("option", ["--help", "-h"])
     def test_every_command_tells_its_exit_codes(self, command: list[str], option: str) -> None:
         result = CliRunner().invoke(cli.main, [*command, option])
@@ -175,7 +179,8 @@ OTHERS: Final = {
     "status": [],
     "metrics": [],
     "show": [NAME, "cooc"],
-    "gates": ["override", NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
+    "gates override": [NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
+    "gates calibrate": [NAME],
 }
 
 
@@ -187,7 +192,7 @@ class TestEveryCommand:
         return [command, *where, *ARGUMENTS[command]]
 
     def test_all_are_looked_at_here(self) -> None:
-        assert {command.name for command in COMMANDS} == ARGUMENTS.keys() | OTHERS.keys()
+        assert by_name(COMMANDS).keys() == ARGUMENTS.keys() | OTHERS.keys()
         assert set(COMMANDS) == set(cli.main.commands.values())
 
     @pytest.mark.parametrize("command", ARGUMENTS)
@@ -227,7 +232,9 @@ class TestEveryCommand:
     def test_the_configuration_may_be_named_behind_it_too(self, shop: Shop, command: str) -> None:
         missing = str(shop.root / "other.yaml")
         arguments = (
-            [command, *OTHERS[command]] if command in OTHERS else self.arguments(command, NAME)
+            [*command.split(), *OTHERS[command]]
+            if command in OTHERS
+            else self.arguments(command, NAME)
         )
 
         messages = [

@@ -92,6 +92,51 @@ def test_each_gate_stops_a_day_of_a_real_month_until_somebody_accepts_it(
     assert {(warning.day, warning.check) for warning in again.warnings} >= stopped
 
 
+@pytest.mark.slow
+def test_three_bad_days_of_a_real_month_change_nothing_of_the_others(
+    tmp_path: Path, fast: None
+) -> None:
+    """No window has them: all else is what it is where their files are lost."""
+    bad = [of for of, (_, gate) in FAULTS.items() if gate != "volume"]
+    versions = []
+    for name in ("broken", "lost"):
+        with dg.DagsterInstance.ephemeral() as instance:
+            (tmp_path / name).mkdir()
+            project = Project(tmp_path / name, instance)
+            config = project.configure(
+                {
+                    "tenant": TENANT,
+                    "surface": SURFACE,
+                    "start_date": DAYS[0],
+                    "end_date": date(2017, 1, 31),
+                    "window_days": 4,
+                    "artifacts": {"popularity": {}, "cooc": {}},
+                    "catalog": None,
+                    "gates": {"mode": "block", "reference_days": 14, "warm_up_days": 10},
+                }
+            )
+            write_raw_events(project.folder / "raw", DAYS)
+            for of in bad:
+                path = project.folder / f"raw/{TENANT}/{SURFACE}/exposure.{of}.jsonl"
+                if name == "broken":
+                    break_day(path, FAULTS[of][0])
+                else:
+                    path.unlink()
+
+            report = project.materialize(config, DAYS)
+
+            assert {failure.day for failure in report.failures} == set(bad)
+            assert report.published == [of for of in DAYS if of not in bad]
+            versions.append(
+                {
+                    (of, kind): report.metadata[of][kind]["version"]
+                    for of in report.published
+                    for kind in ("popularity", "cooc")
+                }
+            )
+    assert versions[0] == versions[1]
+
+
 def break_day(path: Path, fault: Callable[[Lines], Lines]) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(f"{json.dumps(line)}\n" for line in fault(lines)))

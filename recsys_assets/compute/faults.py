@@ -1,19 +1,21 @@
 """Faults of a day, each as a function from sound events to those that would have landed.
 
 They are those of docs/decisions/day-gates.md. A fault changes `user_id`, `session_id`, `item_id`
-and `ts` of canonical events; what it draws, it draws from a seed.
+and `ts` of canonical events, `COLUMNS`; what it draws, it draws from a seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from random import Random
 from typing import Final
 
-import numpy as np
 import polars as pl
 
+_IDS: Final = ("user_id", "session_id", "item_id")
+COLUMNS: Final = (*_IDS, "ts")
 Frame = pl.DataFrame
 
 
@@ -24,16 +26,27 @@ class Around:
     Attributes:
         yesterday: events of the day before.
         last_week: events of a week before.
-        foreign: events of another tenant, of which nothing is the same.
         groups: `item_id`, `group`: all items, and which of them are hidden together.
-        rng: what is drawn from.
+        seed: of what is drawn.
     """
 
     yesterday: Frame
     last_week: Frame
-    foreign: Frame
     groups: Frame
-    rng: np.random.Generator
+    seed: str
+
+    @cached_property
+    def rng(self) -> Random:
+        """What is drawn from."""
+        return Random(self.seed)  # noqa: S311
+
+    def drawn(self, count: int, share: float) -> pl.Series:
+        """Draw a share of so many; return of each whether it is among them."""
+        return self.dealt(pl.int_range(count, eager=True)) < share * count
+
+    def dealt(self, values: pl.Series) -> pl.Series:
+        """Return values in an order that is drawn."""
+        return values.shuffle(seed=self.rng.getrandbits(63))
 
 
 Fault = Callable[[Frame, Around], Frame]
@@ -41,7 +54,7 @@ Fault = Callable[[Frame, Around], Frame]
 
 def drop_events(day: Frame, around: Around, share: float) -> Frame:
     """Lose events at random."""
-    return day.filter(pl.Series(around.rng.random(day.height) >= share))
+    return day.filter(~around.drawn(day.height, share))
 
 
 def lose_sessions(day: Frame, around: Around, share: float) -> Frame:
@@ -56,7 +69,7 @@ def only_before(day: Frame, _: Around, hour: int) -> Frame:
 
 def land_twice(day: Frame, around: Around, share: float) -> Frame:
     """Land the file again, or a part of it."""
-    return pl.concat([day, day.filter(pl.Series(around.rng.random(day.height) < share))])
+    return pl.concat([day, day.filter(around.drawn(day.height, share))])
 
 
 def one_id(day: Frame, around: Around, share: float, *, known: bool) -> Frame:
@@ -67,33 +80,29 @@ def one_id(day: Frame, around: Around, share: float, *, known: bool) -> Frame:
 
 def bot(day: Frame, around: Around, events: int, *, items: int, sessions: int) -> Frame:
     """Add a user who sees `items` items, one after the other, in so many sessions."""
-    at = np.arange(events)
-    seen = around.rng.permutation(around.groups["item_id"].sort().to_numpy())[:items]
-    added = pl.DataFrame(
-        {
-            "user_id": ["a bot"] * events,
-            "session_id": [f"of a bot {n}" for n in at % sessions],
-            "item_id": seen[at % len(seen)],
-            "ts": day["ts"].gather(np.sort(around.rng.integers(0, day.height, events))),
-        }
+    at = pl.int_range(events, eager=True)
+    seen = around.dealt(around.groups["item_id"].sort()).head(items)
+    times = day["ts"].sample(events, with_replacement=True, seed=around.rng.getrandbits(63))
+    added = pl.select(
+        user_id=pl.lit("a bot"),
+        session_id=pl.format("of a bot {}", at % sessions),
+        item_id=seen.gather(at % seen.len()),
+        ts=times.sort(),
     )
     return pl.concat([day, added]).sort("ts", maintain_order=True)
 
 
 def shuffle(day: Frame, around: Around, share: float, column: str) -> Frame:
     """Deal the values of a column anew among some rows."""
-    rows = np.flatnonzero(around.rng.random(day.height) < share)
-    dealt = np.arange(day.height)
-    dealt[rows] = around.rng.permutation(rows)
+    rows = around.drawn(day.height, share).arg_true()
+    dealt = pl.int_range(day.height, eager=True).scatter(rows, around.dealt(rows).cast(pl.Int64))
     return day.with_columns(day[column].gather(dealt))
 
 
 def swap_users(day: Frame, around: Around, share: float) -> Frame:
     """Give the sessions of some users to others of them."""
     users = _some(day.drop_nulls("user_id"), "user_id", share, around)["user_id"]
-    new = pl.Series("new", around.rng.permutation(users.to_numpy()), dtype=pl.String)
-    table = pl.DataFrame({"user_id": users, "new": new})
-    return _mapped(day, "user_id", table)
+    return _mapped(day, "user_id", pl.DataFrame({"user_id": users, "new": around.dealt(users)}))
 
 
 def a_session_each(day: Frame, _: Around) -> Frame:
@@ -109,8 +118,7 @@ def truncate_ids(day: Frame, around: Around, share: float) -> Frame:
 def renumber(day: Frame, around: Around, share: float) -> Frame:
     """Deal the ids of items anew among the items."""
     items = _some(day, "item_id", share, around)["item_id"]
-    new = pl.Series("new", around.rng.permutation(items.to_numpy()), dtype=pl.String)
-    return _mapped(day, "item_id", pl.DataFrame({"item_id": items, "new": new}))
+    return _mapped(day, "item_id", pl.DataFrame({"item_id": items, "new": around.dealt(items)}))
 
 
 def shift_hours(day: Frame, around: Around, hours: int, *, how: str) -> Frame:
@@ -132,8 +140,9 @@ def shift_hours(day: Frame, around: Around, hours: int, *, how: str) -> Frame:
 
 
 def other_tenant(day: Frame, around: Around, share: float) -> Frame:
-    """Add events of another tenant, as a share of the day's."""
-    return pl.concat([day, around.foreign.head(int(day.height * share))])
+    """Add events of another tenant, as a share of the day's: nothing of them is the same."""
+    other = around.last_week.with_columns(pl.format("other {}", name).alias(name) for name in _IDS)
+    return pl.concat([day, _on_the_date_of(day, other).head(int(day.height * share))])
 
 
 def no_users(day: Frame, around: Around, share: float) -> Frame:
@@ -149,14 +158,10 @@ def new_users(day: Frame, around: Around, share: float) -> Frame:
 
 def old_file(day: Frame, around: Around, *, of: str, share: float = 1) -> Frame:
     """Land the events of an earlier day, with the dates of this one."""
-    old: Frame = getattr(around, of)
-    move = day["ts"].dt.date()[0] - old["ts"].dt.date()[0]
-    moved = old.with_columns(ts=_moved("ts", 24 * move.days))
-    return (
-        moved
-        if share == 1
-        else pl.concat([moved.head(int(old.height * share)), day]).head(day.height)
-    )
+    old = _on_the_date_of(day, getattr(around, of))
+    if share == 1:
+        return old
+    return pl.concat([old.head(int(old.height * share)), day]).head(day.height)
 
 
 def hide_groups(day: Frame, around: Around, most: int, *, users: float) -> Frame:
@@ -164,9 +169,15 @@ def hide_groups(day: Frame, around: Around, most: int, *, users: float) -> Frame
     of_group = day.join(around.groups, on="item_id").group_by("group").len("events")
     hidden = of_group.sort("events", "group", descending=[True, False]).head(most)
     items = around.groups.join(hidden, on="group", how="semi")["item_id"]
-    those = _some(day, "user_id", users, around)["user_id"]
-    lost = pl.col("item_id").is_in(items.implode()) & pl.col("user_id").is_in(those.implode())
-    return day.filter(~lost.fill_null(value=False))
+    owner = pl.coalesce("user_id", "session_id")
+    those = _some(day.select(owner=owner), "owner", users, around)["owner"]
+    lost = pl.col("item_id").is_in(items.implode()) & owner.is_in(those.implode())
+    return day.filter(~lost)
+
+
+def _on_the_date_of(day: Frame, other: Frame) -> Frame:
+    move = day["ts"].dt.date()[0] - other["ts"].dt.date()[0]
+    return other.with_columns(ts=_moved("ts", 24 * move.days))
 
 
 def _moved(column: str, hours: int) -> pl.Expr:
@@ -176,11 +187,11 @@ def _moved(column: str, hours: int) -> pl.Expr:
 def _some(day: Frame, column: str, share: float, around: Around) -> Frame:
     """Draw some of the distinct values of a column."""
     values = day[column].unique().sort()
-    return values.filter(pl.Series(around.rng.random(values.len()) < share)).to_frame()
+    return values.filter(around.drawn(values.len(), share)).to_frame()
 
 
 def _replaced(day: Frame, around: Around, share: float, column: str, by: pl.Expr) -> Frame:
-    drawn = pl.Series(around.rng.random(day.height) < share)
+    drawn = around.drawn(day.height, share)
     return day.with_columns(pl.when(drawn).then(by).otherwise(column).alias(column))
 
 
