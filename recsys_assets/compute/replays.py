@@ -45,7 +45,8 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     if not asked.rows or not total:  # so few events that none is in the sample
         return numbers
     items = pl.concat([keys.items for keys in kept]).group_by("item").agg(pl.col("events").sum())
-    head = items.sort("events", "item", descending=[True, False]).head(_HEAD)
+    head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])
+    items = items.join(asked.items, on="item", how="semi")  # what is looked up below
     numbers |= {
         "new_items": _events(asked.items.join(items, on="item", how="anti")) / asked.rows,
         "replay_popularity": _events(asked.items.join(head, on="item", how="semi")) / asked.rows,
