@@ -1,8 +1,8 @@
-"""Numbers to a small picture in Markdown, for the pages that people look at.
+"""Numbers to a small picture, in Markdown for the pages that people look at, or in a file.
 
-The picture is an SVG in a data URI: what is drawn, and below it two rows of text, what some of the
-bars or points are and their numbers. Its one colour is seen well on white and on black, which an
-image is not told. The words around it are Markdown, in the colours of the page.
+In Markdown, the picture is an SVG in a data URI: what is drawn, and below it two rows of text, what
+some of the bars or points are and their numbers. Its one colour is seen well on white and on black,
+which an image is not told. The words around it are Markdown, in the colours of the page.
 """
 
 from __future__ import annotations
@@ -79,6 +79,49 @@ def bars(
     path = f'<path transform="scale({width} 1)" d="M0 {_HEIGHT}{outline}V{_HEIGHT}z"/>'
     middles = [(at + 0.5) / len(tops) for at in range(len(tops))]
     return _markdown(title, path, _rows(middles, names, values), ends)
+
+
+def intervals(title: str, rows: Sequence[tuple[str, float, float, float]], *, unit: str) -> str:
+    """Draw intervals below one another, beside a line where zero is; as SVG of its own.
+
+    Args:
+        title: plain text that stands above.
+        rows: name, low, middle and high of each; at least one.
+        unit: of the numbers, which stands below.
+    """
+    lowest = min(0.0, *(low for _, low, _, _ in rows))
+    highest = max(0.0, *(high for _, _, _, high in rows))
+    span = (highest - lowest) or 1.0
+    left = round(_LETTER * max(len(name) for name, *_ in rows)) + _ROW
+
+    def x(value: float) -> float:
+        return round(left + _WIDTH * (value - lowest) / span, 1)
+
+    bottom = _ROW * (len(rows) + 2)
+    drawn = [
+        f'<text x="0" y="{_ROW}">{escape(title)}</text>',
+        f'<path d="M{x(0)} {_ROW * 1.5}V{bottom}" stroke-dasharray="2"/>',
+    ]
+    for number, (name, low, middle, high) in enumerate(rows, start=2):
+        y = _ROW * number
+        drawn += [
+            f'<text x="0" y="{y + _ROW / 3:.1f}">{escape(name)}</text>',
+            f'<path d="M{x(low)} {y}H{x(high)}"/>',
+            f'<circle cx="{x(middle)}" cy="{y}" r="3"/>',
+        ]
+    ends = {x(lowest): _figure(lowest), x(0): "0", x(highest): _figure(highest)}
+    drawn += [
+        f'<text x="{at}" y="{bottom + _ROW}" text-anchor="middle">{text}</text>'
+        for at, text in ends.items()
+    ]
+    drawn.append(f'<text x="0" y="{bottom + _ROW}">{escape(unit)}</text>')
+    width = left + _WIDTH + 2 * _ROW
+    style = "font:12px monospace;stroke-width:1.5"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom + 2 * _ROW}" '
+        f'fill="{_COLOUR}" style="{style}"><style>path{{stroke:{_COLOUR}}}</style>'
+        f"{''.join(drawn)}</svg>\n"
+    )
 
 
 def _y(share: float) -> int:

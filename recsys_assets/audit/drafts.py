@@ -200,9 +200,7 @@ class _DraftsOfEvents:
         return counts_of_day(accepted, self._bots, lambda without: keep(without=without))
 
 
-def counts_of_day(
-    accepted: AcceptedDay, bots: BotLimits, keep: Callable[[str], Keep]
-) -> DayCounts:
+def counts_of_day(accepted: AcceptedDay, bots: BotLimits, keep: Callable[[str], Keep]) -> DayCounts:
     """Return the counts of a day in a window, without those of bots.
 
     Args:

@@ -9,10 +9,13 @@ from statistics import fmean
 from typing import Any, Literal
 
 from recsys_assets.compute.paired import Interval, paired_interval
+from recsys_assets.config import Surface
 from recsys_assets.experiments.replay import LEAST_DAYS, Direction, Scored
-from recsys_assets.experiments.tried import Tried
+from recsys_assets.experiments.tried import Tried, is_scored, scored_kinds
+from recsys_assets.kinds import KINDS
 
 Verdict = Literal["better", "worse", "same", "unclear"]
+_Row = tuple[str, Direction, int]  # kind, direction, first
 
 
 @dataclass(frozen=True)
@@ -75,21 +78,49 @@ def results(tries: Sequence[Tried], scored: Iterable[Scored]) -> list[Result]:
 
     What has fewer than `LEAST_DAYS` days is left out.
     """
-    shares: dict[tuple[int | None, str, int, Direction], dict[date, float]] = {}
+    shares: dict[_Row, dict[int | None, dict[date, float]]] = {}
     for each in scored:
-        key = each.tried, each.kind, each.first, each.direction
-        shares.setdefault(key, {})[each.day] = each.share
+        by_set = shares.setdefault((each.kind, each.direction, each.first), {})
+        by_set.setdefault(each.tried, {})[each.day] = each.share
     found = []
-    for (number, kind, first, direction), by_day in shares.items():
-        if number is None or len(by_day) < LEAST_DAYS:
+    for number, tried in enumerate(tries):
+        for (kind, direction, first), by_set in sorted(shares.items(), key=_in_order):
+            by_day = by_set.get(number, {})
+            if len(by_day) < LEAST_DAYS:
+                continue
+            paired = {day: (by_set[None][day], share) for day, share in by_day.items()}
+            change = paired_interval({day: of - before for day, (before, of) in paired.items()})
+            found.append(Result(tried, kind, first, direction, paired, change))
+    return found
+
+
+def not_scored(found: Iterable[Result], surface: Surface, tries: Iterable[Tried]) -> list[str]:
+    """Say which kinds are not scored, forward or backward, and why."""
+    there = {(each.kind, each.direction) for each in found}
+    changed = {kind for tried in tries for kind in tried.changed_kinds(surface)}
+    said = [
+        f"{kind} is not scored: it lists no items that users come to"
+        for kind in surface.artifacts.kinds
+        if not is_scored(kind)
+    ]
+    for kind in scored_kinds(surface):
+        if kind not in changed:
             continue
-        current = shares[None, kind, first, direction]
-        paired = {day: (current[day], share) for day, share in by_day.items()}
-        change = paired_interval({day: after - before for day, (before, after) in paired.items()})
-        found.append(Result(tries[number], kind, first, direction, paired, change))
-    order = {name: at for at, name in enumerate(each.name for each in tries)}
-    kinds = {kind: at for at, (_, kind, _, _) in enumerate(reversed(shares))}
-    return sorted(
-        found,
-        key=lambda of: (order[of.tried.name], -kinds[of.kind], of.direction != "forward", of.first),
-    )
+        if (kind, "forward") not in there:
+            said.append(
+                f"{kind} is not scored forward: on fewer than {LEAST_DAYS} of the days after there "
+                "was what it is looked up for, or gates found them unsound"
+            )
+        if (kind, "backward") not in there:
+            wanted = surface.gates.release.trusted_days
+            said.append(
+                f"{kind} is not scored backward: on fewer than {LEAST_DAYS} of the days there are "
+                f"{-(-wanted // 2)} sound days before the longest window, half of "
+                "gates.release.trusted_days, with what it is looked up for"
+            )
+    return said
+
+
+def _in_order(row: tuple[_Row, Any]) -> tuple[int, bool, int]:
+    (kind, direction, first), _ = row
+    return [*KINDS].index(kind), direction != "forward", first

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from typing import Any, Final
 
@@ -54,9 +54,10 @@ def scored_kinds(surface: Surface) -> list[str]:
     return [kind for kind in surface.artifacts.kinds if is_scored(kind)]
 
 
+@cache
 def is_scored(kind: str) -> bool:
     """Tell whether what a kind lists can be looked up in events."""
-    return bool(CUTS[KINDS[kind].layout.outliner().form])
+    return bool(CUTS[KINDS[kind].layout.outliner().made().form])
 
 
 def options_to_try(surface: Surface) -> list[str]:
