@@ -15,6 +15,7 @@ import click
 from recsys_assets.cli.options import JSON, SURFACE, open_surface
 from recsys_assets.cli.printing import print_json, progress
 from recsys_assets.cli.tables import Column, print_rows
+from recsys_assets.errors import MissingPartitionError
 from recsys_assets.texts import printable
 from recsys_assets.windows import span_text
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:  # imported where they are used: Polars takes a second to impo
 _RESULTS: Final = (
     Column("try", is_text=True),
     Column("kind", is_text=True),
-    Column("first", right=True),
     Column("scored"),
     Column("days", right=True, spare=1),
     Column("now", right=True),
@@ -115,9 +115,11 @@ def experiment_command(
         found = results(sets, replay(store, surface, sets, days))
     told = [f"{each} is what {name} has" for each in as_now]
     told += not_scored(found, surface, sets)
-    if table and found:
+    if not found:
+        raise MissingPartitionError(f"{name}, {_span(days)}: nothing is scored: {'; '.join(told)}")
+    if table:
         table.write_text(_csv(found), encoding="utf-8")
-    if picture and found:
+    if picture:
         picture.write_text(_picture(name, days, found), encoding="utf-8")
     if as_json:
         print_json(
@@ -130,9 +132,8 @@ def experiment_command(
             }
         )
         return
-    if found:
-        print_rows(_RESULTS, [_row(each) for each in found], title=f"{name}, {_span(days)}")
-        click.echo("change: in percentage points, of the mean, paired by day")
+    print_rows(_RESULTS, [_row(each) for each in found], title=f"{name}, {_span(days)}")
+    click.echo("change: in percentage points, of the mean, paired by day")
     for line in told:
         click.echo(printable(line))
 
@@ -145,8 +146,7 @@ def _row(of: Result) -> list[str]:
     low, high = 100 * of.change.low, 100 * of.change.high
     return [
         of.tried.name,
-        of.kind,
-        str(of.first),
+        f"{of.kind}@{of.first}",
         _ON[of.direction],
         str(of.change.days),
         f"{of.current_share:.2%}",
@@ -180,7 +180,7 @@ def _picture(name: str, days: Sequence[date], found: Sequence[Result]) -> str:
     for of in found:
         low, mean, high = (100 * each for each in (of.change.low, of.change.mean, of.change.high))
         rows.append(
-            (f"{of.tried.name}: {of.kind} {of.first}, {_ON[of.direction]}", low, mean, high)
+            (f"{of.tried.name}: {of.kind}@{of.first}, {_ON[of.direction]}", low, mean, high)
         )
     return intervals(f"{name}, {_span(days)}", rows, unit="percentage points, 95 %")
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from recsys_assets import __version__, cli
 from recsys_assets.cli import changing, checking, landing, reading
 from recsys_assets.cli import days as days_of_cli
+from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
@@ -127,7 +128,7 @@ class TestRefused:
 class TestHelp:
     """What somebody reads first."""
 
-    @pytest.mark.parametrize("command", [[], ["materialize"], ["status"], ["show"]])
+    @pytest.mark.parametrize("command", [[], ["materialize"], ["status"], ["show"], ["experiment"]])
     @pytest.mark.parametrize("option", ["--help", "-h"])
     def test_every_command_tells_its_exit_codes(self, command: list[str], option: str) -> None:
         result = CliRunner().invoke(cli.main, [*command, option])
@@ -151,6 +152,7 @@ READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
 COMMANDS: Final = (
     *changing.COMMANDS,
     *days_of_cli.COMMANDS,
+    *experiment_of_cli.COMMANDS,
     *gates_of_cli.COMMANDS,
     *landing.COMMANDS,
     *READING,
@@ -170,6 +172,7 @@ ARGUMENTS = {
     "retention": [],
 }
 OTHERS: Final = {
+    "experiment": [NAME, "--days", "2020-01-08..2020-01-10", "--try", "cooc.min_support=3"],
     "materialize": days(0, 0),
     "land": [],
     "status": [],

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from recsys_assets_tests.cli.conftest import SMALL, days, land, refused, rows, run
+from recsys_assets_tests.cli.conftest import NAME, SMALL, days, land, refused, rows, run
 from recsys_assets_tests.cli.test_main import ARGUMENTS, OTHERS
 from recsys_assets_tests.project import Project
 from recsys_assets_tests.shop import Shop
@@ -38,6 +38,8 @@ def arguments(command: str, name: str | None) -> list[str]:
     if command in {*OVER_ALL, "check", "land"}:
         rest = days(0, 0) if command == "materialize" else []
         return [command, *rest, *(["--surface", name] if name else [])]
+    if command in OTHERS:
+        return [command, *(str(name) if word == NAME else word for word in OTHERS[command])]
     return [command, str(name), *ARGUMENTS[command]]
 
 

@@ -41,6 +41,8 @@ TABLES: Final = {
     "rollback": [NAME, "--dry-run", *REASON],
 }
 WITHOUT: Final = {"metrics", "repair", "verify", "pin", "release", "retention", "land", "gates"}
+# It needs more days: test_experiment.py looks at its table.
+ELSEWHERE: Final = {"experiment"}
 LEFT_OUT: Final = "left out, as the terminal is narrow: "
 
 
@@ -96,7 +98,7 @@ def is_there(number: str, printed: str) -> bool:
 
 
 def test_all_commands_are_looked_at() -> None:
-    assert set(cli.main.commands) == TABLES.keys() | WITHOUT
+    assert set(cli.main.commands) == TABLES.keys() | WITHOUT | ELSEWHERE
 
 
 @pytest.mark.slow
