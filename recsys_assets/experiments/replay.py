@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final, Literal
 
+from recsys_assets.audit.settings import settings_of
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.compute.scores import Asked, score
 from recsys_assets.config import Surface
@@ -84,10 +85,16 @@ def replay(
             "forward": samples.of(day + timedelta(days=1)),
         }
         for kind in kinds:
-            outlines: dict[int | None, Outline] = {None: windows.outline(surface, kind, day)}
-            for of, tried in enumerate(tries):
-                if kind in changed[of]:
-                    outlines[of] = windows.outline(tried.surface, kind, day)
+            surfaces: dict[int | None, Surface] = {None: surface}
+            surfaces |= {n: of.surface for n, of in enumerate(tries) if kind in changed[n]}
+            # What several sets have alike of a kind is computed once.
+            made: dict[str, Outline] = {}
+            outlines = dict[int | None, Outline]()
+            for of, each in surfaces.items():
+                settings = str(settings_of(each, kind, ""))
+                if settings not in made:
+                    made[settings] = windows.outline(each, kind, day)
+                outlines[of] = made[settings]
             yield from _scores(day, kind, outlines, asked)
         _LOG.info("%s: %s, day %s of %s", surface.name, day, number, len(usable))
 

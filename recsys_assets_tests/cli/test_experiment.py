@@ -208,7 +208,7 @@ def test_the_table_fits_a_terminal(project: Project, monkeypatch: pytest.MonkeyP
     printed = done(run(*tried("--try", "artifacts.cooc.max_neighbours=1,2"))).stdout
 
     assert max(map(cell_len, table_of(printed))) <= WIDTH
-    assert "cooc.max_neighbours=1" in "".join(printed.split())
+    assert "cooc.max_neigh" in printed
 
 
 @pytest.mark.slow

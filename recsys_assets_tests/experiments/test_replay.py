@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from recsys_assets.events.accepted import accepted_days
 from recsys_assets.experiments.replay import Scored, replay
 from recsys_assets.experiments.results import results
 from recsys_assets.experiments.tried import sets_to_try
+from recsys_assets.experiments.windows import Windows
 from recsys_assets.storage.counts import CountsCache, KeptCounts
 from recsys_assets.storage.profiles import write_profile
 from recsys_assets_tests.experiments.conftest import accept
@@ -216,6 +217,27 @@ def test_kept_counts_are_read(project: Project, surface: Surface) -> None:
     current = {of.day: of.share for of in found if of.tried is None and of.first == 20}
     assert current[day(5)] == 0
     assert all(share > 0 for of, share in current.items() if of != day(5))
+
+
+def test_what_sets_have_alike_of_a_kind_is_computed_once(
+    project: Project, surface: Surface, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Counter[tuple[str, date]]()
+    outline = Windows.outline
+
+    def counted(self: Windows, of: Surface, kind: str, at: date) -> Any:
+        asked[kind, at] += 1
+        return outline(self, of, kind, at)
+
+    monkeypatch.setattr(Windows, "outline", counted)
+    grid = ["window_days=2", "cooc.min_support=1,2", "implicit.top_n=1,2"]
+    tries, _ = sets_to_try(surface, grid, grid=True)
+
+    list(replay(project.store, surface, tries, [day(n) for n in range(13)]))
+
+    of_kind = {"popularity": 2, "cooc": 3, "implicit": 3, "session_seq": 2}
+    assert len(tries) == 4
+    assert {kind: asked[kind, day(5)] for kind in of_kind} == of_kind
 
 
 def test_too_few_days_are_refused_with_the_reason(project: Project, surface: Surface) -> None:
