@@ -8,7 +8,7 @@ which an image is not told. The words around it are Markdown, in the colours of 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from math import log, log1p
 from typing import Final
@@ -81,47 +81,49 @@ def bars(
     return _markdown(title, path, _rows(middles, names, values), ends)
 
 
-def intervals(title: str, rows: Sequence[tuple[str, float, float, float]], *, unit: str) -> str:
+def intervals(
+    title: str, groups: Mapping[str, Sequence[tuple[str, float, float, float]]], *, unit: str
+) -> str:
     """Draw intervals below one another, beside a line where zero is; as SVG of its own.
 
     Args:
         title: plain text that stands above.
-        rows: name, low, middle and high of each; at least one.
-        unit: of the numbers, which stands below.
+        groups: by heading: name, low, middle and high of each row, at least one. Each group has a
+            scale of its own: what is little for one is much for another.
+        unit: of the numbers, which stand behind the intervals.
     """
-    lowest = min(0.0, *(low for _, low, _, _ in rows))
-    highest = max(0.0, *(high for _, _, _, high in rows))
-    span = (highest - lowest) or 1.0
-    left = round(_LETTER * max(len(name) for name, *_ in rows)) + _ROW
+    rows = [row for of in groups.values() for row in of]
+    left = round(_LETTER * max(map(len, (*groups, *(name for name, *_ in rows))))) + 2 * _ROW
+    right = left + _WIDTH + _ROW
+    numbers = [f"{low:+.2f}..{high:+.2f}" for _, low, _, high in rows]
+    drawn, y, written = [_line(0, 1, f"{title}; {unit}")], 2, iter(numbers)
+    for heading, of in groups.items():
+        lowest = min(0.0, *(low for _, low, _, _ in of))
+        span = (max(0.0, *(high for _, _, _, high in of)) - lowest) or 1.0
 
-    def x(value: float) -> float:
-        return round(left + _WIDTH * (value - lowest) / span, 1)
+        def x(value: float, lowest: float = lowest, span: float = span) -> float:
+            return round(left + _WIDTH * (value - lowest) / span, 1)
 
-    bottom = _ROW * (len(rows) + 2)
-    drawn = [
-        f'<text x="0" y="{_ROW}">{escape(title)}</text>',
-        f'<path d="M{x(0)} {_ROW * 1.5}V{bottom}" stroke-dasharray="2"/>',
-    ]
-    for number, (name, low, middle, high) in enumerate(rows, start=2):
-        y = _ROW * number
-        drawn += [
-            f'<text x="0" y="{y + _ROW / 3:.1f}">{escape(name)}</text>',
-            f'<path d="M{x(low)} {y}H{x(high)}"/>',
-            f'<circle cx="{x(middle)}" cy="{y}" r="3"/>',
-        ]
-    ends = {x(lowest): _figure(lowest), x(0): "0", x(highest): _figure(highest)}
-    drawn += [
-        f'<text x="{at}" y="{bottom + _ROW}" text-anchor="middle">{text}</text>'
-        for at, text in ends.items()
-    ]
-    drawn.append(f'<text x="0" y="{bottom + _ROW}">{escape(unit)}</text>')
-    width = left + _WIDTH + 2 * _ROW
-    style = "font:12px monospace;stroke-width:1.5"
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{bottom + 2 * _ROW}" '
-        f'fill="{_COLOUR}" style="{style}"><style>path{{stroke:{_COLOUR}}}</style>'
-        f"{''.join(drawn)}</svg>\n"
-    )
+        drawn.append(_line(0, y + 1, heading))
+        drawn.append(f'<path d="M{x(0)} {_ROW * (y + 1)}v{_ROW * len(of)}" class="zero"/>')
+        for row, (name, low, middle, high) in enumerate(of, start=y + 2):
+            at = _ROW * row - _ROW / 2 + 2
+            drawn += [
+                _line(_ROW, row, name),
+                f'<path d="M{x(low)} {at}H{x(high)}"/>',
+                f'<circle cx="{x(middle)}" cy="{at}" r="3"/>',
+                _line(right, row, next(written)),
+            ]
+        y += len(of) + 2
+    width = right + round(_LETTER * max(map(len, numbers))) + _ROW
+    style = f"path{{stroke:{_COLOUR};stroke-width:1.5}}.zero{{stroke-dasharray:2}}"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_ROW * y}" '
+    head += f'fill="{_COLOUR}" style="font:12px monospace"><style>{style}</style>'
+    return f"{head}{''.join(drawn)}</svg>\n"
+
+
+def _line(x: float, row: int, text: str) -> str:
+    return f'<text x="{x}" y="{_ROW * row}">{escape(text)}</text>'
 
 
 def _y(share: float) -> int:

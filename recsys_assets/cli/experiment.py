@@ -176,13 +176,12 @@ def _csv(found: Sequence[Result]) -> str:
 def _picture(name: str, days: Sequence[date], found: Sequence[Result]) -> str:
     from recsys_assets.pictures import intervals
 
-    rows = []
+    groups: dict[str, list[tuple[str, float, float, float]]] = {}
     for of in found:
         low, mean, high = (100 * each for each in (of.change.low, of.change.mean, of.change.high))
-        rows.append(
-            (f"{of.tried.name}: {of.kind}@{of.first}, {_ON[of.direction]}", low, mean, high)
-        )
-    return intervals(f"{name}, {_span(days)}", rows, unit="percentage points, 95 %")
+        rows = groups.setdefault(f"{of.kind}@{of.first}, {_ON[of.direction]}", [])
+        rows.append((of.tried.name, low, mean, high))
+    return intervals(f"{name}, {_span(days)}", groups, unit="change in percentage points, 95 %")
 
 
 COMMANDS: Final = (experiment_command,)
