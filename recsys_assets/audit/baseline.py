@@ -36,6 +36,15 @@ class Baseline:
         self._surface = surface
         self._overrides = [override for override in overrides if override.restart_baseline]
         self._known: dict[date, tuple[str, Profile] | None] = {}
+        self._judged: dict[tuple[date, str], Profile] = {}
+
+    def judged(self, fingerprint: str, profile: Profile) -> None:
+        """Keep the profile of a day that was judged just now: it need not be read to judge others.
+
+        Whether its events are accepted, the next day finds out.
+        """
+        write_profile(self._store, self._surface.place, fingerprint, profile)
+        self._judged = {(profile.day, fingerprint): profile}
 
     def before(self, day: date) -> list[Profile]:
         """Return the profiles of the accepted days that may say what is usual on a day.
@@ -99,7 +108,9 @@ class Baseline:
             return _NOTHING
         if accepted is None:
             return _NOTHING
-        return accepted, read_profile(self._store, place, day, accepted.fingerprint)
+        fingerprint = accepted.fingerprint
+        judged = self._judged.get((day, fingerprint))
+        return accepted, judged or read_profile(self._store, place, day, fingerprint)
 
     def _made(self, day: date, accepted: AcceptedDay) -> Profile | None:
         """Make the profile of an accepted day from its events, and keep it."""

@@ -24,7 +24,6 @@ from recsys_assets.config import Surface
 from recsys_assets.events.listed import known_items
 from recsys_assets.pages import Shown
 from recsys_assets.storage.overrides import Override, read_overrides
-from recsys_assets.storage.profiles import write_profile
 from recsys_assets.storage.store import Store
 from recsys_assets.verdicts import Check, Verdict, judge, passed, skipped
 
@@ -56,7 +55,6 @@ class DayGates:
     """Judges the days of one run, in their order."""
 
     def __init__(self, store: Store, surface: Surface, shared: Shared) -> None:
-        self._store = store
         self._known_items = cache(lambda: known_items(surface, shared.catalogs))
         self._surface = surface
         self._overrides = read_overrides(store, surface.place)
@@ -80,7 +78,7 @@ class DayGates:
         starts = self._baseline.starts(day)
         judged = judge_day(profile, history, self._surface.gates, starts)
         # Kept before the day is accepted, and if it is not: the fingerprint says what it is of.
-        write_profile(self._store, self._surface.place, fingerprint, judged.profile)
+        self._baseline.judged(fingerprint, judged.profile)
         overrides = [each for each in self._overrides if each.is_of(day, fingerprint)]
         facts = GateFacts(self._surface, judged, counts, overrides)
         return Later(judge(DAY_GATE_CHECKS, facts), _shown(judged))

@@ -76,7 +76,9 @@ def profile_of(
         if users.height:
             numbers["top_user"] = _most(users["events"]) / rows
         if known is not None:
-            unknown = counts.items.filter(~pl.col("item_id").is_in(known.implode()))
+            # The items of the day are few beside those of a catalog.
+            listed = known.filter(known.is_in(counts.item_ids.implode())).to_frame("item_id")
+            unknown = counts.items.join(listed, on="item_id", how="anti")
             numbers["uncatalogued"] = int(unknown["count"].sum()) / rows
     return Profile(day, numbers, list(by_hour), sample)
 

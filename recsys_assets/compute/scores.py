@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import median
 from typing import Final
 
 import polars as pl
 
-from recsys_assets.compute.codes import high_code, low_code
+from recsys_assets.compute.codes import high_code, low_code, pair_key
 from recsys_assets.compute.outlines import Form, Outline
-from recsys_assets.compute.samples import Keys, Sample, is_in_sample
+from recsys_assets.compute.samples import Sample, is_in_sample
 from recsys_assets.config import Gates
 
 # After so many of the first entries it is counted how much they hold.
@@ -33,29 +32,32 @@ _NORMAL: Final = 1.4826  # of a normal distribution: standard deviations a media
 
 @dataclass(frozen=True)
 class Asked:
-    """What happened on some days, of the users and sessions in their samples."""
+    """What happened on some days, of the users and sessions in their samples.
 
-    keys: Sequence[Keys]
+    Attributes:
+        by: what artifacts of a form are asked for: a key (UInt64) for each event, or step.
+    """
+
+    by: Mapping[Form, pl.Series]
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> Asked:
         """Put samples of days together; as they are nested, those of the smallest share count."""
         samples = list(samples)
         thinned = max((each.thinned for each in samples), default=0)
-        return cls([each.keys(thinned) for each in samples])
-
-    def by(self, form: Form) -> pl.DataFrame:
-        """Return what artifacts of a form are asked for: `key` (UInt64), `events`; keys repeat."""
-        return self._by[form]
-
-    @cached_property
-    def _by(self) -> Mapping[Form, pl.DataFrame]:
-        items = pl.concat([keys.items for keys in self.keys])
-        return {
-            "ranking": items.select(key=pl.col("item").cast(pl.UInt64), events="events"),
-            "neighbours": _once_each(keys.next_steps["key"] for keys in self.keys),
-            "users": _once_each(keys.user_items for keys in self.keys),
-        }
+        events = pl.concat([each.at(thinned) for each in samples])
+        known = events.filter(events["user"].is_not_null())
+        session, item = events["session"], events["item"]
+        before = item.shift()
+        steps = pl.DataFrame({"before": before, "item": item})
+        steps = steps.filter((session == session.shift()) & (item != before))
+        return cls(
+            {
+                "ranking": item.cast(pl.UInt64).alias("key"),
+                "neighbours": _keys(steps, "before", "item"),
+                "users": _keys(known, "user", "item"),
+            }
+        )
 
 
 def score(
@@ -75,19 +77,18 @@ def score(
     if not CUTS[outline.form]:
         return {}
     wanted = _wanted(outline, asked, thinned, without)
-    total = int(wanted["events"].sum())
-    shares: dict[int, float] = {}
-    for cut in CUTS[outline.form]:
-        hits = int(_held(outline, wanted, cut)["events"].sum())
-        shares[cut] = hits / total if total else 0.0
-    return shares
+    return {
+        cut: int(_is_held(outline, wanted, cut).sum()) / wanted.len() if wanted.len() else 0.0
+        for cut in CUTS[outline.form]
+    }
 
 
 def held_by_owner(outline: Outline, asked: Asked, cut: int, *, thinned: int = 0) -> pl.DataFrame:
     """Return `owner` (hash; of a ranking, the item), `events`: what the first entries hold."""
-    held = _held(outline, _wanted(outline, asked, thinned, None), cut)
+    wanted = _wanted(outline, asked, thinned, None)
+    held = wanted.filter(_is_held(outline, wanted, cut)).to_frame("key")
     owner = low_code("key") if outline.form == "ranking" else high_code("key")
-    return held.group_by(owner=owner).agg(pl.col("events").sum())
+    return held.group_by(owner=owner).agg(events=pl.len())
 
 
 @dataclass(frozen=True)
@@ -144,24 +145,21 @@ def _ratio(share: float, live: float) -> float:
     return math.log((share + _LEAST) / (live + _LEAST))
 
 
-def _once_each(keys: Iterable[pl.Series]) -> pl.DataFrame:
-    # Counting equal ones would cost more than looking each up.
-    return pl.concat(list(keys)).to_frame("key").with_columns(events=pl.lit(1, pl.UInt32))
+def _keys(rows: pl.DataFrame, high: str, low: str) -> pl.Series:
+    return rows.select(key=pair_key(pl.col(high), pl.col(low))).to_series()
 
 
-def _wanted(
-    outline: Outline, asked: Asked, thinned: int, without: pl.Series | None
-) -> pl.DataFrame:
-    wanted = asked.by(outline.form)
+def _wanted(outline: Outline, asked: Asked, thinned: int, without: pl.Series | None) -> pl.Series:
+    wanted = asked.by[outline.form].to_frame("key")
     if outline.form != "ranking" and (least := max(thinned, outline.thinned)):
         wanted = wanted.filter(is_in_sample(high_code("key"), least))
     if without is not None:
         items = [low_code("key"), *([high_code("key")] if outline.form == "neighbours" else [])]
         for item in items:
             wanted = wanted.filter(~item.is_in(without.implode()))
-    return wanted
+    return wanted["key"]
 
 
-def _held(outline: Outline, wanted: pl.DataFrame, cut: int) -> pl.DataFrame:
+def _is_held(outline: Outline, wanted: pl.Series, cut: int) -> pl.Series:
     keys = outline.keys.head(cut) if outline.form == "ranking" else outline.keys
-    return wanted.filter(wanted["key"].is_in(keys.implode()))
+    return wanted.is_in(keys.implode())

@@ -64,7 +64,7 @@ def blob(place: Place, kind: str, version: str) -> str:
 
 def outline(place: Place, kind: str, version: str, form: int) -> str:
     """Return the key of what is kept of a version to compare it by; immutable."""
-    return f"outlines/{place.name}/{kind}/{version}-{form}.parquet"
+    return f"outlines/{place.name}/{kind}/{version}-{form}.arrow"
 
 
 def outlined(key: str) -> str:
