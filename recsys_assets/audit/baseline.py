@@ -43,7 +43,7 @@ class Baseline:
 
         Whether its events are accepted, the next day finds out.
         """
-        write_profile(self._store, self._surface.place, fingerprint, profile)
+        write_profile(self._store, self._surface.events_of, fingerprint, profile)
         self._judged = {(profile.day, fingerprint): profile}
 
     def before(self, day: date) -> list[Profile]:
@@ -98,7 +98,7 @@ class Baseline:
 
     def _read(self, day: date) -> tuple[AcceptedDay | None, Profile | None]:
         """Read an accepted day and its profile; one that is damaged is told elsewhere."""
-        place = self._surface.place
+        place = self._surface.events_of
         if day < self._surface.start_date:
             return _NOTHING
         try:
@@ -123,5 +123,5 @@ class Baseline:
             _LOG.warning("%s is not judged by: %r", accepted.location, error)
             return None
         judged = judge_day(profile, self._profiles(day), gates, self.starts(day))
-        write_profile(self._store, self._surface.place, accepted.fingerprint, judged.profile)
+        write_profile(self._store, self._surface.events_of, accepted.fingerprint, judged.profile)
         return judged.profile

@@ -77,7 +77,7 @@ def catalog_facts(
         return CatalogFacts(surface, "the catalog is the one that is live")
     days = [day - timedelta(days=back) for back in range(_DAYS_BACK, -1, -1)]
     overrides = read_overrides(store, surface.place)
-    known = Baseline(store, surface, overrides).of(days)
+    known = Baseline(store, surface, read_overrides(store, surface.events_of)).of(days)
     judged_on = [of for of in known.values() if not of.is_empty]
     if not judged_on:
         return CatalogFacts(surface, "no day with events is accepted")

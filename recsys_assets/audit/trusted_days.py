@@ -22,7 +22,7 @@ class TrustedDays:
 
     def __init__(self, store: Store, surface: Surface) -> None:
         self._surface = surface
-        self._baseline = Baseline(store, surface, read_overrides(store, surface.place))
+        self._baseline = Baseline(store, surface, read_overrides(store, surface.events_of))
         self._known: dict[date, Profile | None] = {}
         self._asked: tuple[Sequence[date], Asked] | None = None
 

@@ -315,7 +315,7 @@ def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
 def _judged_by(surface: Surface) -> int:
     """Return how many days back profiles are asked for: by days, and by releases."""
     gates = surface.gates
-    return max(gates.history_days, surface.window_days + 2 * gates.release.trusted_days)
+    return max(gates.history_days, surface.longest_window + 2 * gates.release.trusted_days)
 
 
 def _is_before(stored: Stored, day: date) -> bool:

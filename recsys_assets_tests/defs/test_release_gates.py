@@ -161,3 +161,28 @@ def test_what_a_changed_option_or_list_explains_is_named_and_published(
     with pytest.MonkeyPatch.context() as patched:
         break_kind(patched, "implicit")
         assert not project.materialize(denied, [DAYS[27]]).succeeded
+
+
+@pytest.mark.slow
+def test_a_release_of_a_variant_is_scored_on_the_days_of_its_base(
+    project: Project, fast: None
+) -> None:
+    base = {"tenant": TENANT, "surface": SURFACE, "start_date": DAYS[0], "end_date": None}
+    of_popularity: dict[str, Any] = {"artifacts": {"popularity": {}}}
+    lab = {"tenant": TENANT, "surface": "lab", "variant_of": f"{TENANT}/{SURFACE}"}
+    config = project.configure(
+        {**base, **of_popularity, "catalog": None},
+        {**lab, **of_popularity, "gates": {"mode": "block", **SOON}},
+    )
+    write_raw_events(project.folder / "raw", DAYS[:12])
+    assert project.materialize(config, DAYS[:12]).succeeded
+    assert project.materialize(config, DAYS[:11], surface=1).succeeded
+    live = project.live(config, surface=1)
+
+    with pytest.MonkeyPatch.context() as patched:
+        break_kind(patched, "popularity")
+        refused = project.materialize(config, DAYS[11:12], surface=1)
+
+    assert [each.check for each in refused.failures] == ["no_worse_than_live"]
+    assert project.live(config, surface=1) == live
+    assert not (project.folder / f"var/profiles/{TENANT}/lab").exists()
