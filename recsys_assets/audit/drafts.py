@@ -16,14 +16,14 @@ from recsys_assets import pages
 from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import BotLimits, without_bots
-from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.day_counts import Counts, DayCounts, Keep
 from recsys_assets.compute.window_counts import WindowCounts
 from recsys_assets.config import Surface
 from recsys_assets.documents import ListLayout, list_text
 from recsys_assets.errors import MissingPartitionError
 from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
 from recsys_assets.events.catalog import item_labels, labels_in
-from recsys_assets.events.listed import listed_items
+from recsys_assets.events.listed import ListedItems, listed_items
 from recsys_assets.kind import Computed, Kind, WindowEvents
 from recsys_assets.pages import Shown
 from recsys_assets.storage.counts import KeptCounts, without_some
@@ -159,15 +159,7 @@ class _DraftsOfEvents:
         keep = self._cache.of(without_some(source, str(self._bots)))
         together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
         items = listed_items(surface, self._catalogs, of_catalog=False)
-        listed, left_out = items.judge(together.item_ids) if items.any else (None, {})
-        computed = self._kind.compute(
-            WindowEvents(days, together, listed),
-            surface.artifacts.options(self._kind.name),
-            surface,
-        )
-        if listed is not None:
-            frame = without_items(computed.frame, together.item_ids.filter(~listed))
-            computed = replace(computed, frame=frame)
+        computed, left_out = compute_of_events(self._kind, surface, days, together, items)
         draft = _draft(self._kind, items.source(source), computed, self._labels, left_out)
         missing = [each for each in wanted if each not in window]
         if not missing:
@@ -205,12 +197,50 @@ class _DraftsOfEvents:
             is_current=is_current,
             cache=self._cache,
         )
-        everything = DayCounts(accepted.frame, keep(), gap=accepted.gap)
-        if not self._bots:
-            return everything
-        leave_out = without_bots(everything, self._bots)
-        kept = keep(without=str(self._bots))
-        return DayCounts(accepted.frame, kept, leave_out, gap=accepted.gap)
+        return counts_of_day(accepted, self._bots, lambda without: keep(without=without))
+
+
+def counts_of_day(accepted: AcceptedDay, bots: BotLimits, keep: Callable[[str], Keep]) -> DayCounts:
+    """Return the counts of a day in a window, without those of bots.
+
+    Args:
+        accepted: the day.
+        bots: above which sizes sessions and users are left out.
+        keep: gives where counts are kept, from what names what is left out of them.
+    """
+    everything = DayCounts(accepted.frame, keep(""), gap=accepted.gap)
+    if not bots:
+        return everything
+    leave_out = without_bots(everything, bots)
+    return DayCounts(accepted.frame, keep(str(bots)), leave_out, gap=accepted.gap)
+
+
+def compute_of_events(
+    kind: Kind,
+    surface: Surface,
+    days: Mapping[date, DayCounts],
+    together: Counts,
+    items: ListedItems,
+) -> tuple[Computed, Mapping[str, int]]:
+    """Compute an artifact of a kind that reads events.
+
+    Args:
+        kind: the artifact kind.
+        surface: whose options, and limits.
+        days: the counts of each day of the window that is there.
+        together: those of all of them.
+        items: which may be listed.
+
+    Returns:
+        What is computed, and how many items were left out, as the asset page shows it.
+    """
+    listed, left_out = items.judge(together.item_ids) if items.any else (None, dict[str, int]())
+    options = surface.artifacts.options(kind.name)
+    computed = kind.compute(WindowEvents(days, together, listed), options, surface)
+    if listed is not None:
+        frame = without_items(computed.frame, together.item_ids.filter(~listed))
+        computed = replace(computed, frame=frame)
+    return computed, left_out
 
 
 def without_items(rows: pl.LazyFrame, unlisted: pl.Series) -> pl.LazyFrame:

@@ -31,6 +31,7 @@ from recsys_assets.config.file import (
     ROOT_VARIABLE,
     config_file,
     load_config,
+    surface_with,
 )
 from recsys_assets.config.gates import Gates, Margins
 from recsys_assets.config.landing import Kafka, Landing
@@ -45,7 +46,7 @@ from recsys_assets.config.options import (
     SessionSeq,
 )
 from recsys_assets.config.patterns import DayPattern
-from recsys_assets.config.quoting import without_quotes, without_secrets
+from recsys_assets.config.quoting import closest, without_quotes, without_secrets
 from recsys_assets.config.sources import Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
@@ -97,9 +98,11 @@ __all__ = [
     "TimeOfDay",
     "VariableName",
     "WebUrl",
+    "closest",
     "config_file",
     "is_object_url",
     "load_config",
+    "surface_with",
     "without_quotes",
     "without_secrets",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from recsys_assets.config.quoting import (
     without_quotes,
 )
 from recsys_assets.config.strict_yaml import read_strictly
+from recsys_assets.config.surface import Surface
 from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
 from recsys_assets.config.variants import (
     is_of_the_base,
@@ -96,7 +97,44 @@ def load_config(path: str | Path | None = None) -> Config:
             surfaces or in all of them; names file, surface and key of every mistake.
     """
     file = config_file() if path is None else Path(path).absolute()
+    return _checked_config(_read_yaml(file), file)
+
+
+def surface_with(name: str, changes: Mapping[str, Any]) -> Surface:
+    """Return a surface as it would be if some keys of its entry had other values.
+
+    Args:
+        name: `tenant/surface`.
+        changes: values by key, `artifacts.cooc.min_support`.
+
+    Raises:
+        ConfigError: as `load_config`, and where the surface has a mistake then.
+    """
+    file = config_file()
     raw = _read_yaml(file)
+    entries = raw.get("surfaces") if isinstance(raw, dict) else None
+    if isinstance(entries, list):
+        raw = raw | {"surfaces": [_changed(entry, name, changes) for entry in entries]}
+    return _checked_config(raw, file).surface(name)
+
+
+def _changed(entry: Any, name: str, changes: Mapping[str, Any]) -> Any:
+    place = _place(entry)
+    if place is None or place.name != name:
+        return entry
+    for key, value in changes.items():
+        entry = _with_value(entry, key.split("."), value)
+    return entry
+
+
+def _with_value(mapping: Any, path: Sequence[str], value: Any) -> Any:
+    # Other entries may share what is changed, as an alias, so it is not changed in place.
+    first, *rest = path
+    held = mapping if isinstance(mapping, dict) else {}
+    return {**held, first: _with_value(held.get(first), rest, value) if rest else value}
+
+
+def _checked_config(raw: Any, file: Path) -> Config:
     problems = _problems(raw)
     wrong = {number for number, _ in problems}
     if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):

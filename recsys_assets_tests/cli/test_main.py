@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from recsys_assets import __version__, cli
 from recsys_assets.cli import changing, checking, landing, reading
 from recsys_assets.cli import days as days_of_cli
+from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
@@ -130,7 +131,15 @@ class TestHelp:
 
     @pytest.mark.parametrize(
         "command",
-        [[], ["materialize"], ["status"], ["show"], ["gates", "override"], ["gates", "calibrate"]],
+        [
+            [],
+            ["materialize"],
+            ["status"],
+            ["show"],
+            ["experiment"],
+            ["gates", "override"],
+            ["gates", "calibrate"],
+        ],
     )
     @pytest.mark.parametrize("option", ["--help", "-h"])
     def test_every_command_tells_its_exit_codes(self, command: list[str], option: str) -> None:
@@ -155,6 +164,7 @@ READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
 COMMANDS: Final = (
     *changing.COMMANDS,
     *days_of_cli.COMMANDS,
+    *experiment_of_cli.COMMANDS,
     *gates_of_cli.COMMANDS,
     *landing.COMMANDS,
     *READING,
@@ -174,6 +184,7 @@ ARGUMENTS = {
     "retention": [],
 }
 OTHERS: Final = {
+    "experiment": [NAME, "--days", "2020-01-08..2020-01-10", "--try", "cooc.min_support=3"],
     "materialize": days(0, 0),
     "land": [],
     "status": [],
