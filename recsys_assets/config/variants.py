@@ -21,6 +21,7 @@ OF_THE_BASE: Final = (
     "schedule_at",
     "items",
     "guardrails",
+    "gates",
 )
 # What it has of its base unless it says otherwise.
 _UNLESS_SET: Final = "bots"

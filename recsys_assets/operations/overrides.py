@@ -41,12 +41,17 @@ def override_gates(
         restart_baseline: whether, for these gates, the days before it say nothing of later ones.
 
     Raises:
-        InputError: no reason was given, there is no such gate, or these gates failed no events of
-            the day.
+        InputError: no reason was given, there is no such gate, the surface is a variant, or these
+            gates failed no events of the day.
     """
     require_reason(why)
     if unknown := [check for check in checks or [""] if check not in DAY_GATES]:
         raise InputError(f"no gate {unknown[0]!r}; there are: {', '.join(DAY_GATES)}")
+    if surface.variant_of:
+        raise InputError(
+            f"{surface.name} is a variant of {surface.variant_of}, whose events gates judge: "
+            f"override those of {surface.variant_of}"
+        )
     if not surface.gates.are_on:
         raise InputError(f"gates.mode of {surface.name} is off: there is nothing to override")
     now = datetime.now(UTC)

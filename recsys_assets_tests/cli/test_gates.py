@@ -68,3 +68,15 @@ def test_what_cannot_be_overridden_is_told(
     assert result.exit_code == code
     assert said in result.output
     assert not (town.project.folder / "var/registry/overrides").exists()
+
+
+def test_a_variant_is_told_whose_gates_judge_its_events(town: Town) -> None:
+    own = {"artifacts": {"popularity": {}}}
+    town.project.configure({}, {"surface": "lab", "variant_of": "demo/home", **own})
+    of_the_variant = ["demo/lab" if word == "demo/home" else word for word in override(3)]
+
+    result = run(*of_the_variant, "--ahead")
+
+    assert result.exit_code == 1
+    assert "demo/lab is a variant of demo/home, whose events gates judge" in result.output
+    assert not (town.project.folder / "var/registry/overrides").exists()

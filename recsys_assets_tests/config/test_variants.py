@@ -20,6 +20,7 @@ BASE = {
     "bots": {"leave_out_of": "all"},
     "items": {"deny": "denied.txt"},
     "guardrails": {"max_users": 7},
+    "gates": {"mode": "block"},
     "window_days": 3,
 }
 LAB: dict[str, Any] = {
@@ -28,7 +29,16 @@ LAB: dict[str, Any] = {
     "variant_of": "demo/home",
     "artifacts": {"cooc": {}},
 }
-OF_THE_BASE = ("start_date", "end_date", "source", "catalog", "schedule_at", "items", "guardrails")
+OF_THE_BASE = (
+    "start_date",
+    "end_date",
+    "source",
+    "catalog",
+    "schedule_at",
+    "items",
+    "guardrails",
+    "gates",
+)
 
 
 def names(config: Config) -> list[str]:
