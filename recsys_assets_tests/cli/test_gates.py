@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def test_what_cannot_be_overridden_is_told(
 
 
 def test_a_variant_is_told_whose_gates_judge_its_events(town: Town) -> None:
-    own = {"artifacts": {"popularity": {}}}
+    own: dict[str, Any] = {"artifacts": {"popularity": {}}}
     town.project.configure({}, {"surface": "lab", "variant_of": "demo/home", **own})
     of_the_variant = ["demo/lab" if word == "demo/home" else word for word in override(3)]
 

@@ -455,7 +455,7 @@ def test_rows_come_in_batches_whose_numbers_go_on(
         f"'{NOON}', 's', 'i' || n, case when n % 7 > 0 then 'view' end "
         "from generate_series(1, 5000) n"
     )
-    with source(order_by=["id"]).open("events 2026-01-01") as reading:
+    with source(order_by=["id"]).open("events 2026-01-01", [DAY]) as reading:
         sizes = [piece.batch.num_rows for piece in reading.pieces()]
     assert len(sizes) > 10
     parsed = parse(tmp_path, order_by=["id"], where={"kind": "view"})
@@ -470,7 +470,7 @@ def test_a_day_is_one_snapshot(shop: Database, monkeypatch: pytest.MonkeyPatch) 
     of = source()
     ((landed,),) = of.landed().values()
 
-    with of.open("events 2026-01-01") as reading:
+    with of.open("events 2026-01-01", [DAY]) as reading:
         pieces = iter(reading.pieces())
         rows = next(pieces).batch.num_rows
         insert(shop, *(["late"] * 1000))
@@ -691,7 +691,7 @@ def test_a_connection_that_breaks_while_rows_come_is_told(
         f"insert into events (ts, session_id, item_id) select '{NOON}', 's', repeat('x', 1000) "
         "from generate_series(1, 20000)"
     )
-    with source().open("events 2026-01-01") as reading:
+    with source().open("events 2026-01-01", [DAY]) as reading:
         pieces = iter(reading.pieces())
         next(pieces)
         shop.run(

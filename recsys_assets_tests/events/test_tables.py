@@ -202,7 +202,7 @@ def test_a_file_that_was_vacuumed_meanwhile_is_an_error_that_says_so(lake: Lake)
 
     with (
         pytest.raises(RawEventsError, match=r"is not there, though version .* has it") as raised,
-        source.open(name, DAY) as reading,
+        source.open(name, [DAY]) as reading,
     ):
         list(reading.pieces())
     assert "VACUUM" in str(raised.value)
@@ -425,6 +425,21 @@ def test_names_of_partitions_are_decoded(tmp_path: Path) -> None:
     lake.append(rows("x", "y", k=["a b:c", "ü%x"]), partition_by=["k"])
     parsed = lake.parse(columns={**MAPPED, "user_id": "k"})
     assert sorted(parsed.frame.select("user_id").collect().to_series()) == ["a b:c", "ü%x"]
+
+
+def test_of_a_file_of_many_days_those_around_are_read_and_no_others(lake: Lake) -> None:
+    days = range(20)
+    requests = ["r", "r", *(f"r{day}" for day in days[2:-1]), "r"]
+    lake.append(rows(*(f"i{day}" for day in days), on=[*days], request=requests))
+    keys = {"columns": {**MAPPED, "request_id": "request"}, "deduplicate_by": "request_id"}
+
+    for order in ([], ["t"]):
+        first, second, last = (
+            lake.parse(day, **keys, days_around=1, order_by=order) for day in (0, 1, 19)
+        )
+        assert (items(first), items(second), items(last)) == (["i0"], [], ["i19"])
+        assert second.redelivered == 1
+        assert first.outside_window == second.outside_window == last.outside_window == 0
 
 
 # What is published

@@ -533,7 +533,7 @@ def test_what_repeats_in_messages_does_not_make_a_file_that_is_refused(shop_of: 
     source = open_source(shop.config.surfaces[0])
 
     (name,) = source.inputs(DAY)
-    with source.open(name) as reading:
+    with source.open(name, []) as reading:
         lines = sum(piece.data.count(b"ts") for piece in reading.pieces())
 
     assert lines == 100

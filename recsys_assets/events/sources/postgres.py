@@ -134,7 +134,7 @@ class Postgres:
         return f"row of {self._where} is of {day} by {self._source.time_column!r}"
 
     @contextmanager
-    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
+    def open(self, name: str, days: Collection[date]) -> Iterator[Reading]:
         """Open a day, which the name says."""
         yield _Reading(self, name, _day_of(name))
 

@@ -146,10 +146,10 @@ class Table(ABC):
         return [Stored(str(day), size, committed, state_of(*(file.state for file in files)))]
 
     @contextmanager
-    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
+    def open(self, name: str, days: Collection[date]) -> Iterator[Reading]:
         """Open a file, or a day with `order_by`; the rows of other days are left out."""
         stored, files = self._found(name)
-        yield _Reading(self, stored, files, day)
+        yield _Reading(self, stored, files, days)
 
     def _found(self, name: str) -> tuple[Stored, Sequence[DataFile]]:
         if self._order_by:
@@ -257,8 +257,8 @@ class Table(ABC):
             name = self.stored_names(parquet.schema_arrow, [column.name]).get(column.name)
             return days_in(parquet, name, column) if name else set()
 
-    def rows(self, file: DataFile, day: date | None) -> Iterator[pl.DataFrame]:
-        """Yield the rows of a file that are of a day, or tell none; None yields all.
+    def rows(self, file: DataFile, days: Collection[date]) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a file that are of some days, or tell none.
 
         Each frame has the columns that are mapped, and LINE: the number of the row in its file, the
         first is 1, whatever was left out before it.
@@ -278,7 +278,7 @@ class Table(ABC):
                 file.constants,
                 deleted=self.deleted_rows(file),
                 column=column,
-                day=day,
+                days=days,
             )
 
     @contextmanager
@@ -305,9 +305,9 @@ class _Reading:
     """A file, or a day, that is being read."""
 
     def __init__(
-        self, table: Table, stored: Stored, files: Sequence[DataFile], day: date | None
+        self, table: Table, stored: Stored, files: Sequence[DataFile], days: Collection[date]
     ) -> None:
-        self._table, self._stored, self._files, self._day = table, stored, files, day
+        self._table, self._stored, self._files, self._days = table, stored, files, days
 
     def pieces(self) -> Iterator[pl.DataFrame]:
         """Yield its rows.
@@ -319,12 +319,12 @@ class _Reading:
         """
         order = self._table.surface.source.order_by
         if not order:
-            yield from self._table.rows(self._files[0], self._day)
+            yield from self._table.rows(self._files[0], self._days)
             return
         from recsys_assets.events.fields import LINE
 
-        day = date.fromisoformat(self._stored.key)
-        frames = [frame for file in self._files for frame in self._table.rows(file, day)]
+        days = [date.fromisoformat(self._stored.key)]
+        frames = [frame for file in self._files for frame in self._table.rows(file, days)]
         if not frames:
             return
         whole = pl.concat(frames, how="vertical_relaxed")
