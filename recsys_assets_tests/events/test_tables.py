@@ -26,12 +26,9 @@ from recsys_assets.config.sources import Source
 from recsys_assets.errors import ConfigError, RawEventsError, StoreUnavailableError
 from recsys_assets.events.days import ParsedDay, parse_day
 from recsys_assets.events.sources import data_files, delta, open_source, tables
-from recsys_assets.kinds import KINDS
 from recsys_assets.live.inputs import inputs_of
 from recsys_assets.live.trace import trace
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import read_live
-from recsys_assets.storage.registry import version_of
 from recsys_assets_tests.events.conftest import places, provenance, rejected
 from recsys_assets_tests.lake import (
     catalog,
@@ -41,7 +38,6 @@ from recsys_assets_tests.lake import (
     to_delta,
     to_iceberg,
 )
-from recsys_assets_tests.project import Project, event
 from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.storage.conftest import new_prefix, use
 from recsys_assets_tests.storage.servers import Server
@@ -445,37 +441,14 @@ def test_of_a_file_of_many_days_those_around_are_read_and_no_others(lake: Lake) 
 # What is published
 
 
-def test_a_day_of_a_table_is_published_with_the_versions_of_the_same_events_as_files(
-    project: Project,
-) -> None:
-    events = [
-        event(
-            f"i{number % 7}", ts=f"2026-01-01T10:00:{number % 4:02}Z", session_id=f"s{number % 5}"
-        )
-        for number in range(60)
-    ]
-    project.land(DAY, events)
-    frame = pl.DataFrame(events).with_columns(pl.col("ts").str.to_datetime(time_zone="UTC"))
-    to_delta(frame, project.folder / "delta")
-    to_iceberg(frame, project.folder / "iceberg")
-    sources = [
-        {"path": "raw"},
-        {"type": "delta", "path": "delta"},
-        {"type": "iceberg", "path": "iceberg"},
-    ]
-    versions = []
-    for number, source in enumerate(sources):
-        root = project.folder / f"var{number}"
-        surface = project.configure({"source": source}).surfaces[0]
-        make_day(LocalStore(root), surface, DAY)
-        live = read_live(LocalStore(root), surface.place)
-        assert live is not None
-        versions.append({kind: version_of(uri) for kind, uri in live.current.items()})
-        traced = trace(LocalStore(root), surface, "popularity", owner="i1").days[0].files
-        assert [(file.now, file.events, file.first_line) for file in traced] == [("there", 9, 2)]
+def test_what_is_published_of_a_table_is_traced_to_its_rows(lake: Lake) -> None:
+    lake.append(rows("x", "y", "x"))
+    surface, store = lake.surface(), LocalStore(lake.folder / "var")
+    make_day(store, surface, DAY)
 
-    assert len(versions[0]) == len(KINDS)
-    assert versions[0] == versions[1] == versions[2]
+    traced = trace(store, surface, "popularity", owner="x").days[0].files
+
+    assert [(file.now, file.events, file.first_line) for file in traced] == [("there", 2, 1)]
 
 
 def test_check_shows_the_first_rows_of_the_newest_day(lake: Lake) -> None:
