@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -29,6 +30,7 @@ from recsys_assets.events.sources import data_files, delta, open_source, tables
 from recsys_assets.live.inputs import inputs_of
 from recsys_assets.live.trace import trace
 from recsys_assets.storage.local import LocalStore
+from recsys_assets_tests.config.files import UNTOLD
 from recsys_assets_tests.events.conftest import places, provenance, rejected
 from recsys_assets_tests.lake import (
     catalog,
@@ -542,6 +544,30 @@ def test_an_iceberg_table_is_named_by_its_catalog(
     assert by_name.fingerprint == lake.parse().fingerprint
     with pytest.raises(RawEventsError, match=r"lake\.shop\.other: the Iceberg table cannot be"):
         lake.parse(path=None, table="lake.shop.other")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"type": "rest", "uri": f"http://u:{UNTOLD}@127.0.0.1:1/"},
+        {"type": "rest", "uri": f"http://127.0.0.1:1/?token={UNTOLD}", "token": UNTOLD},
+        {"type": "rest", "uri": "http://127.0.0.1:1/", "credential": f"id:{UNTOLD}"},
+        {"type": "sql", "uri": f"nothing+such://u:{UNTOLD}@h/x"},
+        {"type": "sql", "uri": UNTOLD},
+    ],
+)
+def test_what_a_catalog_is_reached_with_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> None:
+    for key, value in settings.items():
+        monkeypatch.setenv(f"PYICEBERG_CATALOG__SHOP__{key.upper()}", value)
+    monkeypatch.setattr(pyiceberg.catalog, "_ENV_CONFIG", Config())
+    surface = Lake(tmp_path, "iceberg").surface(path=None, table="shop.a.events")
+
+    with pytest.raises(RawEventsError, match=r"shop\.a\.events: the Iceberg table") as raised:
+        open_source(surface).landed()
+
+    assert UNTOLD not in "".join(traceback.format_exception(raised.value))
 
 
 def test_an_iceberg_table_is_named_by_a_metadata_file(tmp_path: Path) -> None:
