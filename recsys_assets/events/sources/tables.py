@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import polars as pl
 import pyarrow as pa
@@ -31,8 +31,8 @@ from recsys_assets.events.sources.data_files import (
 )
 from recsys_assets.events.sources.day_column import DayColumn
 from recsys_assets.events.sources.mapped import (
+    MappedRows,
     columns_read,
-    identity_of,
     refuse_other_fields,
     rules_of,
 )
@@ -49,7 +49,7 @@ _MOST_KNOWN: Final = 100_000
 _known: dict[tuple[str, str, str], frozenset[date]] = {}
 
 
-class Table(ABC):
+class Table(MappedRows, ABC):
     """A table as a source. A format says how its log is read, and how its files are."""
 
     def __init__(self, surface: Surface) -> None:
@@ -86,16 +86,6 @@ class Table(ABC):
     @abstractmethod
     def deleted_rows(self, file: DataFile) -> pl.Series | None:
         """Return which rows of a file are deleted, the first is 0; None where none are."""
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """How rows are found, ordered and mapped."""
-        return identity_of(self.surface.source)
-
-    @property
-    def tag(self) -> str:
-        """The picture of the format."""
-        return self.surface.source.type
 
     @property
     def description(self) -> str:
