@@ -56,14 +56,14 @@ NESTED: Final = {
 def written(number: int) -> dict[str, Any]:
     """Make a row: some of another day, another tenant, another kind, or to be refused.
 
-    Two rows each are of one moment, so that their order tells.
+    Two rows each are of one moment and one user, so that their order tells.
     """
     moment = datetime(2026, 1, 1, 23, 55, tzinfo=UTC) + timedelta(seconds=number // 2)
     return {
         "shop": "other" if number % 31 == 0 else "acme",
         "kind": "buy" if number % 13 == 0 else "view",
         "at": int(moment.timestamp() * 1000),
-        "who": None if number % 5 == 0 else f"u{number % 17}",
+        "who": None if number % 5 == 0 else f"u{number // 2 % 17}",
         "visit": f" v{number // 9} ",
         "order": f"r{number // 3}",
         "thing": "" if number % 41 == 0 else f"ü{number % 23}",
