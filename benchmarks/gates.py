@@ -32,10 +32,13 @@ COLUMNS: Final = ("user_id", "session_id", "item_id", "ts")
 class Days:
     """Days of events, each with the profile that it had when it was judged."""
 
-    def __init__(self, events: Mapping[date, Frame], groups: Frame, gates: Gates) -> None:
+    def __init__(
+        self, events: Mapping[date, Frame], groups: Frame, gates: Gates, *, catalog: bool
+    ) -> None:
         self.events = events
         self.groups = groups
         self.gates = gates
+        self.known = groups["item_id"] if catalog else None
         self.judged: dict[date, Judged] = {}
 
     def history(self, day: date) -> list[Profile]:
@@ -47,7 +50,7 @@ class Days:
         """Judge events as those of a day."""
         counts = DayCounts(events.lazy())
         hours = hours_of(events.lazy())
-        profile = profile_of(day, counts, hours, most=self.gates.sample_events)
+        profile = profile_of(day, counts, hours, most=self.gates.sample_events, known=self.known)
         return judge_day(profile, self.history(day), self.gates)
 
     def judge_all(self) -> float:
@@ -186,7 +189,7 @@ def main() -> None:
     events, groups = (
         generated(options.generated, sizes) if options.generated else complete_journey()
     )
-    days = Days(events, groups, Gates.model_validate({}))
+    days = Days(events, groups, Gates.model_validate({}), catalog=not options.generated)
     print(f"{len(events)} days, {sum(of.height for of in events.values()):,} events")
     print(f"{1000 * days.judge_all():.1f} ms of CPU a day")
     report_sound(days)

@@ -69,7 +69,7 @@ class Town:
         """Land a day and judge it; one that passes is accepted."""
         self.project.land(of, events)
         store = self.project.store
-        gates = gates or DayGates(store, self.surface)
+        gates = gates or DayGates(store, self.surface, Shared())
         with store.scratch() as scratch:
             begun = audit_events(store, self.surface, of, scratch, Shared(), gates)
             found = begun.settled()
@@ -79,7 +79,7 @@ class Town:
 
     def goes_on(self, first: int, last: int) -> None:
         """Make days on which nothing happens."""
-        gates = DayGates(self.project.store, self.surface)
+        gates = DayGates(self.project.store, self.surface, Shared())
         for number in range(first, last + 1):
             assert self.audit(day(number), usual(day(number)), gates).passed
 

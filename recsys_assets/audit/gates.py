@@ -9,24 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from recsys_assets.audit.audited import Later
 from recsys_assets.audit.baseline import Baseline
+from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.judging import DAY_GATES, NUMBERS, DayGate, Judged, Judgement, judge_day
 from recsys_assets.compute.profiles import Profile, profile_of
 from recsys_assets.compute.replays import usual_events
 from recsys_assets.compute.samples import hashes
 from recsys_assets.config import Surface
+from recsys_assets.events.listed import known_items
 from recsys_assets.pages import Shown
 from recsys_assets.storage.overrides import Override, read_overrides
-from recsys_assets.storage.profiles import write_profile
 from recsys_assets.storage.store import Store
 from recsys_assets.verdicts import Check, Verdict, judge, passed, skipped
 
 _SHOWN: Final = 3  # items, users or sessions that a failed gate names
+_OF_ITEMS: Final = frozenset(
+    {"top_item", "new_items", "uncatalogued", "replay_popularity", "replay_cooc", "rows"}
+)
 _MOST_ASKED: Final = 1000  # strongest items of the day that may have risen
 
 
@@ -50,8 +54,8 @@ class GateFacts:
 class DayGates:
     """Judges the days of one run, in their order."""
 
-    def __init__(self, store: Store, surface: Surface) -> None:
-        self._store = store
+    def __init__(self, store: Store, surface: Surface, shared: Shared) -> None:
+        self._known_items = cache(lambda: known_items(surface, shared.catalogs))
         self._surface = surface
         self._overrides = read_overrides(store, surface.place)
         self._baseline = Baseline(store, surface, self._overrides)
@@ -61,7 +65,7 @@ class DayGates:
     ) -> Callable[[], Later]:
         """Look at a day by itself; return what judges it, once the days before it are stored."""
         most = self._surface.gates.sample_events
-        profile = profile_of(day, counts, by_hour, most=most)
+        profile = profile_of(day, counts, by_hour, most=most, known=self._known_items())
         return partial(self._judge, profile, fingerprint, counts)
 
     def not_asked(self) -> dict[str, Verdict]:
@@ -74,7 +78,7 @@ class DayGates:
         starts = self._baseline.starts(day)
         judged = judge_day(profile, history, self._surface.gates, starts)
         # Kept before the day is accepted, and if it is not: the fingerprint says what it is of.
-        write_profile(self._store, self._surface.place, fingerprint, judged.profile)
+        self._baseline.judged(fingerprint, judged.profile)
         overrides = [each for each in self._overrides if each.is_of(day, fingerprint)]
         facts = GateFacts(self._surface, judged, counts, overrides)
         return Later(judge(DAY_GATE_CHECKS, facts), _shown(judged))
@@ -167,7 +171,7 @@ def _examples(wrong: Sequence[Judgement], facts: GateFacts) -> list[dict[str, An
     """Name the items, users and sessions that a failure is likely about."""
     names, counts, rows = {each.name for each in wrong}, facts.counts, list[dict[str, Any]]()
     before = [each for each in facts.judged.before if not each.is_empty]
-    if before and names & {"top_item", "new_items", "replay_popularity", "replay_cooc", "rows"}:
+    if before and names & _OF_ITEMS:
         rows += _risen_items(facts)
     if names & {"top_user", "new_users", "replay_users", "rows"}:
         users = counts.user_sizes.top_k(_SHOWN, by="events")

@@ -87,6 +87,9 @@ NUMBERS: Final[Mapping[str, Number]] = {
         only_more=True,
         is_replayed=True,
     ),
+    "uncatalogued": Number(
+        "identity", "share of events of items that the catalog lacks", only_more=True
+    ),
     "replay_popularity": Number(
         "replay", "share of events of the usual first 100 items", is_log=True, is_replayed=True
     ),

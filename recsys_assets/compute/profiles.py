@@ -44,7 +44,14 @@ class Profile:
         return not self.numbers["rows"]
 
 
-def profile_of(day: date, counts: DayCounts, by_hour: Sequence[int], *, most: int) -> Profile:
+def profile_of(
+    day: date,
+    counts: DayCounts,
+    by_hour: Sequence[int],
+    *,
+    most: int,
+    known: pl.Series | None = None,
+) -> Profile:
     """Return the profile of a day by itself.
 
     Args:
@@ -52,6 +59,7 @@ def profile_of(day: date, counts: DayCounts, by_hour: Sequence[int], *, most: in
         counts: of its events.
         by_hour: events in each of the 24 UTC hours.
         most: events in the sample, about.
+        known: ids of the items of the catalog; None where there is none.
     """
     rows, users, sessions = sum(by_hour), counts.user_sizes, counts.session_sizes
     sample = take_sample(counts.events, users["user_id"], rows=rows, most=most)
@@ -67,6 +75,11 @@ def profile_of(day: date, counts: DayCounts, by_hour: Sequence[int], *, most: in
         }
         if users.height:
             numbers["top_user"] = _most(users["events"]) / rows
+        if known is not None:
+            # The items of the day are few beside those of a catalog.
+            listed = known.filter(known.is_in(counts.item_ids.implode())).to_frame("item_id")
+            unknown = counts.items.join(listed, on="item_id", how="anti")
+            numbers["uncatalogued"] = int(unknown["count"].sum()) / rows
     return Profile(day, numbers, list(by_hour), sample)
 
 

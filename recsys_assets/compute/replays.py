@@ -45,7 +45,8 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     if not asked.rows or not total:  # so few events that none is in the sample
         return numbers
     items = pl.concat([keys.items for keys in kept]).group_by("item").agg(pl.col("events").sum())
-    head = items.sort("events", "item", descending=[True, False]).head(_HEAD)
+    head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])
+    items = items.join(asked.items, on="item", how="semi")  # what is looked up below
     numbers |= {
         "new_items": _events(asked.items.join(items, on="item", how="anti")) / asked.rows,
         "replay_popularity": _events(asked.items.join(head, on="item", how="semi")) / asked.rows,
@@ -99,17 +100,15 @@ def distance(one: Sequence[int], other: Sequence[int]) -> float:
 
 def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int) -> int:
     """Count the steps of the day that the reference has, and more often than by chance."""
-    wanted = asked.next_steps.select(pl.col("key").unique())
+    steps = pl.concat([keys.steps for keys in kept])
     counts = (
-        pl.concat([keys.steps for keys in kept])
+        steps.filter(steps.is_in(asked.next_steps["key"].implode()))
         .to_frame("key")
-        .join(wanted, on="key", how="semi")
         .group_by("key")
         .agg(times=pl.len())
         .filter(pl.col("times") >= _SUPPORT)
     )
-    steps = sum(keys.steps.len() for keys in kept)
-    by_chance = steps * (pl.col("events") / total) * (pl.col("events_before") / total)
+    by_chance = steps.len() * (pl.col("events") / total) * (pl.col("events_before") / total)
     return (
         asked.next_steps.join(counts, on="key")
         .join(items, on="item")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from recsys_assets.config.values import AtLeastOne, Model
-
-Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from recsys_assets.config.release_gates import CatalogGate, ReleaseGate
+from recsys_assets.config.values import AtLeastOne, Margin, Model
 
 
 class Margins(Model):
@@ -50,6 +49,9 @@ class Margins(Model):
     )
     old_sessions: Margin | None = Field(
         0.1, description="Share of sessions that the seven days before have already."
+    )
+    uncatalogued: Margin | None = Field(
+        0.02, description="Share of events of items that the catalog does not have."
     )
     replay_popularity: Margin | None = Field(
         0.2, description="Share of events of the 100 first items of the days before, logarithm."
@@ -95,6 +97,15 @@ class Gates(Model):
     margins: Margins = Field(
         default_factory=lambda: Margins.model_validate({}),
         description="How far each number may be off at least.",
+    )
+
+    release: ReleaseGate = Field(
+        default_factory=lambda: ReleaseGate.model_validate({}),
+        description="How what would become live is compared with what is.",
+    )
+    catalog: CatalogGate = Field(
+        default_factory=lambda: CatalogGate.model_validate({}),
+        description="How a changed catalog is compared with what is live.",
     )
 
     @model_validator(mode="after")

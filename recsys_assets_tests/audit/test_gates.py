@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from recsys_assets.audit.gates import DayGates
+from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.judging import DAY_GATES, NUMBERS
 from recsys_assets.config import Gates, Margins
 from recsys_assets.errors import InputError
@@ -18,7 +19,7 @@ from recsys_assets.storage import layout
 from recsys_assets.storage.overrides import read_overrides
 from recsys_assets.storage.publications import Why
 from recsys_assets_tests.project import Project, day, event
-from recsys_assets_tests.town import GATES, USERS, Town, usual
+from recsys_assets_tests.town import GATES, SOON, USERS, Town, usual
 
 WHY = Why("command-1", "ann@desk", "the sale began")
 # Of a town whose users come one by one, what fewer of them do to its shape is not judged.
@@ -203,7 +204,7 @@ def test_few_sessions_are_judged_by_their_volume_alone(project: Project) -> None
 
     assert found["volume"].outcome == "failed"
     assert {found[gate].outcome for gate in GATES[1:]} == {"skipped"}
-    assert found["shape"].description == "gates.min_sessions is 41, found 14: too few to tell"
+    assert found["shape"].description == "gates.min_sessions is 41, found 13: too few to tell"
 
 
 def test_a_surface_without_users_is_judged_by_all_else(project: Project) -> None:
@@ -232,13 +233,37 @@ def test_a_margin_of_null_is_not_judged_and_shown_all_the_same(project: Project)
     assert "gate/rows/usual" not in found.shown
 
 
+def test_items_that_the_catalog_lacks_are_a_share_of_the_day_where_it_is_read(
+    project: Project,
+) -> None:
+    surface = {"gates": SOON, "artifacts": {"popularity": {}, "content_sim": {}}}
+    town = Town(project, project.configure(surface).surfaces[0])
+    (project.folder / "catalog.csv").write_text(
+        "item_id,tags\n" + "".join(f" i{n} ,red\n" for n in range(60))
+    )
+    town.goes_on(0, 10)
+    pushed = [*usual(day(11)), *(event("other", of=day(11), rank=n) for n in range(8))]
+
+    found = town.verdicts(11, pushed)["identity"]
+    (project.folder / "catalog.csv").write_text("no header")
+    broken = town.audit(day(11), usual(day(11)))
+
+    assert found.outcome == "failed"
+    assert "share of events of items that the catalog lacks: 4.76%, usually 0.00%" in (
+        found.description
+    )
+    assert {"item": "other", "events": 8, "usually": 0.0} in found.rows
+    assert broken.passed  # content_sim tells of it
+    assert "gate/uncatalogued" not in broken.shown
+
+
 def test_weekdays_have_levels_of_their_own(project: Project) -> None:
     town = Town.of(project, history_days=28, reference_days=14, warm_up_days=7, margins=NO_SHAPE)
     few = range(USERS // 3)
     sundays = [number for number in range(29) if day(number).weekday() == 6]
     for number in sundays:  # the first ones are told from other days by no one
         override_gates(project.store, town.surface, day(number), ["volume"], WHY, ahead=True)
-    gates = DayGates(project.store, town.surface)
+    gates = DayGates(project.store, town.surface, Shared())
     for number in range(28):
         events = usual(day(number), few if number in sundays else range(USERS))
         assert town.audit(day(number), events, gates).passed, number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,6 +101,19 @@ def test_a_day_is_replayed_as_the_page_says(seed: int) -> None:
 
     for name, value in expected(rows[11], rows[:11], rows[4:11]).items():
         assert found[name] == pytest.approx(value), name
+
+
+def test_the_first_100_items_are_those_with_most_events_and_of_equals_the_first_hash() -> None:
+    often = [(f"i{n}", 3 if n < 60 else 2) for n in range(150)]
+    before = [profile(0, [(None, f"s{n}", item, 0) for item, times in often for n in range(times)])]
+    day = profile(1, [(None, f"t{n}", item, 0) for n, (item, _) in enumerate(often)])
+
+    found = replay(day, before)["replay_popularity"]
+
+    first = sorted(often, key=lambda of: (-of[1], zlib.crc32(of[0].encode())))[:100]
+    assert found == pytest.approx(100 / 150)
+    only_first = profile(1, [(None, f"t{item}", item, 0) for item, _ in first])
+    assert replay(only_first, before)["replay_popularity"] == 1
 
 
 def test_the_hours_of_a_day_are_compared_with_the_usual_ones() -> None:

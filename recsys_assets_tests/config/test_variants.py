@@ -37,7 +37,6 @@ OF_THE_BASE = (
     "schedule_at",
     "items",
     "guardrails",
-    "gates",
 )
 
 
@@ -55,7 +54,7 @@ class TestWhatItHas:
         config = load(file, *entries)
 
         home, lab = config.surface("demo/home"), config.surface("demo/lab")
-        for key in (*OF_THE_BASE, "bots"):
+        for key in (*OF_THE_BASE, "bots", "gates"):
             assert getattr(lab, key) == getattr(home, key), key
         assert lab.source.path == str(file.parent / "raw")
         assert names(config) == [f"{of['tenant']}/{of['surface']}" for of in entries]
@@ -75,10 +74,11 @@ class TestWhatItHas:
         assert lab.of_events.raw_pattern(date(2026, 1, 1)) == home.raw_pattern(date(2026, 1, 1))
         assert home.of_events is home
 
-    def test_which_bots_are_left_out_may_be_its_own(self, file: Path) -> None:
-        home, lab = load(file, BASE, {**LAB, "bots": {}}).surfaces
+    def test_bots_and_gates_may_be_its_own(self, file: Path) -> None:
+        home, lab = load(file, BASE, {**LAB, "bots": {}, "gates": {}}).surfaces
 
         assert (home.bots.leave_out_of, lab.bots.leave_out_of) == ("all", ["cooc"])
+        assert (home.gates.mode, lab.gates.mode) == ("block", "warn")
 
     def test_a_tenant_may_be_its_own(self, file: Path) -> None:
         config = load(file, SURFACE, {**LAB, "tenant": "lab"})
