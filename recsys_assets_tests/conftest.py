@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import dagster as dg
@@ -16,6 +17,9 @@ from recsys_assets_tests.project import Project
 from recsys_assets_tests.shop import fast, once, shop
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.servers import Server
+
+if TYPE_CHECKING:
+    from recsys_assets_tests.operations.kafka import Broker
 
 __all__ = ["fast", "once", "shop"]  # fixtures for all tests
 
@@ -89,3 +93,12 @@ def database(postgres_server: Database) -> Database:
     name = f"of_{uuid4().hex}"
     postgres_server.run(f"create schema {name}")
     return replace(postgres_server, schema=name)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Run a Kafka broker for all tests that ask for it."""
+    from recsys_assets_tests.operations.kafka import noida  # which takes the clients of Kafka
+
+    with noida(tmp_path_factory.mktemp("kafka")) as running:
+        yield running

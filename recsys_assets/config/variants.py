@@ -23,7 +23,7 @@ OF_THE_BASE: Final = (
     "guardrails",
 )
 # What it has of its base unless it says otherwise.
-_UNLESS_SET: Final = "bots"
+_UNLESS_SET: Final = ("bots", "gates")
 
 
 def with_bases(entries: Sequence[Any]) -> list[Any]:
@@ -35,7 +35,7 @@ def with_bases(entries: Sequence[Any]) -> list[Any]:
 def _filled(entry: Mapping[str, Any], named: Mapping[str, tuple[int, Any]]) -> dict[str, Any]:
     _, base = named.get(str(entry[VARIANT_OF]), (0, {}))
     own = {key: of for key, of in entry.items() if key not in OF_THE_BASE}
-    inherited = {key: base[key] for key in (*OF_THE_BASE, _UNLESS_SET) if key in base}
+    inherited = {key: base[key] for key in (*OF_THE_BASE, *_UNLESS_SET) if key in base}
     return {**inherited, **own}
 
 
@@ -48,8 +48,8 @@ def is_of_the_base(entry: Any, key: Sequence[Any]) -> bool:
     """Tell whether a key of a filled entry, none or one, is one that its base has filled in."""
     if not is_variant(entry):
         return False
-    of_the_base = OF_THE_BASE if _UNLESS_SET in entry else (*OF_THE_BASE, _UNLESS_SET)
-    return any(each in of_the_base for each in key)
+    of_the_base = {*OF_THE_BASE, *(each for each in _UNLESS_SET if each not in entry)}
+    return not of_the_base.isdisjoint(key)
 
 
 def mistakes_of_variants(entries: Sequence[Any]) -> Iterator[tuple[int, str]]:

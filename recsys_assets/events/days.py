@@ -323,7 +323,7 @@ def _parse_all(
     said, lines = time.monotonic(), 0
     with ThreadPoolExecutor(_PARSERS, thread_name_prefix="parse") as pool:
         for index, name in enumerate(inputs.names):
-            with source.open(name, None if inputs.is_wider else inputs.day) as reading:
+            with source.open(name, inputs.days[name]) as reading:
                 for piece in reading.pieces():
                     ahead.append((index, pool.submit(parse, piece)))
                     if len(ahead) > _PARSERS:

@@ -128,8 +128,10 @@ def _sample(found: Inputs) -> Sample | None:
     """Read the beginning of the first file that has rows, as materializing its day would."""
     source = open_source(found.surface)
     day = found.day if found.files else found.newest_landed
-    for name in source.inputs(day) if day else ():
-        with source.open(name, day) as reading:
+    if day is None:
+        return None
+    for name in source.inputs(day):
+        with source.open(name, [day]) as reading:
             piece = next(iter(reading.pieces()), None)
             parsed = None if piece is None else source.parse(piece, None)
         if parsed is None or not parsed.lines:

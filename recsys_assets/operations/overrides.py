@@ -44,8 +44,8 @@ def override_gates(
         restart_baseline: whether, for these gates, the days before it say nothing of later ones.
 
     Raises:
-        InputError: no reason was given, there is no such gate, or these gates failed no events of
-            the day.
+        InputError: no reason was given, there is no such gate, it judges the events that a variant
+            has of its base, or these gates failed no events of the day.
     """
     require_reason(why)
     gates = (*DAY_GATES, CATALOG_FITS)
@@ -55,6 +55,11 @@ def override_gates(
     if of_catalog and len({*checks}) > 1:
         raise InputError(
             f"{CATALOG_FITS} is about a catalog and not about events: override it alone"
+        )
+    if surface.variant_of and not of_catalog:
+        raise InputError(
+            f"{surface.name} is a variant of {surface.variant_of}, whose events gates judge: "
+            f"override those of {surface.variant_of}"
         )
     if not surface.gates.are_on:
         raise InputError(f"gates.mode of {surface.name} is off: there is nothing to override")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -140,3 +141,15 @@ def test_a_fault_that_changes_nothing_says_so(project: Project, town: Town) -> N
     result = done(run("gates", "calibrate", "demo/home", "--days", "1"))
 
     assert ["users swapped 50 % (changes nothing here)", *[""] * 5] in rows(result)
+
+
+def test_a_variant_is_told_whose_gates_judge_its_events(town: Town) -> None:
+    own: dict[str, Any] = {"artifacts": {"popularity": {}}}
+    town.project.configure({}, {"surface": "lab", "variant_of": "demo/home", **own})
+    of_the_variant = ["demo/lab" if word == "demo/home" else word for word in override(3)]
+
+    result = run(*of_the_variant, "--ahead")
+
+    assert result.exit_code == 1
+    assert "demo/lab is a variant of demo/home, whose events gates judge" in result.output
+    assert not (town.project.folder / "var/registry/overrides").exists()

@@ -20,6 +20,7 @@ BASE = {
     "bots": {"leave_out_of": "all"},
     "items": {"deny": "denied.txt"},
     "guardrails": {"max_users": 7},
+    "gates": {"mode": "block"},
     "window_days": 3,
 }
 LAB: dict[str, Any] = {
@@ -28,7 +29,15 @@ LAB: dict[str, Any] = {
     "variant_of": "demo/home",
     "artifacts": {"cooc": {}},
 }
-OF_THE_BASE = ("start_date", "end_date", "source", "catalog", "schedule_at", "items", "guardrails")
+OF_THE_BASE = (
+    "start_date",
+    "end_date",
+    "source",
+    "catalog",
+    "schedule_at",
+    "items",
+    "guardrails",
+)
 
 
 def names(config: Config) -> list[str]:
@@ -45,7 +54,7 @@ class TestWhatItHas:
         config = load(file, *entries)
 
         home, lab = config.surface("demo/home"), config.surface("demo/lab")
-        for key in (*OF_THE_BASE, "bots"):
+        for key in (*OF_THE_BASE, "bots", "gates"):
             assert getattr(lab, key) == getattr(home, key), key
         assert lab.source.path == str(file.parent / "raw")
         assert names(config) == [f"{of['tenant']}/{of['surface']}" for of in entries]
@@ -65,10 +74,11 @@ class TestWhatItHas:
         assert lab.of_events.raw_pattern(date(2026, 1, 1)) == home.raw_pattern(date(2026, 1, 1))
         assert home.of_events is home
 
-    def test_which_bots_are_left_out_may_be_its_own(self, file: Path) -> None:
-        home, lab = load(file, BASE, {**LAB, "bots": {}}).surfaces
+    def test_bots_and_gates_may_be_its_own(self, file: Path) -> None:
+        home, lab = load(file, BASE, {**LAB, "bots": {}, "gates": {}}).surfaces
 
         assert (home.bots.leave_out_of, lab.bots.leave_out_of) == ("all", ["cooc"])
+        assert (home.gates.mode, lab.gates.mode) == ("block", "warn")
 
     def test_a_tenant_may_be_its_own(self, file: Path) -> None:
         config = load(file, SURFACE, {**LAB, "tenant": "lab"})

@@ -1,11 +1,11 @@
-"""Days from CSV and Parquet: what a row is, which are refused, and that no format changes a day."""
+"""Days from CSV and Parquet: what a row is, and which are refused."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,6 @@ from recsys_assets.events.days import ParsedDay, parse_day
 from recsys_assets.events.sources import csv as of_csv
 from recsys_assets.events.sources import parquet as of_parquet
 from recsys_assets_tests.events.conftest import accounted, places, rejected
-from recsys_assets_tests.lake import to_delta, to_iceberg
 
 DAY: Final = date(2026, 1, 1)
 COLUMNS: Final[Mapping[str, Any]] = {
@@ -28,13 +27,11 @@ COLUMNS: Final[Mapping[str, Any]] = {
     "session_id": "s",
     "item_id": "i",
 }
-TABLES: Final = {"delta", "iceberg"}
 HOUR: Final = "2026-01-01 10:00:00"
 
 
 def surface(folder: Path, **source: Any) -> Surface:
     (folder / "raw").mkdir(exist_ok=True)
-    by_file = {} if source.get("type") in TABLES else {"pattern": "{day}*"}
     return Surface.model_validate(
         {
             "tenant": "acme",
@@ -42,7 +39,7 @@ def surface(folder: Path, **source: Any) -> Surface:
             "start_date": DAY,
             "source": {
                 "path": str(folder / "raw"),
-                **by_file,
+                "pattern": "{day}*",
                 "columns": COLUMNS,
                 **source,
             },
@@ -260,81 +257,7 @@ def test_two_files_of_one_content_are_an_error_in_every_format(tmp_path: Path, t
         parse_day(of, DAY, scratch=tmp_path)
 
 
-# One set of events, in every format
-
-
-def written(number: int) -> dict[str, Any]:
-    """Make a row: some of another day, another tenant, another kind, or to be refused."""
-    moment = datetime(2026, 1, 1, 23, 50, tzinfo=UTC) + timedelta(seconds=number)
-    return {
-        "shop": "other" if number % 31 == 0 else "acme",
-        "kind": "buy" if number % 13 == 0 else "view",
-        "at": int(moment.timestamp() * 1000),
-        "who": None if number % 5 == 0 else f"u{number % 17}",
-        "visit": f" v{number // 9} ",
-        "order": f"r{number // 3}",
-        "thing": "" if number % 41 == 0 else f"ü{number % 23}",
-        "place": number % 8,
-    }
-
-
-MAPPED: Final = {
-    "columns": {
-        "ts": {"from": "at", "unit": "ms"},
-        "tenant": "shop",
-        "user_id": "who",
-        "session_id": "visit",
-        "request_id": "order",
-        "item_id": "thing",
-        "rank": "place",
-    },
-    "where": {"kind": ["view"]},
-    "rank_from": 0,
-    "weight": {"column": "kind", "values": {"view": 2}},
-}
-WRITERS: Final[Mapping[str, Callable[[pl.DataFrame, Path], Any]]] = {
-    "jsonl": lambda rows, path: rows.write_ndjson(path),
-    "csv": lambda rows, path: rows.write_csv(path),
-    "parquet": lambda rows, path: rows.write_parquet(path, row_group_size=100),
-    "delta": lambda rows, path: to_delta(rows, path.parent),
-    "iceberg": lambda rows, path: to_iceberg(rows, path.parent),
-}
-
-
-@pytest.mark.parametrize("format", ["csv", "parquet", "delta", "iceberg", "one by one"])
-def test_events_are_the_same_in_every_format(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    format: str,
-) -> None:
-    rows = pl.DataFrame([written(number) for number in range(1000)])
-    days: dict[Path, ParsedDay] = {}
-    for type_ in ("jsonl", "jsonl" if format == "one by one" else format):
-        folder = tmp_path / str(len(days))
-        folder.mkdir()
-        if days and format == "one by one":
-            monkeypatch.setattr("recsys_assets.events.rows._read_alike", lambda *_, **__: None)
-        of = surface(folder, type=type_, **MAPPED)
-        WRITERS[type_](rows, folder / f"raw/2026-01-01.{type_}")
-        days[folder] = parse_day(of, DAY, scratch=folder)
-
-    first, second = days.values()
-    skipped = 2 if format == "csv" else 1  # the header is the first row
-    expected = first.frame.collect().with_columns(pl.col("line") + skipped - 1)
-    assert second.frame.collect().equals(expected)
-    assert (first.events, first.redelivered) == (second.events, second.redelivered)
-    assert first.events > 400
-    if format in TABLES:  # which give the rows of the day alone: what is left is on the next one
-        next_one = parse_day(of, DAY + timedelta(days=1), scratch=folder)
-        assert second.outside_window == 0
-        assert first.outside_window == next_one.events + next_one.redelivered
-        for name in ("lines", "refused", "left_out", "other_surface"):
-            assert getattr(first, name) == getattr(second, name) + getattr(next_one, name)
-            assert getattr(second, name)
-    else:
-        for name in ("lines", "refused", "left_out", "outside_window", "other_surface"):
-            assert getattr(first, name) == getattr(second, name) != 0
-    assert accounted(first) + first.left_out == first.lines
+# What else is part of a day
 
 
 def test_another_mapping_is_another_day(tmp_path: Path) -> None:

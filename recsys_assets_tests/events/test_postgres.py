@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import polars as pl
 import pytest
 import yaml
 
@@ -29,11 +27,8 @@ from recsys_assets.events.sources.postgres_sql import Statements
 from recsys_assets.kinds import KINDS
 from recsys_assets.live.trace import trace
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import read_live
-from recsys_assets.storage.registry import version_of
 from recsys_assets_tests.config.files import UNTOLD
-from recsys_assets_tests.events.conftest import accounted, rejected
-from recsys_assets_tests.events.test_formats import MAPPED, written
+from recsys_assets_tests.events.conftest import rejected
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.test_docs import example
@@ -44,7 +39,6 @@ NOON: Final = "2026-01-01 12:00:00+00"
 EVENTS: Final = (
     "create table events (id bigserial, ts timestamptz, session_id text, item_id text, kind text)"
 )
-Make = Callable[..., Surface]
 
 
 @pytest.fixture
@@ -100,71 +94,6 @@ def column(parsed: ParsedDay, name: str = "item_id") -> list[Any]:
 def insert(database: Database, *items: str, at: str = NOON) -> None:
     values = ", ".join(f"('{at}', 's', '{item}')" for item in items)
     database.run(f"insert into events (ts, session_id, item_id) values {values}")
-
-
-# One set of events
-
-
-def as_columns(shop: Database, rows: pl.DataFrame) -> dict[str, Any]:
-    shop.fill("events", rows.with_row_index("number"))
-    return {"time_column": "at", "order_by": ["number"], **MAPPED}
-
-
-def as_jsonb(shop: Database, rows: pl.DataFrame) -> dict[str, Any]:
-    texts = rows.select("at", text=pl.struct(rows.columns).struct.json_encode())
-    shop.fill("texts", texts.with_row_index("number"))
-    shop.run(
-        "create table events as select number, at, jsonb_build_object('of', text::jsonb) as e "
-        "from texts"
-    )
-    columns = {
-        name: {**of, "from": f"e.of.{of['from']}"} if isinstance(of, dict) else f"e.of.{of}"
-        for name, of in MAPPED["columns"].items()  # type: ignore[attr-defined]
-    }
-    return {
-        "time_column": "at",
-        "order_by": ["number"],
-        "rank_from": 0,
-        "columns": columns,
-        "where": {"e.of.kind": ["view"]},
-        "weight": {"column": "e.of.kind", "values": {"view": 2}},
-    }
-
-
-@pytest.mark.parametrize("fill", [as_columns, as_jsonb])
-def test_events_and_versions_are_those_of_lines_of_json(
-    tmp_path: Path, shop: Database, fill: Callable[[Database, pl.DataFrame], dict[str, Any]]
-) -> None:
-    rows = pl.DataFrame([written(number) for number in range(1000)])
-    of_table = surface(**fill(shop, rows))
-    (tmp_path / "raw").mkdir()
-    rows.write_ndjson(tmp_path / "raw/2026-01-01.jsonl")
-    lines = {"path": str(tmp_path / "raw"), "pattern": "{day}*", **MAPPED}
-    of_files = Surface.model_validate(
-        {**of_table.model_dump(by_alias=True, exclude={"source"}), "source": lines}
-    )
-    published = []
-    for number, of in enumerate((of_files, of_table)):
-        store = LocalStore(tmp_path / str(number))
-        make_day(store, of, DAY)
-        live = read_live(store, of.place)
-        assert live is not None
-        published.append({kind: version_of(uri) for kind, uri in live.current.items()})
-        (tmp_path / f"scratch{number}").mkdir()
-    first, second = (
-        parse_day(of, DAY, scratch=tmp_path / f"scratch{number}")
-        for number, of in enumerate((of_files, of_table))
-    )
-
-    assert published[0] == published[1]
-    assert set(published[0]) == set(of_table.artifacts.of("events"))
-    # Rows of other days are not read at all, so that numbers are the day's own.
-    columns = [name for name in first.frame.collect_schema() if name != "line"]
-    assert second.frame.select(columns).collect().equals(first.frame.select(columns).collect())
-    assert (first.events, first.redelivered) == (second.events, second.redelivered)
-    assert first.events > 400
-    assert second.outside_window == 0 < first.outside_window
-    assert accounted(second) + second.left_out == second.lines == 600
 
 
 # Which rows are of a day
@@ -455,7 +384,7 @@ def test_rows_come_in_batches_whose_numbers_go_on(
         f"'{NOON}', 's', 'i' || n, case when n % 7 > 0 then 'view' end "
         "from generate_series(1, 5000) n"
     )
-    with source(order_by=["id"]).open("events 2026-01-01") as reading:
+    with source(order_by=["id"]).open("events 2026-01-01", [DAY]) as reading:
         sizes = [piece.batch.num_rows for piece in reading.pieces()]
     assert len(sizes) > 10
     parsed = parse(tmp_path, order_by=["id"], where={"kind": "view"})
@@ -470,7 +399,7 @@ def test_a_day_is_one_snapshot(shop: Database, monkeypatch: pytest.MonkeyPatch) 
     of = source()
     ((landed,),) = of.landed().values()
 
-    with of.open("events 2026-01-01") as reading:
+    with of.open("events 2026-01-01", [DAY]) as reading:
         pieces = iter(reading.pieces())
         rows = next(pieces).batch.num_rows
         insert(shop, *(["late"] * 1000))
@@ -691,7 +620,7 @@ def test_a_connection_that_breaks_while_rows_come_is_told(
         f"insert into events (ts, session_id, item_id) select '{NOON}', 's', repeat('x', 1000) "
         "from generate_series(1, 20000)"
     )
-    with source().open("events 2026-01-01") as reading:
+    with source().open("events 2026-01-01", [DAY]) as reading:
         pieces = iter(reading.pieces())
         next(pieces)
         shop.run(

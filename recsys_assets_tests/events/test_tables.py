@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -26,12 +27,10 @@ from recsys_assets.config.sources import Source
 from recsys_assets.errors import ConfigError, RawEventsError, StoreUnavailableError
 from recsys_assets.events.days import ParsedDay, parse_day
 from recsys_assets.events.sources import data_files, delta, open_source, tables
-from recsys_assets.kinds import KINDS
 from recsys_assets.live.inputs import inputs_of
 from recsys_assets.live.trace import trace
 from recsys_assets.storage.local import LocalStore
-from recsys_assets.storage.publications import read_live
-from recsys_assets.storage.registry import version_of
+from recsys_assets_tests.config.files import UNTOLD
 from recsys_assets_tests.events.conftest import places, provenance, rejected
 from recsys_assets_tests.lake import (
     catalog,
@@ -41,7 +40,6 @@ from recsys_assets_tests.lake import (
     to_delta,
     to_iceberg,
 )
-from recsys_assets_tests.project import Project, event
 from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.storage.conftest import new_prefix, use
 from recsys_assets_tests.storage.servers import Server
@@ -202,7 +200,7 @@ def test_a_file_that_was_vacuumed_meanwhile_is_an_error_that_says_so(lake: Lake)
 
     with (
         pytest.raises(RawEventsError, match=r"is not there, though version .* has it") as raised,
-        source.open(name, DAY) as reading,
+        source.open(name, [DAY]) as reading,
     ):
         list(reading.pieces())
     assert "VACUUM" in str(raised.value)
@@ -427,40 +425,32 @@ def test_names_of_partitions_are_decoded(tmp_path: Path) -> None:
     assert sorted(parsed.frame.select("user_id").collect().to_series()) == ["a b:c", "ü%x"]
 
 
+def test_of_a_file_of_many_days_those_around_are_read_and_no_others(lake: Lake) -> None:
+    days = range(20)
+    requests = ["r", "r", *(f"r{day}" for day in days[2:-1]), "r"]
+    lake.append(rows(*(f"i{day}" for day in days), on=[*days], request=requests))
+    keys = {"columns": {**MAPPED, "request_id": "request"}, "deduplicate_by": "request_id"}
+
+    for order in ([], ["t"]):
+        first, second, last = (
+            lake.parse(day, **keys, days_around=1, order_by=order) for day in (0, 1, 19)
+        )
+        assert (items(first), items(second), items(last)) == (["i0"], [], ["i19"])
+        assert second.redelivered == 1
+        assert first.outside_window == second.outside_window == last.outside_window == 0
+
+
 # What is published
 
 
-def test_a_day_of_a_table_is_published_with_the_versions_of_the_same_events_as_files(
-    project: Project,
-) -> None:
-    events = [
-        event(
-            f"i{number % 7}", ts=f"2026-01-01T10:00:{number % 4:02}Z", session_id=f"s{number % 5}"
-        )
-        for number in range(60)
-    ]
-    project.land(DAY, events)
-    frame = pl.DataFrame(events).with_columns(pl.col("ts").str.to_datetime(time_zone="UTC"))
-    to_delta(frame, project.folder / "delta")
-    to_iceberg(frame, project.folder / "iceberg")
-    sources = [
-        {"path": "raw"},
-        {"type": "delta", "path": "delta"},
-        {"type": "iceberg", "path": "iceberg"},
-    ]
-    versions = []
-    for number, source in enumerate(sources):
-        root = project.folder / f"var{number}"
-        surface = project.configure({"source": source}).surfaces[0]
-        make_day(LocalStore(root), surface, DAY)
-        live = read_live(LocalStore(root), surface.place)
-        assert live is not None
-        versions.append({kind: version_of(uri) for kind, uri in live.current.items()})
-        traced = trace(LocalStore(root), surface, "popularity", owner="i1").days[0].files
-        assert [(file.now, file.events, file.first_line) for file in traced] == [("there", 9, 2)]
+def test_what_is_published_of_a_table_is_traced_to_its_rows(lake: Lake) -> None:
+    lake.append(rows("x", "y", "x"))
+    surface, store = lake.surface(), LocalStore(lake.folder / "var")
+    make_day(store, surface, DAY)
 
-    assert len(versions[0]) == len(KINDS)
-    assert versions[0] == versions[1] == versions[2]
+    traced = trace(store, surface, "popularity", owner="x").days[0].files
+
+    assert [(file.now, file.events, file.first_line) for file in traced] == [("there", 2, 1)]
 
 
 def test_check_shows_the_first_rows_of_the_newest_day(lake: Lake) -> None:
@@ -554,6 +544,30 @@ def test_an_iceberg_table_is_named_by_its_catalog(
     assert by_name.fingerprint == lake.parse().fingerprint
     with pytest.raises(RawEventsError, match=r"lake\.shop\.other: the Iceberg table cannot be"):
         lake.parse(path=None, table="lake.shop.other")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"type": "rest", "uri": f"http://u:{UNTOLD}@127.0.0.1:1/"},
+        {"type": "rest", "uri": f"http://127.0.0.1:1/?token={UNTOLD}", "token": UNTOLD},
+        {"type": "rest", "uri": "http://127.0.0.1:1/", "credential": f"id:{UNTOLD}"},
+        {"type": "sql", "uri": f"nothing+such://u:{UNTOLD}@h/x"},
+        {"type": "sql", "uri": UNTOLD},
+    ],
+)
+def test_what_a_catalog_is_reached_with_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> None:
+    for key, value in settings.items():
+        monkeypatch.setenv(f"PYICEBERG_CATALOG__SHOP__{key.upper()}", value)
+    monkeypatch.setattr(pyiceberg.catalog, "_ENV_CONFIG", Config())
+    surface = Lake(tmp_path, "iceberg").surface(path=None, table="shop.a.events")
+
+    with pytest.raises(RawEventsError, match=r"shop\.a\.events: the Iceberg table") as raised:
+        open_source(surface).landed()
+
+    assert UNTOLD not in "".join(traceback.format_exception(raised.value))
 
 
 def test_an_iceberg_table_is_named_by_a_metadata_file(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
@@ -89,9 +89,9 @@ def rows_in(
     *,
     deleted: pl.Series | None,
     column: DayColumn,
-    day: date | None,
+    days: Collection[date],
 ) -> Iterator[pl.DataFrame]:
-    """Yield the rows that are of a day, or tell none; None yields all.
+    """Yield the rows that are of some days, or tell none.
 
     Row groups without such rows are not read. A batch is held at a time.
 
@@ -102,7 +102,7 @@ def rows_in(
         constants: the values of others.
         deleted: rows that are left out, the first is 0.
         column: that tells the day.
-        day: UTC day.
+        days: UTC.
     """
     # Not above: it takes Pandera, which takes a second to import, and listing needs none.
     from recsys_assets.events.fields import LINE
@@ -117,9 +117,9 @@ def rows_in(
     after = 0
     for group in range(parquet.num_row_groups):
         before, after = after, after + parquet.metadata.row_group(group).num_rows
-        if day is not None and of_day:
+        if of_day:
             span, has_nulls = _span_of_group(parquet, group, of_day, column)
-            if span and not has_nulls and not span[0] <= day <= span[1]:
+            if span and not has_nulls and not any(span[0] <= day <= span[1] for day in days):
                 continue
         for batch in parquet.iter_batches(
             BATCH_ROWS, row_groups=[group], columns=[*stored.values()]
@@ -132,9 +132,8 @@ def rows_in(
             kept = pl.repeat(value=True, n=frame.height, eager=True)
             if deleted is not None:
                 kept &= ~numbers.is_in(deleted.implode())
-            if day is not None and of_day:
-                days = column.days(frame[column.name])
-                kept &= days.is_null() | (days == day).fill_null(value=False)
+            if of_day:
+                kept &= column.days(frame[column.name]).is_in([*days]).fill_null(value=True)
             if kept.any():
                 yield frame.filter(kept).with_columns(lacking)
 

@@ -97,18 +97,24 @@ class Rows(NamedTuple):
     ragged: Sequence[Ragged] = ()
 
 
-class MappedFiles(Files):
-    """Files of rows whose fields are columns. A format says how a file is split into `Rows`."""
+class MappedRows:
+    """What a source of rows is known by whose fields are columns."""
+
+    surface: Surface
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """How rows are read and mapped."""
+        """Which rows are read, in which order, and how they are mapped; not from where."""
         return identity_of(self.surface.source)
 
     @property
     def tag(self) -> str:
-        """The picture of the format."""
+        """The picture of the type."""
         return self.surface.source.type
+
+
+class MappedFiles(MappedRows, Files):
+    """Files of rows whose fields are columns. A format says how a file is split into `Rows`."""
 
     @property
     def description(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import date
 from typing import BinaryIO, Final
@@ -33,7 +33,7 @@ class Parquet(MappedFiles):
     """Parquet files; the number of a row is its place in the file, the first is 1."""
 
     @contextmanager
-    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
+    def open(self, name: str, days: Collection[date]) -> Iterator[Reading]:
         """Open a file."""
         location = self.label(name)
         with told_of(location):

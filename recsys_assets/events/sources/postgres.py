@@ -20,7 +20,7 @@ import pyarrow as pa
 from recsys_assets.config import Surface
 from recsys_assets.errors import RawEventsError, RecsysAssetsError
 from recsys_assets.events.chunks import Chunk
-from recsys_assets.events.sources.mapped import identity_of, rules_of
+from recsys_assets.events.sources.mapped import MappedRows, rules_of
 from recsys_assets.events.sources.postgres_session import Session, open_session
 from recsys_assets.events.sources.postgres_sql import Statements, everything
 from recsys_assets.events.sources.source import InputSeen, Reading, Source
@@ -75,7 +75,7 @@ class _Look(NamedTuple):
 _looks: dict[str, _Look] = {}
 
 
-class Postgres:
+class Postgres(MappedRows):
     """A table, a view or a query of a database."""
 
     def __init__(self, surface: Surface) -> None:
@@ -91,16 +91,6 @@ class Postgres:
     def _where(self) -> str:
         what = "source.query" if self._source.table is None else f"table {self._source.table!r}"
         return f"{what} in {self._database}"
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """Which rows are read, in which order, and how they are mapped; not from where."""
-        return identity_of(self._source)
-
-    @property
-    def tag(self) -> str:
-        """The picture of the database."""
-        return "postgres"
 
     @property
     def description(self) -> str:
@@ -134,7 +124,7 @@ class Postgres:
         return f"row of {self._where} is of {day} by {self._source.time_column!r}"
 
     @contextmanager
-    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
+    def open(self, name: str, days: Collection[date]) -> Iterator[Reading]:
         """Open a day, which the name says."""
         yield _Reading(self, name, _day_of(name))
 

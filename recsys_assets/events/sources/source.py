@@ -6,7 +6,7 @@ docs/add-a-source.md adds one, step by step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -90,8 +90,8 @@ class Source(Protocol):
     def wanted(self, day: date) -> str:
         """Return what was looked for on a day that has no inputs: `raw file matches ...`."""
 
-    def open(self, name: str, day: date | None = None) -> AbstractContextManager[Reading]:
-        """Open an input for reading: what it holds of a day where it can tell, else all of it."""
+    def open(self, name: str, days: Collection[date]) -> AbstractContextManager[Reading]:
+        """Open an input for reading: what it holds of some days where it can tell, else all."""
 
     def parse(self, piece: Any, day: date | None) -> ParsedChunk:
         """Split a piece into the events of the surface and day, and what is refused.

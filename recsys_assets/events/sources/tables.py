@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import polars as pl
 import pyarrow as pa
@@ -31,8 +31,8 @@ from recsys_assets.events.sources.data_files import (
 )
 from recsys_assets.events.sources.day_column import DayColumn
 from recsys_assets.events.sources.mapped import (
+    MappedRows,
     columns_read,
-    identity_of,
     refuse_other_fields,
     rules_of,
 )
@@ -49,7 +49,7 @@ _MOST_KNOWN: Final = 100_000
 _known: dict[tuple[str, str, str], frozenset[date]] = {}
 
 
-class Table(ABC):
+class Table(MappedRows, ABC):
     """A table as a source. A format says how its log is read, and how its files are."""
 
     def __init__(self, surface: Surface) -> None:
@@ -86,16 +86,6 @@ class Table(ABC):
     @abstractmethod
     def deleted_rows(self, file: DataFile) -> pl.Series | None:
         """Return which rows of a file are deleted, the first is 0; None where none are."""
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """How rows are found, ordered and mapped."""
-        return identity_of(self.surface.source)
-
-    @property
-    def tag(self) -> str:
-        """The picture of the format."""
-        return self.surface.source.type
 
     @property
     def description(self) -> str:
@@ -146,10 +136,10 @@ class Table(ABC):
         return [Stored(str(day), size, committed, state_of(*(file.state for file in files)))]
 
     @contextmanager
-    def open(self, name: str, day: date | None = None) -> Iterator[Reading]:
+    def open(self, name: str, days: Collection[date]) -> Iterator[Reading]:
         """Open a file, or a day with `order_by`; the rows of other days are left out."""
         stored, files = self._found(name)
-        yield _Reading(self, stored, files, day)
+        yield _Reading(self, stored, files, days)
 
     def _found(self, name: str) -> tuple[Stored, Sequence[DataFile]]:
         if self._order_by:
@@ -257,8 +247,8 @@ class Table(ABC):
             name = self.stored_names(parquet.schema_arrow, [column.name]).get(column.name)
             return days_in(parquet, name, column) if name else set()
 
-    def rows(self, file: DataFile, day: date | None) -> Iterator[pl.DataFrame]:
-        """Yield the rows of a file that are of a day, or tell none; None yields all.
+    def rows(self, file: DataFile, days: Collection[date]) -> Iterator[pl.DataFrame]:
+        """Yield the rows of a file that are of some days, or tell none.
 
         Each frame has the columns that are mapped, and LINE: the number of the row in its file, the
         first is 1, whatever was left out before it.
@@ -278,7 +268,7 @@ class Table(ABC):
                 file.constants,
                 deleted=self.deleted_rows(file),
                 column=column,
-                day=day,
+                days=days,
             )
 
     @contextmanager
@@ -305,9 +295,9 @@ class _Reading:
     """A file, or a day, that is being read."""
 
     def __init__(
-        self, table: Table, stored: Stored, files: Sequence[DataFile], day: date | None
+        self, table: Table, stored: Stored, files: Sequence[DataFile], days: Collection[date]
     ) -> None:
-        self._table, self._stored, self._files, self._day = table, stored, files, day
+        self._table, self._stored, self._files, self._days = table, stored, files, days
 
     def pieces(self) -> Iterator[pl.DataFrame]:
         """Yield its rows.
@@ -319,12 +309,12 @@ class _Reading:
         """
         order = self._table.surface.source.order_by
         if not order:
-            yield from self._table.rows(self._files[0], self._day)
+            yield from self._table.rows(self._files[0], self._days)
             return
         from recsys_assets.events.fields import LINE
 
-        day = date.fromisoformat(self._stored.key)
-        frames = [frame for file in self._files for frame in self._table.rows(file, day)]
+        days = [date.fromisoformat(self._stored.key)]
+        frames = [frame for file in self._files for frame in self._table.rows(file, days)]
         if not frames:
             return
         whole = pl.concat(frames, how="vertical_relaxed")
