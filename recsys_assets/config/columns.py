@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from recsys_assets.config.values import Model
+
+# Codes of a format that a time of the day is complete with, and those that an hour alone has.
+_WITH_MINUTES, _HOURS = frozenset("MTRXrcs+"), frozenset("HIkl")
+# A moment that each part of a format shows: what is written of it must be read as its day.
+_SHOWN: Final = datetime(2026, 1, 31, 13, 45, 56, tzinfo=UTC)
 
 # A name, then further names after dots; `[key]` behind a name takes an entry of a list of pairs.
 FIELD_STEP: Final = re.compile(r"([^.\[\]]+)(?:\[([^\[\]]+)\])?(?:\.|\Z)")
@@ -44,7 +49,62 @@ def _one_group(value: str) -> str:
         raise ValueError(f"must be a regular expression: {error}") from None
     if groups != 1:
         raise ValueError("must have one pair of brackets, around what is taken")
+    import polars as pl  # which does not read all that Python does
+
+    try:
+        pl.Series([""]).str.extract(value)
+    except pl.exceptions.ComputeError:
+        raise ValueError(
+            "must be a regular expression without look-around, such as (?=, and without references "
+            "to groups"
+        ) from None
     return value
+
+
+def _codes(form: str) -> set[str]:
+    """Return the codes of a format, of `%.3f` the last letter."""
+    return set(re.findall(r"%[-_0#:.]*[0-9]?(.)", form))
+
+
+def complete(form: str) -> tuple[str, str]:
+    """Return a format with minutes, and what is added to a text for it where it has hours alone."""
+    codes = _codes(form)
+    is_by_hour = codes & _HOURS and not codes & _WITH_MINUTES
+    return (f"{form} %M", " 00") if is_by_hour else (form, "")
+
+
+def _format(value: str) -> str:
+    """Refuse what no moment can be read by, or would be read wrong by."""
+    if re.search(r"(?<!%)(%%)*%f", value):
+        raise ValueError(
+            "must have `%.f` for decimals of a second and the point before them, in place of `.%f`"
+        )
+    if "Z" in _codes(value):
+        raise ValueError(
+            "must be without `%Z`, as names of zones are not read: write UTC or the like as it "
+            "stands in the text, and say `time_zone`"
+        )
+    import polars as pl
+
+    form, added = complete(value)
+    try:
+        # `%#z` reads offsets of every form and writes none.
+        written = pl.Series([_SHOWN]).dt.strftime(value.replace("%#z", "%z")) + added
+        read = written.str.to_datetime(form, time_unit="us", strict=False).dt.date()
+    except pl.exceptions.PolarsError:
+        read = pl.Series([None])
+    if read.item() != _SHOWN.date():
+        raise ValueError("must tell year, month and day, such as %Y-%m-%d or %d/%m/%Y %H:%M:%S")
+    return value
+
+
+def text_of(value: Any) -> Any:
+    """Return the text of a plain value, as fields are compared with it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _several(value: Any) -> Any:
@@ -60,6 +120,8 @@ def from_a_field(value: Any) -> Any:
 FieldName = Annotated[str, AfterValidator(_field)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
 Expression = Annotated[str, AfterValidator(_one_group)]
+Format = Annotated[str, AfterValidator(_format)]
+Kind = Annotated[str, BeforeValidator(text_of)]
 Fields = Annotated[list[FieldName], BeforeValidator(_several), Field(min_length=1)]
 Scalar = str | int | float | bool | None
 
@@ -105,7 +167,7 @@ class Moment(Model):
     unit: Literal["s", "ms", "us", "ns"] | None = Field(
         None, description="What a number counts since 1970; null takes no numbers."
     )
-    format: str | None = Field(
+    format: Format | None = Field(
         None,
         description=(
             "How a text is written, such as `%d/%m/%Y %H:%M:%S`; null is ISO 8601: a date, a time, "
@@ -164,8 +226,12 @@ class Weight(Model):
     """What an event counts in popularity and implicit."""
 
     column: FieldName = Field(description="The field that says what kind of event it is.")
-    values: dict[str, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
-        min_length=1, description="What each kind counts; a kind that is not named counts 1."
+    values: dict[Kind, Annotated[int, Field(ge=1, le=1_000_000)]] = Field(
+        min_length=1,
+        description=(
+            "What each kind counts; a kind that is not named counts 1. A number stands for its "
+            "text too."
+        ),
     )
 
 

@@ -98,6 +98,11 @@ def is_whole(dtype: pl.DataType) -> bool:
     return dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
 
 
+def is_fraction(dtype: pl.DataType) -> bool:
+    """Tell whether a field of a type holds numbers that may have decimals."""
+    return dtype.is_float() or (isinstance(dtype, pl.Decimal) and dtype.scale > 0)
+
+
 def trimmed(field: str, dtype: pl.DataType) -> pl.Expr:
     """Read a field as a text without white space around it; null when blank, or no text."""
     if not (is_text(dtype) or is_whole(dtype)):

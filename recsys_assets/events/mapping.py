@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.config.columns import Column, Columns, Moment, Scalar
+from recsys_assets.config.columns import Column, Columns, Moment, Scalar, text_of
 from recsys_assets.config.sources import Source
 from recsys_assets.contracts import canonical_dtypes
-from recsys_assets.events.fields import LINE, PART, is_text, is_whole, trimmed
+from recsys_assets.events.fields import LINE, PART, is_fraction, is_text, is_whole, trimmed
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine, keep
 from recsys_assets.events.timestamps import moments
 from recsys_assets.places import Place
@@ -106,6 +106,7 @@ def map_rows(
     none = _is_none(rules, schema)
     if "session_id" in read and rules.source.no_session:
         of_session = read["session_id"]
+        none |= of_session.value.is_in(rules.source.no_session).fill_null(value=False)
         read["session_id"] = replace(of_session, value=pl.when(~none).then(of_session.value))
     ts = moments(wanted, rules.columns.ts, rules.source.time_zone)
     needed = ("tenant", "surface", *([] if rules.source.sessions else ["session_id"]), "item_id")
@@ -159,19 +160,14 @@ def _wanted(where: Mapping[str, Sequence[Scalar]], schema: Mapping[str, pl.DataT
 def _is_one_of(column: pl.Expr, dtype: pl.DataType, values: Sequence[Scalar]) -> pl.Expr:
     """Tell whether a field has one of some values: a number is also its text, the other way too."""
     found = column.is_null() if None in values else pl.lit(value=False)
-    texts = [_as_text(value) for value in values if value is not None]
-    if dtype.is_float():
+    texts = [text_of(value) for value in values if value is not None]
+    if is_fraction(dtype):
+        column = column.cast(pl.Float64)
         numbers = [number for text in texts if (number := _as_number(text)) is not None]
         return found | column.is_in(numbers).fill_null(value=False)
     if dtype.is_nested() or dtype == pl.Null:
         return found
     return found | column.cast(pl.String).is_in(texts).fill_null(value=False)
-
-
-def _as_text(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _as_number(text: str) -> float | None:
@@ -229,6 +225,7 @@ def _rank(column: Column, schema: Mapping[str, pl.DataType], first: int) -> _Rea
     for field in column.fields:
         dtype, raw = schema[field], pl.col(field)
         if dtype.is_float():  # where some are missing, tools write integers so
+            raw = raw.fill_nan(None)
             number = pl.when(raw == raw.floor()).then(raw).cast(pl.Int64, strict=False)
         elif is_whole(dtype):
             number = raw.cast(pl.Int64, strict=False)
@@ -260,13 +257,22 @@ def _is_none(rules: Rules, schema: Mapping[str, pl.DataType]) -> pl.Expr:
 
 def _weight(rules: Rules, schema: Mapping[str, pl.DataType]) -> Iterator[pl.Expr]:
     weight = rules.source.weight
-    if weight is not None:
-        text = trimmed(weight.column, schema[weight.column])
-        yield (
-            text.replace_strict(weight.values, default=1, return_dtype=pl.Int64)
-            .fill_null(1)
-            .alias("weight")
-        )
+    if weight is None:
+        return
+    kind, dtype, values = (
+        pl.col(weight.column),
+        schema[weight.column],
+        dict[Any, int](weight.values),
+    )
+    if is_fraction(dtype):
+        numbers = {_as_number(text): of for text, of in weight.values.items()}
+        kind, values = kind.cast(pl.Float64), {n: of for n, of in numbers.items() if n is not None}
+    elif dtype.is_nested() or dtype == pl.Null:
+        values = {}
+    else:
+        kind = kind.cast(pl.String).str.strip_chars()
+    counted = kind.replace_strict(values, default=1, return_dtype=pl.Int64) if values else None
+    yield (pl.lit(1, pl.Int64) if counted is None else counted.fill_null(1)).alias("weight")
 
 
 def _refused(
