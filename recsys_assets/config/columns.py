@@ -133,9 +133,9 @@ class Column(Model):
         None,
         alias="from",
         description=(
-            "A field, or several: the first that is set is taken. `a.b` is a field of a field, "
-            "`a[k]` the value of the entry with the key k in a list of them, `item` the entry of "
-            "`explode`."
+            "A field, or several: the first that is set is taken. `a.b` is a field of a field, or "
+            "of a text of JSON, `a[k]` the value of the entry with the key k in a list of them, "
+            "`item` the entry of `explode`."
         ),
     )
     join: str | None = Field(

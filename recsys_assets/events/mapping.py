@@ -92,11 +92,11 @@ def map_rows(
         day: UTC day that is kept; None keeps all of them.
         raw_of: what is kept of a refused row as its text, and the bytes that it counts.
     """
-    decoded, is_undecodable = _decoded(rows)
-    is_wanted = decoded.select(wanted=_wanted(rules.source.where, decoded.schema)).to_series()
+    wanted, is_undecodable = decoded(rows)
+    is_wanted = wanted.select(wanted=_wanted(rules.source.where, wanted.schema)).to_series()
     if not is_wanted.all():
-        decoded, is_undecodable = decoded.filter(is_wanted), is_undecodable.filter(is_wanted)
-    wanted, schema = decoded, decoded.schema
+        wanted, is_undecodable = wanted.filter(is_wanted), is_undecodable.filter(is_wanted)
+    schema = wanted.schema
     read = {
         name: _rank(column, schema, rules.source.rank_from or 0)
         if name == "rank"
@@ -177,7 +177,7 @@ def _as_number(text: str) -> float | None:
         return None
 
 
-def _decoded(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+def decoded(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
     """Return rows whose texts are texts, and which of them are not, being no UTF-8."""
     undecodable = pl.repeat(value=False, n=rows.height, eager=True)
     for name in (name for name, dtype in rows.schema.items() if dtype == pl.Binary):

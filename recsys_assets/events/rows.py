@@ -36,7 +36,7 @@ from recsys_assets.events.json_text import (
     refused_as_too_long,
     whole_text,
 )
-from recsys_assets.events.mapping import Rules, map_rows
+from recsys_assets.events.mapping import Rules, decoded, map_rows
 from recsys_assets.events.objects import in_halves, read_objects
 from recsys_assets.events.parsed import ParsedChunk, RefusedError, RefusedLine
 from recsys_assets.places import Place
@@ -87,6 +87,7 @@ def map_frame(
     read, explode = rules.fields, rules.source.explode
     of_entry = [field for field in read if explode and steps(field)[0][0] == ITEM]
     of_row = [field for field in read if field not in of_entry]
+    frame = _with_texts(frame, of_row)
     columns = [expression(field, frame.schema).alias(field) for field in of_row]
     rows = frame.select(LINE, *columns, *_entries(frame, explode))
     if explode:
@@ -100,6 +101,13 @@ def map_frame(
     result.left_out += without
     result.size_bytes = result.lines
     return result
+
+
+def _with_texts(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """Decode the columns that fields are looked for within; what is no UTF-8 has none."""
+    within = {steps(field)[0][0] for field in fields if field not in frame.schema}
+    binary = [name for name in within if frame.schema.get(name) == pl.Binary]
+    return decoded(frame.select(binary))[0].hstack(frame.drop(binary)) if binary else frame
 
 
 def _entries(frame: pl.DataFrame, explode: Explode | None) -> list[pl.Expr]:

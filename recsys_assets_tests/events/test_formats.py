@@ -98,6 +98,19 @@ def test_rows_are_read_however_they_are_separated(
     assert places(parsed) == [(0, first), (0, first + 1)]
 
 
+def test_a_first_row_that_is_an_event_is_no_header(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"names": ["t", "s", "i"]}
+    with pytest.raises(RawEventsError, match=r"the first row is an event.*say `header: false`"):
+        parse(tmp_path, f"{HOUR},a,x\n{HOUR},b,y\n", **keys)
+    assert items(parse(tmp_path, f"t,s\n{HOUR},b,y\n", **keys)) == ["y"]
+    assert items(parse(tmp_path, f"{HOUR},,x\n{HOUR},b,y\n", **keys)) == ["y"]
+
+
+def test_a_header_that_is_not_separated_says_which_key_does(tmp_path: Path) -> None:
+    with pytest.raises(RawEventsError, match=r"one column, 't;s;i'.*source.delimiter.*as ';'"):
+        parse(tmp_path, f"t;s;i\n{HOUR};a;x\n")
+
+
 @pytest.mark.parametrize("ending", [".gz", ""])
 def test_rows_are_decompressed_by_the_suffix(tmp_path: Path, ending: str) -> None:
     data = f"t,s,i\n{HOUR},a,x\n".encode()
@@ -165,7 +178,7 @@ def test_a_quote_that_does_not_end_loses_no_rows_without_a_word(
     [
         ("t,x,i\n1,2,3\n", {}, "no field 's': there are i, t, x. Say in source.columns"),
         ("t,t,s,i\n1,1,2,3\n", {}, "columns are called 't' twice"),
-        ("t;s;i\n1;2;3\n", {}, "no field 't': there are t;s;i"),
+        ("t;s;i\n1;2;3\n", {}, "the header is one column, 't;s;i'"),
     ],
 )
 def test_a_file_without_the_columns_is_named_with_those_it_has(

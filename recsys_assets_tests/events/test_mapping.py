@@ -419,7 +419,7 @@ def test_a_field_is_found_in_a_frame_and_in_an_object_alike(field: str, value: A
     [
         ("z", "there are a, dotted.name, flat, params"),
         ("a.z", "there are b, c"),
-        ("a.b.z", "there are none"),
+        ("a.b.z", "'b' is Int64"),
         ("a[k]", "'a' is no list of entries of key and value"),
     ],
 )
@@ -427,6 +427,35 @@ def test_a_field_that_is_not_there_is_named_with_those_that_are(field: str, says
     with pytest.raises(UnknownFieldError, match=says):
         expression(field, pl.DataFrame([NESTED]).schema)
     assert value_of(NESTED, field) is None
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": {"b": "x"}}', "x"),
+        ('{"a": {"b": 7, "c": [1]}}', "7"),
+        ('{"a": {"b": "\\u00e9 \\""}}', 'é "'),
+        ('{"a": {"b": null}}', None),
+        ('{"a": {"c": "x"}}', None),
+        ('{"a": 5}', None),
+        ('["a"]', None),
+        ("a: b", None),
+        ("", None),
+    ],
+)
+def test_a_text_of_json_has_fields(text: str, value: str | None, *, as_bytes: bool) -> None:
+    of = source(columns={"user_id": "p.a.b", "request_id": "p.$q"})
+    found = only(mapped(row(p=text.encode() if as_bytes else text), of))
+    assert (found["user_id"], found["request_id"]) == (value, None)
+    found = value_of({"p": text}, "p.a.b")
+    assert (None if found is None else str(found)) == value
+
+
+def test_a_text_of_no_utf_8_has_no_fields_and_its_neighbours_do() -> None:
+    of = source(columns={"item_id": "p.i"})
+    found = mapped(pl.concat([row(p=b'{"i":"\xff"}'), row(p=b'{"i":"x"}')]), of)
+    assert (found.events["item_id"].to_list(), len(found.refused)) == (["x"], 1)
 
 
 def test_each_entry_of_a_list_is_an_event_that_is_told_by_its_place() -> None:
