@@ -41,23 +41,28 @@ def _time_zone(value: str) -> str:
     return value
 
 
-def _one_group(value: str) -> str:
-    """Refuse an expression that does not say what it takes."""
+def _expression(value: str) -> str:
+    """Refuse what is no regular expression, or one that is read by Python alone."""
     try:
-        groups = re.compile(value).groups
+        re.compile(value)
     except re.error as error:
         raise ValueError(f"must be a regular expression: {error}") from None
-    if groups != 1:
-        raise ValueError("must have one pair of brackets, around what is taken")
     import polars as pl  # which does not read all that Python does
 
     try:
-        pl.Series([""]).str.extract(value)
+        pl.Series([""]).str.contains(value)
     except pl.exceptions.ComputeError:
         raise ValueError(
             "must be a regular expression without look-around, such as (?=, and without references "
             "to groups"
         ) from None
+    return value
+
+
+def _one_group(value: str) -> str:
+    """Refuse an expression that does not say what it takes."""
+    if re.compile(value).groups != 1:
+        raise ValueError("must have one pair of brackets, around what is taken")
     return value
 
 
@@ -112,6 +117,11 @@ def _several(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def _tab(value: Any) -> Any:
+    """Take a tab as it is written in YAML without quotes, where it is two characters."""
+    return value.replace("\\t", "\t") if isinstance(value, str) else value
+
+
 def from_a_field(value: Any) -> Any:
     """Take a field, or a list of them, where nothing else is said."""
     return {"from": value} if isinstance(value, str | list) else value
@@ -119,7 +129,9 @@ def from_a_field(value: Any) -> Any:
 
 FieldName = Annotated[str, AfterValidator(_field)]
 TimeZone = Annotated[str, AfterValidator(_time_zone)]
-Expression = Annotated[str, AfterValidator(_one_group)]
+Expression = Annotated[str, AfterValidator(_expression)]
+Extract = Annotated[Expression, AfterValidator(_one_group)]
+Delimiter = Annotated[str, BeforeValidator(_tab)]
 Format = Annotated[str, AfterValidator(_format)]
 Kind = Annotated[str, BeforeValidator(text_of)]
 Fields = Annotated[list[FieldName], BeforeValidator(_several), Field(min_length=1)]
@@ -141,7 +153,7 @@ class Column(Model):
     join: str | None = Field(
         None, description="What stands between the fields, where all of them together are meant."
     )
-    extract: Expression | None = Field(
+    extract: Extract | None = Field(
         None, description="A regular expression with one group: what is taken of the text."
     )
     value: str | None = Field(None, description="The same text for every row, instead of `from`.")
@@ -235,7 +247,19 @@ class Weight(Model):
     )
 
 
-Where = dict[FieldName, Annotated[list[Scalar], BeforeValidator(_several), Field(min_length=1)]]
+class Matches(Model):
+    """Texts that a regular expression finds something in."""
+
+    matches: Expression = Field(
+        description=(
+            "A regular expression that is found somewhere in the text of the field; `.` in each "
+            "that is not empty."
+        )
+    )
+
+
+Wanted = Scalar | Matches
+Where = dict[FieldName, Annotated[list[Wanted], BeforeValidator(_several), Field(min_length=1)]]
 
 
 class Sessions(Model):

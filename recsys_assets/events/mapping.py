@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.config.columns import Column, Columns, Moment, Scalar, text_of
+from recsys_assets.config.columns import Column, Columns, Matches, Moment, Wanted, text_of
 from recsys_assets.config.sources import Source
 from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.events.fields import LINE, PART, is_fraction, is_text, is_whole, trimmed
@@ -151,16 +151,21 @@ def map_rows(
     return result
 
 
-def _wanted(where: Mapping[str, Sequence[Scalar]], schema: Mapping[str, pl.DataType]) -> pl.Expr:
+def _wanted(where: Mapping[str, Sequence[Wanted]], schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """Hold for the rows that `where` names."""
     conditions = [_is_one_of(pl.col(field), schema[field], where[field]) for field in where]
     return pl.all_horizontal(conditions) if conditions else pl.lit(value=True)
 
 
-def _is_one_of(column: pl.Expr, dtype: pl.DataType, values: Sequence[Scalar]) -> pl.Expr:
+def _is_one_of(column: pl.Expr, dtype: pl.DataType, values: Sequence[Wanted]) -> pl.Expr:
     """Tell whether a field has one of some values: a number is also its text, the other way too."""
     found = column.is_null() if None in values else pl.lit(value=False)
-    texts = [text_of(value) for value in values if value is not None]
+    plain = [value for value in values if not isinstance(value, Matches)]
+    texts = [text_of(value) for value in plain if value is not None]
+    if not dtype.is_nested() and dtype != pl.Null:
+        for value in values:
+            if isinstance(value, Matches):
+                found |= column.cast(pl.String).str.contains(value.matches).fill_null(value=False)
     if is_fraction(dtype):
         column = column.cast(pl.Float64)
         numbers = [number for text in texts if (number := _as_number(text)) is not None]

@@ -81,6 +81,7 @@ def reasons(parsed: ParsedDay) -> list[tuple[int, str]]:
         (f"t,s,i,more\n{HOUR},a,x,\n\n{HOUR},b,y,1\n", {}),
         (f'"t","s","i"\n"{HOUR}","a","x"\n"{HOUR}","b","y"\n', {}),
         (f"t\ts\ti\n{HOUR}\ta\tx\n{HOUR}\tb\ty\n", {"delimiter": "\t"}),
+        (f"t\ts\ti\n{HOUR}\ta\tx\n{HOUR}\tb\ty\n", {"delimiter": r"\t"}),
         (f"t;s;i\n{HOUR};a;x\n{HOUR};b;y\n", {"delimiter": ";"}),
         (f"t::s::i\n{HOUR}::a::x\n{HOUR}::b::y\n", {"delimiter": "::"}),
         (f"{HOUR},a,x\n{HOUR},b,y\n", {"header": False, "names": ["t", "s", "i"]}),
@@ -107,7 +108,7 @@ def test_a_first_row_that_is_an_event_is_no_header(tmp_path: Path) -> None:
 
 
 def test_a_header_that_is_not_separated_says_which_key_does(tmp_path: Path) -> None:
-    with pytest.raises(RawEventsError, match=r"one column, 't;s;i'.*source.delimiter.*as ';'"):
+    with pytest.raises(RawEventsError, match=r"one column, 't;s;i'.*source.delimiter: \";\""):
         parse(tmp_path, f"t;s;i\n{HOUR};a;x\n")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -139,8 +140,8 @@ class SeparatedValues(MappedFiles):
         names = [name.strip() for name in self._first_row(text)]
         if len(names) == 1 and (others := set(",;|\t") & set(names[0])):
             raise RawEventsError(
-                f"{location}: the header is one column, {names[0]!r}. Say in source.delimiter what "
-                f"stands between two fields, such as {min(others)!r}."
+                f"{location}: the header is one column, {names[0]!r}. Say what stands between two "
+                f"fields, such as source.delimiter: {json.dumps(min(others))}."
             )
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise RawEventsError(
