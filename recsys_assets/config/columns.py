@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from recsys_assets.config.values import Model
 
@@ -258,7 +258,15 @@ class Matches(Model):
     )
 
 
-Wanted = Scalar | Matches
+def _kind_of_wanted(value: Any) -> str:
+    """Tell which of the two is meant, so that a mistake is told once."""
+    return "matches" if isinstance(value, Mapping | Matches) else "value"
+
+
+Wanted = Annotated[
+    Annotated[Scalar, Tag("value")] | Annotated[Matches, Tag("matches")],
+    Discriminator(_kind_of_wanted),
+]
 Where = dict[FieldName, Annotated[list[Wanted], BeforeValidator(_several), Field(min_length=1)]]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
@@ -231,6 +232,17 @@ def test_rows_of_parquet_are_read_with_their_numbers_over_batches_and_groups(
     assert (parsed.events, parsed.lines, parsed.rejected_share) == (90, 100, 0.1)
     assert json.loads(parsed.first_refused[0]["raw"]) == {"t": str(moment), "s": "b", "i": None}
     assert parsed.first_refused[0]["line"] == 4
+
+
+def test_a_uuid_of_parquet_is_its_text(tmp_path: Path) -> None:
+    wanted = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([wanted.bytes, None], pa.binary(16)))
+    table = pa.table({"t": [HOUR] * 2, "s": uuids, "i": ["x", "y"], "u": uuids})
+    pq.write_table(table, (of := tmp_path / "of.parquet"))
+    columns = {**COLUMNS, "session_id": ["s", "i"], "user_id": "u"}
+    parsed = parse(tmp_path, of.read_bytes(), "2026-01-01.parquet", type="parquet", columns=columns)
+    frame = parsed.frame.select("session_id", "user_id").collect()
+    assert frame.rows() == [(str(wanted), str(wanted)), ("y", None)]
 
 
 def test_a_map_of_parquet_is_a_list_of_pairs(tmp_path: Path) -> None:
