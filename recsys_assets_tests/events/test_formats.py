@@ -245,6 +245,32 @@ def test_a_uuid_of_parquet_is_its_text(tmp_path: Path) -> None:
     assert frame.rows() == [(str(wanted), str(wanted)), ("y", None)]
 
 
+LISTS: Final = [
+    '[{"id": "x"}, null, {"id": 7}]',
+    "[]",
+    "",
+    "null",
+    '[{"sku": "x"}]',
+    "{}",
+    "[tea, cup",
+]
+
+
+@pytest.mark.parametrize("type", ["csv", "parquet", "jsonl"])
+def test_a_list_may_be_a_text_of_json(tmp_path: Path, type: str) -> None:
+    frame = pl.DataFrame({"t": [HOUR] * len(LISTS), "s": "s", "i": LISTS})
+    write = {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}
+    write[type](of := tmp_path / "of")
+    keys: dict[str, Any] = {"explode": "i", "columns": {**COLUMNS, "item_id": "item.id"}}
+    parsed = parse(tmp_path, of.read_bytes(), f"2026-01-01.{type}", type=type, **keys)
+
+    assert items(parsed) == ["x", "7"]
+    assert parsed.frame.select("part").collect().to_series().to_list() == [0, 2]
+    first = 6 if type == "csv" else 5
+    assert [line for line, _ in reasons(parsed)] == [first, first + 1, first + 2]
+    assert parsed.left_out == 3
+
+
 def test_a_map_of_parquet_is_a_list_of_pairs(tmp_path: Path) -> None:
     table = pa.table(
         {
