@@ -244,7 +244,7 @@ class Source(Model):
         of = filled.get("type")
         if isinstance(of, str) and of in _FILES and "pattern" not in filled:
             filled["pattern"] = _PATTERN.replace("jsonl", of)
-        if filled.get("table") is not None and of in _TABLES_OF_FILES:
+        if filled.get("table") is not None and of == "iceberg":
             if "path" in filled:
                 raise ValueError("table: goes without `path`, which names a table by its place")
             filled["path"] = "."
