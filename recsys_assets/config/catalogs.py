@@ -6,7 +6,7 @@ from typing import Final, Self
 
 from pydantic import Field, model_validator
 
-from recsys_assets.config.columns import FieldName
+from recsys_assets.config.columns import Delimiter, FieldName
 from recsys_assets.config.values import Location, Model, is_object_url
 
 CATALOG_SUFFIXES: Final = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
@@ -33,7 +33,7 @@ class Catalog(Model):
     columns: CatalogColumns | None = Field(
         None, description="Which field each column is taken from. Null goes by their usual names."
     )
-    delimiter: str = Field(
+    delimiter: Delimiter = Field(
         ",",
         min_length=1,
         max_length=1,

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from recsys_assets.config.columns import (
     Columns,
+    Delimiter,
     Explode,
     FieldName,
     Sessions,
@@ -135,7 +136,8 @@ class Source(Model):
     where: Where = Field(
         {},
         description=(
-            "Values by field: rows with another one are left out. A number stands for its text too."
+            "Values by field: rows with another one are left out. A number stands for its text "
+            "too; `{matches: ...}` for all texts that an expression finds."
         ),
     )
     rank_from: Literal[0, 1] | None = Field(
@@ -178,7 +180,7 @@ class Source(Model):
     weight: Weight | None = Field(
         None, description="What an event counts, by its kind; null counts each as 1."
     )
-    delimiter: str = Field(
+    delimiter: Delimiter = Field(
         ",", min_length=1, description="CSV: what stands between two fields, `\\t` for a tab."
     )
     header: bool = Field(default=True, description="CSV: whether the first row names the columns.")
@@ -242,7 +244,7 @@ class Source(Model):
         of = filled.get("type")
         if isinstance(of, str) and of in _FILES and "pattern" not in filled:
             filled["pattern"] = _PATTERN.replace("jsonl", of)
-        if filled.get("table") is not None and of in _TABLES_OF_FILES:
+        if filled.get("table") is not None and of == "iceberg":
             if "path" in filled:
                 raise ValueError("table: goes without `path`, which names a table by its place")
             filled["path"] = "."

@@ -54,12 +54,15 @@ def test_a_table_is_where_a_variable_says_and_looked_at_for_a_week(file: Path) -
         *(
             (
                 {**dict.fromkeys(TABLE), "type": "csv", "path": "raw", key: value},
-                f"{key}: goes with `type: postgres`, this is csv",
+                f"{key}: goes with {others}`type: postgres`, this is csv",
             )
-            for key, value in {
-                "dsn_env": "X", "table": "t", "query": "select 1", "time_column": "t",
-                "order_by": ["t"],
-            }.items()
+            for key, value, others in (
+                ("dsn_env", "X", ""),
+                ("query", "select 1", ""),
+                ("table", "t", "`type: iceberg` or "),
+                ("time_column", "t", "`type: delta` or `type: iceberg` or "),
+                ("order_by", ["t"], "`type: delta` or `type: iceberg` or "),
+            )
         ),
     ],
 )  # fmt: skip

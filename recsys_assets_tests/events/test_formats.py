@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
@@ -78,6 +79,7 @@ def reasons(parsed: ParsedDay) -> list[tuple[int, str]]:
         (f"t,s,i,more\n{HOUR},a,x,\n\n{HOUR},b,y,1\n", {}),
         (f'"t","s","i"\n"{HOUR}","a","x"\n"{HOUR}","b","y"\n', {}),
         (f"t\ts\ti\n{HOUR}\ta\tx\n{HOUR}\tb\ty\n", {"delimiter": "\t"}),
+        (f"t\ts\ti\n{HOUR}\ta\tx\n{HOUR}\tb\ty\n", {"delimiter": r"\t"}),
         (f"t;s;i\n{HOUR};a;x\n{HOUR};b;y\n", {"delimiter": ";"}),
         (f"t::s::i\n{HOUR}::a::x\n{HOUR}::b::y\n", {"delimiter": "::"}),
         (f"{HOUR},a,x\n{HOUR},b,y\n", {"header": False, "names": ["t", "s", "i"]}),
@@ -93,6 +95,19 @@ def test_rows_are_read_however_they_are_separated(
     assert (items(parsed), parsed.refused) == (["x", "y"], {})
     first = 1 + keys.get("header", True)
     assert places(parsed) == [(0, first), (0, first + 1)]
+
+
+def test_a_first_row_that_is_an_event_is_no_header(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"names": ["t", "s", "i"]}
+    with pytest.raises(RawEventsError, match=r"the first row is an event.*say `header: false`"):
+        parse(tmp_path, f"{HOUR},a,x\n{HOUR},b,y\n", **keys)
+    assert items(parse(tmp_path, f"t,s\n{HOUR},b,y\n", **keys)) == ["y"]
+    assert items(parse(tmp_path, f"{HOUR},,x\n{HOUR},b,y\n", **keys)) == ["y"]
+
+
+def test_a_header_that_is_not_separated_says_which_key_does(tmp_path: Path) -> None:
+    with pytest.raises(RawEventsError, match=r"one column, 't;s;i'.*source.delimiter: \";\""):
+        parse(tmp_path, f"t;s;i\n{HOUR};a;x\n")
 
 
 @pytest.mark.parametrize("ending", [".gz", ""])
@@ -162,7 +177,7 @@ def test_a_quote_that_does_not_end_loses_no_rows_without_a_word(
     [
         ("t,x,i\n1,2,3\n", {}, "no field 's': there are i, t, x. Say in source.columns"),
         ("t,t,s,i\n1,1,2,3\n", {}, "columns are called 't' twice"),
-        ("t;s;i\n1;2;3\n", {}, "no field 't': there are t;s;i"),
+        ("t;s;i\n1;2;3\n", {}, "the header is one column, 't;s;i'"),
     ],
 )
 def test_a_file_without_the_columns_is_named_with_those_it_has(
@@ -214,6 +229,48 @@ def test_rows_of_parquet_are_read_with_their_numbers_over_batches_and_groups(
     assert (parsed.events, parsed.lines, parsed.rejected_share) == (90, 100, 0.1)
     assert json.loads(parsed.first_refused[0]["raw"]) == {"t": str(moment), "s": "b", "i": None}
     assert parsed.first_refused[0]["line"] == 4
+
+
+def test_a_uuid_of_parquet_is_its_text(tmp_path: Path) -> None:
+    wanted = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([wanted.bytes, None], pa.binary(16)))
+    table = pa.table({"t": [HOUR] * 2, "s": uuids, "i": ["x", "y"], "u": uuids})
+    pq.write_table(table, (of := tmp_path / "of.parquet"))
+    columns = {**COLUMNS, "session_id": ["s", "i"], "user_id": "u"}
+    parsed = parse(tmp_path, of.read_bytes(), "2026-01-01.parquet", type="parquet", columns=columns)
+    frame = parsed.frame.select("session_id", "user_id").collect()
+    assert frame.rows() == [(str(wanted), str(wanted)), ("y", None)]
+
+
+LISTS: Final = [
+    '[{"id": "x"}, null, {"id": 7}]',
+    "[]",
+    "",
+    "null",
+    '[{"sku": "x"}]',
+    "{}",
+    "[tea, cup",
+]
+
+
+@pytest.mark.parametrize("type", ["csv", "parquet", "jsonl"])
+def test_a_list_may_be_a_text_of_json(tmp_path: Path, type: str) -> None:
+    frame = pl.DataFrame({"t": [HOUR] * len(LISTS), "s": "s", "i": LISTS})
+    of = tmp_path / "of"
+    if type == "csv":
+        frame.write_csv(of)
+    elif type == "parquet":
+        frame.write_parquet(of)
+    else:
+        frame.write_ndjson(of)
+    keys: dict[str, Any] = {"explode": "i", "columns": {**COLUMNS, "item_id": "item.id"}}
+    parsed = parse(tmp_path, of.read_bytes(), f"2026-01-01.{type}", type=type, **keys)
+
+    assert items(parsed) == ["x", "7"]
+    assert parsed.frame.select("part").collect().to_series().to_list() == [0, 2]
+    first = 6 if type == "csv" else 5
+    assert [line for line, _ in reasons(parsed)] == [first, first + 1, first + 2]
+    assert parsed.left_out == 3
 
 
 def test_a_map_of_parquet_is_a_list_of_pairs(tmp_path: Path) -> None:

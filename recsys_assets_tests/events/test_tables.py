@@ -327,6 +327,16 @@ def test_naive_times_are_of_the_utc_day_that_they_are_in_their_zone(lake: Lake) 
     assert [items(lake.parse(day, **keys)) for day in (0, 1)] == [["x"], ["y"]]
 
 
+def test_a_partition_of_texts_tells_the_day_as_ts_does(tmp_path: Path) -> None:
+    lake = Lake(tmp_path, "delta")
+    frame = rows("x", "y", "z").with_columns(t=pl.Series(["2026-01-01 10", "2026-01-02 09", "?"]))
+    lake.append(frame, partition_by=["t"])
+    keys = {"columns": {**MAPPED, "ts": {"from": "t", "format": "%Y-%m-%d %H"}}, "time_zone": "UTC"}
+
+    assert sorted(lake.states(**keys)) == [0, 1]
+    assert [items(lake.parse(day, **keys)) for day in (0, 1)] == [["x"], ["y"]]
+
+
 @pytest.mark.parametrize(
     "values", [[date(2026, 1, 1), date(2026, 1, 2)], ["2026-01-01", "2026-01-02"]]
 )

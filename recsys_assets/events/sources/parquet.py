@@ -8,6 +8,7 @@ from datetime import date
 from typing import BinaryIO, Final
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_assets.config import Surface
@@ -42,6 +43,22 @@ class Parquet(MappedFiles):
             yield _Reading(self, name, raw)
 
 
+def _uuids(file: pq.ParquetFile) -> set[str]:
+    """Return the columns of UUIDs, which are 16 bytes each."""
+    columns = (file.schema.column(number) for number in range(len(file.schema)))
+    return {column.path for column in columns if column.logical_type.type == "UUID"}
+
+
+def _with_texts(batch: pa.RecordBatch, uuids: Collection[str]) -> pa.RecordBatch:
+    """Return rows whose UUIDs are texts, as everything else writes them."""
+    frame = pl.DataFrame(batch)
+    if not (of := [name for name in frame.columns if name in uuids]):
+        return batch
+    digits = pl.col(of).bin.encode("hex")
+    written = digits.str.replace(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", "$1-$2-$3-$4-$5")
+    return next(iter(frame.with_columns(written).to_arrow().combine_chunks().to_batches()), batch)
+
+
 class _Reading:
     """A file that is being read."""
 
@@ -64,9 +81,9 @@ class _Reading:
             surface, empty = self._source.surface, pl.DataFrame(file.schema_arrow.empty_table())
             refuse_other_fields(surface, empty, location)
             columns = columns_read(surface.source, empty.columns)
-            line = 1
+            uuids, line = _uuids(file), 1
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
-                yield Rows(line, batch)
+                yield Rows(line, _with_texts(batch, uuids))
                 line += batch.num_rows
             self._raw.seek(0)
             self._stored.read_all()

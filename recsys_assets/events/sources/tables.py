@@ -240,8 +240,10 @@ class Table(MappedRows, ABC):
         by its state already.
         """
         column = self.day_column
-        if column.name in file.constants:  # of no day: it would have a span
-            return set()
+        if column.name in file.constants:  # a text, or of no day: others have a span
+            value = pl.Series([file.constants[column.name]], strict=False)
+            days = column.days(value.cast(self._version.empty.schema[column.name]))
+            return set(days.drop_nulls())
         with self._told(file), self.open_file(file) as raw:
             parquet = pq.ParquetFile(raw)
             name = self.stored_names(parquet.schema_arrow, [column.name]).get(column.name)
