@@ -2,8 +2,8 @@
 
 A new day: the days before are there, with their profiles, as in production. Each of the last days
 is materialized as a process of its own, Dagster, checks and publishing included, with and without
-gates in turns. A year (`--year`): the days of Complete Journey up to Christmas in one run, into
-roots of their own.
+gates in turns, and compared with the one that is live. A year (`--year`): the days of Complete
+Journey up to Christmas in one run, into roots of their own.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Bench:
                 "gates": {"mode": mode},
                 **more,
             }
-            text = yaml.safe_dump({"root": "var", "surfaces": [entry]})
+            text = yaml.safe_dump({"root": f"var.{mode}", "surfaces": [entry]})
             self.config(mode).write_text(text)
 
     def config(self, mode: str) -> Path:
@@ -83,6 +83,7 @@ class Bench:
                 audited = audit_events(store, surface, day, scratch, Shared(), gates).settled()
                 assert audited.value, audited.verdicts
                 accept_day(store, surface.place, audited.value)
+        shutil.copytree(self.folder / "var.warn/canonical", self.folder / "var.off/canonical")
 
 
 def new_days(folder: Path, options: argparse.Namespace) -> None:
@@ -99,7 +100,9 @@ def new_days(folder: Path, options: argparse.Namespace) -> None:
     costs: dict[str, list[measure.Cost]] = {"off": [], "warn": []}
     for number, day in enumerate(days[options.before :]):
         for mode in sorted(costs, reverse=bool(number % 2)):
-            costs[mode].append(bench.materialize(day, day, mode))
+            cost = bench.materialize(day, day, mode)
+            if number:  # before the second one there is nothing live to compare with
+                costs[mode].append(cost)
     report(costs)
 
 
@@ -122,7 +125,7 @@ def year(folder: Path, options: argparse.Namespace) -> None:
     costs: dict[str, list[measure.Cost]] = {"off": [], "warn": []}
     for number in range(options.runs):
         for mode in sorted(costs, reverse=bool(number % 2)):
-            shutil.rmtree(folder / "var", ignore_errors=True)
+            shutil.rmtree(folder / f"var.{mode}", ignore_errors=True)
             costs[mode].append(bench.materialize(days[0], days[-1], mode))
     report(costs)
 
@@ -140,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     inputs.add_sizes(parser)
     parser.add_argument("--before", type=int, default=56, help="days that are there already")
-    parser.add_argument("--days", type=int, default=5, help="new days")
+    parser.add_argument("--days", type=int, default=6, help="new days; the first is not counted")
     parser.add_argument("--year", action="store_true", help="a year of small days instead")
     parser.add_argument("--runs", type=int, default=1, help="runs of the year, each way")
     parser.add_argument("--folder", type=Path, help="where to write")

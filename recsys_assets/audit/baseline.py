@@ -47,7 +47,7 @@ class Baseline:
 
         Whether its events are accepted, the next day finds out.
         """
-        write_profile(self._store, self._surface.place, fingerprint, profile)
+        write_profile(self._store, self._surface.events_of, fingerprint, profile)
         self._judged = {(profile.day, fingerprint): profile}
 
     def before(self, day: date) -> list[Profile]:
@@ -61,13 +61,24 @@ class Baseline:
         for old in [each for each in self._known if each < days[0]]:
             del self._known[old]
         unread = [each for each in days if each not in self._known]
-        with ThreadPoolExecutor(min(READERS, max(1, len(unread)))) as pool:
-            found = dict(zip(unread, pool.map(self._read, unread), strict=True))
+        found = self._read_all(unread)
         for each, (accepted, profile) in found.items():  # the oldest first: each needs those before
             if accepted and profile is None:
                 profile = self._made(each, accepted)
             self._known[each] = (accepted.fingerprint, profile) if accepted and profile else None
         return self._profiles(day)
+
+    def of(self, days: Sequence[date]) -> dict[date, Profile]:
+        """Return the profiles of the accepted days among some, ascending.
+
+        Raises:
+            StoreUnavailableError: the object store does not answer.
+        """
+        found = self._read_all(days)
+        if any(accepted and not profile for accepted, profile in found.values()):
+            self.before(days[-1] + timedelta(days=1))  # makes those that are missing
+            found = self._read_all(days)
+        return {day: profile for day, (_, profile) in found.items() if profile}
 
     def starts(self, day: date) -> Mapping[str, date]:
         """Return, for each check whose baseline was restarted before a day, since when."""
@@ -83,9 +94,15 @@ class Baseline:
     def _profiles(self, day: date) -> list[Profile]:
         return [of[1] for at, of in sorted(self._known.items()) if of and at < day]
 
+    def _read_all(
+        self, days: Sequence[date]
+    ) -> dict[date, tuple[AcceptedDay | None, Profile | None]]:
+        with ThreadPoolExecutor(min(READERS, max(1, len(days)))) as pool:
+            return dict(zip(days, pool.map(self._read, days), strict=True))
+
     def _read(self, day: date) -> tuple[AcceptedDay | None, Profile | None]:
         """Read an accepted day and its profile; one that is damaged is told elsewhere."""
-        place = self._surface.place
+        place = self._surface.events_of
         if day < self._surface.start_date:
             return _NOTHING
         try:
@@ -111,5 +128,7 @@ class Baseline:
             return None
         judged = judge_day(profile, self._profiles(day), gates, self.starts(day))
         if self._keeps:
-            write_profile(self._store, self._surface.place, accepted.fingerprint, judged.profile)
+            write_profile(
+                self._store, self._surface.events_of, accepted.fingerprint, judged.profile
+            )
         return judged.profile

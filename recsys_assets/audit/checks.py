@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from recsys_assets.audit.catalog_gate import CATALOG_CHECK
 from recsys_assets.audit.gates import DAY_GATE_CHECKS
+from recsys_assets.audit.release_checks import RELEASE_CHECKS
 from recsys_assets.config import Surface
 from recsys_assets.kind import ArtifactFacts
 from recsys_assets.kinds import KINDS
@@ -75,9 +77,15 @@ def _inputs(facts: EventFacts | ArtifactFacts) -> Verdict:
     """Tell of a day that was made: what it lacks ends the audit before there are facts."""
     if not isinstance(facts, EventFacts):
         return passed()
-    refused = facts.day.refused_files
+    refused, files = facts.day.refused_files, len(facts.day.files)
+    if not files and not facts.surface.guardrails.min_events:
+        text = (
+            f"no {facts.day.wanted}: taken for a day without events, as guardrails.min_events: 0 "
+            "allows. Land an empty file of a quiet day, and a lost file is told from it"
+        )
+        return Verdict("warned", text, 1, numbers={"raw_files": 0})
     if not refused:
-        return passed(raw_files=len(facts.day.files))
+        return passed(raw_files=files)
     said = [
         f"{file.location}: no line is an event, {file.lines:,} refused; "
         f"line {file.first.line}: {file.first.reason}, {file.first.detail}"
@@ -318,6 +326,7 @@ CHECKS: Final = (
     *DAY_GATE_CHECKS,
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),
+    CATALOG_CHECK,
     Check(
         "window_is_complete",
         ["artifact"],
@@ -336,6 +345,7 @@ CHECKS: Final = (
         _publishable,
         knobs=["guardrails.max_backfill_days"],
     ),
+    *RELEASE_CHECKS,
     Check(
         FRESH,
         ["live"],

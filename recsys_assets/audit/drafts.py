@@ -47,6 +47,7 @@ class CheckedList:
         self._frame = frame
         self._checker = PieceChecker(kind.contract)
         self.page = kind.page(unit)
+        self.outliner = kind.layout.outliner()
 
     @property
     def verdict(self) -> Verdict:
@@ -68,6 +69,7 @@ class CheckedList:
             if not self._checker.holds(piece):
                 return
             self.page.add(piece)
+            self.outliner.add(piece)
             yield piece
 
 

@@ -67,7 +67,7 @@ class Sample:
         """Return its events as if it had been thinned so far."""
         if thinned <= self.thinned:
             return self.events
-        return self.events.filter(_is_in(pl.coalesce("user", "session"), thinned))
+        return self.events.filter(is_in_sample(pl.coalesce("user", "session"), thinned))
 
     @cached_property
     def repeats(self) -> float:
@@ -115,11 +115,11 @@ def hashes(ids: pl.Series) -> pl.Series:
 
 def _chosen(ids: pl.Series, thinned: int) -> pl.Series:
     hashed = hashes(ids).alias("hash").to_frame()
-    return ids.filter(hashed.select(_is_in(pl.col("hash"), thinned)).to_series())
+    return ids.filter(hashed.select(is_in_sample(pl.col("hash"), thinned)).to_series())
 
 
-def _is_in(owner: pl.Expr, thinned: int) -> pl.Expr:
-    """Tell whether a hashed owner is in a sample that is thinned so far."""
+def is_in_sample(owner: pl.Expr, thinned: int) -> pl.Expr:
+    """Tell whether a hashed owner is in what is thinned so far."""
     return _mixed(owner) < _WORD >> thinned
 
 

@@ -10,6 +10,7 @@ Each module imports only from those above it:
     patterns     {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
     options      the artifact kinds and their options
     leaving_out  bots and withdrawn items, which artifacts leave out
+    release_gates  how what would become live is compared with what is
     gates        how a day is judged by the days before it
     columns      which fields of raw rows are which, and how sessions are built
     catalogs     the item catalog

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from recsys_assets.config.values import AtLeastOne, Model
-
-Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from recsys_assets.config.release_gates import CatalogGate, ReleaseGate
+from recsys_assets.config.values import AtLeastOne, Margin, Model
 
 
 class Margins(Model):
@@ -98,6 +97,15 @@ class Gates(Model):
     margins: Margins = Field(
         default_factory=lambda: Margins.model_validate({}),
         description="How far each number may be off at least.",
+    )
+
+    release: ReleaseGate = Field(
+        default_factory=lambda: ReleaseGate.model_validate({}),
+        description="How what would become live is compared with what is.",
+    )
+    catalog: CatalogGate = Field(
+        default_factory=lambda: CatalogGate.model_validate({}),
+        description="How a changed catalog is compared with what is live.",
     )
 
     @model_validator(mode="after")

@@ -112,6 +112,8 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 # How much of a list is kept: it fits into what Polars counts rows with.
 Cut = Annotated[int, Field(ge=1, le=10**9)]
 Share = Annotated[float, Field(ge=0, le=1)]
+# How far a number may be from where it is expected.
+Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Model(BaseModel):

@@ -23,6 +23,7 @@ from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
 from recsys_assets.audit.gates import DayGates
+from recsys_assets.audit.release_gates import ReleaseGates
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Surface
 from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window, with_lists
@@ -292,11 +293,12 @@ class _Graph:
                     return publish_and_compare(store, surface.place, candidate, why)
                 return publish_candidate(store, surface.place, candidate, why).shown
 
+            gates = ReleaseGates(store, surface) if surface.gates.are_on else None
             yield from write_audit_publish(
                 context,
                 surface,
                 MANIFEST,
-                audit=lambda day: audit_candidate(store, surface, day, accepted),
+                audit=lambda day: audit_candidate(store, surface, day, accepted, gates),
                 save=save,
             )
 

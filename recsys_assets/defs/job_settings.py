@@ -39,21 +39,30 @@ class RollbackConfig(dg.Config):
     who: str = _WHO
 
 
-class ReleaseConfig(dg.Config):
-    """Which surface to release, and why."""
+class ReasonConfig(dg.Config):
+    """Which surface, who asks, and why."""
 
     surface: str = _SURFACE
     reason: str = _REASON
     who: str = _WHO
 
 
-class PinConfig(ReleaseConfig):
+class PinConfig(ReasonConfig):
     """Which surface to pin, and why."""
 
     force: bool = _FORCE
 
 
-class OverrideConfig(ReleaseConfig):
+class ReleaseConfig(ReasonConfig):
+    """Which surface to release, and why."""
+
+    force: bool = Field(
+        default=False,
+        description="Also where gates find it worse than what is live; the reason is to say why.",
+    )
+
+
+class OverrideConfig(ReasonConfig):
     """Which day to accept against which gates, and why."""
 
     day: str = Field(description="The day to accept, YYYY-MM-DD.")

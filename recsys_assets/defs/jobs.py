@@ -78,7 +78,9 @@ def release_surface(
     """Release the surface, and publish the newest day that was held back."""
     with _plain_failures():
         surface, store = settings.surface(config.surface), open_store(settings.root)
-        released = pointer.release(store, surface, _why(context, config.who, config.reason))
+        released = pointer.release(
+            store, surface, _why(context, config.who, config.reason), force=config.force
+        )
         shown: dict[str, Shown] = {"outcome": released.outcome}
         if released.next_day:
             shown |= {
@@ -171,6 +173,7 @@ def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings
             "rejected": sum(len(plan.rejected) for plan in plans),
             "counts": sum(len(plan.counts) for plan in plans),
             "profiles": sum(len(plan.profiles) for plan in plans),
+            "compared": sum(len(plan.compared) for plan in plans),
             "left_behind": len(left_behind),
             "size_bytes": sum(plan.size_bytes for plan in plans),
             "uris": table(

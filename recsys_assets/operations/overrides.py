@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+from recsys_assets.audit.catalog_gate import CATALOG_FITS
 from recsys_assets.compute.judging import DAY_GATES
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError
+from recsys_assets.events.catalog import read_catalog
 from recsys_assets.operations.pointer import require_reason
 from recsys_assets.storage.overrides import Override, record_override
 from recsys_assets.storage.profiles import newest_profile
@@ -37,7 +39,8 @@ def override_gates(
         checks: the gates that are passed over.
         why: who asks for it, and for what reason.
         ahead: whether it is about events that are not there yet, whichever they will be. Otherwise
-            it is about those that the gates failed last, and no others.
+            it is about those that the gates failed last, and no others; of `catalog_fits`, about
+            the catalog as it is now.
         restart_baseline: whether, for these gates, the days before it say nothing of later ones.
 
     Raises:
@@ -45,15 +48,26 @@ def override_gates(
             the day.
     """
     require_reason(why)
-    if unknown := [check for check in checks or [""] if check not in DAY_GATES]:
-        raise InputError(f"no gate {unknown[0]!r}; there are: {', '.join(DAY_GATES)}")
+    gates = (*DAY_GATES, CATALOG_FITS)
+    if unknown := [check for check in checks or [""] if check not in gates]:
+        raise InputError(f"no gate {unknown[0]!r}; there are: {', '.join(gates)}")
+    of_catalog = CATALOG_FITS in checks
+    if of_catalog and len({*checks}) > 1:
+        raise InputError(
+            f"{CATALOG_FITS} is about a catalog and not about events: override it alone"
+        )
     if not surface.gates.are_on:
         raise InputError(f"gates.mode of {surface.name} is off: there is nothing to override")
+    meant = None
+    if not ahead and of_catalog:
+        meant = read_catalog(surface.known_catalog).fingerprint
+    elif not ahead:
+        meant = _failed_events(store, surface, day, checks)
     now = datetime.now(UTC)
     record = Override(
         day,
         tuple(dict.fromkeys(checks)),
-        None if ahead else _failed_events(store, surface, day, checks),
+        meant,
         restart_baseline,
         why.who,
         why.reason,

@@ -37,6 +37,7 @@ from recsys_assets.storage.publications import (
     read_live,
     read_time,
 )
+from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store, Stored
 
 # Another retention that has not ended by then is taken for dead, and a running one gives up well
@@ -59,13 +60,15 @@ class Plan:
     rejected: Sequence[Stored]
     counts: Sequence[Stored]
     profiles: Sequence[Stored]
+    compared: Sequence[Stored]  # outlines of versions that go or are gone, and old comparisons
     kept_blobs: int
     unfinished: int = 0  # generation of the flip of a retention that was killed
 
     @property
     def going(self) -> list[Stored]:
         """Everything that may go."""
-        return [*self.blobs, *self.staged, *self.rejected, *self.counts, *self.profiles]
+        made_again = (*self.counts, *self.profiles, *self.compared)
+        return [*self.blobs, *self.staged, *self.rejected, *made_again]
 
     @property
     def size_bytes(self) -> int:
@@ -84,9 +87,9 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     Kept are: the blobs that the live manifest, the newest `keep.publications` publications, those
     of the last `keep.days` days and the kept staged references name; staged references and refused
     lines of the last `keep.days` days, and references whose blob is kept; counts of the days that
-    the windows of the last `keep.days` days hold; profiles of those that they are judged by; and
-    whatever was written less than `keep.grace_hours` ago. Canonical events and every record stay
-    for good.
+    the windows of the last `keep.days` days hold; profiles and comparisons of those that they are
+    judged by; outlines of versions that stay; and whatever was written less than `keep.grace_hours`
+    ago. Canonical events and every record stay for good.
 
     Raises:
         InputError: another retention of the surface is running.
@@ -119,6 +122,13 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     # Without a publication of ours there is no record to say in what is being deleted.
     blobs = [b for b in listed if chain and store.uri(b.key) not in named and b.modified < old]
 
+    stay = {version_of(b.key) for b in listed} - {version_of(b.key) for b in blobs}
+    outlines = [
+        stored
+        for stored in store.list(layout.of_place("outlines", surface.place))
+        if stored.modified < old and layout.outlined(stored.key) not in stay
+    ]
+
     def before(layer: str, days: int) -> list[Stored]:
         """Return what is stored of days that no day is made of, or judged by, any more."""
         first = since.date() - timedelta(days=days)
@@ -132,7 +142,8 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         staged,
         before("rejected", 0),
         before("counts", surface.longest_window),
-        before("profiles", surface.gates.history_days),
+        before("profiles", _judged_by(surface)),
+        [*outlines, *before("comparisons", surface.gates.history_days)],
         len(listed) - len(blobs),
         unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
     )
@@ -163,7 +174,7 @@ def retain(
         except ManifestConflictError:
             if attempt + 1 == _ATTEMPTS:
                 raise
-    for stored in (*plan.profiles, *plan.counts, *plan.rejected, *plan.staged):
+    for stored in (*plan.compared, *plan.profiles, *plan.counts, *plan.rejected, *plan.staged):
         store.delete(stored.key)
     for number, stored in enumerate(plan.blobs):
         if clock() - started > _LONGEST:
@@ -301,6 +312,12 @@ def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
     )
 
 
+def _judged_by(surface: Surface) -> int:
+    """Return how many days back profiles are asked for: by days, and by releases."""
+    gates = surface.gates
+    return max(gates.history_days, surface.longest_window + 2 * gates.release.trusted_days)
+
+
 def _is_before(stored: Stored, day: date) -> bool:
-    found = re.search(r"/(\d{4}-\d\d-\d\d)(\.jsonl\.zst$|(/[^/]*){1,2}$)", stored.key)
+    found = re.search(r"/(\d{4}-\d\d-\d\d)(\.jsonl\.zst$|\.json$|(/[^/]*){1,2}$)", stored.key)
     return found is not None and date.fromisoformat(found[1]) < day

@@ -71,6 +71,21 @@ def blob(place: Place, kind: str, version: str) -> str:
     return f"objectstore/{place.name}/{kind}/{version}.json"
 
 
+def outline(place: Place, kind: str, version: str, form: int) -> str:
+    """Return the key of what is kept of a version to compare it by; immutable."""
+    return f"outlines/{place.name}/{kind}/{version}-{form}.arrow"
+
+
+def outlined(key: str) -> str:
+    """Return the version in a key that `outline` gives."""
+    return key.rpartition("/")[2].partition("-")[0]
+
+
+def comparison(place: Place, day: date) -> str:
+    """Return the key of how a day's artifacts compared with what was live; replaced whole."""
+    return f"comparisons/{place.name}/{day}.json"
+
+
 def record(place: Place, kind: str, version: str) -> str:
     """Return the key of a version's registry record; write-once."""
     return f"registry/records/{place.name}/{kind}/{version}.json"

@@ -16,6 +16,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.outlines import write_outline
 from recsys_assets.storage.store import Store
 
 # The same version may be made by several runs, of other events too, and its root may have moved.
@@ -140,6 +141,8 @@ def stage_version(
         },
         may_differ=_NOT_OF_THE_VERSION,
     )
+    if document.outline is not None:
+        write_outline(store, *where, document.outline)
     ref = StagedRef(
         kind=head.kind,
         day=day,
@@ -173,6 +176,15 @@ def read_staged(store: Store, place: Place, segment: str, kind: str, day: date) 
             f"{store.uri(key)} is {error}",
             advice=f"Materialize {kind} of {day} again; it replaces it.",
         ) from None
+
+
+def source_hash_of(store: Store, place: Place, kind: str, uri: str) -> str | None:
+    """Return what a version was made of when it was made first; None without a readable record."""
+    found = store.read(layout.record(place, kind, version_of(uri)))
+    try:
+        return str(json.loads(found.data)["source_hash"]) if found else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def version_of(uri: str) -> str:

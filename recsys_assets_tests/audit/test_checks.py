@@ -189,9 +189,10 @@ def test_each_asset_has_the_checks_of_its_subject_and_a_kind_its_own() -> None:
     assert [name for name in events if name in known] == known
     for kind in KINDS.values():
         own = [check.name for check in kind.checks]
+        own += ["catalog_fits"] if kind.layout.value == "tags" else []
         assert names(surface(), kind.name) == ["inputs", "contract", "max_artifact_bytes", *own]
     assert "max_oversized_session_share" in names(surface(), "cooc")
-    assert names(surface(), "manifest") == ["publishable"]
+    assert names(surface(), "manifest") == ["publishable", "nothing_emptied", "no_worse_than_live"]
     assert names(surface(), "live") == ["fresh"]
 
 
