@@ -21,7 +21,7 @@ from recsys_assets.compute.faults import COLUMNS, FAULTS, Around, Frame
 from recsys_assets.compute.judging import Judged, Judgement, judge_day
 from recsys_assets.compute.profiles import Profile, hours_of, profile_of
 from recsys_assets.config import Gates, Surface
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.events.accepted import accepted_days, days_of_events
 from recsys_assets.events.catalog import CatalogCache
 from recsys_assets.events.listed import known_items
@@ -142,7 +142,7 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
 
     Raises:
         InputError: it has too few days; says how many are needed.
-        StorageError: an override is damaged.
+        StorageError: an override, or a day that faults are put into, is damaged.
     """
     if surface.variant_of:
         raise InputError(
@@ -160,13 +160,14 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
             f"{needed - len(accepted)} more"
         )
     found = Calibration()
-    judged = accepted[-days:]
+    judged, rows = accepted[-days:], 1.0
     for day, judge, profile in judges(store, surface, judged):
         _LOG.info("%s: judging %s, of the days to %s", surface.name, day, judged[-1])
         as_it_is = judge.judge_profile(profile)
         if not as_it_is.found:
             continue
         found.judged.append(day)
+        rows = profile.numbers["rows"]
         wrong = [each for each in as_it_is.found.values() if each.failed]
         if wrong:
             found.alarms[day] = wrong
@@ -177,7 +178,7 @@ def calibrate(store: Store, surface: Surface, *, days: int) -> Calibration:
             "accepted (gates.history_days, gates.warm_up_days), with events"
         )
     sound = [day for day in found.judged if day not in found.alarms and day >= accepted[needed - 1]]
-    chosen = _spread(sound, _affordable(store, surface, accepted[-1]))
+    chosen = _spread(sound, _affordable(rows))
     for day, judge, _ in judges(store, surface, chosen):
         found.with_faults.append(day)
         for fault, with_it in with_faults(store, surface, judge, FAULTS):
@@ -209,14 +210,20 @@ def judges(
             yield day, judge, own[0]
 
 
-def _affordable(store: Store, surface: Surface, newest: date) -> int:
-    """Return the number of days that faults are put into, so that it does not take for ever."""
-    rows = int(_events(store, surface, newest).select(pl.len()).collect().item())
-    return min(_MOST_DAYS, max(_LEAST_DAYS, _EVENTS // max(1, rows)))
+def _affordable(rows: float) -> int:
+    """Return the number of days of so many events that faults are put into."""
+    return min(_MOST_DAYS, max(_LEAST_DAYS, int(_EVENTS // rows)))
 
 
-def _events(store: Store, surface: Surface, day: date) -> pl.LazyFrame:
-    return accepted_days(store, surface.place, [day])[day].frame
+def _events(store: Store, surface: Surface, day: date) -> Frame:
+    accepted = accepted_days(store, surface.place, [day])[day]
+    try:
+        return accepted.frame.select(COLUMNS).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise StorageError(
+            f"{accepted.location} is damaged: {error}",
+            advice=f"Materialize canonical_events of {day} again.",
+        ) from None
 
 
 def _spread(days: Sequence[date], most: int) -> list[date]:
@@ -239,8 +246,7 @@ def with_faults(
     full = [of.day for of in judge.history if not of.is_empty]
     week = bisect_right(full, judge.day - timedelta(days=7))
     day, yesterday, last_week = (
-        _events(store, surface, of).select(COLUMNS).collect()
-        for of in (judge.day, full[-1], full[max(0, week - 1)])
+        _events(store, surface, of) for of in (judge.day, full[-1], full[max(0, week - 1)])
     )
     items = pl.concat([day["item_id"], yesterday["item_id"], last_week["item_id"]])
     items = (items if judge.known is None else judge.known).unique().sort()

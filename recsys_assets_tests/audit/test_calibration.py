@@ -12,7 +12,7 @@ from recsys_assets.audit import calibration
 from recsys_assets.audit.calibration import Calibration, calibrate
 from recsys_assets.compute.faults import FAULTS
 from recsys_assets.config import Gates
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets_tests.project import Project, day
 from recsys_assets_tests.town import SOON, USERS, Town, usual
 
@@ -169,6 +169,18 @@ def test_a_variant_has_no_days_of_its_own(project: Project) -> None:
 
     with pytest.raises(InputError, match="demo/other is made of the days of demo/home, which its"):
         calibrate(project.store, config.surfaces[1], days=1)
+
+
+def test_a_day_that_is_damaged_since_it_was_judged_is_named(town: Town) -> None:
+    path = town.project.folder / "var/canonical/demo/home/exposures/2026-01-11.parquet"
+    data = bytearray(path.read_bytes())
+    data[4:200] = bytes(196)  # its first column, not its footer
+    path.write_bytes(data)
+
+    with pytest.raises(StorageError, match=r"2026-01-11\.parquet is damaged") as refused:
+        calibrated(town)
+
+    assert "Materialize canonical_events of 2026-01-11 again." in str(refused.value)
 
 
 def test_other_files_below_canonical_events_are_no_days(town: Town) -> None:
