@@ -151,7 +151,7 @@ def _scores(
     thinned = max(outline.thinned for outline in outlines.values())
     for direction, of in asked.items():
         for number, outline in outlines.items():
-            if of is None or of.by(outline.form).is_empty():
+            if of is None or of.by[outline.form].is_empty():
                 continue
             for first, share in score(outline, of, thinned=thinned).items():
                 yield Scored(day, number, kind, first, direction, share)

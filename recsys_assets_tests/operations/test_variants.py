@@ -74,7 +74,7 @@ def test_retention_of_a_variant_deletes_what_is_its_own_and_nothing_else(
     assert files("home") == before
     assert plan.blobs
     assert {each.key.split("/")[2] for each in plan.going} == {"lab"}
-    assert {each.key.split("/")[0] for each in plan.going} == {"objectstore", "staged"}
+    assert {each.key.split("/")[0] for each in plan.going} == {"objectstore", "outlines", "staged"}
 
 
 def test_retention_of_the_base_leaves_the_blobs_of_its_variants(
