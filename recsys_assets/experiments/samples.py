@@ -47,7 +47,7 @@ class Samples:
         if 2 * len(found) < wanted:
             return None
         if self._before is None or self._before[0] != found:
-            samples = [sample for day in found if (sample := self._sample(day))]
+            samples = [sample for day in reversed(found) if (sample := self._sample(day))]
             self._before = found, Asked.of(samples)
         return self._before[1]
 
