@@ -63,6 +63,13 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "warm_up_days": 14,
         "sample_events": 20_000,
         "min_sessions": 100,
+        "release": {"trusted_days": 14, "max_drop": 0.1},
+        "catalog": {
+            "max_uncovered": 0.02,
+            "min_coherence": 0.9,
+            "max_coherence": 1.25,
+            "warn_changed": 0.05,
+        },
     }
     built = {kind: options for kind, options in artifacts.items() if options is not None}
     assert built == {"popularity": {"top_n": 1000, "half_life_days": None}}
