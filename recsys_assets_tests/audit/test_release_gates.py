@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from recsys_assets.config import Retention
+from recsys_assets.kinds import KINDS
 from recsys_assets.operations.pointer import pin, plan_rollback, release, roll_back
 from recsys_assets.operations.retention import retain
 from recsys_assets.storage import layout
@@ -17,6 +18,8 @@ from recsys_assets.storage.publications import Why, history
 from recsys_assets_tests.project import Project, day, event
 
 WHY = Why("run-1", "ann@host", "users are out of order since noon")
+
+OF_USERS: Final[dict[str, Any]] = {kind: {} for kind in ("popularity", "implicit", "session_seq")}
 
 
 def visits(number: int, users: int, **members: Any) -> list[dict[str, Any]]:
@@ -34,7 +37,7 @@ class TestNothingEmptied:
     def test_users_that_are_lost_are_refused_and_accepted_with_a_reason(
         self, project: Project
     ) -> None:
-        config = project.configure()
+        config = project.configure({"artifacts": OF_USERS})
         (surface,) = config.surfaces
         project.land(day(0), visits(0, 200))
         project.materialize(config, [day(0)])
@@ -196,7 +199,7 @@ class TestOutlines:
         project.materialize(config, [day(0)])
         root = project.folder / "var"
         kept = {stored.key: (root / stored.key) for stored in project.store.list("outlines")}
-        assert len(kept) == 5
+        assert len(kept) == len(KINDS)
         before = {key: project.store.read(key) for key in kept}
         for number, path in enumerate(kept.values()):
             path.chmod(0o600)
@@ -224,14 +227,14 @@ class TestOutlines:
 
         live = project.live(config)
         assert live
-        assert len(plan.blobs) == 10
+        assert len(plan.blobs) == 2 * len(KINDS)
         left = {layout.outlined(of.key) for of in project.store.list("outlines")}
         assert left == {Path(uri).stem for uri in live.current.values()}
 
     def test_what_is_live_and_damaged_is_not_compared_and_the_day_is_published(
         self, project: Project
     ) -> None:
-        config = project.configure()
+        config = project.configure({"artifacts": OF_USERS})
         project.land(day(0), visits(0, 200))
         project.land(day(1), [event("a", of=day(1), user_id=None)])
         project.materialize(config, [day(0)])
