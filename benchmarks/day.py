@@ -113,23 +113,25 @@ def main() -> None:
 
 def whole(folder: Path, runs: int) -> None:
     """Print the median of `recsys-assets materialize` over fresh roots."""
-    config = configuration(folder)
-    costs = []
-    for number in range(runs):
-        home = folder / f"dagster{number}"
-        home.mkdir()
-        shutil.copy(INSTANCE, home)
-        environment = {
-            "DAGSTER_HOME": str(home),
-            "RECSYS_CONFIG": str(config),
-            "RECSYS_ROOT": str(folder / f"var{number}"),
-        }
-        days = ["--from", str(DAY), "--to", str(DAY), "--json"]
-        command = [sys.executable, "-m", "recsys_assets.cli", "materialize", *days]
-        costs.append(measure.run(command, env=environment, log=folder / "log"))
+    costs = [materialize(folder, number) for number in range(runs)]
     print(f"{'materialize, whole process':28}{measure.median(costs)}")
     wall = sorted(cost.wall_s for cost in costs)
     print(f"{'':28}median of {runs} runs, {wall[0]:.2f} to {wall[-1]:.2f} s wall\n")
+
+
+def materialize(folder: Path, number: int) -> measure.Cost:
+    """Materialize the day below a root, and with an instance, of its own."""
+    home = folder / f"dagster{number}"
+    home.mkdir()
+    shutil.copy(INSTANCE, home)
+    environment = {
+        "DAGSTER_HOME": str(home),
+        "RECSYS_CONFIG": str(configuration(folder)),
+        "RECSYS_ROOT": str(folder / f"var{number}"),
+    }
+    days = ["--from", str(DAY), "--to", str(DAY), "--json"]
+    command = [sys.executable, "-m", "recsys_assets.cli", "materialize", *days]
+    return measure.run(command, env=environment, log=folder / "log")
 
 
 def stages(folder: Path) -> None:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import measure
@@ -31,16 +32,11 @@ surfaces:
 """
 
 
-def fill(broker: Broker, messages: int) -> int:
-    """Write the topic; return its bytes."""
-    broker.make(_TOPIC, _PARTITIONS)
-    producer = Producer(
-        {"bootstrap.servers": broker.address, "linger.ms": 50, "compression.type": "lz4"}
-    )
-    size = 0
+def events(messages: int) -> Iterator[bytes]:
+    """Yield messages of two days."""
     for number in range(messages):
         moment = number % 86_400
-        value = json.dumps(
+        yield json.dumps(
             {
                 "v": 1,
                 "ts": f"2026-01-0{1 + (number % 50 == 0)}T{moment // 3600:02}:"
@@ -54,6 +50,16 @@ def fill(broker: Broker, messages: int) -> int:
                 "rank": number % 12,
             }
         ).encode()
+
+
+def fill(broker: Broker, values: Iterable[bytes]) -> int:
+    """Write the topic; return its bytes."""
+    broker.make(_TOPIC, _PARTITIONS)
+    producer = Producer(
+        {"bootstrap.servers": broker.address, "linger.ms": 50, "compression.type": "lz4"}
+    )
+    size = 0
+    for number, value in enumerate(values):
         size += len(value)
         producer.produce(_TOPIC, value, partition=number % _PARTITIONS)
         if not number % 1000:
@@ -65,6 +71,27 @@ def fill(broker: Broker, messages: int) -> int:
     return size
 
 
+def land(broker: Broker, folder: Path, messages: int) -> measure.Cost:
+    """Land the topic below a new folder, in a process of its own.
+
+    Raises:
+        RuntimeError: it did not land as many messages.
+    """
+    (folder / "raw").mkdir(parents=True)
+    (folder / "surfaces.yaml").write_text(_CONFIG, encoding="utf-8")
+    cost = measure.run(
+        [sys.executable, "-m", "recsys_assets.cli", "land"],
+        env={
+            "RECSYS_CONFIG": str(folder / "surfaces.yaml"),
+            "BENCHMARK_BROKERS": broker.address,
+        },
+        log=folder / "log",
+    )
+    if f" {messages:,} messages landed" not in cost.output:
+        raise RuntimeError(cost.output)
+    return cost
+
+
 def main() -> None:
     """Fill a topic, and land it in a process of its own, as often as is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
@@ -73,25 +100,11 @@ def main() -> None:
     given = parser.parse_args()
     print(measure.environment())
     with tempfile.TemporaryDirectory() as scratch, noida(Path(scratch)) as broker:
-        size = fill(broker, given.messages)
+        size = fill(broker, events(given.messages))
         print(f"{given.messages:,} messages, {size / 2**20:.0f} MiB")
         costs = []
         for run in range(given.runs):
-            folder = Path(scratch, str(run))
-            (folder / "raw").mkdir(parents=True)
-            (folder / "surfaces.yaml").write_text(_CONFIG, encoding="utf-8")
-            costs.append(
-                measure.run(
-                    [sys.executable, "-m", "recsys_assets.cli", "land"],
-                    env={
-                        "RECSYS_CONFIG": str(folder / "surfaces.yaml"),
-                        "BENCHMARK_BROKERS": broker.address,
-                    },
-                    log=folder / "log",
-                )
-            )
-            if f" {given.messages:,} messages landed" not in costs[-1].output:
-                raise RuntimeError(costs[-1].output)
+            costs.append(land(broker, Path(scratch, str(run)), given.messages))
             print(costs[-1])
     print(f"{measure.median(costs)}, median")
 

@@ -1,26 +1,38 @@
-"""Time, CPU and peak memory of canonical events from each format, of the same generated events.
+"""Time, CPU and peak memory of canonical events from each source, of the same generated events.
 
 Each reading is a process of its own, which includes about a second of imports: that is measured
 too, on a day without events. The sources take turns, so that a busy machine is busy for all.
+
+The table of Postgres has the day before and the day after too, each with as many rows; its server
+is not counted. Nor is the broker, from which the raw lines are landed as messages.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import inputs
+import kafka
 import measure
 import polars as pl
 import yaml
 
+sys.path.insert(1, str(Path(__file__).parents[1]))  # for the servers of the tests
+from recsys_assets_tests import postgres
+from recsys_assets_tests.operations.kafka import noida
+
 DAY = date(2026, 1, 1)
+DSN = "BENCHMARK_DSN"
+TABLE = f"raw/demo/home/exposure.{DAY}"
 FURTHER = '"event":"view_item","device":{"os":"ios","v":17},"price":12.5'
 ESCAPED = rf'{FURTHER},"title":"caf\u00e9 \"au lait\""'
 MAPPED = {
@@ -35,6 +47,7 @@ MAPPED = {
     "where": {"event": ["view"]},
 }
 NAMES = ["ts", "user_id", "session_id", "request_id", "item_id", "rank"]
+BY_USER = {name: name for name in NAMES if name != "session_id"}
 
 
 def with_fields(raw: Path, path: Path, fields: str) -> None:
@@ -59,6 +72,39 @@ def otherwise(raw: Path, path: Path) -> None:
     frame.write_ndjson(path)
 
 
+def typed(raw: Path) -> pl.DataFrame:
+    """Return the events with times that are times."""
+    frame = pl.read_ndjson(raw)
+    return frame.select(pl.col("ts").str.to_datetime(time_zone="UTC"), *NAMES[1:])
+
+
+def to_postgres(raw: Path, _: Path) -> None:
+    """Write the events of the day, and of the days beside it, into an empty table of a server."""
+    frame = typed(raw)
+    server = postgres.Database(int(os.environ[DSN].rsplit(":")[-1].partition("/")[0]))
+    for days in (-1, 0, 1):
+        server.fill("events", frame.with_columns(pl.col("ts").dt.offset_by(f"{days}d")))
+    server.run(
+        "alter table events add column id bigserial primary key",
+        "create index on events (ts)",
+        "analyze events",
+    )
+
+
+def to_delta(raw: Path, path: Path) -> None:
+    """Write the events to a Delta table."""
+    from recsys_assets_tests import lake  # not above: reading would take the time of the import
+
+    lake.to_delta(typed(raw), path)
+
+
+def to_iceberg(raw: Path, path: Path) -> None:
+    """Write the events to an Iceberg table."""
+    from recsys_assets_tests import lake
+
+    lake.to_iceberg(typed(raw), path)
+
+
 # How the events are written, and the keys of the source that read them.
 SOURCES: Mapping[str, tuple[str, dict[str, Any], Callable[[Path, Path], None]]] = {
     "JSON lines, raw events v1": ("jsonl", {}, lambda raw, path: path.hardlink_to(raw)),
@@ -70,14 +116,41 @@ SOURCES: Mapping[str, tuple[str, dict[str, Any], Callable[[Path, Path], None]]] 
         {"type": "csv"},
         lambda raw, path: pl.read_ndjson(raw).select(NAMES).write_csv(path),
     ),
+    "the same, sessions are built": (
+        "csv",
+        {"type": "csv", "columns": BY_USER, "sessions": {"gap_minutes": 30}},
+        lambda raw, path: pl.read_ndjson(raw).select(NAMES).write_csv(path),
+    ),
     "Parquet": (
         "parquet",
         {"type": "parquet"},
-        lambda raw, path: (
-            pl.read_ndjson(raw)
-            .select(pl.col("ts").str.to_datetime(time_zone="UTC"), *NAMES[1:])
-            .write_parquet(path)
-        ),
+        lambda raw, path: typed(raw).write_parquet(path),
+    ),
+    "Delta": (
+        "delta",
+        {"type": "delta", "path": f"{TABLE}.delta"},
+        to_delta,
+    ),
+    "Delta, order_by": (
+        "delta",
+        {"type": "delta", "path": f"{TABLE}.delta", "order_by": ["ts", "request_id", "rank"]},
+        to_delta,
+    ),
+    "Iceberg": (
+        "iceberg",
+        {"type": "iceberg", "path": f"{TABLE}.iceberg"},
+        to_iceberg,
+    ),
+    "Postgres, a day of three": (
+        "",
+        {
+            "type": "postgres",
+            "dsn_env": DSN,
+            "table": "events",
+            "time_column": "ts",
+            "order_by": ["id"],
+        },
+        to_postgres,
     ),
 }
 
@@ -102,11 +175,11 @@ def write(folder: Path, ending: str, keys: Mapping[str, Any]) -> Path:
         "tenant": "demo",
         "surface": "home",
         "start_date": DAY,
-        "source": {"path": "raw", **keys},
+        "source": {**keys} if "dsn_env" in keys else {"path": "raw", **keys},
         "artifacts": {"popularity": {}},
         "guardrails": {"min_events": 0},
     }
-    raw = folder / f"raw/demo/home/exposure.{DAY}.{ending}"
+    raw = folder / f"{TABLE}.{ending}"
     raw.parent.mkdir(parents=True)
     (folder / "surfaces.yaml").write_text(yaml.safe_dump({"root": "var", "surfaces": [surface]}))
     return raw
@@ -127,7 +200,13 @@ def main() -> None:
         name, *paths = options.write
         SOURCES[name][2](*map(Path, paths))
         return
-    with tempfile.TemporaryDirectory() as made:
+    programs = postgres.programs()
+    if programs is None:
+        sys.exit("PostgreSQL is not installed (Debian: postgresql)")
+    with ExitStack() as open_, tempfile.TemporaryDirectory() as made:
+        os.environ[DSN] = open_.enter_context(postgres.running(programs)).url
+        (Path(made) / "broker").mkdir()
+        broker = open_.enter_context(noida(Path(made) / "broker"))
         raw = Path(made) / "events.jsonl"
         what = inputs.prepare(options, raw)
         print(f"machine: {measure.environment()}")
@@ -140,8 +219,13 @@ def main() -> None:
             # Not in this process: what it takes would count as the peak of its children.
             command = [sys.executable, __file__, "--write", name, str(raw), str(path)]
             measure.run(command, log=folders[name] / "log")
+        with raw.open("rb") as lines:
+            kafka.fill(broker, (line.rstrip(b"\n") for line in lines))
+        messages = raw.read_bytes().count(b"\n")
+        landings = []
         costs: dict[str, list[measure.Cost]] = {name: [] for name in folders}
-        for _ in range(options.runs):
+        for run in range(options.runs):
+            landings.append(kafka.land(broker, Path(made) / f"landed{run}", messages))
             for name, folder in folders.items():
                 command = [sys.executable, __file__, "--read", str(folder)]
                 costs[name].append(measure.run(command, log=folder / "log"))
@@ -151,6 +235,7 @@ def main() -> None:
             cost = measure.median(each)
             ratio = (cost.cpu_s - imports) / plain
             print(f"{name:32}{cost}  CPU beyond imports: {ratio:5.2f}  {each[-1].output.strip()}")
+        print(f"{'Kafka, landed as raw files':32}{measure.median(landings)}")
 
 
 if __name__ == "__main__":

@@ -69,10 +69,13 @@ def load_definitions(config: Config) -> Loaded:
 
 
 def _breaking(config: Config) -> Iterator[Broken]:
-    """Yield the surfaces whose definitions do not load when they are alone."""
+    """Yield the surfaces whose definitions do not load when they, and their bases, are alone."""
     for surface in config.surfaces:
+        alone = [
+            each for each in config.surfaces if each.place in {surface.events_of, surface.place}
+        ]
         try:
-            _loaded(config.model_copy(update={"surfaces": [surface]}))
+            _loaded(config.model_copy(update={"surfaces": alone}))
         except Exception as error:  # see load_definitions
             problem = f"surface {surface.name}: its definitions do not load: {_in_short(error)}"
             yield Broken(surface.name, surface.place, (problem,))

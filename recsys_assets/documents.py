@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final
 
 import polars as pl
 
+from recsys_assets.compute.outlines import Outline, Outliner
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.places import Place
@@ -107,6 +108,10 @@ class ListLayout:
         """What the items of an owner's list are called, where there is one."""
         return (self.entry or "").replace("_id", "s")
 
+    def outliner(self) -> Outliner:
+        """Return what makes the outline of such a list."""
+        return Outliner(self.owner, self.entry, self.value)
+
 
 @dataclass(frozen=True)
 class RenderedDocument:
@@ -118,6 +123,7 @@ class RenderedDocument:
     source_hash: str
     size_bytes: int
     built_at: datetime
+    outline: Outline | None = None
 
 
 def render(

@@ -7,6 +7,7 @@ RecsysAssetsError
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
 |   +-- DeniedItemsError          the list of withdrawn items is unreadable
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
++-- SourceUnavailableError        the database of a source does not answer; nothing changed
 +-- TopicError                    a topic cannot be landed; what is landed stays, land it again
 +-- StorageError                  what is stored is not what was written
 |   +-- CorruptBlobError          a blob does not hash to its version; never published
@@ -54,6 +55,10 @@ class DeniedItemsError(InputError):
 
 class MissingPartitionError(InputError):
     """Nothing accepted is stored for the day that was asked for."""
+
+
+class SourceUnavailableError(RecsysAssetsError):
+    """The database that events come from lets nobody in, or the connection to it broke."""
 
 
 class TopicError(RecsysAssetsError):

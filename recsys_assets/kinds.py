@@ -82,8 +82,9 @@ def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Compu
 
 
 def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:
-    tags = normalise_tags(catalog.lazy(), surface=surface.surface, max_items=options.max_items)
-    repeated = repeated_items(catalog.lazy(), surface=surface.surface)
+    namespace = surface.events_of.surface
+    tags = normalise_tags(catalog.lazy(), surface=namespace, max_items=options.max_items)
+    repeated = repeated_items(catalog.lazy(), surface=namespace)
     return Computed(tags, shown={"catalog_rows": catalog.height}, found={"repeated": repeated})
 
 
@@ -150,8 +151,8 @@ _ROWS: Final = (
                 ["artifact"],
                 _few_oversized,
                 knobs=["max_items_per_session"],
-                where=lambda surface, _: not surface.bots.beyond_cooc,
-                where_text=", when `bots.leave_out_of` names no other kind",
+                where=lambda surface, _: bool(surface.variant_of or not surface.bots.beyond_cooc),
+                where_text=", when `bots.leave_out_of` names no other kind, and of a variant",
             ),
         ),
         example=Example(events=_VISITS, rows=[("cup", "tea", 2), ("tea", "cup", 2)]),

@@ -1,14 +1,14 @@
-"""Numbers to a small picture in Markdown, for the pages that people look at.
+"""Numbers to a small picture, in Markdown for the pages that people look at, or in a file.
 
-The picture is an SVG in a data URI: what is drawn, and below it two rows of text, what some of the
-bars or points are and their numbers. Its one colour is seen well on white and on black, which an
-image is not told. The words around it are Markdown, in the colours of the page.
+In Markdown, the picture is an SVG in a data URI: what is drawn, and below it two rows of text, what
+some of the bars or points are and their numbers. Its one colour is seen well on white and on black,
+which an image is not told. The words around it are Markdown, in the colours of the page.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, pairwise
 from math import log, log1p
 from typing import Final
@@ -79,6 +79,51 @@ def bars(
     path = f'<path transform="scale({width} 1)" d="M0 {_HEIGHT}{outline}V{_HEIGHT}z"/>'
     middles = [(at + 0.5) / len(tops) for at in range(len(tops))]
     return _markdown(title, path, _rows(middles, names, values), ends)
+
+
+def intervals(
+    title: str, groups: Mapping[str, Sequence[tuple[str, float, float, float]]], *, unit: str
+) -> str:
+    """Draw intervals below one another, beside a line where zero is; as SVG of its own.
+
+    Args:
+        title: plain text that stands above.
+        groups: by heading: name, low, middle and high of each row, at least one. Each group has a
+            scale of its own: what is little for one is much for another.
+        unit: of the numbers, which stand behind the intervals.
+    """
+    rows = [row for of in groups.values() for row in of]
+    left = round(_LETTER * max(map(len, (*groups, *(name for name, *_ in rows))))) + 2 * _ROW
+    right = left + _WIDTH + _ROW
+    numbers = [f"{low:+.2f}..{high:+.2f}" for _, low, _, high in rows]
+    drawn, y, written = [_line(0, 1, f"{title}; {unit}")], 2, iter(numbers)
+    for heading, of in groups.items():
+        lowest = min(0.0, *(low for _, low, _, _ in of))
+        span = (max(0.0, *(high for _, _, _, high in of)) - lowest) or 1.0
+
+        def x(value: float, lowest: float = lowest, span: float = span) -> float:
+            return round(left + _WIDTH * (value - lowest) / span, 1)
+
+        drawn.append(_line(0, y + 1, heading))
+        drawn.append(f'<path d="M{x(0)} {_ROW * (y + 1)}v{_ROW * len(of)}" class="zero"/>')
+        for row, (name, low, middle, high) in enumerate(of, start=y + 2):
+            at = _ROW * row - _ROW / 2 + 2
+            drawn += [
+                _line(_ROW, row, name),
+                f'<path d="M{x(low)} {at}H{x(high)}"/>',
+                f'<circle cx="{x(middle)}" cy="{at}" r="3"/>',
+                _line(right, row, next(written)),
+            ]
+        y += len(of) + 2
+    width = right + round(_LETTER * max(map(len, numbers))) + _ROW
+    style = f"path{{stroke:{_COLOUR};stroke-width:1.5}}.zero{{stroke-dasharray:2}}"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{_ROW * y}" '
+    head += f'fill="{_COLOUR}" style="font:12px monospace"><style>{style}</style>'
+    return f"{head}{''.join(drawn)}</svg>\n"
+
+
+def _line(x: float, row: int, text: str) -> str:
+    return f'<text x="{x}" y="{_ROW * row}">{escape(text)}</text>'
 
 
 def _y(share: float) -> int:

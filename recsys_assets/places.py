@@ -13,6 +13,12 @@ class Place:
     tenant: str
     surface: str
 
+    @classmethod
+    def named(cls, name: str) -> Place:
+        """Return the place that `name` gives."""
+        tenant, _, surface = name.partition("/")
+        return cls(tenant, surface)
+
     @property
     def name(self) -> str:
         """`tenant/surface`, as people write it."""

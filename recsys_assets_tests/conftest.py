@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import dagster as dg
 import pytest
 from hypothesis import settings
 
-from recsys_assets_tests import needed
+from recsys_assets_tests import needed, postgres
+from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project
 from recsys_assets_tests.shop import fast, once, shop
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.servers import Server
+
+if TYPE_CHECKING:
+    from recsys_assets_tests.operations.kafka import Broker
 
 __all__ = ["fast", "once", "shop"]  # fixtures for all tests
 
@@ -63,3 +71,34 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         )
     with servers.azurite(program, tmp_path_factory.mktemp("azurite")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Database]:
+    """Run PostgreSQL for all tests that ask for it."""
+    found = postgres.programs()
+    if found is None:
+        needed.skip_unless_required(
+            "postgres", "PostgreSQL is not installed (Debian: postgresql): nothing of it is tried"
+        )
+    if importlib.util.find_spec("adbc_driver_postgresql") is None:
+        needed.skip_unless_required("postgres", "adbc-driver-postgresql is not installed")
+    with postgres.running(found) as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres_server: Database) -> Database:
+    """Give a schema of its own, which is empty."""
+    name = f"of_{uuid4().hex}"
+    postgres_server.run(f"create schema {name}")
+    return replace(postgres_server, schema=name)
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Run a Kafka broker for all tests that ask for it."""
+    from recsys_assets_tests.operations.kafka import noida  # which takes the clients of Kafka
+
+    with noida(tmp_path_factory.mktemp("kafka")) as running:
+        yield running

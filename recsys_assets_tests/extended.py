@@ -97,10 +97,11 @@ def test_a_day_with_a_device_is_built_beside_one_of_the_older_format(
 def test_a_day_whose_known_users_are_few_is_published_with_a_warning(shop: Shop) -> None:
     land(shop, 1, event("tea", of=day(1)), event("cup", of=day(1), user_id=None))
     shop.do("materialize", "--from", str(day(1)), "--to", str(day(1)))
-    land(shop, 2, *(event(item, of=day(2), user_id=None) for item in ("tea", "cup")))
+    few = (event("cup", of=day(2), user_id=None, rank=rank) for rank in range(3))
+    land(shop, 2, event("tea", of=day(2)), *few)
     result = shop.run("materialize", "--from", str(day(2)), "--to", str(day(2)))
     assert result.exit_code == 0
-    assert f"warning: {day(2)} canonical_events users_are_known: 0% of 2 events" in result.stderr
+    assert f"warning: {day(2)} canonical_events users_are_known: 25% of 4 events" in result.stderr
 
 
 def test_a_day_that_one_item_has_most_of_is_refused(shop: Shop) -> None:

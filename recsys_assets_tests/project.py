@@ -56,7 +56,10 @@ class Project:
     )
 
     def configure(self, *surfaces: Mapping[str, Any]) -> Config:
-        """Write surfaces.yaml, each surface on top of a small default, and load it."""
+        """Write surfaces.yaml, each surface on top of a small default, and load it.
+
+        Of the default, a variant gets what is not that of its base.
+        """
         default = {
             "tenant": "demo",
             "surface": "home",
@@ -66,7 +69,11 @@ class Project:
             "catalog": {"path": "catalog.csv"},
             "artifacts": copy.deepcopy(ALL_KINDS),
         }
-        merged = [{**default, **surface} for surface in surfaces or ({},)]
+        of_variant = {key: default[key] for key in ("tenant", "artifacts")}
+        merged = [
+            {**(of_variant if "variant_of" in surface else default), **surface}
+            for surface in surfaces or ({},)
+        ]
         self.config_file.write_text(yaml.safe_dump({"root": "var", "surfaces": merged}))
         (self.folder / "catalog.csv").write_text(CATALOG)
         (self.folder / "raw").mkdir(exist_ok=True)

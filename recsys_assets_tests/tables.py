@@ -8,6 +8,8 @@ from typing import Final
 import polars as pl
 
 from recsys_assets.audit.checks import CHECKS
+from recsys_assets.compute.judging import DAY_GATES, NUMBERS
+from recsys_assets.config import Margins
 from recsys_assets.contracts import dtypes
 from recsys_assets.documents import list_text
 from recsys_assets.kind import Kind
@@ -96,7 +98,30 @@ def checks_table() -> str:
     )
 
 
+def numbers_table() -> str:
+    """Return the numbers that gates judge."""
+    rows = []
+    for name, number in NUMBERS.items():
+        marks = ["+"] * number.only_more + ["by weekday"] * number.by_weekday
+        marks += ["replayed"] * number.is_replayed
+        of = Margins.model_fields[name]
+        rows.append(
+            [
+                f"[`{number.gate}`](runbooks/unsound-day.md#{number.gate})",
+                f"`{name}`",
+                of.description or "",
+                f"{of.default}",
+                ", ".join(marks),
+            ]
+        )
+    return markdown(["check", "number", "what", "margin", ""], rows)
+
+
 def _blocks(check: Check) -> str:
+    if check.name == "nothing_emptied":
+        return "yes; nearly empty kinds as `gates.mode` says"
+    if check.name in {*DAY_GATES, "no_worse_than_live", "catalog_fits"}:
+        return "as `gates.mode` says; by default it warns"
     if list(check.of) == ["live"]:
         return "nothing is downstream; its run fails"
     return "yes" if check.blocks else "no, it warns"

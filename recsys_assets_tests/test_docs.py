@@ -18,10 +18,12 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 import annotated_types
+import click
 import dagster as dg
 import pytest
 import yaml
@@ -175,6 +177,7 @@ def generated() -> dict[tuple[str, str], str]:
         ("../README.md", "kinds"): tables.kinds_table(),
         ("asset-pages.md", "kinds"): tables.pages_table(),
         ("checks.md", "checks"): tables.checks_table(),
+        ("gates.md", "numbers"): tables.numbers_table(),
     }
 
 
@@ -473,10 +476,14 @@ def test_the_documented_documents_hash_to_their_version(tmp_path: Path) -> None:
         assert run_snippets(tmp_path, blob)["python"] == f"{version} ok\n"
 
 
-COMMANDS: Final = {
-    name: {option for parameter in command.params for option in parameter.opts}
-    for name, command in main_command.commands.items()
-}
+def _options(command: click.Command) -> set[str]:
+    """Return the options of a command, and of those that stand below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {option for parameter in command.params for option in parameter.opts}
+    return own.union(*map(_options, below))
+
+
+COMMANDS: Final = {name: _options(command) for name, command in main_command.commands.items()}
 CODE: Final = re.compile(r"`([^`\n]+)`")
 
 
@@ -626,6 +633,7 @@ LAUNCHPAD: Final = {
     "rollback": "roll-back.md",
     "pin": "roll-back.md",
     "release": "roll-back.md",
+    "override_gates": "gates.md",
     "verify": "roll-back.md",
     "retention": "retention.md",
     "check_freshness": "freshness.md",
@@ -844,7 +852,8 @@ def test_the_publication_record_is_as_documented() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["dev"], *extras["docs"], *extras["postgres"]]
+    of_extras = [extras[name] for name in ("dev", "docs", "postgres", "postgres-source")]
+    wanted = [*project["dependencies"], *chain.from_iterable(of_extras)]
     for requirement in wanted:
         name = re.split(r"[<>=\[]", requirement)[0]
         assert re.search(rf"^\| [^|]*\b{name}\b", page("decisions/dependencies.md"), re.M), name

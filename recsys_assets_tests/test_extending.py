@@ -160,11 +160,22 @@ APART: Final = below(
     "storage",
     "test_site.py",
     "test_installed.py",
+    "test_followed.py",
+    "test_golden.py",
+    "test_hostile.py",
+    "test_how_to.py",
+    "ui",
+    "cli/test_postgres.py",
     "cli/test_stopping.py",
+    "compute/test_faults.py",
+    "defs/test_postgres.py",
     "defs/test_stopping.py",
-    "events/test_parse.py",
-    "events/test_rows.py",
     "events/test_mapping.py",
+    "events/test_parse.py",
+    "events/test_postgres.py",
+    "events/test_rows.py",
+    "events/test_sources_agree.py",
+    "events/test_tables.py",
     "operations/test_topics.py",
 )
 OF_DOCS: Final = "generated or checks or asset_pages or link or runbook or refusal or model"
@@ -392,3 +403,25 @@ def test_a_renamed_surface_passes_over_lines_of_the_old_name(search: Shop) -> No
 
     assert result.exit_code == 1
     assert example("add-a-surface.md", "printed: renamed").strip() in result.stderr
+
+
+@pytest.mark.slow
+def test_a_variant_can_be_tried_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Shop(shutil.copytree(EXAMPLE, tmp_path / "shop"))
+    shop.enter(monkeypatch)
+    shop.do("materialize", "--from", str(day(0)), "--to", str(day(2)))
+    change(shop.folder, "variants.md")
+
+    for step in steps("variants.md", "run: variants"):
+        shop.follow(step)
+
+    left = {path.parents[1].name for path in (shop.folder / "var").rglob("shop/home_3days")}
+    assert left.isdisjoint({"canonical", "counts", "rejected"})
+    repository = build_definitions(load_config()).get_repository_def()
+    for name in ("shop__home_3days_materialize", "shop__home_landing"):
+        assert f"`{name}`" in page("variants.md")
+        assert repository.has_sensor_def(name)
+    assert "`shop__home_daily`" in page("variants.md")
+    assert not repository.has_schedule_def("shop__home_3days_daily")

@@ -29,6 +29,7 @@ LAYERS: Final = (
     ("definitions",),
     ("defs",),
     ("operations",),
+    ("experiments",),
     ("audit",),
     ("live",),
     ("kinds",),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.pictures import MAX_CHARACTERS, bars, curve
+from recsys_assets.pictures import MAX_CHARACTERS, bars, curve, intervals
 
 ENDS = ("1 January", "31 December")
 VALUES = st.lists(st.integers(0, 2**62), min_size=1, max_size=40)
@@ -146,3 +146,27 @@ def test_nothing_but_zeros_is_a_line_on_the_ground(values: list[int]) -> None:
 
     assert flat == f"M0 64V64h{len(values)}V64z"
     assert paths(curve("Items", [1], [0], ends=ENDS)) == ["M0 64l360 0V64H0z"]
+
+
+def test_intervals_lie_beside_the_zero_of_their_group() -> None:
+    groups = {
+        "small <1>": [("a=1", -0.1, 0.1, 0.3), ("a=2", 0.1, 0.2, 0.3)],
+        "large": [("a=1", -30.0, -20.0, -10.0)],
+    }
+
+    drawn = list(ElementTree.fromstring(intervals("t & u", groups, unit="points")))  # noqa: S314
+
+    texts = [part.text for part in drawn if part.tag.endswith("text")]
+    assert texts == [
+        *("t & u; points", "small <1>", "a=1", "-0.10..+0.30", "a=2", "+0.10..+0.30"),
+        *("large", "a=1", "-30.00..-10.00"),
+    ]
+    of_paths = [part.attrib["d"] for part in drawn if part.tag.endswith("path")]
+    numbers = [[float(n) for n in re.findall(r"-?[\d.]+", path)] for path in of_paths]
+    (zero, first, second), (far, large) = numbers[:3], numbers[3:]
+    assert first[0] < zero[0] < second[0] < second[2] == first[2]
+    assert large[0] < large[2] < far[0]
+    middles = [float(part.attrib["cx"]) for part in drawn if part.tag.endswith("circle")]
+    assert middles[0] == pytest.approx((first[0] + first[2]) / 2)
+    ys = [float(part.attrib["y"]) for part in drawn if part.tag.endswith("text")]
+    assert ys == sorted(ys)

@@ -114,6 +114,7 @@ def test_the_pins_say_when_they_were_taken() -> None:
         *PYPROJECT["project"]["optional-dependencies"]["dev"],
         *PYPROJECT["project"]["optional-dependencies"]["docs"],
         *PYPROJECT["project"]["optional-dependencies"]["postgres"],
+        *PYPROJECT["project"]["optional-dependencies"]["postgres-source"],
     ],
 )
 def test_every_dependency_is_pinned(requirement: str) -> None:

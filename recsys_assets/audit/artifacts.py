@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from recsys_assets.audit.audited import Audited
+from recsys_assets.audit.catalog_gate import (
+    CATALOG_CHECK,
+    CATALOG_FITS,
+    CatalogFacts,
+    catalog_facts,
+)
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import Drafts
+from recsys_assets.audit.settings import settings_of
 from recsys_assets.config import Surface
 from recsys_assets.documents import DocumentHead, RenderedDocument, render
 from recsys_assets.kind import ArtifactFacts
@@ -35,10 +43,21 @@ def audit_artifact(
         source_hash=draft.source_hash,
         built_at=datetime.now(UTC),
     )
+    if surface.gates.are_on:
+        outline = draft.list.outliner.made(settings_of(surface, kind, draft.source_hash))
+        document = replace(document, outline=outline)
     contract = draft.list.verdict
     size_bytes = document.size_bytes if contract.passed else None
     facts = ArtifactFacts(surface, contract, draft.found, size_bytes, draft.missing)
-    verdicts = judge(checks_of(surface, kind), facts)
+    checks = checks_of(surface, kind)
+    verdicts = judge(checks, facts)
+    if any(check.name == CATALOG_FITS for check in checks):
+        compared = (
+            catalog_facts(store, surface, kind, day, document)
+            if contract.passed
+            else CatalogFacts(surface, "the contract is broken, so there is no document")
+        )
+        verdicts |= judge([CATALOG_CHECK], compared)
     if not contract.passed:
         document.path.unlink()  # of broken rows, it is meaningless
         return Audited(verdicts)

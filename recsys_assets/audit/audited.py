@@ -25,6 +25,19 @@ U = TypeVar("U")
 
 
 @dataclass(frozen=True)
+class Later:
+    """What is found of a day once the days before it are accepted, or refused.
+
+    Attributes:
+        verdicts: by name.
+        shown: what the asset page shows of the day, whether it is accepted or not.
+    """
+
+    verdicts: Mapping[str, Verdict]
+    shown: Mapping[str, Shown]
+
+
+@dataclass(frozen=True)
 class Audited(Generic[T]):
     """One day of one asset.
 
@@ -33,12 +46,16 @@ class Audited(Generic[T]):
         value: what is to be stored, if there is anything.
         data_version: another one whenever the value is another.
         shown: what the asset page shows of the day.
+        later: finds out the rest, in the order of days.
+        observed: what the asset page shows of the day even if it is refused.
     """
 
     verdicts: Mapping[str, Verdict]
     value: T | None = None
     data_version: str = ""
     shown: Mapping[str, Shown] = field(default_factory=dict)
+    later: Callable[[], Later] | None = None
+    observed: Mapping[str, Shown] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -49,6 +66,19 @@ class Audited(Generic[T]):
     def failures(self) -> dict[str, Verdict]:
         """The verdicts that refuse the day."""
         return {name: each for name, each in self.verdicts.items() if each.outcome == "failed"}
+
+    def settled(self) -> Audited[T]:
+        """Return the same with what is found last; the days before it are stored by now."""
+        if self.later is None:
+            return self
+        found = self.later()
+        return replace(
+            self,
+            verdicts={**self.verdicts, **found.verdicts},
+            shown={**self.shown, **found.shown},
+            later=None,
+            observed=found.shown,
+        )
 
     def held_to(self, checks: Iterable[Check]) -> Audited[T]:
         """Return the same with a verdict of each declared check; one that gave none refuses it."""

@@ -6,10 +6,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, partial
 
 from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.checks import CandidateFacts, checks_of
+from recsys_assets.audit.release_checks import not_compared
+from recsys_assets.audit.release_gates import ReleaseGates
 from recsys_assets.config import Surface
 from recsys_assets.documents import DocumentHead
 from recsys_assets.errors import MissingPartitionError, RecsysAssetsError
@@ -37,9 +39,21 @@ class Candidate:
 
 
 def audit_candidate(
-    store: Store, surface: Surface, day: date, accepted: AcceptedDays
+    store: Store,
+    surface: Surface,
+    day: date,
+    accepted: AcceptedDays,
+    gates: ReleaseGates | None = None,
 ) -> Audited[Candidate]:
-    """Gather the day's staged versions and find out whether they may be published."""
+    """Gather the day's staged versions and find out whether they may be published.
+
+    Args:
+        store: where everything is.
+        surface: whose.
+        day: UTC.
+        accepted: the accepted days of its window.
+        gates: compare them with what is live when the days before are published; None does not.
+    """
     # Before anything is gathered: what is flipped in from here on has overtaken the candidate.
     live = read_live(store, surface.place)
     seen = generation_of(live)
@@ -48,12 +62,12 @@ def audit_candidate(
     denied = cache(lambda: read_denied(surface) if is_newest else None)
     refs: dict[str, StagedRef] = {}
     problems: dict[str, str] = {}
-    window = [each for each in surface.days_of_window(day) if each in accepted]
-    events = source_hash({each: accepted[each].fingerprint for each in window})
+    there = [each for each in surface.days_of_window(day) if each in accepted]
+    events = source_hash({each: accepted[each].fingerprint for each in there})
     for kind in surface.artifacts.kinds:
         try:
             ref = read_staged(store, surface.place, surface.segment, kind, day)
-            problem = _problem(store, surface, ref, events if day in window else None)
+            problem = _problem(store, surface, ref, events if day in there else None)
             if (
                 not problem
                 and (names := denied())
@@ -71,16 +85,18 @@ def audit_candidate(
     current = {kind: ref.uri for kind, ref in refs.items()}
     verdicts = judge(checks_of(surface, "manifest"), CandidateFacts(surface, current, problems))
     if problems:
-        return Audited(verdicts)
+        return Audited(verdicts | not_compared() if gates else verdicts)
+    window = surface.window(day)
     return Audited(
         verdicts,
-        Candidate(day, surface.window(day), current, seen),
+        Candidate(day, window, current, seen),
         hashlib.sha256("\n".join(sorted(current.values())).encode()).hexdigest(),
         {
             "dagster/uri": store.uri(layout.manifest(surface.place)),
             "size_bytes": sum(ref.size_bytes for ref in refs.values()),
             "current": Json(current),
         },
+        later=partial(gates.judge, day, window, current) if gates else None,
     )
 
 

@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from recsys_assets.audit.catalog_gate import CATALOG_CHECK
+from recsys_assets.audit.gates import DAY_GATE_CHECKS
+from recsys_assets.audit.release_checks import RELEASE_CHECKS
 from recsys_assets.config import Surface
 from recsys_assets.kind import ArtifactFacts
 from recsys_assets.kinds import KINDS
@@ -74,9 +77,15 @@ def _inputs(facts: EventFacts | ArtifactFacts) -> Verdict:
     """Tell of a day that was made: what it lacks ends the audit before there are facts."""
     if not isinstance(facts, EventFacts):
         return passed()
-    refused = facts.day.refused_files
+    refused, files = facts.day.refused_files, len(facts.day.files)
+    if not files and not facts.surface.guardrails.min_events:
+        text = (
+            f"no {facts.day.wanted}: taken for a day without events, as guardrails.min_events: 0 "
+            "allows. Land an empty file of a quiet day, and a lost file is told from it"
+        )
+        return Verdict("warned", text, 1, numbers={"raw_files": 0})
     if not refused:
-        return passed(raw_files=len(facts.day.files))
+        return passed(raw_files=files)
     said = [
         f"{file.location}: no line is an event, {file.lines:,} refused; "
         f"line {file.first.line}: {file.first.reason}, {file.first.detail}"
@@ -97,8 +106,10 @@ def _enough_events(facts: EventFacts) -> Verdict:
         f"{day.outside_window:,} outside the day, {day.other_surface:,} of other surfaces, "
         f"{day.redelivered:,} redelivered"
         + (f", {day.left_out:,} left out by `where` or without an entry" if day.left_out else "")
-        if day.files
+        + (f", {day.of_days_around:,} of the days around" if day.of_days_around else "")
+        if day.own_files
         else f"; no {day.wanted}"
+        + (f"; {day.from_days_around:,} events in files of the days around" if day.files else "")
     )
     return at_least(facts.surface.guardrails, "min_events", day.events, because=because)
 
@@ -115,11 +126,13 @@ def _of_the_day(facts: EventFacts) -> Verdict:
     found = at_most(facts.surface.guardrails, "max_outside_window_share", share)
     if found.passed and share <= _OUTSIDE_WARNS_ABOVE:
         return found
-    lines = day.events + day.redelivered + day.outside_window
+    around = facts.surface.source.days_around
     text = (
-        f"{day.outside_window:,} of {lines:,} events in the day's files are not of {day.day}, UTC, "
-        "and are left out. Cut the files at midnight UTC, or mend the producer's clock, and "
-        "materialize the day again"
+        f"{day.outside_window:,} of {day.own_events:,} events in the day's files are not of "
+        f"{day.day}, UTC, "
+        + (f"or up to {around} days before or after it, " if around else "")
+        + "and are left out. Cut the files at midnight UTC, or mend the producer's clock, or raise "
+        f"source.days_around from {around}, and materialize the day again"
     )
     if found.passed:  # the limit is not what is wrong
         return replace(found, outcome="warned", description=text, failures=1)
@@ -140,6 +153,30 @@ def _sessions_of_one_user(facts: EventFacts) -> Verdict:
         "unique over all users",
         failures=shared,
     )
+
+
+# Above these shares, repeats are not what people do, and request_id is not of one event.
+_REPEATED_WARNS_ABOVE: Final = 0.001
+_OTHER_ITEMS_WARN_ABOVE: Final = 0.01
+
+
+def _are_told_apart(facts: EventFacts) -> Verdict:
+    day = facts.day
+    if day.repeated > _REPEATED_WARNS_ABOVE * day.undistinguished:
+        return failed(
+            f"{day.repeated:,} of {day.undistinguished:,} events without a request_id are equal to "
+            "another one in every column: if their lines were delivered twice, they count twice. "
+            "Give request_id an id that each event has to itself, and set source.deduplicate_by",
+            failures=day.repeated,
+        )
+    if day.other_items > _OTHER_ITEMS_WARN_ABOVE * day.redelivered:
+        return failed(
+            f"{day.other_items:,} of {day.redelivered:,} events that were left out are of another "
+            "item than the one with their request_id that stays: it is not of one event alone. "
+            "Take source.deduplicate_by away, or map request_id to what each event has to itself",
+            failures=day.other_items,
+        )
+    return passed(repeated=day.repeated)
 
 
 def _few_oversized(facts: EventFacts) -> Verdict:
@@ -276,8 +313,20 @@ CHECKS: Final = (
         _sessions_of_one_user,
         blocks=False,
     ),
+    Check(
+        "events_are_told_apart",
+        _EVENTS,
+        "Hardly any event without a request_id is equal to another one in every column, and what "
+        "`source.deduplicate_by` leaves out is of the item that stays.",
+        "validation-failed",
+        _are_told_apart,
+        blocks=False,
+        knobs=["source.deduplicate_by"],
+    ),
+    *DAY_GATE_CHECKS,
     guardrail("max_artifact_bytes", ["artifact"], _small_enough),
     *(check for kind in KINDS.values() for check in kind.own_checks),
+    CATALOG_CHECK,
     Check(
         "window_is_complete",
         ["artifact"],
@@ -296,6 +345,7 @@ CHECKS: Final = (
         _publishable,
         knobs=["guardrails.max_backfill_days"],
     ),
+    *RELEASE_CHECKS,
     Check(
         FRESH,
         ["live"],

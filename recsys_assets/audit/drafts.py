@@ -16,14 +16,14 @@ from recsys_assets import pages
 from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import BotLimits, without_bots
-from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.day_counts import Counts, DayCounts, Keep
 from recsys_assets.compute.window_counts import WindowCounts
 from recsys_assets.config import Surface
 from recsys_assets.documents import ListLayout, list_text
 from recsys_assets.errors import MissingPartitionError
 from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
 from recsys_assets.events.catalog import item_labels, labels_in
-from recsys_assets.events.listed import listed_items
+from recsys_assets.events.listed import ListedItems, listed_items
 from recsys_assets.kind import Computed, Kind, WindowEvents
 from recsys_assets.pages import Shown
 from recsys_assets.storage.counts import KeptCounts, without_some
@@ -47,6 +47,7 @@ class CheckedList:
         self._frame = frame
         self._checker = PieceChecker(kind.contract)
         self.page = kind.page(unit)
+        self.outliner = kind.layout.outliner()
 
     @property
     def verdict(self) -> Verdict:
@@ -68,6 +69,7 @@ class CheckedList:
             if not self._checker.holds(piece):
                 return
             self.page.add(piece)
+            self.outliner.add(piece)
             yield piece
 
 
@@ -149,7 +151,7 @@ class _DraftsOfEvents:
         window = {each: self._accepted[each] for each in wanted if each in self._accepted}
         if day not in window:
             raise MissingPartitionError(
-                f"{surface.name} {day} has no accepted canonical events: materialize "
+                f"{surface.events_of.name} {day} has no accepted canonical events: materialize "
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
         source = source_hash({each: of.fingerprint for each, of in window.items()})
@@ -157,15 +159,7 @@ class _DraftsOfEvents:
         keep = self._cache.of(without_some(source, str(self._bots)))
         together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
         items = listed_items(surface, self._catalogs, of_catalog=False)
-        listed, left_out = items.judge(together.item_ids) if items.any else (None, {})
-        computed = self._kind.compute(
-            WindowEvents(days, together, listed),
-            surface.artifacts.options(self._kind.name),
-            surface,
-        )
-        if listed is not None:
-            frame = without_items(computed.frame, together.item_ids.filter(~listed))
-            computed = replace(computed, frame=frame)
+        computed, left_out = compute_of_events(self._kind, surface, days, together, items)
         draft = _draft(self._kind, items.source(source), computed, self._labels, left_out)
         missing = [each for each in wanted if each not in window]
         if not missing:
@@ -174,7 +168,7 @@ class _DraftsOfEvents:
         return replace(draft, missing=missing, shown=shown)
 
     def _counts(self, window: AcceptedDays) -> dict[date, DayCounts]:
-        if self._surface.window_days == 1:
+        if self._surface.longest_window == 1:
             return {day: self._shared(of) for day, of in window.items()}
         with self._lock:
             for day in self._counted.keys() - window.keys():
@@ -192,22 +186,61 @@ class _DraftsOfEvents:
 
     def _kept(self, day: date, accepted: AcceptedDay) -> DayCounts:
         def is_current() -> bool:
-            return accepted_days(self._store, self._surface.place, [day]).get(day) == accepted
+            return accepted_days(self._store, self._surface.events_of, [day]).get(day) == accepted
 
         keep = partial(
             KeptCounts,
             self._store,
-            self._surface.place,
+            self._surface.events_of,
             day,
             fingerprint=accepted.fingerprint,
             is_current=is_current,
             cache=self._cache,
         )
-        everything = DayCounts(accepted.frame, keep())
-        if not self._bots:
-            return everything
-        leave_out = without_bots(everything, self._bots)
-        return DayCounts(accepted.frame, keep(without=str(self._bots)), leave_out)
+        return counts_of_day(accepted, self._bots, lambda without: keep(without=without))
+
+
+def counts_of_day(accepted: AcceptedDay, bots: BotLimits, keep: Callable[[str], Keep]) -> DayCounts:
+    """Return the counts of a day in a window, without those of bots.
+
+    Args:
+        accepted: the day.
+        bots: above which sizes sessions and users are left out.
+        keep: gives where counts are kept, from what names what is left out of them.
+    """
+    everything = DayCounts(accepted.frame, keep(""), gap=accepted.gap)
+    if not bots:
+        return everything
+    leave_out = without_bots(everything, bots)
+    return DayCounts(accepted.frame, keep(str(bots)), leave_out, gap=accepted.gap)
+
+
+def compute_of_events(
+    kind: Kind,
+    surface: Surface,
+    days: Mapping[date, DayCounts],
+    together: Counts,
+    items: ListedItems,
+) -> tuple[Computed, Mapping[str, int]]:
+    """Compute an artifact of a kind that reads events.
+
+    Args:
+        kind: the artifact kind.
+        surface: whose options, and limits.
+        days: the counts of each day of the window that is there.
+        together: those of all of them.
+        items: which may be listed.
+
+    Returns:
+        What is computed, and how many items were left out, as the asset page shows it.
+    """
+    listed, left_out = items.judge(together.item_ids) if items.any else (None, dict[str, int]())
+    options = surface.artifacts.options(kind.name)
+    computed = kind.compute(WindowEvents(days, together, listed), options, surface)
+    if listed is not None:
+        frame = without_items(computed.frame, together.item_ids.filter(~listed))
+        computed = replace(computed, frame=frame)
+    return computed, left_out
 
 
 def without_items(rows: pl.LazyFrame, unlisted: pl.Series) -> pl.LazyFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from recsys_assets import contracts, pages
 from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.checks import EventFacts, checks_of
 from recsys_assets.audit.contract import check_pieces, one_ahead
+from recsys_assets.audit.gates import DayGates
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import oversized_sessions
 from recsys_assets.compute.day_counts import DayCounts
@@ -25,9 +26,22 @@ from recsys_assets.verdicts import judge
 
 
 def audit_events(
-    store: Store, surface: Surface, day: date, scratch: Path, shared: Shared
+    store: Store,
+    surface: Surface,
+    day: date,
+    scratch: Path,
+    shared: Shared,
+    gates: DayGates | None = None,
 ) -> Audited[ParsedDay]:
     """Parse a day of canonical events; refused lines are kept whatever the verdicts.
+
+    Args:
+        store: where everything is.
+        surface: whose events.
+        day: UTC.
+        scratch: where the parsed day is put.
+        shared: what is parsed and counted already.
+        gates: judge the day by the days before it; None does not.
 
     Raises:
         RawEventsError: an input cannot be read.
@@ -59,6 +73,7 @@ def audit_events(
         "dagster/row_count": parsed.events,
         "dagster/uri": store.uri(layout.canonical(surface.place, day)),
         "sessions": distinct["session_id"],
+        **({"built_sessions": parsed.built_sessions} if surface.source.sessions else {}),
         "users": distinct["user_id"],
         "items": distinct["item_id"],
         "sessions_of_several_users": shared_sessions,
@@ -76,6 +91,9 @@ def audit_events(
         "seconds": round(parsed.seconds, 3),
         "fingerprint": parsed.fingerprint,
     }
+    if surface.source.days_around:
+        shown["from_days_around"] = parsed.from_days_around
+        shown["of_days_around"] = parsed.of_days_around
     if parsed.rejected_path:
         shown["rejected"] = Link(store.uri(rejected))
     if parsed.not_kept:
@@ -84,7 +102,12 @@ def audit_events(
         )
     facts = EventFacts(surface, parsed, contract, distinct, oversized, shared_sessions)
     verdicts = judge(checks_of(surface, "canonical_events"), facts)
-    return Audited(verdicts, parsed, parsed.fingerprint, shown)
+    audited = Audited(verdicts, parsed, parsed.fingerprint, shown)
+    if gates is None:
+        return audited
+    if audited.failures:
+        return replace(audited, verdicts={**verdicts, **gates.not_asked()})
+    return replace(audited, later=gates.begin(day, parsed.fingerprint, counts, by_hour))
 
 
 def _counts(surface: Surface, parsed: ParsedDay, shared: Shared) -> DayCounts:
@@ -93,7 +116,7 @@ def _counts(surface: Surface, parsed: ParsedDay, shared: Shared) -> DayCounts:
     The artifacts that this process makes of the day find them counted. Those of a longer window
     look for what is kept, and nothing is kept of a day that is not accepted yet.
     """
-    keep = shared.counts.of(parsed.fingerprint) if surface.window_days == 1 else None
+    keep = shared.counts.of(parsed.fingerprint) if surface.longest_window == 1 else None
     return DayCounts(parsed.frame, keep)
 
 

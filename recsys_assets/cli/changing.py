@@ -90,9 +90,14 @@ def pin_command(name: str, reason: str, force: bool) -> None:
 @click.command("release")
 @SURFACE
 @REASON
+@click.option(
+    "--force", is_flag=True, help="Also where gates find it worse than what is live; say why."
+)
 @DRY_RUN
-def release_command(name: str, reason: str, dry_run: bool) -> None:
+def release_command(name: str, reason: str, force: bool, dry_run: bool) -> None:
     """Let publishes through again, and publish the newest complete day that was held back.
+
+    What the gates of a release refuse is held back too, of a surface that is not pinned as well.
 
     Exit codes: 0 done; 1 the day that was held back cannot be published, though the surface is
     released; 2 the command line or the configuration is wrong.
@@ -110,7 +115,7 @@ def release_command(name: str, reason: str, dry_run: bool) -> None:
             printable(f"{name} {state}; the day to publish: {day or 'none'}. Nothing was changed")
         )
         return
-    released = release(store, surface, why(reason))
+    released = release(store, surface, why(reason), force=force)
     state = "was not pinned" if released.outcome == "unchanged" else "is released"
     if released.next_day is None:
         click.echo(printable(f"{name} {state}; no day was held back"))
@@ -205,6 +210,7 @@ def retention_command(
             click.echo(
                 f"{surface.name}: {len(found.blobs)} blobs, {len(found.staged)} staged references, "
                 f"{len(found.rejected)} files of refused lines, {len(found.counts)} of counts, "
+                f"{len(found.profiles)} of profiles, {len(found.compared)} of comparisons, "
                 f"{found.size_bytes:,} bytes{' would go' if dry_run else ' deleted'}; "
                 f"{found.kept_blobs} blobs stay"
             )

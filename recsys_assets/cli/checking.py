@@ -65,6 +65,11 @@ def check_command(name: str | None, as_json: bool) -> None:
         click.echo(printable(f"root: {config.root}"))
         print_rows(_INPUTS, [_row(inputs) for inputs in found])
         for inputs in found:
+            if inputs.surface.variant_of:
+                of = f"{inputs.surface.name}: a variant of {inputs.surface.variant_of}"
+                click.echo(printable(f"{of}, whose events and catalog these are"))
+                if not name:  # the rest is said of its base
+                    continue
             if inputs.denied_items is not None:
                 of = f"{inputs.surface.name}: denied items: {inputs.denied_items:,}"
                 click.echo(printable(f"{of}, listed in {inputs.surface.items.deny}"))
@@ -100,7 +105,11 @@ def _show_sample(name: str, sample: Sample) -> None:
     """Show the first rows of a file as events, and why others are none."""
     click.echo(printable(f"{name}: the first rows of {sample.file}"))
     if sample.first_events:
-        columns = [name for name, of in sample.first_events[0].items() if of is not None]
+        columns = [
+            name
+            for name in sample.first_events[0]
+            if any(event[name] is not None for event in sample.first_events)
+        ]
         print_rows(
             [
                 Column(column, is_text=column in {"user_id", "session_id", "item_id"})

@@ -34,7 +34,8 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
 
     A day that fails a check blocks itself and nothing else. Doing a day again replaces it; the same
     input changes nothing. The live manifest never moves to an older window. Without --surface each
-    surface takes those of the days that it has.
+    surface takes those of the days that it has. Days of a variant are made of the events of its
+    base: where those are not there, days of the base are made first.
 
     Exit codes: 0 every day was published, or staged because something newer or a pin is to stay
     live; 1 something was blocked or failed, and standard error names day, asset and check, or a
@@ -50,6 +51,7 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
     loaded = load(config)
     with each_surface(loaded.config, name) as surfaces:
         wanted = _own_days(surfaces, days, may_be_less=name is None)
+        wanted = _bases_first(loaded.config, wanted)
         results: list[RangeResult] = []
         stopped = None
         try:
@@ -139,6 +141,25 @@ def _own_days(
     for text, taken in lacking.items():
         click.echo(printable(f"{text}; taken: {days_text(taken)}"), err=True)
     return wanted
+
+
+def _bases_first(
+    config: Config, wanted: Sequence[tuple[Surface, Sequence[date]]]
+) -> list[tuple[Surface, Sequence[date]]]:
+    """Put the days of bases before those of their variants; of one alone, only what it lacks."""
+    from recsys_assets.storage import layout, open_store
+
+    bases = [one for one in wanted if not one[0].variant_of]
+    variants = [one for one in wanted if one[0].variant_of]
+    for surface, days in variants:
+        base = config.surface(surface.events_of.name)
+        if any(each.place == base.place for each, _ in bases):
+            continue
+        store = open_store(config.root)
+        lacking = [day for day in days if not store.stat(layout.canonical(base.place, day))]
+        if lacking:
+            bases.append((base, [day for day in days if lacking[0] <= day <= lacking[-1]]))
+    return [*bases, *variants]
 
 
 def _what_it_lacks(surface: Surface, last: date | None, days: Sequence[date]) -> str:

@@ -40,7 +40,7 @@ def land_command(name: str | None, skip_lost: bool, dry_run: bool) -> None:
     with each_surface(config, name) as surfaces:
         from recsys_assets.operations.topics import landings_of
 
-        wanted = {surface.name for surface in surfaces}
+        wanted = {surface.events_of.name for surface in surfaces}
         landings = [
             landing
             for landing in landings_of(config.surfaces)

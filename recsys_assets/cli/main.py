@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from recsys_assets import __version__
-from recsys_assets.cli import changing, checking, ctrl_c, days, landing, reading
+from recsys_assets.cli import changing, checking, ctrl_c, days, experiment, gates, landing, reading
 from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
@@ -74,6 +74,9 @@ for command in (
     *reading.COMMANDS,
     *checking.COMMANDS,
     *changing.COMMANDS,
+    *gates.COMMANDS,
+    *experiment.COMMANDS,
 ):
-    command.params.append(config_option())
+    for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
+        each.params.append(config_option())
     main.add_command(command)

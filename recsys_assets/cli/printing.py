@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a sec
     from recsys_assets.live.compare import Difference
     from recsys_assets.live.status import SurfaceStatus
     from recsys_assets.live.tables import Table
+    from recsys_assets.storage.overrides import Override
     from recsys_assets.storage.publications import Publication
 
 _PROGRESS_EVERY_S = 1.0
@@ -64,6 +65,15 @@ _FLIPS: Final = (
     Column("who", is_text=True, spare=1),
     Column("reason", is_text=True),
     Column("run", is_text=True, spare=2),
+)
+_OVERRIDES: Final = (
+    Column("day"),
+    Column("gates", is_text=True),
+    Column("events", short=first_digits),
+    Column("baseline", spare=2),
+    Column("when", short=_to_the_minute),
+    Column("who", is_text=True, spare=1),
+    Column("reason", is_text=True),
 )
 _SPARE_DIFFERENCES: Final = {"overlap at 10": 1, "overlap at 50": 2}
 
@@ -114,12 +124,17 @@ _OUTCOMES: Final = {
 }
 
 
+# Columns of a day, by what its events show.
+_OF_EVENTS: Final = {"events": "dagster/row_count", "refused": "refused"}
+
+
 def print_result(result: RangeResult) -> None:
     """Print a surface's days: events, refused lines, sizes, versions; then what is wrong."""
     kinds = result.surface.artifacts.kinds
+    of_events = {} if result.surface.variant_of else _OF_EVENTS  # which its base has
     columns = (
         Column("day"),
-        *(Column(name, right=True) for name in ("events", "refused", "bytes")),
+        *(Column(name, right=True) for name in (*of_events, "bytes")),
         *(Column(kind, spare=1) for kind in kinds),
         Column("outcome"),
     )
@@ -131,8 +146,7 @@ def print_result(result: RangeResult) -> None:
         rows.append(
             [
                 str(day),
-                f"{events['dagster/row_count']:,}" if events else "",
-                f"{events['refused']:,}" if events else "",
+                *(f"{events[of]:,}" if events else "" for of in of_events.values()),
                 f"{sum(sizes):,}" if sizes else "",
                 *(first_digits(found[kind]["version"]) if kind in found else "" for kind in kinds),
                 outcome if day in result.done else Text(outcome, "red"),
@@ -268,6 +282,23 @@ def print_flips(publications: Sequence[Publication], *, title: str) -> None:
         for publication in publications
     ]
     print_rows(_FLIPS, rows, title=title)
+
+
+def print_overrides(overrides: Sequence[Override], *, title: str) -> None:
+    """Print the overrides of gates, a row each."""
+    rows = [
+        [
+            str(override.day),
+            ", ".join(override.checks),
+            override.fingerprint or "any",
+            "restarted" if override.restart_baseline else "",
+            override.recorded_at[:19] + "Z",
+            override.who,
+            override.reason,
+        ]
+        for override in overrides
+    ]
+    print_rows(_OVERRIDES, rows, title=title)
 
 
 def print_differences(differences: Sequence[Difference], title: str) -> None:

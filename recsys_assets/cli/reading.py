@@ -16,6 +16,7 @@ from recsys_assets.cli.printing import (
     print_differences,
     print_flips,
     print_json,
+    print_overrides,
     print_status,
     print_table,
 )
@@ -187,17 +188,30 @@ def show_command(
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="Flips shown.")
 @JSON
 def history_command(name: str, limit: int, as_json: bool) -> None:
-    """Show the flips that led to what is live, the newest first: what, when, who and why."""
+    """Show the flips that led to what is live, the newest first: what, when, who and why.
+
+    And the days that were accepted against their gates.
+    """
     from recsys_assets.live.history import publications
+    from recsys_assets.storage.overrides import read_overrides
 
     surface, store = open_surface(name)
     found = publications(store, surface, limit=limit)
+    overrides = read_overrides(store, surface.place)[: -limit - 1 : -1]
     if as_json:
-        print_json({"publications": [publication.to_json() for publication in found]})
-    elif found:
+        print_json(
+            {
+                "publications": [publication.to_json() for publication in found],
+                "overrides": [override.to_json() for override in overrides],
+            }
+        )
+        return
+    if found:
         print_flips(found, title=name)
     else:
         click.echo(printable(f"nothing of {name} was published here yet"))
+    if overrides:
+        print_overrides(overrides, title=f"{name}, accepted against gates")
 
 
 @click.command("at")

@@ -8,12 +8,14 @@ known by their ids.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import cached_property
 from threading import RLock
 from typing import Final, Protocol
 
 import polars as pl
 
+from recsys_assets.compute.built import find_edges
 from recsys_assets.compute.codes import (
     count_keys,
     distinct,
@@ -112,6 +114,7 @@ class DayCounts:
         events: pl.LazyFrame,
         keep: Keep | None = None,
         leave_out: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None,
+        gap: timedelta = timedelta(0),
     ) -> None:
         """Count events.
 
@@ -119,7 +122,9 @@ class DayCounts:
             events: contract `canonical_event`, any row order.
             keep: where tables are looked for first, and kept.
             leave_out: takes those away that are not to count, once events are counted at all.
+            gap: the longest pause within the sessions that were built; 0 where none were.
         """
+        self.gap = gap
         self._given = events
         self._leave_out = leave_out
         self.tables = Tables(keep)
@@ -203,21 +208,44 @@ class DayCounts:
             lambda: without_repeats(self._keys(self.events, self.sessions).sort()).to_frame(),
         ).to_series()
 
-    def sessions_of_several_users(self) -> int:
-        """Count the sessions with events of several users; an event without user is nobody's.
+    @property
+    def edges(self) -> pl.DataFrame:
+        """The built sessions that the day before or after may have a part of: `find_edges`."""
+        return self.tables.get("edges", lambda: find_edges(self.events, self.sessions, self.gap))
 
-        It finds `sessions` on the way: asked for first, it costs hardly more than these.
+    @cached_property
+    def session_sizes(self) -> pl.DataFrame:
+        """`session_id` ascending, `events`, `several`: whether several users are in it.
+
+        An event without user is nobody's. It finds `sessions` on the way: asked for first, it costs
+        hardly more than these.
         """
         # Hashes are compared in a fraction of the time of ids.
         user = pl.when(pl.col("user_id").is_not_null()).then(pl.col("user_id").hash())
         by_session = (
             self.events.group_by("session_id")
-            .agg(several=user.min() != user.max())
+            .agg(events=pl.len(), several=(user.min() != user.max()).fill_null(value=False))
             .sort("session_id")
             .collect(engine="streaming")
         )
         self.tables.get("sessions", lambda: by_session.select("session_id"))
-        return int(by_session["several"].sum())
+        return by_session
+
+    @cached_property
+    def user_sizes(self) -> pl.DataFrame:
+        """`user_id` ascending, `events`; it finds `users` on the way, in the same manner."""
+        by_user = (
+            self._known.group_by("user_id")
+            .agg(events=pl.len())
+            .sort("user_id")
+            .collect(engine="streaming")
+        )
+        self.tables.get("users", lambda: by_user.select("user_id"))
+        return by_user
+
+    def sessions_of_several_users(self) -> int:
+        """Count the sessions with events of several users."""
+        return int(self.session_sizes["several"].sum())
 
     def _keys(self, events: pl.LazyFrame, owners: pl.Series) -> pl.Series:
         """Return the key of (owner, item) of each event."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import pairwise
 from typing import Final
 
 import polars as pl
@@ -121,8 +122,9 @@ class WindowCounts:
         return pl.DataFrame({"key": runs.struct.field("value"), "count": count})
 
     def _fill_baskets(self) -> pl.DataFrame:
-        self._look_up("sessions", "baskets")
-        numbers = number_as_they_come([day.sessions for day in self._days])
+        built = ["edges"] if any(day.gap for day in self._days) else []
+        self._look_up("sessions", "baskets", *built)
+        numbers = number_as_they_come(_joined_sessions(self._days))
         keys = self._recoded([day.baskets for day in self._days], numbers)
         return without_repeats(keys.sort()).to_frame()
 
@@ -138,3 +140,29 @@ class WindowCounts:
         with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="counts") as pool:
             for _ in pool.map(lambda one: one[0].look_up(one[1]), wanted):
                 pass
+
+
+def _joined_sessions(days: Sequence[DayCounts]) -> list[pl.Series]:
+    """Return the `session_id` of each day; a built session that goes on has that of its beginning.
+
+    A day may be missing between two: no session has a pause as long.
+    """
+    found = [days[0].sessions]
+    for before, day in pairwise(days):
+        ids = day.sessions
+        if gap := min(before.gap, day.gap):
+            last = before.edges.filter("is_last")
+            pairs = last.join(day.edges.filter(~pl.col("is_last")), on="user_id", suffix="_next")
+            going_on = pairs.filter(pl.col("ts_next") - pl.col("ts") <= gap)
+            begun = going_on.select(
+                code="session_id_code_next", begun=found[-1].gather(going_on["session_id_code"])
+            )
+            ids = (
+                ids.to_frame()
+                .with_row_index("code")
+                .join(begun, on="code", how="left", maintain_order="left")
+                .select(pl.coalesce("begun", "session_id").alias("session_id"))
+                .to_series()
+            )
+        found.append(ids)
+    return found

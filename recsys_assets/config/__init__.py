@@ -10,21 +10,31 @@ Each module imports only from those above it:
     patterns     {tenant}/{surface}/{day}: the rules of such a pattern, and what it takes
     options      the artifact kinds and their options
     leaving_out  bots and withdrawn items, which artifacts leave out
-    columns      which fields of raw rows are which
-    sources      raw events, when they have landed, and the catalog
+    release_gates  how what would become live is compared with what is
+    gates        how a day is judged by the days before it
+    columns      which fields of raw rows are which, and how sessions are built
+    catalogs     the item catalog
+    tables       names of tables, and queries in place of them
+    landing      when raw events have landed, and Kafka topics
+    sources      where raw events come from
     surface      one surface, its limits, its days
     whole        the whole file
     strict_yaml  text to plain values
+    variants     entries that are made of the events of another one
     file         reads it, and says what is wrong with it
 """
 
+from recsys_assets.config.catalogs import Catalog
 from recsys_assets.config.file import (
     CONFIG_VARIABLE,
     PACKAGED_CONFIG,
     ROOT_VARIABLE,
     config_file,
     load_config,
+    surface_with,
 )
+from recsys_assets.config.gates import Gates, Margins
+from recsys_assets.config.landing import Kafka, Landing
 from recsys_assets.config.options import (
     Artifacts,
     ContentSim,
@@ -36,8 +46,8 @@ from recsys_assets.config.options import (
     SessionSeq,
 )
 from recsys_assets.config.patterns import DayPattern
-from recsys_assets.config.quoting import without_quotes, without_secrets
-from recsys_assets.config.sources import Catalog, Kafka, Landing, Source
+from recsys_assets.config.quoting import closest, without_quotes, without_secrets
+from recsys_assets.config.sources import Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
     AtLeastOne,
@@ -68,11 +78,13 @@ __all__ = [
     "Cooc",
     "DayPattern",
     "Freshness",
+    "Gates",
     "Guardrails",
     "Implicit",
     "Kafka",
     "Landing",
     "Location",
+    "Margins",
     "Model",
     "Options",
     "Popularity",
@@ -86,9 +98,11 @@ __all__ = [
     "TimeOfDay",
     "VariableName",
     "WebUrl",
+    "closest",
     "config_file",
     "is_object_url",
     "load_config",
+    "surface_with",
     "without_quotes",
     "without_secrets",
 ]

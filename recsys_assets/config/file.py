@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,14 @@ from recsys_assets.config.quoting import (
     without_quotes,
 )
 from recsys_assets.config.strict_yaml import read_strictly
+from recsys_assets.config.surface import Surface
 from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
+from recsys_assets.config.variants import (
+    is_of_the_base,
+    mistakes_of_variants,
+    with_bases,
+    without_base,
+)
 from recsys_assets.config.whole import Broken, Config
 from recsys_assets.errors import ConfigError
 from recsys_assets.places import Place
@@ -90,8 +97,45 @@ def load_config(path: str | Path | None = None) -> Config:
             surfaces or in all of them; names file, surface and key of every mistake.
     """
     file = config_file() if path is None else Path(path).absolute()
+    return _checked_config(_read_yaml(file), file)
+
+
+def surface_with(name: str, changes: Mapping[str, Any]) -> Surface:
+    """Return a surface as it would be if some keys of its entry had other values.
+
+    Args:
+        name: `tenant/surface`.
+        changes: values by key, `artifacts.cooc.min_support`.
+
+    Raises:
+        ConfigError: as `load_config`, and where the surface has a mistake then.
+    """
+    file = config_file()
     raw = _read_yaml(file)
-    problems = [*_problems(raw)]
+    entries = raw.get("surfaces") if isinstance(raw, dict) else None
+    if isinstance(entries, list):
+        raw = raw | {"surfaces": [_changed(entry, name, changes) for entry in entries]}
+    return _checked_config(raw, file).surface(name)
+
+
+def _changed(entry: Any, name: str, changes: Mapping[str, Any]) -> Any:
+    place = _place(entry)
+    if place is None or place.name != name:
+        return entry
+    for key, value in changes.items():
+        entry = _with_value(entry, key.split("."), value)
+    return entry
+
+
+def _with_value(mapping: Any, path: Sequence[str], value: Any) -> Any:
+    # Other entries may share what is changed, as an alias, so it is not changed in place.
+    first, *rest = path
+    held = mapping if isinstance(mapping, dict) else {}
+    return {**held, first: _with_value(held.get(first), rest, value) if rest else value}
+
+
+def _checked_config(raw: Any, file: Path) -> Config:
+    problems = _problems(raw)
     wrong = {number for number, _ in problems}
     if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):
         lines = dict.fromkeys(text for _, text in problems)
@@ -102,22 +146,34 @@ def load_config(path: str | Path | None = None) -> Config:
         for number, entry in entries
         if number in wrong
     ]
-    good = [entry for number, entry in entries if number not in wrong]
+    filled = enumerate(with_bases(raw["surfaces"]), start=1)
+    good = [entry for number, entry in filled if number not in wrong]
     config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
     return _with_addresses(_with_absolute_paths(config.without(broken), file.parent))
 
 
-def _problems(raw: Any) -> Iterator[tuple[int | None, str]]:
-    """Yield every mistake, with the number of the entry it stands in; None outside of entries."""
+def _problems(raw: Any) -> list[tuple[int | None, str]]:
+    """Return every mistake, with the number of the entry it stands in; None outside of entries."""
+    entries = raw.get("surfaces") if isinstance(raw, dict) else None
+    if not isinstance(entries, list):
+        return [(None, _explain(raw, problem)) for problem in _problems_of_model(raw)]
+    found: list[tuple[int | None, str]] = []
+    for problem in _problems_of_model(raw | {"surfaces": with_bases(entries)}):
+        where = problem["loc"]
+        if where[:1] != ("surfaces",) or len(where) == 1:
+            found.append((None, _explain(raw, problem)))
+        elif not is_of_the_base(entries[int(where[1])], where[2:3]):
+            found.append((int(where[1]) + 1, _explain(raw, problem)))
+    found += [*_clashes(entries), *mistakes_of_variants(entries)]
+    return [*found, *without_base(entries, {number for number, _ in found})]
+
+
+def _problems_of_model(raw: Any) -> list[ErrorDetails]:
     try:
         Config.model_validate(raw)
     except ValidationError as error:
-        for problem in error.errors():
-            where = problem["loc"]
-            is_of_entry = where[:1] == ("surfaces",) and len(where) > 1
-            yield int(where[1]) + 1 if is_of_entry else None, _explain(raw, problem)
-    if isinstance(raw, dict) and isinstance(raw.get("surfaces"), list):
-        yield from _clashes(raw["surfaces"])
+        return error.errors()
+    return []
 
 
 def _clashes(entries: list[Any]) -> Iterator[tuple[int, str]]:
@@ -165,7 +221,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     surfaces = [
         surface.model_copy(
             update={
-                "source": surface.source.model_copy(update={"path": absolute(surface.source.path)}),
+                "source": surface.source
+                if surface.source.type == "postgres"
+                else surface.source.model_copy(update={"path": absolute(surface.source.path)}),
                 "catalog": surface.catalog
                 and surface.catalog.model_copy(update={"path": absolute(surface.catalog.path)}),
                 "items": surface.items.model_copy(

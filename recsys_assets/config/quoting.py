@@ -64,4 +64,6 @@ def without_quotes(problem: str) -> str:
 def without_secrets(text: str) -> str:
     """Blank what stands before an @ or behind a ? of a URL, wherever somebody has put one."""
     text = re.sub(r"[^\s'\"]*@", "***@", text)
-    return re.sub(r"((?:://|\*@)[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
+    text = re.sub(r"((?:://|\*@)[^\s'\"?]*\?)[^\s'\"]*", r"\1***", text)
+    # And of the part of one that an HTTP client names: /v1/config?token=...
+    return re.sub(r"(/[^\s'\"?]*\?)[^\s'\"?]*=[^\s'\"]*", r"\1***", text)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
+from recsys_assets.config.catalogs import Catalog
+from recsys_assets.config.gates import Gates
 from recsys_assets.config.leaving_out import Bots, Items
 from recsys_assets.config.options import Artifacts
 from recsys_assets.config.patterns import DayPattern
-from recsys_assets.config.sources import Catalog, Source
+from recsys_assets.config.sources import Source
 from recsys_assets.config.values import (
     AtLeastOne,
     AtLeastZero,
@@ -18,6 +20,7 @@ from recsys_assets.config.values import (
     Model,
     Segment,
     Share,
+    SurfaceName,
     TimeOfDay,
 )
 from recsys_assets.errors import ConfigError
@@ -82,6 +85,12 @@ class Surface(Model):
     tenant: Segment = Field(description="The tenant, one path segment.")
     surface: Segment = Field(description="The surface, one path segment.")
     segment: Segment = Field("default", description="A label in the artifact documents.")
+    variant_of: SurfaceName | None = Field(
+        None,
+        description=(
+            "The surface, tenant/surface, whose events this one is made of, with other options."
+        ),
+    )
     start_date: Day = Field(description="First day, UTC.")
     end_date: Day | None = Field(None, description="Day after the last one; null is open.")
     source: Source = Field(description="Where raw exposure events land.")
@@ -107,6 +116,10 @@ class Surface(Model):
     guardrails: Guardrails = Field(
         default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
     )
+    gates: Gates = Field(
+        default_factory=lambda: Gates.model_validate({}),
+        description="How a day is judged by the days before it.",
+    )
     freshness: Freshness = Field(
         default_factory=lambda: Freshness.model_validate({}),
         description="How old what is live may be.",
@@ -115,11 +128,18 @@ class Surface(Model):
         240, description="Minutes after which a run that still goes on is ended, as failed."
     )
 
+    # Of all that are made of the same events; None where it is its own.
+    _longest_window: int | None = PrivateAttr(None)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        to = f" to {self.variant_of}, whose catalog it has" if self.variant_of else ""
         for kind in self.artifacts.of("catalog"):
             if not self.catalog:
-                raise ValueError(f"artifacts.{kind} needs a catalog: add `catalog: {{path: ...}}`")
+                add = f"add `catalog: {{path: ...}}`{to}"
+                raise ValueError(f"artifacts.{kind} needs a catalog: {add}")
+        if self.variant_of:  # what else there is to say, its base says
+            return self
         if self.items.only_in_catalog and not self.catalog:
             raise ValueError(
                 "items.only_in_catalog needs a catalog: add `catalog: {path: ...}`, or take it away"
@@ -130,8 +150,34 @@ class Surface(Model):
 
     @property
     def place(self) -> Place:
-        """Whose events and artifacts these are."""
+        """Whose artifacts these are."""
         return Place(self.tenant, self.surface)
+
+    @property
+    def events_of(self) -> Place:
+        """Whose events and catalog it is made of: of a variant, those of its base."""
+        return Place.named(self.variant_of) if self.variant_of else self.place
+
+    @property
+    def of_events(self) -> Self:
+        """The surface as its raw events name it: of a variant, with the name of its base."""
+        if self.variant_of is None:
+            return self
+        names = {"tenant": self.events_of.tenant, "surface": self.events_of.surface}
+        return self.model_copy(update={**names, "variant_of": None})
+
+    @property
+    def longest_window(self) -> int:
+        """The longest `window_days` of all surfaces that are made of these events."""
+        return self._longest_window or self.window_days
+
+    def with_longest_window(self, days: int) -> Self:
+        """Return the surface that knows of the longest window of all that share its events."""
+        if days == self.longest_window:
+            return self
+        surface = self.model_copy()
+        surface._longest_window = days
+        return surface
 
     def window(self, day: date) -> Window:
         """Return the trailing window of a day, whatever the first day of the surface is."""
@@ -140,6 +186,12 @@ class Surface(Model):
     def days_of_window(self, day: date) -> list[date]:
         """Return the days of the trailing window, oldest first, from `start_date` on."""
         return self.window(day).days(since=self.start_date)
+
+    def days_read(self, day: date) -> list[date]:
+        """Return the days whose raw files may hold events of a day, oldest first."""
+        around, number = self.source.days_around, day.toordinal()
+        first, last = number - around, min(number + around, date.max.toordinal())
+        return [date.fromordinal(of) for of in range(max(first, 1), last + 1)]
 
     def raw_pattern(self, day: date) -> str:
         """Return the pattern of a day's raw files as people read it, its placeholders filled in."""

@@ -28,6 +28,15 @@ def _one_path_segment(value: str) -> str:
     return value
 
 
+def _name_of_surface(value: str) -> str:
+    """Refuse what is not `tenant/surface`."""
+    if value.count("/") != 1:
+        raise ValueError("must be tenant/surface")
+    for part in value.split("/"):
+        _one_path_segment(part)
+    return value
+
+
 def as_location(value: str) -> str:
     """Refuse what is neither a path nor a plain URL of an object store."""
     if not value:
@@ -92,6 +101,7 @@ def as_web_url(value: str) -> str:
 
 
 Segment = Annotated[str, AfterValidator(_one_path_segment)]
+SurfaceName = Annotated[str, AfterValidator(_name_of_surface)]
 Location = Annotated[str, AfterValidator(as_location)]
 Day = Annotated[date, BeforeValidator(_day)]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
@@ -102,6 +112,8 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 # How much of a list is kept: it fits into what Polars counts rows with.
 Cut = Annotated[int, Field(ge=1, le=10**9)]
 Share = Annotated[float, Field(ge=0, le=1)]
+# How far a number may be from where it is expected.
+Margin = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Model(BaseModel):

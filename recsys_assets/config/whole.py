@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from recsys_assets.config.surface import Surface
 from recsys_assets.config.values import AtLeastOne, Location, Model, VariableName, WebUrl
@@ -98,6 +98,17 @@ class Config(Model):
     _file: str = PrivateAttr("the configuration")
     _broken: tuple[Broken, ...] = PrivateAttr(())
 
+    @model_validator(mode="after")
+    def _know_the_longest_window(self) -> Self:
+        longest: dict[Place, int] = {}
+        for surface in self.surfaces:
+            of = surface.events_of
+            longest[of] = max(surface.window_days, longest.get(of, 0))
+        self.surfaces[:] = [
+            surface.with_longest_window(longest[surface.events_of]) for surface in self.surfaces
+        ]
+        return self
+
     @property
     def broken(self) -> tuple[Broken, ...]:
         """The surfaces that have a mistake; they are not among `surfaces`."""
@@ -147,6 +158,10 @@ class Config(Model):
             raise ConfigError(self.told(broken))
         known = ", ".join(surface.name for surface in self.surfaces)
         raise ConfigError(f"no surface {name!r} in the configuration; there are: {known}")
+
+    def variants_of(self, base: Surface) -> list[Surface]:
+        """Return the surfaces that are made of the events of another one."""
+        return [each for each in self.surfaces if each.variant_of == base.name]
 
     def skipped(self, name: str | None) -> tuple[Broken, ...]:
         """Return the surfaces that are passed over by what is asked for `selected(name)`."""

@@ -22,10 +22,13 @@ from recsys_assets.audit.candidates import Candidate, audit_candidate
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
+from recsys_assets.audit.gates import DayGates
+from recsys_assets.audit.release_gates import ReleaseGates
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Surface
 from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window, with_lists
 from recsys_assets.defs.checks import check_spec
+from recsys_assets.defs.internals import PRIORITY
 from recsys_assets.defs.io_managers import SURFACE, TENANT
 from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
 from recsys_assets.defs.metadata import as_metadata, column_schema
@@ -43,7 +46,7 @@ from recsys_assets.operations.publish import (
 )
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.registry import stage_version
-from recsys_assets.texts import as_code
+from recsys_assets.texts import as_code, as_markdown
 
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
 OWNERS = ["team:recsys"]
@@ -67,14 +70,9 @@ def build_surface(
         docs_url: where docs/ is served; None when it is not.
     """
     graph = _Graph(surface, root, partitions_of(surface), shared, docs_url)
-    assets: list[dg.AssetSpec | dg.AssetsDefinition] = [
-        graph.raw_events(),
-        graph.canonical_events(),
-    ]
-    if surface.catalog:
-        assets.append(graph.catalog())
-    if surface.items.deny:
-        assets.append(graph.denied_items())
+    assets: list[dg.AssetSpec | dg.AssetsDefinition] = []
+    if not surface.variant_of:
+        assets += graph.of_events()
     assets += [graph.artifact(kind) for kind in surface.artifacts.kinds]
     assets += [graph.manifest(), graph.live()]
     return dg.Definitions(assets=assets)
@@ -96,6 +94,15 @@ class _Graph:
         self._partitions = partitions
         self._shared = shared
         self._docs_url = docs_url
+
+    def of_events(self) -> Iterator[dg.AssetSpec | dg.AssetsDefinition]:
+        """Build what the artifacts are made of, which variants share."""
+        yield self.raw_events()
+        yield self.canonical_events()
+        if self._surface.catalog:
+            yield self.catalog()
+        if self._surface.items.deny:
+            yield self.denied_items()
 
     def _key(self, name: str) -> dg.AssetKey:
         return asset_key(self._surface, name)
@@ -128,6 +135,8 @@ class _Graph:
             warnings.simplefilter("ignore", dg.BetaWarning)
             decorator: Callable[..., Any] = dg.asset(
                 key=key,
+                # Of a run over both, what the base publishes does not wait for its variants.
+                op_tags={PRIORITY: "-1"} if self._surface.variant_of else {},
                 backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run),
                 output_required=False,  # a day that fails its checks is not materialized
                 check_specs=[
@@ -199,8 +208,11 @@ class _Graph:
                 accept_day(store, surface.place, parsed)
                 return {}
 
+            gates = DayGates(store, surface, shared) if surface.gates.are_on else None
             with store.scratch() as scratch:
-                audit = partial(audit_events, store, surface, scratch=scratch, shared=shared)
+                audit = partial(
+                    audit_events, store, surface, scratch=scratch, shared=shared, gates=gates
+                )
                 yield from write_audit_publish(context, surface, EVENTS, audit=audit, save=save)
 
         return canonical_events  # type: ignore[no-any-return]
@@ -222,7 +234,7 @@ class _Graph:
             max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
             kinds={"polars", "json"},
             code_version=CODE_VERSION,
-            description=kind.text,
+            description=self._described(kind.text),
             metadata={
                 **self._names(),
                 "dagster/column_schema": column_schema(kind.contract),
@@ -264,7 +276,7 @@ class _Graph:
             max_partitions_per_run=_DAYS_PER_RUN["manifest"],
             kinds={"json"},
             code_version=CODE_VERSION,
-            description=(
+            description=self._described(
                 "The publish of a day: once every kind of it is verified, the live pointer is "
                 "flipped to it, atomically, and never to an older window. What is live now stands "
                 "on the page of `live`, and nowhere else."
@@ -281,15 +293,21 @@ class _Graph:
                     return publish_and_compare(store, surface.place, candidate, why)
                 return publish_candidate(store, surface.place, candidate, why).shown
 
+            gates = ReleaseGates(store, surface) if surface.gates.are_on else None
             yield from write_audit_publish(
                 context,
                 surface,
                 MANIFEST,
-                audit=lambda day: audit_candidate(store, surface, day, accepted),
+                audit=lambda day: audit_candidate(store, surface, day, accepted, gates),
                 save=save,
             )
 
         return manifest  # type: ignore[no-any-return]
+
+    def _described(self, text: str) -> str:
+        """Return what an asset is, and of a variant, whose events it is made of."""
+        base = self._surface.variant_of
+        return f"{text} A variant of {as_markdown(base)}: made of its events." if base else text
 
     def _lists(self, of_events: bool) -> list[dg.AssetKey]:
         """Return what decides which items an artifact lists, besides what it is computed from."""
@@ -310,7 +328,7 @@ class _Graph:
         return dg.AssetSpec(
             self._key("live"),
             deps=[self._key(MANIFEST)],
-            description=(
+            description=self._described(
                 "What the online service reads now, whichever day it is of: the newest event shows "
                 "it, and each event is a flip, also of a command in a shell. The daemon's sensor "
                 "`flips` looks every half minute. The check `fresh` says whether it is new enough."

@@ -32,6 +32,8 @@ MAX_RUNTIME: Final = "dagster/max_runtime"
 PARTITION: Final = "dagster/partition"
 RANGE_START: Final = "dagster/asset_partition_range_start"
 RANGE_END: Final = "dagster/asset_partition_range_end"
+# Of the steps of a run that are ready, those with the highest go first.
+PRIORITY: Final = "dagster/priority"
 # A run that failed and is started again has it.
 WILL_RETRY: Final = "dagster/will_retry"
 # A run that failed says by it why.
@@ -50,7 +52,10 @@ _CUT_SHORT: Final = "UNEXPECTED_TERMINATION"
 # Errors of steps, by the name of their class.
 _INTERRUPTED: Final = "DagsterExecutionInterruptedError"
 _INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
-_REFUSED_BY_CHECK: Final = "DagsterAssetCheckFailedError"
+# The second where other checks had nothing to look at, and so gave no result.
+_REFUSED_BY_CHECK: Final = frozenset(
+    {"DagsterAssetCheckFailedError", "DagsterStepOutputNotFoundError"}
+)
 
 
 def partition_status(
@@ -126,7 +131,7 @@ def failure_message(event: dg.DagsterEvent) -> str:
 def is_of_a_check(event: dg.DagsterEvent) -> bool:
     """Tell a step that Dagster ended because of a failed check."""
     error = event.step_failure_data.error
-    return error is not None and error.cls_name == _REFUSED_BY_CHECK
+    return error is not None and error.cls_name in _REFUSED_BY_CHECK
 
 
 def materializations_of(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.DagsterEvent]:

@@ -7,7 +7,7 @@ Each does what the command of the same name does. The flip is shown on the page 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -15,91 +15,32 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from recsys_assets.config import Config
+from recsys_assets.defs.job_settings import (
+    OverrideConfig,
+    PinConfig,
+    ReleaseConfig,
+    RetentionConfig,
+    RollbackConfig,
+    VerifyConfig,
+)
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import schedule_of
-from recsys_assets.errors import RecsysAssetsError
+from recsys_assets.errors import InputError, RecsysAssetsError
 from recsys_assets.live.compare import as_rows
 from recsys_assets.live.verify import verify_each
 from recsys_assets.operations import pointer
+from recsys_assets.operations.overrides import override_gates
 from recsys_assets.operations.retention import Plan, retain_each, sweep
 from recsys_assets.pages import Json, Shown, table
 from recsys_assets.storage import open_store
 from recsys_assets.storage.flips import actor
 from recsys_assets.storage.publications import Live, Why
 
-_SURFACE = Field(description="tenant/surface, as in surfaces.yaml.")
-_SURFACES = Field(default=None, description="tenant/surface; every surface when left out.")
-_REASON = Field(description="Why, for whoever reads the history: an incident, a ticket.")
-_WHO = Field(default="", description="Who asks for it. Left out: who the run runs as.")
-_DRY_RUN = Field(
-    default=True, description="Only show what would change. Set it to false to change it."
-)
-_FORCE = Field(
-    default=False,
-    description="Also where denied items are live afterwards; the reason is to say why.",
-)
 _DRY_RUN_TAG = {"recsys_assets/dry_run": "true"}
 _NOTHING_CHANGED = "dry run: nothing was changed; launch it with dry_run: false to do it"
 _SHOWN = 50
 # A run that was killed is not started again by itself: `previous` would be another one by then.
 _TAGS = {"dagster/max_retries": "0"}
-
-
-class RollbackConfig(dg.Config):
-    """Which surface to roll back, to what, and why."""
-
-    surface: str = _SURFACE
-    reason: str = _REASON
-    to: str = Field(
-        default="previous",
-        description=(
-            "`previous`, a generation of the history, or a day that was live (YYYY-MM-DD)."
-        ),
-    )
-    kind: str | None = Field(
-        default=None, description="The only kind to roll back; the whole manifest when left out."
-    )
-    pin: bool = Field(
-        default=False, description="Hold it: later publishes are staged, not live, until release."
-    )
-    force: bool = _FORCE
-    dry_run: bool = _DRY_RUN
-    who: str = _WHO
-
-
-class ReleaseConfig(dg.Config):
-    """Which surface to release, and why."""
-
-    surface: str = _SURFACE
-    reason: str = _REASON
-    who: str = _WHO
-
-
-class PinConfig(ReleaseConfig):
-    """Which surface to pin, and why."""
-
-    force: bool = _FORCE
-
-
-class VerifyConfig(dg.Config):
-    """What to verify."""
-
-    surface: str | None = _SURFACES
-    last: int = Field(default=10, ge=1, description="Publications to go back, the live one too.")
-    grace_hours: int = Field(
-        default=24,
-        ge=0,
-        le=876_000,
-        description="Age from which a blob that nothing names is reported.",
-    )
-
-
-class RetentionConfig(dg.Config):
-    """What to delete; what is kept is set in surfaces.yaml."""
-
-    surface: str | None = _SURFACES
-    dry_run: bool = _DRY_RUN
-    who: str = _WHO
 
 
 def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, settings: Config) -> None:
@@ -137,7 +78,9 @@ def release_surface(
     """Release the surface, and publish the newest day that was held back."""
     with _plain_failures():
         surface, store = settings.surface(config.surface), open_store(settings.root)
-        released = pointer.release(store, surface, _why(context, config.who, config.reason))
+        released = pointer.release(
+            store, surface, _why(context, config.who, config.reason), force=config.force
+        )
         shown: dict[str, Shown] = {"outcome": released.outcome}
         if released.next_day:
             shown |= {
@@ -151,6 +94,29 @@ def release_surface(
             f"{released.next_outcome}",
             allow_retries=False,
         )
+
+
+def override_day(context: dg.OpExecutionContext, config: OverrideConfig, settings: Config) -> None:
+    """Record that the day is accepted, whatever these gates find; materialize it then."""
+    with _plain_failures():
+        surface, store = settings.surface(config.surface), open_store(settings.root)
+        done = override_gates(
+            store,
+            surface,
+            _day(config.day),
+            config.checks,
+            _why(context, config.who, config.reason),
+            ahead=config.ahead,
+            restart_baseline=config.restart_baseline,
+        )
+    context.add_output_metadata(as_metadata({"override": Json(done.to_json())}))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"day: {text!r} is no day, YYYY-MM-DD") from None
 
 
 def verify_publications(
@@ -206,6 +172,8 @@ def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings
             "staged": sum(len(plan.staged) for plan in plans),
             "rejected": sum(len(plan.rejected) for plan in plans),
             "counts": sum(len(plan.counts) for plan in plans),
+            "profiles": sum(len(plan.profiles) for plan in plans),
+            "compared": sum(len(plan.compared) for plan in plans),
             "left_behind": len(left_behind),
             "size_bytes": sum(plan.size_bytes for plan in plans),
             "uris": table(
@@ -277,6 +245,12 @@ _JOBS: Final[Mapping[str, tuple[str, _Operation, type[dg.Config], str]]] = {
         release_surface,
         ReleaseConfig,
         "Let publishes through again, and publish the newest day that was held back.",
+    ),
+    "override_gates": (
+        "override_day",
+        override_day,
+        OverrideConfig,
+        "Have a day accepted that gates found unsound, once it is materialized again.",
     ),
     "verify": (
         "verify_publications",

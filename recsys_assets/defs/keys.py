@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Final
 
 import dagster as dg
 
@@ -15,15 +16,25 @@ EVENTS = "canonical_events"
 MANIFEST = "manifest"
 
 
-def asset_key(surface: Surface | Place, name: str) -> dg.AssetKey:
-    """Return `[tenant, surface, name]`; Dagster allows fewer characters in it than a folder has."""
-    parts = (re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in (surface.tenant, surface.surface))
+# Of these a variant has none: it reads those of its base.
+_OF_THE_BASE: Final = ("raw_events", EVENTS, "catalog", "denied_items")
+
+
+def asset_key(of: Surface | Place, name: str) -> dg.AssetKey:
+    """Return `[tenant, surface, name]`; Dagster allows fewer characters in it than a folder has.
+
+    Of a surface, it is the asset that it has or reads by this name.
+    """
+    if isinstance(of, Surface):
+        of = of.events_of if name in _OF_THE_BASE else of.place
+    parts = (re.sub(r"[^A-Za-z0-9_.-]", "_", part) for part in (of.tenant, of.surface))
     return dg.AssetKey([*parts, name])
 
 
 def asset_names(surface: Surface) -> tuple[str, ...]:
     """Return the names of the assets that are materialized, each after those it reads."""
-    return (EVENTS, *surface.artifacts.kinds, MANIFEST)
+    events = () if surface.variant_of else (EVENTS,)
+    return (*events, *surface.artifacts.kinds, MANIFEST)
 
 
 def partitions_of(surface: Surface) -> dg.DailyPartitionsDefinition:

@@ -119,7 +119,8 @@ def materialize(
 ) -> RangeResult:
     """Materialize every asset of a surface for consecutive days, and publish them in order.
 
-    A day that fails a check blocks itself and nothing else. With a trailing window, the days after
+    A day that fails a check blocks itself and nothing else; so does one of a variant whose base has
+    no events of it. With a trailing window, the days after
     the last one whose window holds a day of the range are made again from it, where the root has
     their events; they are in the report too.
 
@@ -234,7 +235,7 @@ def _following_days(surface: Surface, last: date, store: Store) -> list[date]:
     if not surface.artifacts.of("events"):
         return []
     days = (last + timedelta(days=number) for number in range(1, surface.window_days))
-    return [day for day in days if store.stat(layout.canonical(surface.place, day))]
+    return [day for day in days if store.stat(layout.canonical(surface.events_of, day))]
 
 
 def _ready(surface: Surface, missing: Mapping[date, set[str]]) -> dict[date, set[str]]:
@@ -334,6 +335,9 @@ def _record_breakdown(
         for event in result.all_events
         if event.is_step_failure
     ]
-    for asset, text in broken or [(EVENTS, f"run {result.run_id} ended with nothing materialized")]:
+    first_asset, *_ = asset_names(report.surface)
+    for asset, text in broken or [
+        (first_asset, f"run {result.run_id} ended with nothing materialized")
+    ]:
         said = text or "the step failed"
         report.failures.extend(Complaint(day, asset, None, said) for day in _days(first, last))

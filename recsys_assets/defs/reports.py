@@ -211,7 +211,7 @@ def surfaces_of(run: dg.DagsterRun, config: Config) -> list[str]:
 def surface_of(key: dg.AssetKey, config: Config) -> Surface | None:
     """Return the surface that an asset is of; None when it is none that is configured."""
     for surface in config.surfaces:
-        if asset_key(surface, key.path[-1]) == key:
+        if asset_key(surface.place, key.path[-1]) == key:
             return surface
     return None
 

@@ -4,24 +4,33 @@ All are off until somebody starts them.
 """
 
 # No postponed annotations here: Dagster reads the types of a schedule's arguments.
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, timedelta
 from typing import Any
 
 import dagster as dg
 
 from recsys_assets.config import Config, Surface
-from recsys_assets.defs.internals import ASSET_JOB
+from recsys_assets.defs.internals import ASSET_JOB, PRIORITY
 from recsys_assets.defs.keys import asset_key, asset_names
 from recsys_assets.texts import as_markdown
 
 # A day that landed goes before a backfill that somebody launched, whose priority is 0.
-FIRST = {"dagster/priority": "1"}
+FIRST = {PRIORITY: "1"}
 
 
 def build_schedules(config: Config) -> dg.Definitions:
-    """Build `<group>_daily` of every surface: the day before, landed or not, without sensors."""
-    return dg.Definitions(schedules=[_daily(surface) for surface in config.surfaces])
+    """Build `<group>_daily` of every surface: the day before, landed or not, without sensors.
+
+    Variants are made in the run of their base: in one of their own, its events might not be there.
+    """
+    return dg.Definitions(
+        schedules=[
+            _daily([surface, *config.variants_of(surface)])
+            for surface in config.surfaces
+            if not surface.variant_of
+        ]
+    )
 
 
 def schedule_of(
@@ -39,7 +48,9 @@ def schedule_of(
     )
 
 
-def _daily(surface: Surface) -> dg.ScheduleDefinition:
+def _daily(surfaces: Sequence[Surface]) -> dg.ScheduleDefinition:
+    surface, *variants = surfaces
+    of = " and ".join(as_markdown(name) for name in ([surface.name] + [v.name for v in variants]))
     hour, minute = surface.schedule_at.split(":")
 
     @dg.schedule(
@@ -48,10 +59,7 @@ def _daily(surface: Surface) -> dg.ScheduleDefinition:
         cron_schedule=f"{int(minute)} {int(hour)} * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.STOPPED,
-        description=(
-            f"Materializes the day before of {as_markdown(surface.name)} at "
-            f"{surface.schedule_at} UTC."
-        ),
+        description=(f"Materializes the day before of {of} at {surface.schedule_at} UTC."),
     )
     def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         now = context.scheduled_execution_time
@@ -62,7 +70,9 @@ def _daily(surface: Surface) -> dg.ScheduleDefinition:
             run_key=str(last),
             partition_key=str(last),
             tags=FIRST,
-            asset_selection=[asset_key(surface, name) for name in asset_names(surface)],
+            asset_selection=[
+                asset_key(each, name) for each in surfaces for name in asset_names(each)
+            ],
         )
 
     return schedule

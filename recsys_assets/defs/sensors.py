@@ -29,20 +29,25 @@ def build_sensors(config: Config) -> dg.Definitions:
         sensors=[
             sensor
             for surface in config.surfaces
-            for sensor in (_landing(surface, config.root), _materialize(surface))
+            for sensor in (
+                *([] if surface.variant_of else [_landing(surface, config)]),
+                _materialize(surface),
+            )
         ],
     )
 
 
-def _landing(surface: Surface, root: str) -> dg.SensorDefinition:
+def _landing(surface: Surface, config: Config) -> dg.SensorDefinition:
+    root, variants = config.root, config.variants_of(surface)
+    first = " and ".join(f"{each.group}_materialize" for each in (surface, *variants))
+
     @dg.sensor(
         name=f"{surface.group}_landing",
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
             f"Reports new and changed raw files of {as_markdown(surface.name)}, and its catalog. "
-            f"Start {surface.group}_materialize first: what is reported before it runs is not "
-            "built."
+            f"Start {first} first: what is reported before it runs is not built."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -56,6 +61,7 @@ def _landing(surface: Surface, root: str) -> dg.SensorDefinition:
             now=datetime.now(UTC),
             reported=reported,
             tried=lambda day: _tried(context.instance, surface, day),
+            variants=variants,
         )
         context.log.info(str(found))
         events = [

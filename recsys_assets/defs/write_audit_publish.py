@@ -61,17 +61,19 @@ def write_audit_publish(
 
     def audited(day: date) -> Audited[T]:
         try:
-            return audit(day).held_to(checks)
+            return audit(day)
         except InputError as error:
             (first, *others) = (check.name for check in checks)
             reason = skipped(f"there was nothing to look at: {first} failed")
             return Audited({first: failed(str(error)), **dict.fromkeys(others, reason)})
 
     with auditing(audited, days) as audits:
-        for day, found in audits:
+        for day, begun in audits:
+            found = begun.settled().held_to(checks)
             verdicts[day] = found.verdicts
             _LOG.info("%s %s: %d of %d days", key.to_user_string(), day, len(verdicts), len(days))
             if found.value is None or not found.passed:
+                _observe(context, key, day, found)
                 continue
             if len(days) == 1:
                 yield dg.MaterializeResult(
@@ -89,6 +91,15 @@ def write_audit_publish(
                 )
             )
     yield from check_results(checks, verdicts)
+
+
+def _observe(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, day: date, refused: Audited[T]
+) -> None:
+    """Show the numbers that a day was refused for where those of other days are plotted."""
+    if refused.observed:
+        metadata = as_metadata(refused.observed)
+        context.log_event(dg.AssetObservation(key, partition=str(day), metadata=metadata))
 
 
 def _too_many_days(surface: Surface, days: Sequence[date]) -> Verdict | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -15,6 +16,8 @@ from recsys_assets.config import CONFIG_VARIABLE, Config, Surface, load_config
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
 from recsys_assets.errors import ConfigError
 from recsys_assets.windows import Window
+
+_FAULT: Final = "one unknown id 20 %"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,6 +59,7 @@ def run(days: int | None) -> None:
     click.echo("3/3  Reading back what is live ...\n", err=True)
     printing.print_result(result)
     if result.done:
+        show_a_gate(config.root, surface, result.done[-1])
         show_what_is_live(config.root, surface.name)
     if not result.succeeded:
         sys.exit(1)
@@ -72,6 +76,25 @@ def _demo_surface(config: Config) -> tuple[Surface, Path, list[date]]:
         f"the demo needs surface {TENANT}/{SURFACE} with a catalog and an end_date, as in the "
         f"packaged surfaces.yaml: unset ${CONFIG_VARIABLE}"
     )
+
+
+def show_a_gate(root: str, surface: Surface, day: date) -> None:
+    """Print what would have stopped a day, had a tracker failed; nothing without days before it."""
+    from recsys_assets.audit.calibration import judges, with_faults
+    from recsys_assets.audit.gates import in_words
+    from recsys_assets.storage import open_store
+
+    store = open_store(root)
+    for _, judge, profile in judges(store, surface, [day]):
+        if not judge.judge_profile(profile).found:
+            return
+        for _, judged in with_faults(store, surface, judge, [_FAULT]):
+            wrong = [in_words(each) for each in judged.found.values() if each.failed]
+            if wrong:
+                told = "".join(f"\n  {text}" for text in wrong)
+                click.echo(
+                    f"Had a fifth of {day} come with the item `undefined`, gates would say:{told}"
+                )
 
 
 def show_what_is_live(root: str, name: str) -> None:

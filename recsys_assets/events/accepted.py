@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from recsys_assets.events.provenance import read_provenance
@@ -21,10 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AcceptedDay:
-    """An accepted day of canonical events."""
+    """An accepted day of canonical events.
+
+    Attributes:
+        location: where they are.
+        fingerprint: equal ones mean equal events.
+        gap: the longest pause within the sessions that were built; 0 where none were.
+    """
 
     location: str
     fingerprint: str
+    gap: timedelta = timedelta(0)
 
     @property
     def frame(self) -> pl.LazyFrame:
@@ -56,5 +63,13 @@ def accepted_days(store: Store, place: Place, days: Iterable[date]) -> dict[date
     for day in days:
         key = layout.canonical(place, day)
         with suppress(FileNotFoundError):
-            found[day] = AcceptedDay(store.location(key), read_provenance(store, key).fingerprint)
+            seen = read_provenance(store, key)
+            found[day] = AcceptedDay(store.location(key), seen.fingerprint, seen.gap)
     return found
+
+
+def days_of_events(store: Store, place: Place) -> list[date]:
+    """Return the days whose events are accepted, ascending."""
+    found = store.list(layout.of_place("canonical", place))
+    days = (layout.canonical_day(place, stored.key) for stored in found)
+    return sorted(day for day in days if day)

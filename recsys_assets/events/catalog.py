@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_assets.config import Surface
-from recsys_assets.config.sources import Catalog, CatalogColumns
+from recsys_assets.config.catalogs import Catalog, CatalogColumns
 from recsys_assets.errors import CatalogError, RecsysAssetsError
 from recsys_assets.events.fields import value_of
 from recsys_assets.events.sources.compression import most_bytes

@@ -1,8 +1,10 @@
 """One day of canonical events: raw events in, one Parquet file out, in bounded memory.
 
 What is held at a time is a few pieces (8 MiB each) and one row group, plus 8 bytes for each event
-that carries a request_id. Of refused lines, the first are kept and all are counted. Nothing becomes
-visible here: the caller decides whether the day is accepted.
+that carries a request_id (with `deduplicate_by`, for each such event of all files that are read)
+and, where events lack a session, what `events/sessions.py` holds. Of refused lines, the first are
+kept and all are counted. Nothing becomes visible here: the caller decides whether the day is
+accepted.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -23,17 +26,20 @@ import polars as pl
 from recsys_assets.config import Surface
 from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
+from recsys_assets.events.around import Around, around
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.events.provenance import Provenance, footer, provenance_of
-from recsys_assets.events.sources import InputSeen, Source, open_source
-from recsys_assets.events.writers import (
-    ROW_GROUP_ROWS,
-    EventsWriter,
-    NotKept,
-    RefusedWriter,
+from recsys_assets.events.redelivered import (
+    HashingWriter,
     drop_redelivered,
-    event_hash,
+    event_fields,
+    known_by,
+    others_writer,
 )
+from recsys_assets.events.repeats import Repeats
+from recsys_assets.events.sessions import give_sessions
+from recsys_assets.events.sources import InputSeen, Source, open_source
+from recsys_assets.events.writers import ROW_GROUP_ROWS, NotKept, RefusedWriter
 
 _PARSERS: Final = 2
 _PROGRESS_SECONDS: Final = 5.0
@@ -54,11 +60,15 @@ class RefusedFile:
 class ParsedDay:
     """A day of canonical events on disk, not accepted yet, and what was counted on the way.
 
-    Every raw line that is not blank is in exactly one of `events`, `redelivered`, `outside_window`,
+    `lines` counts those of the day's own files that are not blank, and in the files of the days
+    around it the lines that are its events, which are `from_days_around`. Each is in exactly one of
+    `events`, `redelivered`, `outside_window`, `of_days_around` (which those days keep),
     `other_surface`, `left_out` and `refused`; where entries of lines are events, every entry.
-    `wanted` says what was looked for, should there be no files.
-    Bytes are those of lines with their newlines, decompressed. Of the refused lines, `not_kept`
-    counts by file those that are not below `rejected_path`.
+    `wanted` says what was looked for, should there be no `own_files`.
+    Bytes are those of the own files' lines with their newlines, decompressed. Of the refused lines,
+    `not_kept` counts by file those that are not below `rejected_path`. Of the redelivered ones,
+    `other_items` are of another item than the one that stays. `repeated` of the `undistinguished`
+    events that were looked at, which have no request_id, are equal to another one.
     """
 
     day: date
@@ -78,7 +88,14 @@ class ParsedDay:
     outside_window: int
     other_surface: int
     left_out: int
+    built_sessions: int
     seconds: float
+    own_files: int
+    from_days_around: int = 0
+    of_days_around: int = 0
+    other_items: int = 0
+    undistinguished: int = 0
+    repeated: int = 0
 
     @property
     def fingerprint(self) -> str:
@@ -93,13 +110,24 @@ class ParsedDay:
     @property
     def outside_window_share(self) -> float:
         """Lines outside the day as a share of the surface's readable lines; 0 without such."""
-        lines = self.events + self.redelivered + self.outside_window
+        lines = self.own_events
         return self.outside_window / lines if lines else 0.0
+
+    @property
+    def own_lines(self) -> int:
+        """Lines of the day's own files."""
+        return self.lines - self.from_days_around
+
+    @property
+    def own_events(self) -> int:
+        """Readable lines of the surface in the day's own files, of whatever day."""
+        found = self.events + self.redelivered - self.from_days_around
+        return found + self.of_days_around + self.outside_window
 
     @property
     def rejected_share(self) -> float:
         """Refused lines as a share of the day's raw lines; 0 for a day without lines."""
-        return self.refused.total() / self.lines if self.lines else 0.0
+        return self.refused.total() / self.own_lines if self.own_lines else 0.0
 
     @property
     def rejected_bytes_share(self) -> float:
@@ -136,6 +164,7 @@ class _Tally:
     outside_window: int = 0
     other_surface: int = 0
     left_out: int = 0
+    of_days_around: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     refused_bytes: int = 0
     first_refused: RefusedLine | None = None
@@ -157,8 +186,10 @@ class _Tally:
 def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     """Read the day's raw events into a Parquet file of canonical events.
 
-    The same raw bytes give the same file. A repeat of an event that carries a request_id and is
-    equal in every field is left out and counted; its first occurrence in source order stays.
+    The same raw bytes give the same file. Of events that carry a request_id and agree in what they
+    are known by, the earliest stays and the others are left out and counted. They are known by all
+    columns, or by what `deduplicate_by` says; an earlier one may then be of another day. Events
+    without a session are given one once those are left out.
 
     Args:
         surface: whose events to keep.
@@ -172,34 +203,61 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
     started = time.monotonic()
     source = open_source(surface)
     # What is landed from a topic is so many messages, each once, and no whole that somebody wrote:
-    # two files may well hold the same, and one may hold nothing but a message that is no event.
-    by_message = surface.source.landing.kafka is not None
-    names, read = source.inputs(day), list[_Read]()
+    # two files may well hold the same, and one may hold nothing but a message that is no event. So
+    # it is with the files of a table.
+    by_message = surface.source.landing.kafka is not None or surface.source.is_table_of_files
+    inputs, read = around(source, surface, day), list[_Read]()
+    names = inputs.names
     path, rejected = scratch / f"{day}.parquet", scratch / f"{day}.rejected.jsonl.zst"
-    tallies, hashes = [_Tally() for _ in names], []
+    tallies, without_session = [_Tally() for _ in names], 0
     dtypes = canonical_dtypes(surface.source.further_columns)
-    with EventsWriter(path, dtypes) as writer, RefusedWriter(rejected) as refusals:
-        for index, parsed in _parse_all(source, names, surface.name, day):
+    identity = known_by(dtypes, surface.source.deduplicate_by)
+    repeats = Repeats(event_fields(dtypes))
+    with ExitStack() as stack:
+        writer = stack.enter_context(HashingWriter(path, dtypes, identity))
+        refusals = stack.enter_context(RefusedWriter(rejected))
+        others = None
+        if surface.source.deduplicate_by and inputs.is_wider:
+            others = stack.enter_context(others_writer(scratch / f"{day}.others", writer))
+        for index, parsed in _parse_all(source, inputs, surface.name):
             if isinstance(parsed, _Read):
                 read.append(parsed)
                 continue
-            tallies[index].add(parsed)
-            for line in parsed.refused:
+            tally, counted = tallies[index], parsed
+            if inputs.is_wider:
+                counted, of_others, claimed = inputs.split(names[index], parsed)
+                tally.of_days_around += claimed
+                if others is not None:
+                    known = of_others.filter(pl.col("request_id").is_not_null())
+                    known = known.with_columns(file=pl.lit(index, pl.Int32))
+                    others.write(known.select(*others.dtypes))
+            tally.add(counted)
+            for line in counted.refused:
                 refusals.write(names[index], line)
-            if parsed.events.is_empty():  # of chunks without events there is no end
+            if counted.events.is_empty():  # of chunks without events there is no end
                 continue
-            events = parsed.events.with_columns(file=pl.lit(index, pl.Int32))
-            events = events.pipe(with_own_sessions, day).select(*dtypes)
-            known = events.filter(pl.col("request_id").is_not_null())
-            hashes.append(known.select(event_hash(dtypes)).to_series())
-            writer.write(events)
+            repeats.add(counted.events)
+            without_session += counted.events["session_id"].null_count()
+            events = counted.events.with_columns(file=pl.lit(index, pl.Int32))
+            writer.write(events.select(*dtypes))
         if not by_message:
             _refuse_copies(source, read, tallies)
         seen = [each.seen for each in read]
-        provenance = provenance_of(surface.place, day, seen, source.identity)
+        decided_by = {**source.identity, **inputs.identity}
+        provenance = provenance_of(surface.place, day, seen, decided_by)
         writer.footer = footer(surface.place, day, provenance)
-    redelivered = drop_redelivered(path, hashes, dtypes)
+    dropped = drop_redelivered(writer, others)
+    if others is not None:
+        others.path.unlink()
+    # After that: an event that came again is told by what was sent, which had no session.
+    sessions = surface.source.sessions
+    built = (
+        give_sessions(path, dtypes, day=day, gap=sessions.gap if sessions else None)
+        if without_session
+        else 0
+    )
     refused = sum((tally.refused for tally in tallies), Counter[str]())
+    is_own = [inputs.is_own(name) for name in names]
     return ParsedDay(
         day=day,
         path=path,
@@ -207,7 +265,7 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         provenance=provenance,
         wanted=source.wanted(day),
         lines=sum(tally.lines for tally in tallies),
-        events=sum(tally.events for tally in tallies) - redelivered,
+        events=sum(tally.events for tally in tallies) - dropped.events,
         size_bytes=sum(tally.size_bytes for tally in tallies),
         refused=refused,
         refused_bytes=sum(tally.refused_bytes for tally in tallies),
@@ -218,21 +276,21 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         ],
         not_kept=refusals.not_kept,
         first_refused=refusals.first,
-        redelivered=redelivered,
+        redelivered=dropped.events,
         outside_window=sum(tally.outside_window for tally in tallies),
         other_surface=sum(tally.other_surface for tally in tallies),
         left_out=sum(tally.left_out for tally in tallies),
+        built_sessions=built,
         seconds=time.monotonic() - started,
+        own_files=sum(is_own),
+        from_days_around=sum(
+            tally.events for tally, own in zip(tallies, is_own, strict=True) if not own
+        ),
+        of_days_around=sum(tally.of_days_around for tally in tallies),
+        other_items=dropped.other_items,
+        undistinguished=repeats.looked_at,
+        repeated=repeats.repeated,
     )
-
-
-def with_own_sessions(events: pl.DataFrame, day: date) -> pl.DataFrame:
-    """Give each event without a session one of its own, which no other event of any day has."""
-    if not events["session_id"].null_count():
-        return events
-    at = [name for name in ("file", "line", "part") if name in events.columns]
-    own = pl.concat_str(pl.lit(f"none {day}"), *at, separator=" ")
-    return events.with_columns(pl.col("session_id").fill_null(own))
 
 
 def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tally]) -> None:
@@ -254,18 +312,18 @@ def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tal
 
 
 def _parse_all(
-    source: Source, names: Sequence[str], surface: str, day: date
+    source: Source, inputs: Around, surface: str
 ) -> Iterator[tuple[int, ParsedChunk | _Read]]:
     """Yield (index of the input, parsed piece) in source order, parsing a few pieces ahead.
 
     Once an input is read to its end, what was read of it comes too.
     """
-    parse = partial(source.parse, day=day)
+    parse = partial(source.parse, day=None if inputs.is_wider else inputs.day)
     ahead: deque[tuple[int, Future[ParsedChunk]]] = deque()
     said, lines = time.monotonic(), 0
     with ThreadPoolExecutor(_PARSERS, thread_name_prefix="parse") as pool:
-        for index, name in enumerate(names):
-            with source.open(name) as reading:
+        for index, name in enumerate(inputs.names):
+            with source.open(name, inputs.days[name]) as reading:
                 for piece in reading.pieces():
                     ahead.append((index, pool.submit(parse, piece)))
                     if len(ahead) > _PARSERS:
@@ -275,7 +333,7 @@ def _parse_all(
                         yield number, result
                     if time.monotonic() - said > _PROGRESS_SECONDS:
                         said = time.monotonic()
-                        _LOG.info("%s %s: %d lines read, now %s", surface, day, lines, name)
+                        _LOG.info("%s %s: %d lines read, now %s", surface, inputs.day, lines, name)
                 yield index, _Read(reading.seen(), reading.content())
         while ahead:
             number, parsed = ahead.popleft()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -27,6 +28,8 @@ def steps(field: str) -> list[tuple[str, str | None]]:
 def expression(field: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """Return what reads a field of a frame; a column of that very name is it.
 
+    Texts that a field is looked for within are read as JSON.
+
     Raises:
         UnknownFieldError: the frame has no such field.
     """
@@ -34,9 +37,14 @@ def expression(field: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
         return pl.col(field)
     here: Mapping[str, Any] = schema
     found: pl.Expr | None = None
-    for name, key in steps(field):
+    dtype: Any = None
+    for number, (name, key) in enumerate(path := steps(field)):
         if name not in here:
-            raise UnknownFieldError(f"no field {field!r}: there are {listed(here)}")
+            rest, is_json = path[number:], is_text(dtype) or dtype == pl.Binary
+            if found is not None and is_json and all(key is None for _, key in rest):
+                return _within_text(found, rest)
+            there = f"there are {listed(here)}" if here else f"{path[number - 1][0]!r} is {dtype}"
+            raise UnknownFieldError(f"no field {field!r}: {there}")
         found = pl.col(name) if found is None else found.struct.field(name)
         dtype = here[name]
         if key is not None:
@@ -56,12 +64,18 @@ def expression(field: str, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     return found
 
 
+def _within_text(found: pl.Expr, path: Sequence[tuple[str, str | None]]) -> pl.Expr:
+    """Read a field of a text that is an object in JSON; null where it is none, or has no such."""
+    json_path = "".join(f"[{json.dumps(name, ensure_ascii=False)}]" for name, _ in path)
+    return found.cast(pl.String).str.json_path_match(f"${json_path}")
+
+
 def value_of(row: Any, field: str) -> Any:
     """Return a field of a decoded object, None where there is none."""
     if isinstance(row, dict) and field in row:
         return row[field]
     for name, key in steps(field):
-        row = row.get(name) if isinstance(row, dict) else None
+        row = _object(row).get(name)
         if key is not None:
             pairs = row if isinstance(row, list) else []
             row = next(
@@ -73,6 +87,16 @@ def value_of(row: Any, field: str) -> Any:
                 None,
             )
     return row
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return an object, also where it is a text that holds it as JSON; an empty one of others."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _fields(dtype: object) -> Mapping[str, Any]:
@@ -96,6 +120,11 @@ def is_text(dtype: pl.DataType) -> bool:
 def is_whole(dtype: pl.DataType) -> bool:
     """Tell whether a field of a type holds integers."""
     return dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0)
+
+
+def is_fraction(dtype: pl.DataType) -> bool:
+    """Tell whether a field of a type holds numbers that may have decimals."""
+    return dtype.is_float() or (isinstance(dtype, pl.Decimal) and dtype.scale > 0)
 
 
 def trimmed(field: str, dtype: pl.DataType) -> pl.Expr:

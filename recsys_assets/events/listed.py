@@ -11,7 +11,7 @@ import polars as pl
 
 from recsys_assets.compute.content_sim import items_of_surface
 from recsys_assets.config import Surface
-from recsys_assets.errors import DeniedItemsError
+from recsys_assets.errors import DeniedItemsError, RecsysAssetsError
 from recsys_assets.events.catalog import CatalogCache, catalog_object
 from recsys_assets.storage import open_store
 from recsys_assets.texts import WHITE_SPACE
@@ -92,8 +92,22 @@ def listed_items(surface: Surface, catalogs: CatalogCache, *, of_catalog: bool) 
     if of_catalog or not surface.items.only_in_catalog:
         return ListedItems(denied)
     snapshot = catalogs.read(surface.known_catalog)
-    known = items_of_surface(snapshot.frame.lazy(), surface=surface.surface)
+    known = items_of_surface(snapshot.frame.lazy(), surface=surface.events_of.surface)
     return ListedItems(denied, known, snapshot.fingerprint)
+
+
+def known_items(surface: Surface, catalogs: CatalogCache) -> pl.Series | None:
+    """Return the ids of the catalog's items, where artifacts read it; None if it cannot be read.
+
+    Whoever lists them says what is wrong with it.
+    """
+    if not surface.reads_catalog:
+        return None
+    try:
+        catalog = catalogs.read(surface.known_catalog).frame.lazy()
+    except RecsysAssetsError:
+        return None
+    return items_of_surface(catalog, surface=surface.surface)
 
 
 def read_denied(surface: Surface) -> DeniedItems | None:

@@ -14,23 +14,27 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.config.columns import Column, Columns, Moment, Scalar
+from recsys_assets.config.columns import Column, Columns, Matches, Moment, Wanted, text_of
 from recsys_assets.config.sources import Source
 from recsys_assets.contracts import canonical_dtypes
-from recsys_assets.events.fields import LINE, PART, is_text, is_whole, trimmed
+from recsys_assets.events.fields import LINE, PART, is_fraction, is_text, is_whole, trimmed
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine, keep
 from recsys_assets.events.timestamps import moments
 from recsys_assets.places import Place
 
-REQUIRED: Final = ("ts", "item_id", "session_id")
 _DIGITS: Final = r"^[+-]?[0-9]{1,18}$"
 
 
-def same_names(names: Collection[str] | None) -> Columns:
+def same_names(names: Collection[str] | None, source: Source) -> Columns:
     """Return the mapping of fields that have the canonical names, of those that are there."""
-    known = [*Columns.model_fields]
-    there = known if names is None else [name for name in known if name in {*names, *REQUIRED}]
+    known, needed = [*Columns.model_fields], {"ts", "item_id", _of_session(source)}
+    there = known if names is None else [name for name in known if name in {*names, *needed}]
     return Columns.model_validate({name: name for name in there})
+
+
+def _of_session(source: Source) -> str:
+    """Return the column that events have their session by: where it is built, that of the user."""
+    return "user_id" if source.sessions else "session_id"
 
 
 @dataclass(frozen=True)
@@ -88,11 +92,11 @@ def map_rows(
         day: UTC day that is kept; None keeps all of them.
         raw_of: what is kept of a refused row as its text, and the bytes that it counts.
     """
-    decoded, is_undecodable = _decoded(rows)
-    is_wanted = decoded.select(wanted=_wanted(rules.source.where, decoded.schema)).to_series()
+    wanted, is_undecodable = decoded(rows)
+    is_wanted = wanted.select(wanted=_wanted(rules.source.where, wanted.schema)).to_series()
     if not is_wanted.all():
-        decoded, is_undecodable = decoded.filter(is_wanted), is_undecodable.filter(is_wanted)
-    wanted, schema = decoded, decoded.schema
+        wanted, is_undecodable = wanted.filter(is_wanted), is_undecodable.filter(is_wanted)
+    schema = wanted.schema
     read = {
         name: _rank(column, schema, rules.source.rank_from or 0)
         if name == "rank"
@@ -102,9 +106,11 @@ def map_rows(
     none = _is_none(rules, schema)
     if "session_id" in read and rules.source.no_session:
         of_session = read["session_id"]
+        none |= of_session.value.is_in(rules.source.no_session).fill_null(value=False)
         read["session_id"] = replace(of_session, value=pl.when(~none).then(of_session.value))
     ts = moments(wanted, rules.columns.ts, rules.source.time_zone)
-    required = [name for name in ("tenant", "surface", "session_id", "item_id") if name in read]
+    needed = ("tenant", "surface", *([] if rules.source.sessions else ["session_id"]), "item_id")
+    required = [name for name in needed if name in read]
     problems: list[tuple[str, str, pl.Expr]] = [
         ("invalid_utf8", "ts", pl.lit(is_undecodable)),
         *(("wrong_type", name, of.is_wrong) for name, of in read.items()),
@@ -145,28 +151,28 @@ def map_rows(
     return result
 
 
-def _wanted(where: Mapping[str, Sequence[Scalar]], schema: Mapping[str, pl.DataType]) -> pl.Expr:
+def _wanted(where: Mapping[str, Sequence[Wanted]], schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """Hold for the rows that `where` names."""
     conditions = [_is_one_of(pl.col(field), schema[field], where[field]) for field in where]
     return pl.all_horizontal(conditions) if conditions else pl.lit(value=True)
 
 
-def _is_one_of(column: pl.Expr, dtype: pl.DataType, values: Sequence[Scalar]) -> pl.Expr:
+def _is_one_of(column: pl.Expr, dtype: pl.DataType, values: Sequence[Wanted]) -> pl.Expr:
     """Tell whether a field has one of some values: a number is also its text, the other way too."""
     found = column.is_null() if None in values else pl.lit(value=False)
-    texts = [_as_text(value) for value in values if value is not None]
-    if dtype.is_float():
+    plain = [value for value in values if not isinstance(value, Matches)]
+    texts = [text_of(value) for value in plain if value is not None]
+    if not dtype.is_nested() and dtype != pl.Null:
+        for value in values:
+            if isinstance(value, Matches):
+                found |= column.cast(pl.String).str.contains(value.matches).fill_null(value=False)
+    if is_fraction(dtype):
+        column = column.cast(pl.Float64)
         numbers = [number for text in texts if (number := _as_number(text)) is not None]
         return found | column.is_in(numbers).fill_null(value=False)
     if dtype.is_nested() or dtype == pl.Null:
         return found
     return found | column.cast(pl.String).is_in(texts).fill_null(value=False)
-
-
-def _as_text(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _as_number(text: str) -> float | None:
@@ -176,7 +182,7 @@ def _as_number(text: str) -> float | None:
         return None
 
 
-def _decoded(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+def decoded(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
     """Return rows whose texts are texts, and which of them are not, being no UTF-8."""
     undecodable = pl.repeat(value=False, n=rows.height, eager=True)
     for name in (name for name, dtype in rows.schema.items() if dtype == pl.Binary):
@@ -224,6 +230,7 @@ def _rank(column: Column, schema: Mapping[str, pl.DataType], first: int) -> _Rea
     for field in column.fields:
         dtype, raw = schema[field], pl.col(field)
         if dtype.is_float():  # where some are missing, tools write integers so
+            raw = raw.fill_nan(None)
             number = pl.when(raw == raw.floor()).then(raw).cast(pl.Int64, strict=False)
         elif is_whole(dtype):
             number = raw.cast(pl.Int64, strict=False)
@@ -255,13 +262,22 @@ def _is_none(rules: Rules, schema: Mapping[str, pl.DataType]) -> pl.Expr:
 
 def _weight(rules: Rules, schema: Mapping[str, pl.DataType]) -> Iterator[pl.Expr]:
     weight = rules.source.weight
-    if weight is not None:
-        text = trimmed(weight.column, schema[weight.column])
-        yield (
-            text.replace_strict(weight.values, default=1, return_dtype=pl.Int64)
-            .fill_null(1)
-            .alias("weight")
-        )
+    if weight is None:
+        return
+    kind, dtype, values = (
+        pl.col(weight.column),
+        schema[weight.column],
+        dict[Any, int](weight.values),
+    )
+    if is_fraction(dtype):
+        numbers = {_as_number(text): of for text, of in weight.values.items()}
+        kind, values = kind.cast(pl.Float64), {n: of for n, of in numbers.items() if n is not None}
+    elif dtype.is_nested() or dtype == pl.Null:
+        values = {}
+    else:
+        kind = kind.cast(pl.String).str.strip_chars()
+    counted = kind.replace_strict(values, default=1, return_dtype=pl.Int64) if values else None
+    yield (pl.lit(1, pl.Int64) if counted is None else counted.fill_null(1)).alias("weight")
 
 
 def _refused(

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -41,6 +41,14 @@ class Provenance:
     files: Sequence[InputSeen]
     source: Mapping[str, Any]
 
+    @property
+    def gap(self) -> timedelta:
+        """The longest pause within the sessions that were built; 0 where none were.
+
+        Not that of the configuration, which may have been another one when the day was made.
+        """
+        return timedelta(minutes=self.source.get("sessions", {}).get("gap_minutes", 0))
+
 
 def provenance_of(
     place: Place, day: date, files: Sequence[InputSeen], source: Mapping[str, Any]
@@ -70,6 +78,7 @@ def footer(place: Place, day: date, provenance: Provenance) -> bytes:
             "files": [
                 {"name": file.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
                 | _form(file)
+                | ({"version": file.version} if file.version else {})
                 for file in provenance.files
             ],
             **_named(provenance.source),

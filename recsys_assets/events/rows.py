@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -24,6 +25,7 @@ from recsys_assets.events.fields import (
     VALUE,
     UnknownFieldError,
     expression,
+    is_text,
     listed,
     steps,
     value_of,
@@ -36,7 +38,7 @@ from recsys_assets.events.json_text import (
     refused_as_too_long,
     whole_text,
 )
-from recsys_assets.events.mapping import Rules, map_rows
+from recsys_assets.events.mapping import Rules, decoded, map_rows
 from recsys_assets.events.objects import in_halves, read_objects
 from recsys_assets.events.parsed import ParsedChunk, RefusedError, RefusedLine
 from recsys_assets.places import Place
@@ -87,6 +89,7 @@ def map_frame(
     read, explode = rules.fields, rules.source.explode
     of_entry = [field for field in read if explode and steps(field)[0][0] == ITEM]
     of_row = [field for field in read if field not in of_entry]
+    frame = _with_texts(frame, [*of_row, *([explode.field] if explode else [])])
     columns = [expression(field, frame.schema).alias(field) for field in of_row]
     rows = frame.select(LINE, *columns, *_entries(frame, explode))
     if explode:
@@ -102,6 +105,13 @@ def map_frame(
     return result
 
 
+def _with_texts(frame: pl.DataFrame, fields: Sequence[str]) -> pl.DataFrame:
+    """Decode the columns that fields are looked for within; what is no UTF-8 has none."""
+    within = {steps(field)[0][0] for field in fields if field not in frame.schema}
+    binary = [name for name in within if frame.schema.get(name) == pl.Binary]
+    return decoded(frame.select(binary))[0].hstack(frame.drop(binary)) if binary else frame
+
+
 def _entries(frame: pl.DataFrame, explode: Explode | None) -> list[pl.Expr]:
     if explode is None:
         return []
@@ -109,13 +119,29 @@ def _entries(frame: pl.DataFrame, explode: Explode | None) -> list[pl.Expr]:
     if explode.split is not None:
         text = found.cast(pl.String).str.strip_chars()
         found = pl.when(text != "").then(text).str.split(explode.split)
-    elif not isinstance(dtype := frame.select(found).schema[explode.field.split(".")[-1]], pl.List):
-        raise UnknownFieldError(f"explode: {explode.field!r} is {dtype}, not a list")
+    elif not isinstance(dtype := frame.select(found.alias(ITEM)).schema[ITEM], pl.List):
+        if not (is_text(dtype) or dtype == pl.Binary):
+            raise UnknownFieldError(f"explode: {explode.field!r} is {dtype}, not a list")
+        texts = decoded(frame.select(found.alias(ITEM)))[0][ITEM]
+        found = pl.lit(pl.Series(map(_entries_of, texts), dtype=pl.List(pl.String)))
     length = found.list.len()
     return [
         found.alias(ITEM),
         pl.int_ranges(length, dtype=pl.Int32).alias(PART),
         length.alias(ENTRIES),
+    ]
+
+
+def _entries_of(text: str | None) -> list[str | None] | None:
+    """Return the entries of a list in JSON as texts; a blank one of what is no list."""
+    try:
+        found = json.loads(text) if text and text.strip() else None
+    except (ValueError, RecursionError):
+        found = text
+    if not isinstance(found, list | None):
+        return [""]
+    return found and [
+        entry if isinstance(entry, str | None) else json.dumps(entry) for entry in found
     ]
 
 
@@ -308,6 +334,9 @@ def _rows_of(row: dict[str, Any], explode: Explode | None) -> list[tuple[Any, ..
     found = value_of(row, explode.field)
     if explode.split is not None and isinstance(found, str):
         found = found.strip().split(explode.split) if found.strip() else []
+    elif isinstance(found, str):
+        with suppress(ValueError, RecursionError):
+            found = json.loads(found) if found.strip() else None
     if not isinstance(found, list | None):
         raise RefusedError("wrong_type", f"{explode.field} is {json_type(found)}, not an array")
     entries = found or []

@@ -8,9 +8,9 @@ from typing import Final
 
 import polars as pl
 
-from recsys_assets.config.columns import Moment
+from recsys_assets.config.columns import Moment, complete
 from recsys_assets.contracts import TIMESTAMP
-from recsys_assets.events.fields import is_text, is_whole, trimmed
+from recsys_assets.events.fields import is_fraction, is_text, is_whole, trimmed
 from recsys_assets.events.parsed import RefusedError
 
 _RFC_3339: Final = (
@@ -75,8 +75,8 @@ def moments(rows: pl.DataFrame, spec: Moment, zone: str | None) -> pl.Series:
     """Read `ts`, null where a row has none."""
     zone = spec.time_zone or zone
     if spec.join is not None:
-        texts = [trimmed(field, rows.schema[field]) for field in spec.fields]
-        joined = rows.select(pl.concat_str(texts, separator=spec.join)).to_series()
+        texts = [_part_of_time(field, rows.schema[field]) for field in spec.fields]
+        joined = rows.with_columns(ts=pl.concat_str(texts, separator=spec.join))["ts"]
         return _of_text(joined, spec, zone).alias("ts")
     found = [_moment_of(rows[field], spec, zone) for field in spec.fields]
     return (
@@ -84,6 +84,12 @@ def moments(rows: pl.DataFrame, spec: Moment, zone: str | None) -> pl.Series:
         if len(found) > 1
         else found[0].alias("ts")
     )
+
+
+def _part_of_time(field: str, dtype: pl.DataType) -> pl.Expr:
+    """Read what is joined: a text or an integer, a date or a time of the day."""
+    is_part = dtype in {pl.Date, pl.Time}
+    return pl.col(field).cast(pl.String) if is_part else trimmed(field, dtype)
 
 
 def _moment_of(values: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
@@ -96,6 +102,8 @@ def _moment_of(values: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
         return _in_utc(values.cast(pl.Datetime("us")), zone)
     if spec.unit is not None and (dtype.is_float() or is_whole(dtype)):
         return _of_number(values, _PER_SECOND[spec.unit])
+    if spec.unit is not None and is_fraction(dtype):
+        return _of_digits(values.cast(pl.String), _PER_SECOND[spec.unit])
     return _nothing(values.len())
 
 
@@ -117,8 +125,10 @@ def _of_text(texts: pl.Series, spec: Moment, zone: str | None) -> pl.Series:
     if spec.unit is not None:
         return _of_digits(texts, _PER_SECOND[spec.unit])
     if spec.format is not None:
+        form, added = complete(spec.format)
+        texts = texts + added if added else texts
         return _in_utc(
-            texts.str.to_datetime(spec.format, time_unit="us", strict=False, ambiguous="null"), zone
+            texts.str.to_datetime(form, time_unit="us", strict=False, ambiguous="null"), zone
         )
     return _of_iso(texts, zone)
 
@@ -134,12 +144,16 @@ def _of_digits(texts: pl.Series, per_second: int) -> pl.Series:
 
 
 def _of_iso(texts: pl.Series, zone: str | None) -> pl.Series:
-    """Read ISO 8601 as tools write it: a blank for the T, +00 or UTC for the Z, no seconds."""
+    """Read ISO 8601 as tools write it: a blank for the T, +00 or UTC for the Z, no seconds.
+
+    A date alone begins at midnight.
+    """
     frame = texts.alias("ts").to_frame()
     ts = pl.col("ts")
     if not frame.select(ts.str.contains(NEAR_RFC_3339).all()).item():
         time = (
             ts.str.slice(10)
+            .str.replace(r"^$", "T00:00:00")
             .str.replace(r"^ ", "T")
             .str.replace(r"\s*(?:UTC|GMT|z)$", "Z")
             .str.replace(r"\s*([+-][0-9]{2}):?([0-9]{2})?$", "${1}:${2}")

@@ -1,14 +1,14 @@
-"""A day of canonical events as a file: row groups, refused lines, redelivered events taken out."""
+"""A day of canonical events as a file, and its refused lines as another one."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import polars as pl
 import pyarrow as pa
@@ -21,11 +21,8 @@ ROW_GROUP_ROWS: Final = 250_000
 # Of a day's refused lines, so many are kept: enough to see what is wrong, and to send it again.
 MOST_KEPT_LINES: Final = 100_000
 MOST_KEPT_BYTES: Final = 64 * 2**20
-_REDELIVERY_BUCKET_ROWS: Final = 2_000_000
 _REPEATING: Final = ["user_id", "session_id", "item_id", "rank", "file", "part", "weight"]
 _ASCENDING: Final = ["ts", "line"]  # more or less; the difference of neighbours is small
-# Where an event stands; all else is what it is known by.
-_STANDS_AT: Final = {"file", "line"}
 
 
 @dataclass
@@ -63,7 +60,7 @@ class EventsWriter:
         self._pending: list[pl.DataFrame] = []
         self._rows = 0
 
-    def __enter__(self) -> EventsWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
@@ -142,83 +139,25 @@ class RefusedWriter:
         self._out.write(json.dumps(entry).encode() + b"\n")
 
 
-def event_fields(columns: Iterable[str]) -> list[str]:
-    """Return the columns that an event is known by; those that agree in them are the same event."""
-    return [name for name in columns if name not in _STANDS_AT]
-
-
-def event_hash(columns: Iterable[str]) -> pl.Expr:
-    """Give the hash of all that an event is known by, of its columns."""
-    return pl.struct(event_fields(columns)).hash(seed=0).alias("hash")
-
-
-def drop_redelivered(path: Path, hashes: list[pl.Series], dtypes: Mapping[str, Any]) -> int:
-    """Rewrite the staged file without redelivered events; return how many there were.
-
-    Hashes only find the candidates; whether two events are equal is decided on their fields.
-    Candidates are looked at in buckets of hashes, row group by row group, of which each event goes
-    on once: so neither a day that was delivered twice nor an event that was repeated for hours
-    takes more memory than a bucket.
+def rewrite(
+    path: Path, dtypes: Mapping[str, Any], change: Callable[[int, pl.DataFrame], pl.DataFrame]
+) -> None:
+    """Put other events in the place of those of a staged file, a row group at a time.
 
     Args:
         path: the events.
-        hashes: `event_hash` of those with a request_id, in source order, a series a chunk.
         dtypes: the columns of the events.
+        change: returns what becomes of a row group, given the number of its first row.
     """
-    if not hashes:
-        return 0
-    in_order = pl.concat(hashes)
-    ordered = in_order.sort()
-    repeated = ordered.filter(ordered == ordered.shift()).unique()
-    if repeated.is_empty():
-        return 0
-    is_repeated = in_order.is_in(repeated.implode())
-    # About as many as go on from the row groups, which are somewhat larger than chunks.
-    candidates, start = 0, 0
-    for chunk in hashes:
-        candidates += chunk.filter(is_repeated.slice(start, chunk.len())).n_unique()
-        start += chunk.len()
-    buckets = 1 + candidates // _REDELIVERY_BUCKET_ROWS
-    with pq.ParquetFile(path) as whole:
-        repeats = pl.concat(
-            _repeats(whole, is_repeated & (in_order % buckets == bucket))
-            for bucket in range(buckets)
-        )
-        rows = whole.metadata.num_rows
-    if repeats.is_empty():
-        return 0
-    is_kept = pl.repeat(value=True, n=rows, eager=True).scatter(repeats, False)
-    kept = path.with_suffix(".kept")
-    with pq.ParquetFile(path) as whole, EventsWriter(kept, dtypes) as writer:
-        for start, group in _numbered(whole):
-            writer.write(group.filter(is_kept.slice(start, group.height)))
+    changed = path.with_suffix(".changed")
+    with pq.ParquetFile(path) as whole, EventsWriter(changed, dtypes) as writer:
+        for start, group in numbered(whole):
+            writer.write(change(start, group))
         writer.footer = whole.metadata.metadata[FOOTER_KEY]
-    kept.replace(path)
-    return len(repeats)
+    changed.replace(path)
 
 
-def _repeats(whole: pq.ParquetFile, is_candidate: pl.Series) -> pl.Series:
-    """Return the rows, in any order, that repeat an earlier one of the candidates.
-
-    Args:
-        whole: the events.
-        is_candidate: of each event with a request_id, in source order, whether it is looked at.
-    """
-    fields = event_fields(whole.schema_arrow.names)
-    is_first = pl.struct(fields).is_first_distinct()
-    repeats, firsts, passed = [], [], 0
-    for start, group in _numbered(whole):
-        known = group.with_row_index("row", start).filter(pl.col("request_id").is_not_null())
-        candidates = known.filter(is_candidate.slice(passed, known.height))
-        candidates = candidates.with_columns(first=is_first)
-        passed += known.height
-        repeats.append(candidates.filter(~pl.col("first"))["row"])
-        firsts.append(candidates.filter("first").select("row", *fields))
-    repeats.append(pl.concat(firsts).filter(~is_first)["row"])
-    return pl.concat(repeats)
-
-
-def _numbered(whole: pq.ParquetFile) -> Iterator[tuple[int, pl.DataFrame]]:
+def numbered(whole: pq.ParquetFile) -> Iterator[tuple[int, pl.DataFrame]]:
     """Yield the row groups, each with the number of its first row."""
     start = 0
     for number in range(whole.num_row_groups):

@@ -85,7 +85,8 @@ class Inputs:
 
     def to_json(self) -> dict[str, Any]:
         """Return the members for machines."""
-        names = {"tenant": self.surface.tenant, "surface": self.surface.surface}
+        of = self.surface
+        names = {"tenant": of.tenant, "surface": of.surface, "variant_of": of.variant_of}
         return names | {name: of for name, of in asdict(self).items() if name != "surface"}
 
 
@@ -127,8 +128,10 @@ def _sample(found: Inputs) -> Sample | None:
     """Read the beginning of the first file that has rows, as materializing its day would."""
     source = open_source(found.surface)
     day = found.day if found.files else found.newest_landed
-    for name in source.inputs(day) if day else ():
-        with source.open(name) as reading:
+    if day is None:
+        return None
+    for name in source.inputs(day):
+        with source.open(name, [day]) as reading:
             piece = next(iter(reading.pieces()), None)
             parsed = None if piece is None else source.parse(piece, None)
         if parsed is None or not parsed.lines:

@@ -76,6 +76,10 @@ _OF_SURFACES: Final[dict[str, tuple[str, Callable[[SurfaceStatus], float | None]
         "Since when publishes are held back; missing when they are not.",
         lambda status: _seconds(status.pinned_at),
     ),
+    "recsys_surface_variant": (
+        "1 of a variant of another surface; missing of others.",
+        lambda status: 1 if status.surface.variant_of else None,
+    ),
     "recsys_surface_max_artifact_size_bytes": (
         "guardrails.max_artifact_bytes: the largest document that is published.",
         lambda status: status.surface.guardrails.max_artifact_bytes,

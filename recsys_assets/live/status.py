@@ -56,6 +56,7 @@ class SurfaceStatus:
         return {
             "tenant": self.surface.tenant,
             "surface": self.surface.surface,
+            "variant_of": self.surface.variant_of,
             "live": None if self.error else live is not None,
             "day": str(live.window.last_day) if live and live.window else None,
             "window": live.window.to_json() if live and live.window else None,

@@ -72,8 +72,17 @@ def read_document(store: Store, uri: str, kind: str) -> dict[str, Any]:
         raise StorageError(
             f"{uri} is missing, though a manifest names it: materialize the day again"
         )
+    return parse_document(found.data, kind, uri)
+
+
+def parse_document(data: bytes, kind: str, uri: str) -> dict[str, Any]:
+    """Return the artifact document of a kind that these are the bytes of.
+
+    Raises:
+        StorageError: they are of no such document; says which by its URI.
+    """
     try:
-        document: dict[str, Any] = json.loads(found.data)
+        document: dict[str, Any] = json.loads(data)
         Window.from_json(document["window"])
         if document["artifact_type"] != kind:
             raise ValueError(f"it holds {document['artifact_type']!r}, not {kind!r}")

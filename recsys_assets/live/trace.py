@@ -140,7 +140,7 @@ def _catalog_fingerprint(surface: Surface) -> str | None:
 def _trace_day(
     store: Store, surface: Surface, kind: str, day: date, owner: str | None
 ) -> TracedDay:
-    key = layout.canonical(surface.place, day)
+    key = layout.canonical(surface.events_of, day)
     try:
         provenance = read_provenance(store, key)
     except FileNotFoundError:

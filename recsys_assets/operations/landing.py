@@ -14,19 +14,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Final, Literal
 
-from recsys_assets.config import Surface
+from recsys_assets.config import DayPattern, Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.events.catalog import catalog_object
 from recsys_assets.events.provenance import Provenance, read_provenance
-from recsys_assets.events.sources import Source, open_source
+from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
 from recsys_assets.operations.cursors import Cursor
-from recsys_assets.operations.made_of import newest_made, staged_catalog
+from recsys_assets.operations.file_days import FileDays, has_settled, signature_of
+from recsys_assets.operations.made_of import MadeDay, newest_made, staged_catalog
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store, Stored
@@ -110,6 +112,7 @@ def look(
     now: datetime,
     reported: Reported,
     tried: Tried,
+    variants: Sequence[Surface] = (),
 ) -> Arrivals:
     """Find out what has landed since the last look.
 
@@ -120,6 +123,7 @@ def look(
         now: UTC; a file has settled once it is seen unchanged for `landing.settle_seconds`.
         reported: what was reported already, whoever did it.
         tried: what became of the canonical events of a day.
+        variants: of the surface: they are made of the same.
 
     Raises:
         RawEventsError: `source.path` is no directory.
@@ -132,54 +136,72 @@ def look(
         return found
     source = open_source(surface)
     first = max(surface.start_date, last - timedelta(days=surface.source.landing.lookback_days - 1))
-    landed = {day: files for day, files in source.landed().items() if first <= day <= last}
-    found.days = len(landed)
-    _forget(cursor, {day.isoformat() for day in landed})
+    earliest, yesterday = surface.days_read(first)[0], now.astimezone(UTC).date() - timedelta(1)
+    latest = min(surface.days_read(last)[-1], yesterday)  # what lands today may go on all day long
+    landed = {day: files for day, files in source.landed().items() if earliest <= day <= latest}
+    days = {day for of in landed for day in surface.days_read(of) if first <= day <= last}
+    found.days = len(days & landed.keys())
+    _forget(cursor, {day.isoformat() for day in (*landed, *days)})
+    file_days, done = FileDays(source, surface, landed, cursor, now), list[date]()
     # The newest day first: history that is landed in bulk must not keep today's from being seen.
-    for day in sorted(landed, reverse=True):
+    for day in sorted(days, reverse=True):
         if len(found.raw_events) == _MOST_DAYS or time.monotonic() - started > _BUDGET_S:
             found.left_over = True
             break
-        signature = _signature(landed[day])
-        if cursor.seen.get(day.isoformat()) == signature:
-            cursor.waiting.pop(day.isoformat(), None)
+        own = file_days.state(day)
+        states = {own, *map(file_days.state, file_days.read_for(day))}
+        if own == "unmarked" or "moving" in states:
+            if day in landed and own != "seen":
+                found.waiting.append(day)
+            if own in {"unmarked", "moving"}:  # it is looked at again when they come to rest
+                done.append(day)
             continue
-        if not _is_complete(source, surface, day, signature, cursor, now):
-            found.waiting.append(day)
+        if "new" not in states:
+            done.append(day)
             continue
+        files = file_days.files_for(day)
         try:
-            version = _content_of(source, landed[day])
+            version = _content_of(source, files)
         except FileNotFoundError:  # replaced while it was read: not complete after all
             found.waiting.append(day)
             continue
-        _settle(cursor, day.isoformat(), signature)
-        arrival = Arrival(day, version, landed[day])
-        if _is_news(store, source, surface, arrival, reported("raw_events", day), tried):
+        done.append(day)
+        arrival = Arrival(day, version, files)
+        known, of = reported("raw_events", day), file_days.read_for(day)
+        if _is_news(store, source, surface, arrival, known, tried, of):
             found.raw_events.append(arrival)
+    file_days.settle(done, days)
     found.raw_events.reverse()
-    if surface.reads_catalog:
-        newest = max(landed, default=None) if surface.artifacts.of("events") else last
-        _look_at_catalog(store, surface, found, newest, now=now, reported=reported)
+    family = (surface, *variants)
+    readers = [each for each in family if each.reads_catalog]
+    if readers:
+        of_events = any(each.artifacts.of("events") for each in family)
+        newest = max(days & landed.keys(), default=None) if of_events else last
+        _look_at_catalog(store, readers, found, newest, now=now, reported=reported)
     # Of what is left: it may have been held back, to go with its catalog.
     found.canonical_events = _unknown_followers(store, surface, found.raw_events, last, tried)
     if surface.items.deny:
-        days = sorted(landed, reverse=True) if surface.artifacts.of("events") else [last]
-        _look_at_denied(store, surface, found, days, now=now, reported=reported)
+        newest_first = sorted(days, reverse=True)
+        made = [
+            newest_made(store, each, newest_first if each.artifacts.of("events") else [last])
+            for each in family
+        ]
+        _look_at_denied(surface, found, filter(None, made), now=now, reported=reported)
     return found
 
 
 def _look_at_denied(
-    store: Store,
     surface: Surface,
     found: Arrivals,
-    days: Sequence[date],
+    newest: Iterable[MadeDay],
     *,
     now: datetime,
     reported: Reported,
 ) -> None:
-    """Report the list of withdrawn items for the newest made day, if it was made with another.
+    """Report the list of withdrawn items for the newest made days that were made with another.
 
-    A day that is made later reads the list by itself, and older days are history.
+    Of a surface and of its variants, each its own. A day that is made later reads the list by
+    itself, and older days are history.
     """
     cursor, path = found.cursor, surface.items.deny or ""
     folder, name = catalog_object(path)
@@ -187,9 +209,9 @@ def _look_at_denied(
     if stored is None:
         found.problems.append(f"there is no list of denied items {path}: no artifact can be made")
         return
-    signature = _signature([stored])
+    signature = signature_of([stored])
     if cursor.denied[0] != signature:
-        if not _has_settled(surface, _DENIED, signature, cursor, now):
+        if not has_settled(surface, _DENIED, signature, cursor, now):
             return
         try:
             cursor.denied = (signature, sha256_of(folder, stored.key, stored.tag))
@@ -197,19 +219,20 @@ def _look_at_denied(
             return
         cursor.waiting.pop(_DENIED, None)
     version = cursor.denied[1]
-    made = newest_made(store, surface, days)
-    staged = None if made is None else made.made_otherwise(version)
-    if made is None or staged is None:
-        return
-    known = reported(_DENIED, made.day)
-    # What was begun before the report may have been staged after it.
-    if known is None or known.data_version != version or known.at < staged:
-        found.denied_items.append(Arrival(made.day, version, [stored]))
+    staged: dict[date, datetime] = {}
+    for made in newest:
+        if otherwise := made.made_otherwise(version):
+            staged[made.day] = max(otherwise, staged.get(made.day, otherwise))
+    for day in sorted(staged):
+        known = reported(_DENIED, day)
+        # What was begun before the report may have been staged after it.
+        if known is None or known.data_version != version or known.at < staged[day]:
+            found.denied_items.append(Arrival(day, version, [stored]))
 
 
 def _look_at_catalog(
     store: Store,
-    surface: Surface,
+    readers: Sequence[Surface],
     found: Arrivals,
     newest: date | None,
     *,
@@ -218,29 +241,31 @@ def _look_at_catalog(
 ) -> None:
     """Report the catalog for the newest day when it has changed, and for days that lack it.
 
-    Older days keep what they were made of: their artifacts are history.
+    It is that of the first of its readers, which share it. Older days keep what they were made of:
+    their artifacts are history.
     """
-    cursor = found.cursor
+    cursor, surface = found.cursor, readers[0]
     folder, name = catalog_object(surface.catalog_path)
     stored = open_store(folder).stat(name)
     if stored is None:
-        waiting = surface.artifacts.of("catalog") or surface.artifacts.kinds
+        kinds = (each.artifacts.of("catalog") or each.artifacts.kinds for each in readers)
+        waiting = [*dict.fromkeys(chain.from_iterable(kinds))]
         wait = "waits" if len(waiting) == 1 else "wait"
         found.problems.append(
             f"there is no catalog {surface.catalog_path}: {', '.join(waiting)} {wait} for it"
         )
     if stored is None or newest is None:
         return
-    signature = _signature([stored])
+    signature = signature_of([stored])
     days = {
         arrival.day
         for arrival in found.raw_events
         if reported(_CATALOG, arrival.day) is None
-        and staged_catalog(store, surface, arrival.day) is None
+        and staged_catalog(store, readers, arrival.day) is None
     }
     if cursor.catalog != (signature, newest.isoformat()):
         changed = cursor.catalog[0] != signature
-        if changed and not _has_settled(surface, _CATALOG, signature, cursor, now):
+        if changed and not has_settled(surface, _CATALOG, signature, cursor, now):
             _hold_back(found, days)
             return
         days.add(newest)
@@ -255,7 +280,7 @@ def _look_at_catalog(
     cursor.catalog = (signature, newest.isoformat())
     for day in sorted(days):
         known = reported(_CATALOG, day)
-        if version != (known.data_version if known else staged_catalog(store, surface, day)):
+        if version != (known.data_version if known else staged_catalog(store, readers, day)):
             found.catalog.append(Arrival(day, version, [stored]))
 
 
@@ -263,37 +288,9 @@ def _hold_back(found: Arrivals, days: Iterable[date]) -> None:
     """Report the days later, together with the catalog that they need."""
     for day in days:
         # It has settled itself: since ever.
-        found.cursor.waiting[day.isoformat()] = (found.cursor.seen.pop(day.isoformat()), 0.0)
+        found.cursor.waiting[day.isoformat()] = (found.cursor.seen.pop(day.isoformat(), ""), 0.0)
         found.waiting.append(day)
     found.raw_events = [arrival for arrival in found.raw_events if arrival.day not in {*days}]
-
-
-def _is_complete(
-    source: Source, surface: Surface, day: date, signature: str, cursor: Cursor, now: datetime
-) -> bool:
-    marked = source.is_complete(day)
-    if marked is not None:
-        return marked
-    return _has_settled(surface, day.isoformat(), signature, cursor, now)
-
-
-def _has_settled(
-    surface: Surface, what: str, signature: str, cursor: Cursor, now: datetime
-) -> bool:
-    """Tell whether the files were seen like this long enough.
-
-    By this clock alone: a copy may carry the times of the original, and a file server has its own.
-    """
-    seen, since = cursor.waiting.get(what, ("", 0.0))
-    if seen != signature or since > now.timestamp():
-        since = now.timestamp()
-    cursor.waiting[what] = (signature, since)
-    return now.timestamp() - since >= surface.source.landing.settle_seconds
-
-
-def _settle(cursor: Cursor, what: str, signature: str) -> None:
-    cursor.waiting.pop(what, None)
-    cursor.seen[what] = signature
 
 
 def _forget(cursor: Cursor, days: set[str]) -> None:
@@ -302,11 +299,6 @@ def _forget(cursor: Cursor, days: set[str]) -> None:
     cursor.waiting = {
         what: since for what, since in cursor.waiting.items() if what in {*days, _CATALOG, _DENIED}
     }
-
-
-def _signature(files: Sequence[Stored]) -> str:
-    lines = "\n".join(f"{file.key}\t{file.size_bytes}\t{file.tag}" for file in files)
-    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _content_of(source: Source, files: Sequence[Stored]) -> str:
@@ -325,7 +317,7 @@ def _unknown_followers(
     following = {
         day
         for first in days
-        for day in (first + timedelta(days=n) for n in range(1, surface.window_days))
+        for day in (first + timedelta(days=n) for n in range(1, surface.longest_window))
         if day <= last and day not in days
     }
     return [
@@ -353,6 +345,7 @@ def _is_news(
     arrival: Arrival,
     known: LastReport | None,
     tried: Tried,
+    landed: Collection[date],
 ) -> bool:
     """Tell whether the day's canonical events are to be made of what landed.
 
@@ -361,22 +354,43 @@ def _is_news(
     failed. Were they made of other files since, they are.
     """
     built = store.stat(layout.canonical(surface.place, arrival.day))
+    accepted = _accepted(store, surface, arrival.day) if built else None
+    files = accepted.files if accepted else ()
+    read = _still_landed(surface, arrival.day, files, landed)
+    if read is None:
+        return False
     is_reported = known is not None and known.data_version == arrival.data_version
-    if built is not None and _is_made_of(store, surface, source, arrival, read_at=built.modified):
-        return tried(arrival.day) == "failed" or (known is not None and not is_reported)
+    if built and read and _are_still(source, read, arrival.files, read_at=built.modified):
+        is_another = known is not None and not is_reported and len(read) == len(files)
+        return tried(arrival.day) == "failed" or is_another
     if known is None or not is_reported:
         return True
     return built is not None and built.modified > known.at
 
 
-def _is_made_of(
-    store: Store, surface: Surface, source: Source, arrival: Arrival, *, read_at: datetime
+def _still_landed(
+    surface: Surface, day: date, read: Sequence[InputSeen], landed: Collection[date]
+) -> Sequence[InputSeen] | None:
+    """Return the files that a day was made of, without those of days around it that went since.
+
+    Who deletes old raw files does not want newer days computed again, with less. None where the
+    day's own went, and nothing can be made of it any more.
+    """
+    if not surface.source.days_around:
+        return read
+    pattern = DayPattern(surface.source.pattern)
+    days = {file.name: pattern.days_in(file.name) for file in read}
+    if day not in landed and any(day in of for of in days.values()):
+        return None
+    return [file for file in read if not days[file.name] or days[file.name] & {*landed}]
+
+
+def _are_still(
+    source: Source, read: Sequence[InputSeen], files: Sequence[Stored], *, read_at: datetime
 ) -> bool:
     """Compare with the raw files that an accepted day names."""
-    accepted, files = _accepted(store, surface, arrival.day), arrival.files
-    if not accepted or [file.key for file in files] != [seen.name for seen in accepted.files]:
+    if [file.key for file in files] != [seen.name for seen in read]:
         return False
     return all(
-        source.is_still(seen, file, read_at=read_at)
-        for file, seen in zip(files, accepted.files, strict=True)
+        source.is_still(seen, file, read_at=read_at) for file, seen in zip(files, read, strict=True)
     )

@@ -45,18 +45,29 @@ def newest_made(store: Store, surface: Surface, days: Iterable[date]) -> MadeDay
     return None
 
 
-def staged_catalog(store: Store, surface: Surface, day: date) -> str | None:
-    """Return the fingerprint of the catalog that the day's artifacts are made of, if all are."""
+def staged_catalog(store: Store, readers: Iterable[Surface], day: date) -> str | None:
+    """Return the fingerprint of the catalog that the day's artifacts are made of, if all are.
+
+    Args:
+        store: where they are staged.
+        readers: whose artifacts; each reads the catalog.
+        day: of which they are.
+    """
+    found = {each for surface in readers for each in _staged_catalogs(store, surface, day)}
+    return found.pop() if len(found) == 1 else None
+
+
+def _staged_catalogs(store: Store, surface: Surface, day: date) -> set[str | None]:
     reads = [
         kind
         for kind in surface.artifacts.kinds
         if KINDS[kind].reads == "catalog" or surface.items.only_in_catalog
     ]
-    found = set()
+    found = set[str | None]()
     for ref in _staged(store, surface, day, reads):
         made_of = SourceHash.from_text(ref.source_hash)
         found.add(made_of.data if KINDS[ref.kind].reads == "catalog" else made_of.catalog)
-    return found.pop() if len(found) == 1 else None
+    return found or {None}
 
 
 def _staged(store: Store, surface: Surface, day: date, kinds: Iterable[str]) -> list[StagedRef]:

@@ -8,6 +8,8 @@ from datetime import date
 
 from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.audit.checks import checks_of
+from recsys_assets.audit.release_checks import is_release_gate
+from recsys_assets.audit.release_gates import ReleaseGates
 from recsys_assets.config import Artifacts, Surface
 from recsys_assets.errors import InputError, StorageError
 from recsys_assets.events.accepted import accepted_days
@@ -154,8 +156,15 @@ def pin(store: Store, surface: Surface, why: Why, *, force: bool = False) -> tup
     return _set_pinned(store, surface, why, pinned=True)
 
 
-def release(store: Store, surface: Surface, why: Why) -> Released:
+def release(store: Store, surface: Surface, why: Why, *, force: bool = False) -> Released:
     """Let publishes through again, and publish the newest complete day that was held back.
+
+    Args:
+        store: where everything is.
+        surface: what to release.
+        why: who asks for it, and for what reason.
+        force: whether the day goes live though gates find it worse than what is live; the history
+            says what they found then.
 
     Raises:
         InputError: no reason was given, or nothing is live that was published here.
@@ -164,11 +173,18 @@ def release(store: Store, surface: Surface, why: Why) -> Released:
     day = held_back(store, surface, live)
     if day is None:
         return Released(outcome, live)
-    accepted = accepted_days(store, surface.place, surface.days_of_window(day))
-    audited = audit_candidate(store, surface, day, accepted).held_to(checks_of(surface, "manifest"))
-    if audited.value is None or not audited.passed:
-        refused = "; ".join(verdict.description for verdict in audited.failures.values())
-        return Released(outcome, live, day, refused)
+    accepted = accepted_days(store, surface.events_of, surface.days_of_window(day))
+    gates = ReleaseGates(store, surface) if surface.gates.are_on else None
+    audited = audit_candidate(store, surface, day, accepted, gates).settled()
+    failures = audited.held_to(checks_of(surface, "manifest")).failures
+    of_gates = {name: found for name, found in failures.items() if is_release_gate(name)}
+    if audited.value is None or failures.keys() - (of_gates if force else {}).keys():
+        refused = "; ".join(verdict.description for verdict in failures.values())
+        advice = ". `recsys-assets release --force` accepts it" if failures == of_gates else ""
+        return Released(outcome, live, day, f"{refused}{advice}")
+    if of_gates:
+        said = "; ".join(verdict.description for verdict in of_gates.values())
+        why = replace(why, reason=f"{why.reason} (forced: {said})")
     published = publish_candidate(store, surface.place, audited.value, why)
     return Released(outcome, recorded_live(store, surface)[0], day, published.outcome)
 

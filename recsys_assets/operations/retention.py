@@ -37,6 +37,7 @@ from recsys_assets.storage.publications import (
     read_live,
     read_time,
 )
+from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store, Stored
 
 # Another retention that has not ended by then is taken for dead, and a running one gives up well
@@ -58,13 +59,16 @@ class Plan:
     staged: Sequence[Stored]
     rejected: Sequence[Stored]
     counts: Sequence[Stored]
+    profiles: Sequence[Stored]
+    compared: Sequence[Stored]  # outlines of versions that go or are gone, and old comparisons
     kept_blobs: int
     unfinished: int = 0  # generation of the flip of a retention that was killed
 
     @property
     def going(self) -> list[Stored]:
         """Everything that may go."""
-        return [*self.blobs, *self.staged, *self.rejected, *self.counts]
+        made_again = (*self.counts, *self.profiles, *self.compared)
+        return [*self.blobs, *self.staged, *self.rejected, *made_again]
 
     @property
     def size_bytes(self) -> int:
@@ -83,8 +87,9 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     Kept are: the blobs that the live manifest, the newest `keep.publications` publications, those
     of the last `keep.days` days and the kept staged references name; staged references and refused
     lines of the last `keep.days` days, and references whose blob is kept; counts of the days that
-    the windows of the last `keep.days` days hold; and whatever was written less than
-    `keep.grace_hours` ago. Canonical events and every record stay for good.
+    the windows of the last `keep.days` days hold; profiles and comparisons of those that they are
+    judged by; outlines of versions that stay; and whatever was written less than `keep.grace_hours`
+    ago. Canonical events and every record stay for good.
 
     Raises:
         InputError: another retention of the surface is running.
@@ -116,24 +121,29 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     listed = list(store.list(layout.of_place("objectstore", surface.place)))
     # Without a publication of ours there is no record to say in what is being deleted.
     blobs = [b for b in listed if chain and store.uri(b.key) not in named and b.modified < old]
-    rejected = [
+
+    stay = {version_of(b.key) for b in listed} - {version_of(b.key) for b in blobs}
+    outlines = [
         stored
-        for stored in store.list(layout.of_place("rejected", surface.place))
-        if stored.modified < old and _is_before(stored, since.date())
+        for stored in store.list(layout.of_place("outlines", surface.place))
+        if stored.modified < old and layout.outlined(stored.key) not in stay
     ]
-    first = since.date() - timedelta(days=surface.window_days)
-    counts = [
-        stored
-        for stored in store.list(layout.of_place("counts", surface.place))
-        if stored.modified < old and _is_before(stored, first)
-    ]
+
+    def before(layer: str, days: int) -> list[Stored]:
+        """Return what is stored of days that no day is made of, or judged by, any more."""
+        first = since.date() - timedelta(days=days)
+        listed = store.list(layout.of_place(layer, surface.place))
+        return [each for each in listed if each.modified < old and _is_before(each, first)]
+
     return Plan(
         surface,
         generation_of(live),
         blobs,
         staged,
-        rejected,
-        counts,
+        before("rejected", 0),
+        before("counts", surface.longest_window),
+        before("profiles", _judged_by(surface)),
+        [*outlines, *before("comparisons", surface.gates.history_days)],
         len(listed) - len(blobs),
         unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
     )
@@ -164,7 +174,7 @@ def retain(
         except ManifestConflictError:
             if attempt + 1 == _ATTEMPTS:
                 raise
-    for stored in (*plan.counts, *plan.rejected, *plan.staged):
+    for stored in (*plan.compared, *plan.profiles, *plan.counts, *plan.rejected, *plan.staged):
         store.delete(stored.key)
     for number, stored in enumerate(plan.blobs):
         if clock() - started > _LONGEST:
@@ -302,6 +312,12 @@ def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
     )
 
 
+def _judged_by(surface: Surface) -> int:
+    """Return how many days back profiles are asked for: by days, and by releases."""
+    gates = surface.gates
+    return max(gates.history_days, surface.longest_window + 2 * gates.release.trusted_days)
+
+
 def _is_before(stored: Stored, day: date) -> bool:
-    found = re.search(r"/(\d{4}-\d\d-\d\d)(\.jsonl\.zst$|/[^/]*/[^/]*$)", stored.key)
+    found = re.search(r"/(\d{4}-\d\d-\d\d)(\.jsonl\.zst$|\.json$|(/[^/]*){1,2}$)", stored.key)
     return found is not None and date.fromisoformat(found[1]) < day

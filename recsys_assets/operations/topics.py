@@ -108,6 +108,8 @@ def landings_of(surfaces: Sequence[Surface]) -> list[Landing]:
     """Return the topics of surfaces. One below one path lands once for all that name it."""
     sharing: dict[tuple[str, str], list[Surface]] = {}
     for surface in surfaces:
+        if surface.variant_of:  # its files are those of its base
+            continue
         if (kafka := surface.source.landing.kafka) is not None:
             sharing.setdefault((surface.source.path, kafka.topic), []).append(surface)
     return [Landing(those) for those in sharing.values()]

@@ -21,9 +21,39 @@ def canonical(place: Place, day: date) -> str:
     return f"canonical/{place.name}/exposures/{day}.parquet"
 
 
+def canonical_day(place: Place, key: str) -> date | None:
+    """Return the day in a key that `canonical` gives; None of any other."""
+    try:
+        day = date.fromisoformat(key.rpartition("/")[2].removesuffix(".parquet"))
+    except ValueError:
+        return None
+    return day if canonical(place, day) == key else None
+
+
 def counts(place: Place, day: date, fingerprint: str, table: str) -> str:
     """Return the key of a table of a day's counts; a function of the events it is named after."""
     return f"counts/{place.name}/{day}/{fingerprint}/{table}.parquet"
+
+
+def profile(place: Place, day: date, fingerprint: str, form: int) -> str:
+    """Return the key of what is kept of a day's events, of that fingerprint, to judge others by."""
+    return f"{profiles_of_day(place, day)}/{fingerprint}-{form}.parquet"
+
+
+def profiles_of_day(place: Place, day: date) -> str:
+    """Return the prefix of the profiles of all events that a day has had."""
+    return f"{of_place('profiles', place)}/{day}"
+
+
+def profile_named(place: Place, day: date, key: str, form: int) -> str | None:
+    """Return the fingerprint in a key that `profile` gives; None of any other."""
+    found = re.search(r"/([^/-]+)-\d+\.parquet$", key)
+    return found[1] if found and profile(place, day, found[1], form) == key else None
+
+
+def override(place: Place, name: str) -> str:
+    """Return the key of the record of an override of gates; write-once."""
+    return f"registry/overrides/{place.name}/{name}.json"
 
 
 def rejected(place: Place, day: date) -> str:
@@ -39,6 +69,21 @@ def staged(place: Place, segment: str, kind: str, day: date) -> str:
 def blob(place: Place, kind: str, version: str) -> str:
     """Return the key of an artifact document; immutable."""
     return f"objectstore/{place.name}/{kind}/{version}.json"
+
+
+def outline(place: Place, kind: str, version: str, form: int) -> str:
+    """Return the key of what is kept of a version to compare it by; immutable."""
+    return f"outlines/{place.name}/{kind}/{version}-{form}.arrow"
+
+
+def outlined(key: str) -> str:
+    """Return the version in a key that `outline` gives."""
+    return key.rpartition("/")[2].partition("-")[0]
+
+
+def comparison(place: Place, day: date) -> str:
+    """Return the key of how a day's artifacts compared with what was live; replaced whole."""
+    return f"comparisons/{place.name}/{day}.json"
 
 
 def record(place: Place, kind: str, version: str) -> str:

@@ -207,7 +207,8 @@ class LocalStore:
 
     def _make_directory(self, directory: Path) -> None:
         """Create a directory whose name survives a power cut, each parent's included."""
-        if directory in self._durable:
+        # Counts and profiles may be deleted at any time, and their directories with them.
+        if directory in self._durable and directory.is_dir():
             return
         ours = self._root in directory.parents
         if ours or not directory.parent.exists():

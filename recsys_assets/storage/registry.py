@@ -16,6 +16,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.outlines import write_outline
 from recsys_assets.storage.store import Store
 
 # The same version may be made by several runs, of other events too, and its root may have moved.
@@ -117,7 +118,10 @@ def stage_version(
     day = head.window.last_day
     where = (head.place, head.kind, document.version)
     key = layout.blob(*where)
-    store.put_new(key, document.path)
+    # One that was there may have another size: what it was made of stands in it, and is no part of
+    # the version.
+    there = None if store.put_new(key, document.path) else store.stat(key)
+    size_bytes = there.size_bytes if there else document.size_bytes
     verify_blob(store, key, document.version)
     write_once(
         store,
@@ -130,20 +134,22 @@ def stage_version(
             "window": head.window.to_json(),
             "version": document.version,
             "uri": store.uri(key),
-            "size_bytes": document.size_bytes,
+            "size_bytes": size_bytes,
             "source_hash": document.source_hash,
             "built_at": utc_text(document.built_at),
             "run_id": run_id,
         },
         may_differ=_NOT_OF_THE_VERSION,
     )
+    if document.outline is not None:
+        write_outline(store, *where, document.outline)
     ref = StagedRef(
         kind=head.kind,
         day=day,
         version=document.version,
         uri=store.uri(key),
         source_hash=document.source_hash,
-        size_bytes=document.size_bytes,
+        size_bytes=size_bytes,
         staged_at=utc_text(now),
     )
     store.replace(layout.staged(head.place, head.segment, head.kind, day), ref.to_bytes())
@@ -170,6 +176,15 @@ def read_staged(store: Store, place: Place, segment: str, kind: str, day: date) 
             f"{store.uri(key)} is {error}",
             advice=f"Materialize {kind} of {day} again; it replaces it.",
         ) from None
+
+
+def source_hash_of(store: Store, place: Place, kind: str, uri: str) -> str | None:
+    """Return what a version was made of when it was made first; None without a readable record."""
+    found = store.read(layout.record(place, kind, version_of(uri)))
+    try:
+        return str(json.loads(found.data)["source_hash"]) if found else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def version_of(uri: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,9 @@ def staged(
         outside_window=2,
         other_surface=1,
         left_out=0,
+        built_sessions=0,
         seconds=0.0,
+        own_files=files,
     )
 
 
@@ -138,6 +141,16 @@ def test_too_few_events_without_a_file_say_where_files_were_looked_for() -> None
     )
 
 
+def test_too_few_events_of_other_days_files_say_how_many_they_hold() -> None:
+    day = replace(staged(events=3, lines=3), own_files=0, from_days_around=3)
+
+    assert judged(surface(), day, DISTINCT)["min_events"].description == (
+        "guardrails.min_events is 10, found 3; no raw file matches "
+        "'demo/home/exposure.2026-01-01*.jsonl*' below /data/raw; 3 events in files of the "
+        "days around"
+    )
+
+
 def test_too_few_events_of_some_files_say_what_became_of_the_lines() -> None:
     verdict = judged(surface(), staged(events=0, lines=1012, refused=5), DISTINCT)["min_events"]
 
@@ -176,9 +189,10 @@ def test_each_asset_has_the_checks_of_its_subject_and_a_kind_its_own() -> None:
     assert [name for name in events if name in known] == known
     for kind in KINDS.values():
         own = [check.name for check in kind.checks]
+        own += ["catalog_fits"] if kind.layout.value == "tags" else []
         assert names(surface(), kind.name) == ["inputs", "contract", "max_artifact_bytes", *own]
     assert "max_oversized_session_share" in names(surface(), "cooc")
-    assert names(surface(), "manifest") == ["publishable"]
+    assert names(surface(), "manifest") == ["publishable", "nothing_emptied", "no_worse_than_live"]
     assert names(surface(), "live") == ["fresh"]
 
 

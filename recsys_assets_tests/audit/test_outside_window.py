@@ -52,7 +52,7 @@ def test_how_many_there_are_and_what_to_do_is_told(project: Project) -> None:
     assert found.description == (
         "guardrails.max_outside_window_share is 0.2, found 0.5: 4 of 8 events in the day's files "
         "are not of 2026-01-01, UTC, and are left out. Cut the files at midnight UTC, or mend the "
-        "producer's clock, and materialize the day again"
+        "producer's clock, or raise source.days_around from 0, and materialize the day again"
     )
     assert (found.numbers, found.failures) == ({"value": 0.5, "limit": 0.2}, 1)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Final
 
+import click
 import dagster as dg
 import pytest
 import yaml
@@ -28,6 +29,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dagster_home")
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     return folder
+
+
+def by_name(commands: Iterable[click.Command]) -> dict[str, click.Command]:
+    """Return commands as they are typed; those of a group instead of the group."""
+    found: dict[str, click.Command] = {}
+    for command in commands:
+        if isinstance(command, click.Group):
+            below = by_name(command.commands.values())
+            found |= {f"{command.name} {name}": each for name, each in below.items()}
+        else:
+            found[str(command.name)] = command
+    return found
 
 
 def run(*arguments: str) -> Result:

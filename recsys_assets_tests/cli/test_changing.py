@@ -179,7 +179,8 @@ class TestRetention:
     def test_the_settings_of_the_configuration_hold(self, shop: Shop) -> None:
         assert done(run("retention")).stdout == (
             "demo/home: 0 blobs, 0 staged references, 0 files of refused lines, 0 of counts, "
-            "0 bytes deleted; 6 blobs stay\n0 temporary files deleted\n"
+            "0 of profiles, 0 of comparisons, 0 bytes deleted; 6 blobs stay\n"
+            "0 temporary files deleted\n"
         )
 
     def test_it_deletes_and_what_is_live_stays(self, shop: Shop) -> None:
@@ -192,7 +193,8 @@ class TestRetention:
         gone = before.keys() - shop.files().keys()
         size = sum(len(before[key]) for key in gone)
         counted = (
-            f"4 blobs, 4 staged references, 0 files of refused lines, 0 of counts, {size:,} bytes"
+            "4 blobs, 4 staged references, 0 files of refused lines, 0 of counts, 0 of profiles, "
+            f"0 of comparisons, {size:,} bytes"
         )
         *listed, told, _ = dry.stdout.splitlines()
         assert {line.split("  ")[0] for line in listed} == {shop.store.uri(key) for key in gone}

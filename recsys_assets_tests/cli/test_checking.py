@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -69,6 +70,15 @@ class TestCheck:
 
         assert "; the newest day with files is: 2026-01-01\n" in result.stdout
 
+    def test_a_session_that_is_yet_to_be_built_is_empty(self, project: Project) -> None:
+        project.configure({**ENDED, "source": {"path": "raw", "sessions": {"gap_minutes": 30}}})
+        without = {name: of for name, of in event("a").items() if name != "session_id"}
+        project.land(day(0), [without, event("b")])
+
+        shown = done(run("check", "--surface", NAME)).stdout.partition("first rows")[2]
+
+        assert re.findall(r"(s1|) *│ ([ab]) ", shown) == [("", "a"), ("s1", "b")]
+
     def test_before_the_first_day_is_over_nothing_is_missing(self, project: Project) -> None:
         start = datetime.now(UTC).date() + timedelta(days=2)
         project.configure(SMALL | {"start_date": start, "end_date": None})
@@ -91,7 +101,8 @@ class TestCheck:
         home, gone = found["surfaces"]
         assert home.pop("sample")["events"] == 3
         assert home == {
-            "tenant": "demo", "surface": "home", "day": "2026-01-02", "files": 0, "size_bytes": 0,
+            "tenant": "demo", "surface": "home", "variant_of": None,
+            "day": "2026-01-02", "files": 0, "size_bytes": 0,
             "newest_landed": "2026-01-01", "catalog_items": 2, "denied_items": None, "problems": [],
         }  # fmt: skip
         assert f"Error: demo/gone: {gone['problems'][0]}\n" == result.stderr

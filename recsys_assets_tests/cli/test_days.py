@@ -74,7 +74,7 @@ class TestMaterialize:
 
     def test_json_is_all_there_is_on_standard_output(self, project: Project, home: Path) -> None:
         config = project.configure(SMALL)
-        land(project, 0)
+        project.land(day(0), [event("a"), event("b"), event("a", rank=1)])
         others = [event("c", session_id=f"s{n}") for n in range(200)]
         project.land(day(0), ["{not json", *others], part=".2")
 

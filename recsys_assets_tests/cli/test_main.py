@@ -16,6 +16,8 @@ from click.testing import CliRunner
 from recsys_assets import __version__, cli
 from recsys_assets.cli import changing, checking, landing, reading
 from recsys_assets.cli import days as days_of_cli
+from recsys_assets.cli import experiment as experiment_of_cli
+from recsys_assets.cli import gates as gates_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
 from recsys_assets.places import Place
@@ -24,6 +26,7 @@ from recsys_assets_tests.cli.conftest import (
     NAME,
     REASON,
     SMALL,
+    by_name,
     configure,
     days,
     done,
@@ -126,7 +129,18 @@ class TestRefused:
 class TestHelp:
     """What somebody reads first."""
 
-    @pytest.mark.parametrize("command", [[], ["materialize"], ["status"], ["show"]])
+    @pytest.mark.parametrize(
+        "command",
+        [
+            [],
+            ["materialize"],
+            ["status"],
+            ["show"],
+            ["experiment"],
+            ["gates", "override"],
+            ["gates", "calibrate"],
+        ],
+    )
     @pytest.mark.parametrize("option", ["--help", "-h"])
     def test_every_command_tells_its_exit_codes(self, command: list[str], option: str) -> None:
         result = CliRunner().invoke(cli.main, [*command, option])
@@ -147,7 +161,14 @@ class TestHelp:
 
 
 READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
-COMMANDS: Final = (*changing.COMMANDS, *days_of_cli.COMMANDS, *landing.COMMANDS, *READING)
+COMMANDS: Final = (
+    *changing.COMMANDS,
+    *days_of_cli.COMMANDS,
+    *experiment_of_cli.COMMANDS,
+    *gates_of_cli.COMMANDS,
+    *landing.COMMANDS,
+    *READING,
+)
 # What each command needs besides a surface.
 ARGUMENTS = {
     "history": [],
@@ -163,11 +184,14 @@ ARGUMENTS = {
     "retention": [],
 }
 OTHERS: Final = {
+    "experiment": [NAME, "--days", "2020-01-08..2020-01-10", "--try", "cooc.min_support=3"],
     "materialize": days(0, 0),
     "land": [],
     "status": [],
     "metrics": [],
     "show": [NAME, "cooc"],
+    "gates override": [NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
+    "gates calibrate": [NAME],
 }
 
 
@@ -179,7 +203,7 @@ class TestEveryCommand:
         return [command, *where, *ARGUMENTS[command]]
 
     def test_all_are_looked_at_here(self) -> None:
-        assert {command.name for command in COMMANDS} == ARGUMENTS.keys() | OTHERS.keys()
+        assert by_name(COMMANDS).keys() == ARGUMENTS.keys() | OTHERS.keys()
         assert set(COMMANDS) == set(cli.main.commands.values())
 
     @pytest.mark.parametrize("command", ARGUMENTS)
@@ -219,7 +243,9 @@ class TestEveryCommand:
     def test_the_configuration_may_be_named_behind_it_too(self, shop: Shop, command: str) -> None:
         missing = str(shop.root / "other.yaml")
         arguments = (
-            [command, *OTHERS[command]] if command in OTHERS else self.arguments(command, NAME)
+            [*command.split(), *OTHERS[command]]
+            if command in OTHERS
+            else self.arguments(command, NAME)
         )
 
         messages = [

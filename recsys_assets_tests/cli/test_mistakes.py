@@ -9,7 +9,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from recsys_assets_tests.cli.conftest import SMALL, days, land, refused, rows, run
+from recsys_assets_tests.cli.conftest import NAME, SMALL, days, land, refused, rows, run
 from recsys_assets_tests.cli.test_main import ARGUMENTS, OTHERS
 from recsys_assets_tests.project import Project
 from recsys_assets_tests.shop import Shop
@@ -33,11 +33,12 @@ def file(shop: Shop) -> Path:
 
 
 def arguments(command: str, name: str | None) -> list[str]:
-    if command == "show":
-        return [command, str(name), "cooc"]
     if command in {*OVER_ALL, "check", "land"}:
         rest = days(0, 0) if command == "materialize" else []
         return [command, *rest, *(["--surface", name] if name else [])]
+    if command in OTHERS:
+        words = (str(name) if word == NAME else word for word in OTHERS[command])
+        return [*command.split(), *words]
     return [command, str(name), *ARGUMENTS[command]]
 
 

@@ -429,7 +429,8 @@ class TestHistory:
             "nothing of demo/checkout was published here yet\n"
         )
         assert json.loads(done(run("history", "demo/checkout", "--json")).stdout) == {
-            "publications": []
+            "publications": [],
+            "overrides": [],
         }
 
     def test_control_characters_in_a_reason_never_reach_the_terminal(self, shop: Shop) -> None:

@@ -20,10 +20,11 @@ from recsys_assets.cli.printing import first_digits, print_result, print_status
 from recsys_assets.cli.tables import Cell, Column, print_rows
 from recsys_assets.defs.materialize import RangeResult
 from recsys_assets.kinds import KINDS
-from recsys_assets_tests.cli.conftest import REASON, use_config
+from recsys_assets_tests.cli.conftest import REASON, by_name, use_config
 from recsys_assets_tests.cli.terminals import WIDTH, in_terminal
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.shop import make_day
+from recsys_assets_tests.town import Town, usual
 
 TENANT: Final = "a-tenant-whose-name-takes-a-whole-line-of-a-terminal-and-more-than-that-alone"
 SURFACE: Final = "start-page-of-the-shop-in-its-second-edition-2026"
@@ -40,7 +41,18 @@ TABLES: Final = {
     "trace": [NAME, "cooc", "item-1"],
     "rollback": [NAME, "--dry-run", *REASON],
 }
-WITHOUT: Final = {"metrics", "repair", "verify", "pin", "release", "retention", "land"}
+WITHOUT: Final = {
+    "metrics",
+    "repair",
+    "verify",
+    "pin",
+    "release",
+    "retention",
+    "land",
+    "gates override",
+}
+# They need more days: a test of its own, below, and test_experiment.py look at their tables.
+ELSEWHERE: Final = {"gates calibrate", "experiment"}
 LEFT_OUT: Final = "left out, as the terminal is narrow: "
 
 
@@ -96,7 +108,7 @@ def is_there(number: str, printed: str) -> bool:
 
 
 def test_all_commands_are_looked_at() -> None:
-    assert set(cli.main.commands) == TABLES.keys() | WITHOUT
+    assert by_name(cli.main.commands.values()).keys() == TABLES.keys() | WITHOUT | ELSEWHERE
 
 
 @pytest.mark.slow
@@ -123,6 +135,28 @@ def test_a_command_shows_every_number_in_a_real_terminal(published: Project, com
     for start in tables:
         assert cell_len(lines[start]) <= WIDTH
         assert cell_len(lines[start + 1]) <= WIDTH
+
+
+@pytest.mark.slow
+def test_calibrating_shows_every_number_in_a_real_terminal(
+    project: Project, monkeypatch: pytest.MonkeyPatch, fast: None
+) -> None:
+    use_config(project.config_file, monkeypatch)
+    town = Town.of(project, mode="warn")
+    town.goes_on(0, 7)
+    assert town.audit(day(8), usual(day(8), range(12))).passed
+
+    code, printed = in_terminal("gates", "calibrate", "demo/home")
+
+    wide = CliRunner().invoke(cli.main, ["gates", "calibrate", "demo/home"])
+    assert code == 0
+    assert LEFT_OUT not in printed
+    for row in whole(wide.stdout):
+        for heading, cell in row.items():
+            if re.fullmatch(r"[\d,.]+%?|\d{4}-\d\d-\d\d", cell):
+                assert is_there(cell, printed), f"{heading} {cell} of {row}\n{printed}"
+    plain = re.sub(r"\x1b\[[\d;]*m", "", printed)
+    assert all(cell_len(line) <= WIDTH for line in plain.splitlines() if line[:1] in "┏│ ─")
 
 
 class TestFit:

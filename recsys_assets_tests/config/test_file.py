@@ -195,6 +195,8 @@ _SECRETS = [
         lambda url: of(source={"path": [url]}),
         lambda url: of(source={"path": {"url": url}}),
         lambda url: of(source={"path": "raw", "type": url}),
+        lambda url: of(source={"type": "postgres", "dsn_env": url, "time_column": "t"}),
+        lambda url: of(source={"type": "postgres", "dsn_env": [url], "table": [url]}),
         lambda url: of(source={"path": "raw", url: 1}),
         lambda url: of(source={"path": "raw", "pattern": f"{url}{{x}}"}),
         lambda url: of(catalog=url),
@@ -235,6 +237,7 @@ _SECRETS = [
     ],
     ids=[
         "source is text", "source is a list", "path is a list", "path is a mapping", "type",
+        "variable", "table is a list",
         "key of a source", "pattern", "catalog is text", "artifacts is text", "kind",
         "a number", "window_days", "date", "name", "surfaces is text", "surface is text",
         "root is a list", "key at the top", "retention is text", "alerts is text",

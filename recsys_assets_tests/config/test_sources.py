@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,48 @@ def test_a_success_marker_is_one_file_of_a_day(marker: str, problem: str, file: 
     assert problem in found
 
 
+_NEEDS_FILES_OF_DAYS = (
+    "days_around: needs files with {day} in their pattern; otherwise each day is looked for "
+    "everywhere already"
+)
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"type": "csv", "pattern": "all.csv", "days_around": 1}, _NEEDS_FILES_OF_DAYS),
+        ({"type": "delta", "days_around": 1}, _NEEDS_FILES_OF_DAYS),
+        (
+            {
+                "columns": {"ts": "t", "item_id": "i", "session_id": "s"},
+                "deduplicate_by": "request_id",
+            },
+            "deduplicate_by: request_id needs `columns.request_id`",
+        ),
+    ],
+)
+def test_keys_of_days_that_would_do_nothing_are_refused(
+    keys: dict[str, object], problem: str, file: Path
+) -> None:
+    found = problems(file, {**SURFACE, "source": {"path": "raw", **keys}})
+
+    assert found == [f"surface demo/home: source: {problem}"]
+
+
+@pytest.mark.parametrize("days_around", [-1, 8, 1.5])
+def test_a_day_is_read_from_a_week_around_it_at_most(days_around: float, file: Path) -> None:
+    (found,) = problems(file, {**SURFACE, "source": {"path": "raw", "days_around": days_around}})
+
+    assert found.startswith("surface demo/home: source.days_around: Input should be")
+
+
+def test_other_keys_than_the_request_tell_no_events_apart(file: Path) -> None:
+    source = {"path": "raw", "deduplicate_by": "item_id"}
+    (found,) = problems(file, {**SURFACE, "source": source})
+
+    assert found.startswith("surface demo/home: source.deduplicate_by: Input should be")
+
+
 def test_a_source_of_another_type_is_refused(file: Path) -> None:
     (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", "type": "papyrus"}})
 
@@ -103,3 +146,59 @@ def test_a_catalog_in_an_object_store_is_an_object_and_not_a_bucket(
     ]
     config = load(file, {**SURFACE, "catalog": {"path": f"{scheme}bucket.csv/c.csv"}})
     assert config.surfaces[0].catalog_path == f"{scheme}bucket.csv/c.csv"
+
+
+BY_NAME = {"ts": "t", "item_id": "i"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"columns": BY_NAME}, "columns.session_id: is required, or `sessions`, to build them"),
+        (
+            {"columns": BY_NAME, "sessions": {"gap_minutes": 30}},
+            "sessions: needs columns.user_id, as a session is built of the events of one user",
+        ),
+        (
+            {"mapping": "yoochoose", "sessions": {"gap_minutes": 30}},
+            "sessions: needs columns.user_id, as a session is built of the events of one user",
+        ),
+        (
+            {"mapping": "retailrocket", "sessions": {"gap_minutes": 30}},
+            "sessions: none would be built, as columns.session_id is the user and always there; "
+            "say `columns: {session_id: null}`",
+        ),
+    ],
+)
+def test_sessions_that_cannot_be_are_refused(keys: dict[str, Any], told: str, file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "source": {"path": "raw", **keys}})
+
+    assert problem == f"surface demo/home: source: {told}"
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"),
+    [
+        ({"gap_minutes": 0}, ".gap_minutes: Input should be greater than or equal to 1, got 0"),
+        ({"gap_minutes": 1441}, ".gap_minutes: Input should be less than or equal to 1440"),
+        ({}, ".gap_minutes: is required"),
+        (30, ": Input should be a valid dictionary or instance of Sessions, got 30"),
+    ],
+)
+def test_a_pause_is_shorter_than_a_day(gap: Any, told: str, file: Path) -> None:
+    (problem,) = problems(file, with_knob(("source", "sessions"), gap))
+
+    assert problem.startswith(f"surface demo/home: source.sessions{told}")
+
+
+@pytest.mark.parametrize("name", ["retailrocket", "movielens"])
+def test_sessions_are_built_where_a_mapping_takes_the_user_for_one(name: str, file: Path) -> None:
+    keys = {"mapping": name, "columns": {"session_id": None}, "sessions": {"gap_minutes": 30}}
+
+    source = load(file, {**SURFACE, "source": {"path": "raw", **keys}}).surfaces[0].source
+
+    assert source.columns is not None
+    assert source.columns.session_id is None
+    assert source.columns.user_id is not None
+    assert source.sessions is not None
+    assert source.sessions.gap_minutes == 30

@@ -15,11 +15,13 @@ from recsys_assets_tests.config.files import SURFACE, load, problems, with_knob
 def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
     surface = load(file, SURFACE).surfaces[0].model_dump()
     artifacts, guardrails = surface.pop("artifacts"), surface.pop("guardrails")
+    gates = surface.pop("gates")
 
     assert surface == {
         "tenant": "demo",
         "surface": "home",
         "segment": "default",
+        "variant_of": None,
         "start_date": date(2026, 1, 1),
         "end_date": None,
         "source": {
@@ -28,7 +30,10 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "pattern": "{tenant}/{surface}/exposure.{day}*.jsonl*",
             "follow_links_outside": False,
             **dict.fromkeys(["mapping", "columns", "explode", "rank_from", "time_zone"]),
-            **dict.fromkeys(["weight", "names"]),
+            **dict.fromkeys(["weight", "names", "sessions", "deduplicate_by"]),
+            **dict.fromkeys(["dsn_env", "table", "query", "time_column"]),
+            "order_by": [],
+            "days_around": 0,
             "where": {},
             "no_session": [],
             "delimiter": ",",
@@ -48,6 +53,23 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "bots": {"leave_out_of": ["cooc"], "max_items_per_user": None},
         "items": {"only_in_catalog": False, "deny": None},
         "max_run_minutes": 240,
+    }
+    assert gates.pop("margins")["rows"] == 0.45
+    assert gates == {
+        "mode": "warn",
+        "spreads": 6.5,
+        "history_days": 56,
+        "reference_days": 28,
+        "warm_up_days": 14,
+        "sample_events": 20_000,
+        "min_sessions": 100,
+        "release": {"trusted_days": 14, "max_drop": 0.1},
+        "catalog": {
+            "max_uncovered": 0.02,
+            "min_coherence": 0.9,
+            "max_coherence": 1.25,
+            "warn_changed": 0.05,
+        },
     }
     built = {kind: options for kind, options in artifacts.items() if options is not None}
     assert built == {"popularity": {"top_n": 1000, "half_life_days": None}}

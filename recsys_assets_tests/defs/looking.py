@@ -28,7 +28,7 @@ def materialized(config: Config) -> list[dg.AssetKey]:
 def land(project: Project, *days: int) -> None:
     for number in days:
         of = day(number)
-        project.land(of, [event("a", of=of), event("b", of=of), event("a", of=of)])
+        project.land(of, [event("a", of=of), event("b", of=of), event("a", of=of, rank=2)])
 
 
 def launch(project: Project, config: Config, asset: str, *, number: int = 0) -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from recsys_assets.audit.catalog_gate import CATALOG_FITS
+from recsys_assets.audit.release_checks import is_release_gate
+from recsys_assets.compute.judging import DAY_GATES
 from recsys_assets.config import PACKAGED_CONFIG, Guardrails, load_config
 from recsys_assets.definitions import build_definitions, defs
 from recsys_assets.kinds import KINDS
@@ -82,7 +85,8 @@ def test_every_materialized_asset_has_a_blocking_gate() -> None:
 
     assert blocking.pop("live") == {"fresh"}
     assert {name for name in ASSETS if name not in EXTERNAL} == set(blocking)
-    assert blocking.pop("manifest") == {"publishable"}
+    gates = {"nothing_emptied", "no_worse_than_live"}
+    assert blocking.pop("manifest") == {"publishable", *gates}
     assert all({"inputs", "contract"} <= names for names in blocking.values())
     assert blocking["canonical_events"] >= {
         "inputs",
@@ -112,6 +116,9 @@ def test_every_check_names_its_place_in_the_runbooks(
         description = graph.get(check).description
         page = "limit-exceeded" if check.name in guardrails else "validation-failed"
         page = "stale-artifacts" if check.name == "fresh" else page
+        page = "unsound-day" if check.name in DAY_GATES else page
+        is_compared = is_release_gate(check.name) or check.name == CATALOG_FITS
+        page = "worse-than-live" if is_compared else page
         assert description, check
         assert f"{docs_url or 'docs'}/runbooks/{page}.md#{check.name}" in description, check
         assert ("[Runbook](" in description) == (docs_url is not None), check

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
+import pytest
 from markdown_it import MarkdownIt
 
 from recsys_assets.definitions import build_definitions
+from recsys_assets_tests.lake import to_delta, to_iceberg
 from recsys_assets_tests.project import DAY, Project, day, event
 from recsys_assets_tests.test_texts import HOSTILE
 
@@ -154,3 +158,63 @@ def test_what_is_live_and_cannot_be_read(project: Project) -> None:
     ).execute_in_process(instance=project.instance, raise_on_error=False)
 
     assert_nothing_acts(project, said="www.evil.example")
+
+
+def _csv(rows: pl.DataFrame, path: Path) -> dict[str, Any]:
+    rows.write_csv(path / f"{DAY}.csv")
+    return {"pattern": "{day}.csv"}
+
+
+def _jsonl(rows: pl.DataFrame, path: Path) -> dict[str, Any]:
+    rows.write_ndjson(path / f"{DAY}.jsonl")
+    return {"pattern": "{day}.jsonl"}
+
+
+def _parquet(rows: pl.DataFrame, path: Path) -> dict[str, Any]:
+    rows.write_parquet(path / f"{DAY}.parquet")
+    return {"pattern": "{day}.parquet"}
+
+
+def _delta(rows: pl.DataFrame, path: Path) -> dict[str, Any]:
+    elsewhere = path.with_name("table")  # deltalake reads such names, and does not write them
+    to_delta(rows, elsewhere)
+    path.rmdir()
+    elsewhere.rename(path)
+    return {}
+
+
+def _iceberg(rows: pl.DataFrame, path: Path) -> dict[str, Any]:
+    to_iceberg(rows, path)
+    return {}
+
+
+# Postgres, whose names and addresses may be much else, is in test_postgres.py.
+@pytest.mark.parametrize("write", [_jsonl, _csv, _parquet, _delta, _iceberg])
+def test_names_of_columns_and_values_of_every_source(
+    project: Project, write: Callable[[pl.DataFrame, Path], dict[str, Any]]
+) -> None:
+    names = {"ts": "*t*", "session_id": "<b>s</b>", "item_id": "`i` <i>"}
+    texts = [*HOSTILE, ""]
+    rows = pl.DataFrame(
+        {"*t*": [f"{DAY}T12:00:00Z"] * len(texts), "<b>s</b>": texts, "`i` <i>": ["a", *texts[1:]]}
+    )
+    path = project.folder / "a`![x](www.evil.example)<b>"
+    path.mkdir()
+    keys = write(rows, path)
+    source = {"type": write.__name__[1:], "path": path.name, **keys, "columns": names}
+    limits = {"max_rejected_share": 0.9, "max_rejected_bytes_share": 0.9}
+    small: dict[str, Any] = {"artifacts": {"popularity": {}}, "guardrails": limits}
+    lacking = {**source, "columns": {**names, "user_id": "<b>u"}}
+    config = project.configure(
+        {**small, "source": source}, {**small, "surface": "cart", "source": lacking}
+    )
+
+    found = [text for text in descriptions(build_definitions(config)) if text]
+    report = project.materialize(config, [DAY])
+
+    assert [acts(text) for text in found if acts(text)] == []
+    assert report.published == [DAY]
+    if write is not _jsonl:  # each of whose lines has its own fields
+        assert not project.materialize(config, [DAY], surface=1).succeeded
+        assert_nothing_acts(project, said="no field")
+    assert [acts(text) for text in logged(project) if acts(text)] == []

@@ -6,13 +6,9 @@ import contextlib
 import importlib.util
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +18,7 @@ import yaml
 
 from recsys_assets.defs.instance import _one_at_a_time
 from recsys_assets_tests.needed import skip_unless_required
+from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.test_docs import Step, steps
 from recsys_assets_tests.test_followed import BIN, type_in
@@ -139,73 +136,14 @@ def test_postgres_without_its_variable_is_refused(
         dg.DagsterInstance.from_config(str(home))
 
 
-def programs() -> Path | None:
-    """Return where PostgreSQL has its programs, the newest one if there are several."""
-    packaged = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    newest = max(packaged, key=lambda path: int(path.parts[4]), default=None)
-    program = newest or shutil.which("initdb")
-    return Path(program).parent if program else None
-
-
 @pytest.fixture
-def postgres() -> Iterator[str]:
-    """Run a PostgreSQL of its own; give its URL."""
-    found = programs()
-    if found is None:
-        skip_unless_required(
-            "postgres", "PostgreSQL is not installed (Debian: postgresql): its storage is not tried"
-        )
+def postgres(postgres_server: Database) -> str:
+    """Give the URL of a database, as SQLAlchemy takes it."""
     if importlib.util.find_spec("dagster_postgres") is None:
         skip_unless_required(
             "postgres", "dagster-postgres is not installed: the storage in PostgreSQL is not tried"
         )
-    # Not below tmp_path: as root, PostgreSQL has to run as somebody else, who cannot look there.
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    somebody: dict[str, Any] = {"cwd": folder}
-    if os.geteuid() == 0:
-        shutil.chown(folder, "nobody")
-        somebody |= {"user": "nobody", "extra_groups": []}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
-    try:
-        make: list[str | Path] = [
-            found / "initdb",
-            "-D",
-            data,
-            "-U",
-            "dagster",
-            "-A",
-            "trust",
-            "--no-sync",
-        ]
-        subprocess.run(make, check=True, capture_output=True, **somebody)
-        options: list[str | Path] = ["-k", folder, "-p", str(port), "-c", "fsync=off"]
-        server = subprocess.Popen(
-            [found / "postgres", "-D", data, *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **somebody,
-        )
-        try:
-            _wait_for(found, port)
-            yield f"postgresql+psycopg2://dagster@127.0.0.1:{port}/postgres"
-        finally:
-            server.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(30)
-            server.kill()
-    finally:
-        shutil.rmtree(folder)
-
-
-def _wait_for(found: Path, port: int) -> None:
-    end = time.monotonic() + 30
-    ready: list[str | Path] = [found / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-    while subprocess.run(ready, check=False).returncode:
-        assert time.monotonic() < end, "PostgreSQL does not start"
-        time.sleep(0.1)
+    return postgres_server.url.replace("postgresql:", "postgresql+psycopg2:")
 
 
 @pytest.mark.slow

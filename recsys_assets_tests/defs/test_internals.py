@@ -22,7 +22,11 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.partitions.context import PartitionLoadingContext
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.definitions.temporal_context import TemporalContext
-from dagster._core.errors import DagsterAssetCheckFailedError, DagsterExecutionInterruptedError
+from dagster._core.errors import (
+    DagsterAssetCheckFailedError,
+    DagsterExecutionInterruptedError,
+    DagsterStepOutputNotFoundError,
+)
 from dagster._core.events import RunFailureReason
 from dagster._core.execution import compute_logs
 from dagster._core.instance import utils
@@ -183,7 +187,8 @@ DAY: Final = date(2026, 1, 1)
 def test_names_are_those_of_dagster() -> None:
     assert internals.ASSET_JOB == IMPLICIT_ASSET_JOB_NAME
     assert DagsterExecutionInterruptedError.__name__ == internals._INTERRUPTED
-    assert DagsterAssetCheckFailedError.__name__ == internals._REFUSED_BY_CHECK
+    refusals = {DagsterAssetCheckFailedError.__name__, DagsterStepOutputNotFoundError.__name__}
+    assert refusals == internals._REFUSED_BY_CHECK
     assert {KeyboardInterrupt.__name__, internals._INTERRUPTED} == internals._INTERRUPTIONS
     assert internals.MAX_RUNTIME == tags.MAX_RUNTIME_SECONDS_TAG
     assert internals.PARTITION == tags.PARTITION_NAME_TAG

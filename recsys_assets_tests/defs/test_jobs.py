@@ -314,7 +314,8 @@ class TestRetention:
         gone = before.keys() - old.files().keys()
         assert (shown["outcome"], shown["blobs"], shown["staged"]) == ("deleted", 6, 6)
         assert (shown["rejected"], shown["left_behind"]) == (0, 1)
-        assert len(gone) == 6 + 6 + 1
+        assert shown["compared"] == 6  # the outlines of the blobs
+        assert len(gone) == 6 + 6 + 6 + 1
         assert {record["uri"] for record in rows(shown["uris"])} == {
             f"file://{path}" for path in gone if "/.scratch/" not in path
         }
@@ -339,7 +340,7 @@ class TestRetention:
         assert shown["outcome"].startswith("dry run: nothing was changed")
         assert old.tags(result)["recsys_assets/dry_run"] == "true"
         assert (shown["blobs"], shown["left_behind"]) == (6, 1)
-        assert len(rows(shown["uris"])) == 12
+        assert len(rows(shown["uris"])) == 18
 
     def test_a_surface_that_cannot_be_judged_holds_back_no_other(self, old: Site) -> None:
         first = old.config.surfaces[::-1]
@@ -351,7 +352,7 @@ class TestRetention:
         found = failure(swapped.run("retention", DO_IT))
 
         assert found.description.startswith(f"demo/checkout: {old.store.uri(key)} is damaged")
-        assert len(old.files()) == before - 13 + 2
+        assert len(old.files()) == before - 19 + 2
         assert verified(old.store, old.live.current)
 
     def test_the_schedule_is_stopped_and_runs_every_surface(self, site: Site) -> None:

@@ -28,6 +28,20 @@ def test_a_check_that_only_warns_is_not_told(project: Project) -> None:
     assert [failure["check"] for failure in report["failures"]] == ["max_artifact_bytes"]
 
 
+def test_a_day_whose_other_checks_had_nothing_to_look_at_is_told_by_the_one_that_failed(
+    project: Project,
+) -> None:
+    config = project.configure(SMALL)
+    project.land(DAY, [event("a")]).with_suffix(".jsonl.gz").write_bytes(b"cut")
+    run_id = project.materialize(config, [DAY]).run_ids[0]
+    run = project.instance.get_run_by_id(run_id)
+    assert run
+
+    report = report_of(run, failures_of(project.instance, run, config), config)
+
+    assert [failure["check"] for failure in report["failures"]] == ["inputs"]
+
+
 def test_a_step_that_hung_is_named_with_why_it_was_ended(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

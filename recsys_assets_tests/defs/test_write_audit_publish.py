@@ -583,11 +583,11 @@ def test_a_day_whose_inputs_are_not_there_keeps_none_of_the_others(
     land(project, *range(6))
 
     def audit(
-        store: Any, surface: Any, of: date, *, scratch: Path, shared: Shared
+        store: Any, surface: Any, of: date, *, scratch: Path, shared: Shared, gates: Any
     ) -> Audited[ParsedDay]:
         if of == day(2):
             raise InputError("not there")
-        return audit_events(store, surface, of, scratch, shared)
+        return audit_events(store, surface, of, scratch, shared, gates)
 
     monkeypatch.setattr(assets, "audit_events", audit)
 
@@ -628,13 +628,13 @@ class TestAcceptingBreaks:
                     left.append(audits_going_on())
 
         def audit(
-            store: Any, surface: Any, of: date, *, scratch: Path, shared: Shared
+            store: Any, surface: Any, of: date, *, scratch: Path, shared: Shared, gates: Any
         ) -> Audited[ParsedDay]:
             if of > day(2):
                 time.sleep(0.3)  # goes on when accepting breaks
             audited.append(of)
             try:
-                return audit_events(store, surface, of, scratch, shared)
+                return audit_events(store, surface, of, scratch, shared, gates)
             except BaseException as error:
                 broken.append(error)
                 raise
@@ -670,12 +670,12 @@ class TestAcceptingBreaks:
         go_on = threading.Event()
 
         def audit(
-            store: Any, surface: Any, of: date, *, scratch: Path, shared: Shared
+            store: Any, surface: Any, of: date, *, scratch: Path, shared: Shared, gates: Any
         ) -> Audited[ParsedDay]:
             if of > day(0):
                 go_on.wait(60)
                 raise InputError("as if the directory were gone")
-            return audit_events(store, surface, of, scratch, shared)
+            return audit_events(store, surface, of, scratch, shared, gates)
 
         def accept(*_: Any) -> None:
             raise KeyboardInterrupt

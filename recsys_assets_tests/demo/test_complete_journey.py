@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets.config import load_config
+from recsys_assets.config.catalogs import Catalog
 from recsys_assets.config.file import PACKAGED_CONFIG
-from recsys_assets.config.sources import Catalog
 from recsys_assets.defs.instance import open_instance
 from recsys_assets.defs.keys import partitions_of
 from recsys_assets.demo import complete_journey

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_assets.config import Surface
-from recsys_assets.events import days, writers
+from recsys_assets.events import days, redelivered, writers
 from recsys_assets.events.chunks import Chunk, OversizedLine
 from recsys_assets.events.days import ParsedDay, parse_day
 from recsys_assets.events.provenance import FOOTER_KEY, Provenance, read_provenance
@@ -54,24 +54,24 @@ class Folder:
         data = lines if isinstance(lines, bytes) else "".join(f"{x}\n" for x in lines).encode()
         (self.raw / name).write_bytes(data)
 
-    def surface(self, *, tenant: str = "acme", surface: str = "home") -> Surface:
+    def surface(self, *, tenant: str = "acme", surface: str = "home", **source: Any) -> Surface:
         """Return a surface whose pattern names neither tenant nor surface."""
         return Surface.model_validate(
             {
                 "tenant": tenant,
                 "surface": surface,
                 "start_date": date(2026, 1, 1),
-                "source": {"path": str(self.raw), "pattern": "exposure.{day}*"},
+                "source": {"path": str(self.raw), "pattern": "exposure.{day}*"} | source,
                 "artifacts": {"popularity": {}},
             }
         )
 
-    def parse(self, *, day: date = DAY, tenant: str = "acme") -> ParsedDay:
+    def parse(self, *, day: date = DAY, tenant: str = "acme", **source: Any) -> ParsedDay:
         """Parse the day in a scratch directory of its own."""
         self._parsed += 1
         scratch = self._scratch / str(self._parsed)
         scratch.mkdir(parents=True)
-        return parse_day(self.surface(tenant=tenant), day, scratch=scratch)
+        return parse_day(self.surface(tenant=tenant, **source), day, scratch=scratch)
 
 
 @pytest.fixture
@@ -141,8 +141,7 @@ def collide(patch: pytest.MonkeyPatch) -> None:
     def event_hash(_: object) -> pl.Expr:
         return (pl.col("line") * 0).cast(pl.UInt64).alias("hash")
 
-    for module in (writers, days):
-        patch.setattr(module, "event_hash", event_hash)
+    patch.setattr(redelivered, "event_hash", event_hash)
 
 
 def lines_of(chunks: list[Chunk]) -> tuple[dict[int, bytes], list[OversizedLine]]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 import pytest
 import yaml
 
-from recsys_assets.config import load_config
+from recsys_assets.config import Surface, load_config
 from recsys_assets.config.sources import packaged_mappings
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
-from recsys_assets_tests.project import DAY
+from recsys_assets_tests.project import DAY, day
 from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.test_docs import page
 
@@ -29,6 +29,21 @@ def block(marker: str) -> tuple[str, str]:
     return found[1].strip(), found[2]
 
 
+def entered(folder: Path, of_page: dict[str, Any]) -> tuple[LocalStore, Surface]:
+    """Return a surface with an entry of the page, and its root."""
+    entry = {
+        "tenant": "shop",
+        "surface": "home",
+        "start_date": DAY,
+        **of_page,
+        "artifacts": {"popularity": {}, "cooc": {}, "implicit": {}, "session_seq": {}},
+    }
+    config = {"root": str(folder / "var"), "surfaces": [entry]}
+    (folder / "surfaces.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    surface = load_config(folder / "surfaces.yaml").surfaces[0]
+    return LocalStore(folder / "var"), surface
+
+
 def test_each_packaged_mapping_is_on_the_page() -> None:
     assert set(packaged_mappings()) <= set(DATA_SETS)
     assert len(DATA_SETS) == len(set(DATA_SETS)) == 10
@@ -39,17 +54,7 @@ def test_a_data_set_is_published_by_its_entry_alone(name: str, tmp_path: Path) -
     file, native = block(f"native: {name}")
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / file).write_text(native, encoding="utf-8")
-    entry = {
-        "tenant": "shop",
-        "surface": "home",
-        "start_date": DAY,
-        **yaml.safe_load(block(f"entry: {name}")[1]),
-        "artifacts": {"popularity": {}, "cooc": {}, "implicit": {}, "session_seq": {}},
-    }
-    config = {"root": str(tmp_path / "var"), "surfaces": [entry]}
-    (tmp_path / "surfaces.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    surface = load_config(tmp_path / "surfaces.yaml").surfaces[0]
-    store = LocalStore(tmp_path / "var")
+    store, surface = entered(tmp_path, yaml.safe_load(block(f"entry: {name}")[1]))
 
     make_day(store, surface, DAY)
 
@@ -58,3 +63,19 @@ def test_a_data_set_is_published_by_its_entry_alone(name: str, tmp_path: Path) -
     rows = frame.select("item_id", pl.col("user_id").fill_null("-"), "session_id").rows()
     assert [list(row) for row in rows] == expected
     assert store.read(layout.manifest(surface.place)) is not None
+
+
+def test_the_shop_whose_files_are_cut_at_its_own_midnight_keeps_all_its_events(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "raw").mkdir()
+    for file in ("shop.2026-01-01.csv", "shop.2026-01-02.csv"):
+        (tmp_path / "raw" / file).write_text(block(f"cut: {file}")[1], encoding="utf-8")
+    store, surface = entered(tmp_path, yaml.safe_load(block("cut-entry")[1]))
+
+    for number in range(2):
+        make_day(store, surface, day(number))
+
+    kept = [layout.canonical(surface.place, day(number)) for number in range(2)]
+    assert [pl.read_parquet(store.location(key)).height for key in kept] == [4, 6]
+    assert "All ten are kept: 4 on 1 January, and 6 on the 2nd." in PAGE

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.config import Surface
-from recsys_assets.config.sources import Catalog
+from recsys_assets.config.catalogs import Catalog
 from recsys_assets.errors import CatalogError, ConfigError, RecsysAssetsError, StoreUnavailableError
 from recsys_assets.events import catalog
 from recsys_assets.events.catalog import (

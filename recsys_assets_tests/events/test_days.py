@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 
 from recsys_assets.contracts import CANONICAL_DTYPES, canonical_event
 from recsys_assets.errors import RawEventsError
-from recsys_assets.events import chunks, writers
+from recsys_assets.events import chunks, redelivered
 from recsys_assets_tests.events.conftest import (
     DAY,
     NOON,
@@ -425,7 +425,7 @@ def test_every_line_is_accounted_for_and_the_events_are_those_found_by_hand(
         if small:
             patch.setattr(chunks, "CHUNK_BYTES", 300)
             limit_row_groups(patch, 4)
-            patch.setattr(writers, "_REDELIVERY_BUCKET_ROWS", 1)
+            patch.setattr(redelivered, "_BUCKET_ROWS", 1)
         folder = Folder(Path(base))
         for number, lines in enumerate(files):
             folder.write(lines, f"exposure.2026-01-02-{number}.jsonl")

@@ -72,7 +72,7 @@ def file_of(folder: Path, name: str, data: bytes) -> Source:
 
 def drained(source: Source, name: str, begun: list[Reading] | None = None) -> list[Chunk]:
     """Read a file to its end, or as far as it goes; keep the reading."""
-    with source.open(name) as reading:
+    with source.open(name, []) as reading:
         if begun is not None:
             begun.append(reading)
         return list(reading.pieces())
@@ -735,7 +735,7 @@ def test_chunks_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(chunks, "CHUNK_BYTES", 8)
     source = file_of(tmp_path, "a.jsonl", b"1234567\n" * 100)
 
-    with source.open("a.jsonl") as reading:
+    with source.open("a.jsonl", []) as reading:
         pieces = reading.pieces()
         assert isinstance(pieces, Iterator)
         assert next(pieces) == Chunk(1, b"1234567\n")
@@ -752,7 +752,7 @@ def test_what_was_not_read_to_its_end_refuses_to_say_what_was_seen(
     name, stored = f"a.jsonl{suffix}", _WRAPS[suffix](content)
     source = file_of(tmp_path, name, stored)
 
-    with source.open(name) as reading:
+    with source.open(name, []) as reading:
         assert_unseen(reading)
         pieces = reading.pieces()
         assert_unseen(reading)

@@ -1,13 +1,14 @@
-"""Days from CSV and Parquet: what a row is, which are refused, and that no format changes a day."""
+"""Days from CSV and Parquet: what a row is, and which are refused."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import polars as pl
 import pyarrow as pa
@@ -78,6 +79,7 @@ def reasons(parsed: ParsedDay) -> list[tuple[int, str]]:
         (f"t,s,i,more\n{HOUR},a,x,\n\n{HOUR},b,y,1\n", {}),
         (f'"t","s","i"\n"{HOUR}","a","x"\n"{HOUR}","b","y"\n', {}),
         (f"t\ts\ti\n{HOUR}\ta\tx\n{HOUR}\tb\ty\n", {"delimiter": "\t"}),
+        (f"t\ts\ti\n{HOUR}\ta\tx\n{HOUR}\tb\ty\n", {"delimiter": r"\t"}),
         (f"t;s;i\n{HOUR};a;x\n{HOUR};b;y\n", {"delimiter": ";"}),
         (f"t::s::i\n{HOUR}::a::x\n{HOUR}::b::y\n", {"delimiter": "::"}),
         (f"{HOUR},a,x\n{HOUR},b,y\n", {"header": False, "names": ["t", "s", "i"]}),
@@ -93,6 +95,19 @@ def test_rows_are_read_however_they_are_separated(
     assert (items(parsed), parsed.refused) == (["x", "y"], {})
     first = 1 + keys.get("header", True)
     assert places(parsed) == [(0, first), (0, first + 1)]
+
+
+def test_a_first_row_that_is_an_event_is_no_header(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {"names": ["t", "s", "i"]}
+    with pytest.raises(RawEventsError, match=r"the first row is an event.*say `header: false`"):
+        parse(tmp_path, f"{HOUR},a,x\n{HOUR},b,y\n", **keys)
+    assert items(parse(tmp_path, f"t,s\n{HOUR},b,y\n", **keys)) == ["y"]
+    assert items(parse(tmp_path, f"{HOUR},,x\n{HOUR},b,y\n", **keys)) == ["y"]
+
+
+def test_a_header_that_is_not_separated_says_which_key_does(tmp_path: Path) -> None:
+    with pytest.raises(RawEventsError, match=r"one column, 't;s;i'.*source.delimiter: \";\""):
+        parse(tmp_path, f"t;s;i\n{HOUR};a;x\n")
 
 
 @pytest.mark.parametrize("ending", [".gz", ""])
@@ -162,7 +177,7 @@ def test_a_quote_that_does_not_end_loses_no_rows_without_a_word(
     [
         ("t,x,i\n1,2,3\n", {}, "no field 's': there are i, t, x. Say in source.columns"),
         ("t,t,s,i\n1,1,2,3\n", {}, "columns are called 't' twice"),
-        ("t;s;i\n1;2;3\n", {}, "no field 't': there are t;s;i"),
+        ("t;s;i\n1;2;3\n", {}, "the header is one column, 't;s;i'"),
     ],
 )
 def test_a_file_without_the_columns_is_named_with_those_it_has(
@@ -216,6 +231,48 @@ def test_rows_of_parquet_are_read_with_their_numbers_over_batches_and_groups(
     assert parsed.first_refused[0]["line"] == 4
 
 
+def test_a_uuid_of_parquet_is_its_text(tmp_path: Path) -> None:
+    wanted = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
+    uuids = pa.ExtensionArray.from_storage(pa.uuid(), pa.array([wanted.bytes, None], pa.binary(16)))
+    table = pa.table({"t": [HOUR] * 2, "s": uuids, "i": ["x", "y"], "u": uuids})
+    pq.write_table(table, (of := tmp_path / "of.parquet"))
+    columns = {**COLUMNS, "session_id": ["s", "i"], "user_id": "u"}
+    parsed = parse(tmp_path, of.read_bytes(), "2026-01-01.parquet", type="parquet", columns=columns)
+    frame = parsed.frame.select("session_id", "user_id").collect()
+    assert frame.rows() == [(str(wanted), str(wanted)), ("y", None)]
+
+
+LISTS: Final = [
+    '[{"id": "x"}, null, {"id": 7}]',
+    "[]",
+    "",
+    "null",
+    '[{"sku": "x"}]',
+    "{}",
+    "[tea, cup",
+]
+
+
+@pytest.mark.parametrize("type", ["csv", "parquet", "jsonl"])
+def test_a_list_may_be_a_text_of_json(tmp_path: Path, type: str) -> None:
+    frame = pl.DataFrame({"t": [HOUR] * len(LISTS), "s": "s", "i": LISTS})
+    of = tmp_path / "of"
+    if type == "csv":
+        frame.write_csv(of)
+    elif type == "parquet":
+        frame.write_parquet(of)
+    else:
+        frame.write_ndjson(of)
+    keys: dict[str, Any] = {"explode": "i", "columns": {**COLUMNS, "item_id": "item.id"}}
+    parsed = parse(tmp_path, of.read_bytes(), f"2026-01-01.{type}", type=type, **keys)
+
+    assert items(parsed) == ["x", "7"]
+    assert parsed.frame.select("part").collect().to_series().to_list() == [0, 2]
+    first = 6 if type == "csv" else 5
+    assert [line for line, _ in reasons(parsed)] == [first, first + 1, first + 2]
+    assert parsed.left_out == 3
+
+
 def test_a_map_of_parquet_is_a_list_of_pairs(tmp_path: Path) -> None:
     table = pa.table(
         {
@@ -257,86 +314,23 @@ def test_two_files_of_one_content_are_an_error_in_every_format(tmp_path: Path, t
         parse_day(of, DAY, scratch=tmp_path)
 
 
-# One set of events, in every format
-
-
-def written(number: int) -> dict[str, Any]:
-    """Make a row: some of another day, another tenant, another kind, or to be refused."""
-    moment = datetime(2026, 1, 1, 23, 50, tzinfo=UTC) + timedelta(seconds=number)
-    return {
-        "shop": "other" if number % 31 == 0 else "acme",
-        "kind": "buy" if number % 13 == 0 else "view",
-        "at": int(moment.timestamp() * 1000),
-        "who": None if number % 5 == 0 else f"u{number % 17}",
-        "visit": f" v{number // 9} ",
-        "order": f"r{number // 3}",
-        "thing": "" if number % 41 == 0 else f"ü{number % 23}",
-        "place": number % 8,
-    }
-
-
-MAPPED: Final = {
-    "columns": {
-        "ts": {"from": "at", "unit": "ms"},
-        "tenant": "shop",
-        "user_id": "who",
-        "session_id": "visit",
-        "request_id": "order",
-        "item_id": "thing",
-        "rank": "place",
-    },
-    "where": {"kind": ["view"]},
-    "rank_from": 0,
-    "weight": {"column": "kind", "values": {"view": 2}},
-}
-WRITERS: Final[Mapping[str, Callable[[pl.DataFrame, Path], Any]]] = {
-    "jsonl": lambda rows, path: rows.write_ndjson(path),
-    "csv": lambda rows, path: rows.write_csv(path),
-    "parquet": lambda rows, path: rows.write_parquet(path, row_group_size=100),
-}
-
-
-@pytest.mark.parametrize("format", ["csv", "parquet", "one by one"])
-def test_events_are_the_same_in_every_format(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    format: str,
-) -> None:
-    rows = pl.DataFrame([written(number) for number in range(1000)])
-    days: dict[Path, ParsedDay] = {}
-    for type_ in ("jsonl", "jsonl" if format == "one by one" else format):
-        folder = tmp_path / str(len(days))
-        folder.mkdir()
-        if days and format == "one by one":
-            monkeypatch.setattr("recsys_assets.events.rows._read_alike", lambda *_, **__: None)
-        of = surface(folder, type=type_, **MAPPED)
-        WRITERS[type_](rows, folder / f"raw/2026-01-01.{type_}")
-        days[folder] = parse_day(of, DAY, scratch=folder)
-
-    first, second = days.values()
-    skipped = 2 if format == "csv" else 1  # the header is the first row
-    expected = first.frame.collect().with_columns(pl.col("line") + skipped - 1)
-    assert second.frame.collect().equals(expected)
-    assert (first.events, first.redelivered) == (second.events, second.redelivered)
-    assert first.events > 400
-    for name in ("lines", "refused", "left_out", "outside_window", "other_surface"):
-        assert getattr(first, name) == getattr(second, name) != 0
-    assert accounted(first) + first.left_out == first.lines
+# What else is part of a day
 
 
 def test_another_mapping_is_another_day(tmp_path: Path) -> None:
     text = f"t,s,i,u\n{HOUR},a,x,y\n"
-    fingerprints = {
-        parse(tmp_path, text, **keys).fingerprint
-        for keys in (
-            {},
-            {"columns": {**COLUMNS, "user_id": "u"}},
-            {"where": {"u": "y"}},
-            {"no_session": ["-1"]},
-            {"time_zone": "UTC"},
-        )
-    }
-    assert len(fingerprints) == 5
+    of_users = {"columns": {**COLUMNS, "user_id": "u"}}
+    mappings: list[dict[str, Any]] = [
+        {},
+        of_users,
+        {"where": {"u": "y"}},
+        {"no_session": ["-1"]},
+        {"time_zone": "UTC"},
+        {**of_users, "sessions": {"gap_minutes": 30}},
+        {**of_users, "sessions": {"gap_minutes": 31}},
+    ]
+    fingerprints = {parse(tmp_path, text, **keys).fingerprint for keys in mappings}
+    assert len(fingerprints) == 7
 
 
 def test_an_event_without_a_session_has_one_of_its_own(tmp_path: Path) -> None:

@@ -80,6 +80,16 @@ KOLKATA: Final = timezone(timedelta(hours=5, minutes=30))
         ({"format": "%d/%m/%Y %H:%M:%S", "time_zone": "UTC"}, "01/01/2026 12:00:00", 0),
         ({"format": "%m/%d/%Y %I:%M:%S %p", "time_zone": "UTC"}, "1/1/2026 12:00:00 PM", 0),
         ({"format": "%Y%m%d%H%M%S%z"}, "20260101130000+0100", 0),
+        ({"format": "%Y%m%d%H%M%S%#z"}, "20260101130000+01", 0),
+        (
+            {"format": "%d.%m.%Y %H:%M:%S%.f", "time_zone": "UTC"},
+            "01.01.2026 12:00:00.5",
+            5 * 10**8,
+        ),
+        ({"format": "%Y-%m-%d %H", "time_zone": "UTC"}, "2026-01-01 12", 0),
+        ({"format": "%I %p %d/%m/%y", "time_zone": "UTC"}, "12 PM 1/1/26", 0),
+        ({"time_zone": "Etc/GMT+12"}, "2026-01-01", 0),
+        ({"unit": "s"}, Decimal("1767268800.250"), 250_000_000),
         ({"unit": "s"}, 1767268800, 0),
         ({"unit": "s"}, 1767268800.25, 250_000_000),
         ({"unit": "ms"}, 1767268800123, 123_000_000),
@@ -112,6 +122,7 @@ def test_a_date_alone_begins_at_midnight_in_its_zone() -> None:
     [
         ({}, "2026-01-01 12:00:00", "no `time_zone` is set"),
         ({}, datetime(2026, 1, 1), "no `time_zone` is set"),
+        ({}, "2026-01-01", "no `time_zone` is set"),
         ({}, "yesterday", "t is 'yesterday'"),
         ({}, "2026-02-30T12:00:00Z", "not a time in ISO 8601"),
         ({}, None, "t is not there"),
@@ -145,6 +156,10 @@ def test_a_moment_of_another_age_is_outside_of_the_day(value: int, unit: str) ->
 def test_a_moment_may_be_a_date_and_a_time_or_the_first_that_is_set() -> None:
     apart = source(columns={"ts": {"from": ["d", "t"], "join": " ", "time_zone": "UTC"}})
     assert only(mapped(row(d="2026-01-01", t="12:00:00"), apart))["ts"] == NOON
+
+    for day, hour in ((DAY, NOON.time()), (DAY, "12:00:00"), ("2026-01-01", NOON.time())):
+        assert only(mapped(row(d=day, t=hour), apart))["ts"] == NOON
+    assert reason(mapped(row(d=1.5, t=0.5), apart))[0] == "bad_timestamp"
 
     first = source(columns={"ts": ["device", "server"]})
     frame = row(device=None, server="2026-01-01T12:00:00Z").cast({"device": pl.String})
@@ -239,7 +254,16 @@ def test_rows_of_others_are_counted_where_owners_are_columns() -> None:
 
 @pytest.mark.parametrize(
     ("first", "value", "rank"),
-    [(0, 0, 0), (1, 1, 0), (1, "4", 3), (0, 3.0, 3), (None, 2, 2), (0, None, None), (0, " 5 ", 5)],
+    [
+        (0, 0, 0),
+        (1, 1, 0),
+        (1, "4", 3),
+        (0, 3.0, 3),
+        (None, 2, 2),
+        (0, None, None),
+        (0, float("nan"), None),
+        (0, " 5 ", 5),
+    ],
 )
 def test_a_rank_is_counted_from_zero(first: int | None, value: Any, rank: int | None) -> None:
     of = source(columns={"rank": "r"}, **({} if first is None else {"rank_from": first}))
@@ -285,6 +309,19 @@ def test_what_is_no_rank_is_refused(value: Any, why: str) -> None:
         (["true"], True, True),
         ([True], 1, False),
         (["x"], 1.5, False),
+        ([1], Decimal("1.00"), True),
+        (["1.5"], Decimal("1.50"), True),
+        ({"matches": "^GET /item/"}, "GET /item/7", True),
+        ({"matches": "^GET /item/"}, "GET /cart", False),
+        ({"matches": "."}, "", False),
+        ({"matches": "."}, None, False),
+        ({"matches": "."}, ["x"], False),
+        ({"matches": "^[45]"}, 404, True),
+        ({"matches": "^x"}, b"xy", True),
+        (["view", {"matches": "^buy"}], "buy_now", True),
+        (["view", {"matches": "^buy"}], "view", True),
+        (["view", {"matches": "^buy"}], "look", False),
+        ([1], Decimal("1.01"), False),
         (["view"], b"view", True),
         (["view"], ["view"], False),
     ],
@@ -319,10 +356,38 @@ def test_a_session_that_is_marked_as_none_is_null() -> None:
     )
 
 
+def test_a_session_is_marked_as_none_by_what_is_extracted() -> None:
+    of = source(no_session=["-1"], columns={"session_id": {"from": "s", "extract": "s:(.*)"}})
+    assert only(mapped(row(s="s:-1"), of))["session_id"] is None
+    assert only(mapped(row(s="s:7"), of))["session_id"] == "7"
+    assert reason(mapped(row(s="7"), of))[0] == "missing_id"
+
+
 def test_an_event_weighs_what_its_kind_says_and_others_one() -> None:
-    of = source(weight={"column": "kind", "values": {"buy": 5, "1": 3}})
-    for kind, weight in (("buy", 5), ("look", 1), (1, 3)):
+    of = source(weight={"column": "kind", "values": {"buy": 5, 1: 3, 4.5: 4, "true": 7}})
+    kinds: list[tuple[Any, int]] = [
+        ("buy", 5),
+        ("look", 1),
+        (" buy ", 5),
+        (1, 3),
+        ("1", 3),
+        (1.0, 3),
+        (4.5, 4),
+        ("4.5", 4),
+        (2.5, 1),
+        (Decimal("1.00"), 3),
+        (Decimal("4.50"), 4),
+        (True, 7),
+        (False, 1),
+        ([1], 1),
+        (float("nan"), 1),
+    ]
+    for kind, weight in kinds:
         assert only(mapped(row(kind=kind), of))["weight"] == weight
+    assert (
+        only(mapped(row(kind=1.5), source(weight={"column": "kind", "values": {"a": 2}})))["weight"]
+        == 1
+    )
     assert only(mapped(row(kind=None).cast({"kind": pl.String}), of))["weight"] == 1
 
 
@@ -364,7 +429,7 @@ def test_a_field_is_found_in_a_frame_and_in_an_object_alike(field: str, value: A
     [
         ("z", "there are a, dotted.name, flat, params"),
         ("a.z", "there are b, c"),
-        ("a.b.z", "there are none"),
+        ("a.b.z", "'b' is Int64"),
         ("a[k]", "'a' is no list of entries of key and value"),
     ],
 )
@@ -372,6 +437,35 @@ def test_a_field_that_is_not_there_is_named_with_those_that_are(field: str, says
     with pytest.raises(UnknownFieldError, match=says):
         expression(field, pl.DataFrame([NESTED]).schema)
     assert value_of(NESTED, field) is None
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": {"b": "x"}}', "x"),
+        ('{"a": {"b": 7, "c": [1]}}', "7"),
+        ('{"a": {"b": "\\u00e9 \\""}}', 'é "'),
+        ('{"a": {"b": null}}', None),
+        ('{"a": {"c": "x"}}', None),
+        ('{"a": 5}', None),
+        ('["a"]', None),
+        ("a: b", None),
+        ("", None),
+    ],
+)
+def test_a_text_of_json_has_fields(text: str, value: str | None, *, as_bytes: bool) -> None:
+    of = source(columns={"user_id": "p.a.b", "request_id": "p.$q"})
+    found = only(mapped(row(p=text.encode() if as_bytes else text), of))
+    assert (found["user_id"], found["request_id"]) == (value, None)
+    found = value_of({"p": text}, "p.a.b")
+    assert (None if found is None else str(found)) == value
+
+
+def test_a_text_of_no_utf_8_has_no_fields_and_its_neighbours_do() -> None:
+    of = source(columns={"item_id": "p.i"})
+    found = mapped(pl.concat([row(p=b'{"i":"\xff"}'), row(p=b'{"i":"x"}')]), of)
+    assert (found.events["item_id"].to_list(), len(found.refused)) == (["x"], 1)
 
 
 def test_each_entry_of_a_list_is_an_event_that_is_told_by_its_place() -> None:
@@ -396,8 +490,11 @@ def test_a_list_may_be_a_text_or_hold_texts() -> None:
     assert mapped(row(items=""), split).left_out == 1
     texts = source(explode="items", columns={"item_id": "item"})
     assert mapped(row(items=["a", "b"]), texts).events["part"].to_list() == [0, 1]
-    with pytest.raises(UnknownFieldError, match="'items' is String, not a list"):
-        mapped(row(items="a b"), texts)
+    assert reason(mapped(row(items="a b"), texts)) == (
+        "missing_id", "entry 1: item_id is missing or blank: item is ''",
+    )  # fmt: skip
+    with pytest.raises(UnknownFieldError, match="'items' is Int64, not a list"):
+        mapped(row(items=7), texts)
 
 
 def test_fields_may_be_called_as_columns_of_ours_are() -> None:
@@ -440,6 +537,9 @@ def test_each_packaged_mapping_is_a_source(name: str) -> None:
     assert rules_of(of).fields
 
 
+KAFKA: Final = {"brokers_env": "BROKERS", "topic": "exposures"}
+
+
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
@@ -452,17 +552,57 @@ def test_each_packaged_mapping_is_a_source(name: str) -> None:
             "one pair of brackets",
         ),
         ({"columns": {**COLUMNS, "user_id": {"from": "u", "extract": "("}}}, "regular expression"),
+        (
+            {"columns": {**COLUMNS, "user_id": {"from": "u", "extract": "^(?!NA)(.*)"}}},
+            "without look-around",
+        ),
+        (
+            {"columns": {**COLUMNS, "ts": {"from": "t", "format": "%Y%m%d.%f"}}},
+            "`%.f` for decimals",
+        ),
+        ({"columns": {**COLUMNS, "ts": {"from": "t", "format": "%Y%m%d %Z"}}}, "without `%Z`"),
+        ({"columns": {**COLUMNS, "ts": {"from": "t", "format": "%H:%M"}}}, "year, month and day"),
+        ({"columns": {**COLUMNS, "ts": {"from": "t", "format": "%Y-%Q"}}}, "year, month and day"),
+        ({"columns": {**COLUMNS, "ts": {"from": "t", "format": "YYYY-MM-DD"}}}, "such as %Y-%m-%d"),
+        ({"where": {"e": {"matches": "("}}}, "regular expression"),
+        ({"where": {"e": {"matches": "(?=a)"}}}, "without look-around"),
         ({"columns": {**COLUMNS, "user_id": "a[b"}}, "names with dots between"),
         ({"columns": {**COLUMNS, "user_id": " a"}}, "without white space"),
         ({"columns": {**COLUMNS, "ts": {"from": "t", "time_zone": "Mars"}}}, "must be a time zone"),
         ({"type": "csv", "header": False}, "needs `names`"),
         ({"delimiter": ";"}, "goes with `type: csv`, this is jsonl"),
+        ({"time_column": "t"}, "`type: iceberg` or `type: postgres`, this is jsonl"),
+        ({"order_by": ["t"]}, "`type: iceberg` or `type: postgres`, this is jsonl"),
+        ({"type": "delta", "order_by": [" t"]}, "without white space"),
+        ({"type": "delta", "pattern": "{day}"}, "or `type: parquet`, this is delta"),
+        ({"type": "iceberg", "follow_links_outside": True}, "`type: parquet`, this is iceberg"),
+        ({"type": "delta", "table": "a.b.c"}, "table: goes with `type: iceberg`"),
+        ({"type": "iceberg", "table": "a.b.c"}, "table: goes without `path`"),
+        ({"type": "delta", "landing": {"success_marker": "{day}"}}, "goes with files, this is a"),
+        ({"type": "delta", "landing": {"kafka": KAFKA}}, "with `type: jsonl`; this is delta"),
+        ({"type": "delta", "columns": {**COLUMNS, "ts": ["a", "b"]}}, "time_column: is required"),
+        ({"type": "delta", "columns": {**COLUMNS, "ts": "a.b"}}, "time_column: is required"),
         ({"weight": {"column": "e", "values": {"a": 0}}}, "greater than or equal to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(keys: Mapping[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=says.replace("(", r"\(")):
         Source.model_validate({"path": "raw", **keys})
+
+
+@pytest.mark.parametrize("name", ["events", "shop.events", "lake.shop.", "la ke.shop.events"])
+def test_a_table_of_a_catalog_has_three_names_or_more(name: str) -> None:
+    with pytest.raises(
+        ValidationError, match=r"table: must be CATALOG\.NAMESPACE\.TABLE|must be the"
+    ):
+        Source.model_validate({"type": "iceberg", "table": name})
+    assert Source.model_validate({"type": "iceberg", "table": "lake.a.b.events"}).table
+
+
+def test_a_table_without_a_place_is_told_as_a_source_without_one() -> None:
+    for type_ in ("delta", "iceberg"):
+        with pytest.raises(ValidationError, match=r"path\n  Field required"):
+            Source.model_validate({"type": type_})
 
 
 def test_a_refused_row_keeps_the_fields_that_were_read() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Final
 
+import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from recsys_assets.events.parsed import ParsedChunk
 from recsys_assets.events.rows import map_json_lines
 from recsys_assets.events.sources.mapped import rules_of
 from recsys_assets.places import Place
+from recsys_assets_tests.events import test_parse
 from recsys_assets_tests.needed import examples
 
 DAY: Final = date(2026, 1, 1)
@@ -272,3 +274,35 @@ def test_lists_and_pairs_are_read_alike_by_both_readers(lines: list[str]) -> Non
 @settings(max_examples=examples(150), deadline=None)
 def test_flat_lines_are_read_alike_by_both_readers(lines: list[str]) -> None:
     assert_same(lines, FLAT)
+
+
+V1: Final = rules_of(
+    Source.model_validate(
+        {
+            "path": "raw",
+            "columns": {
+                name: name
+                for name in (
+                    *("ts", "tenant", "surface", "session_id", "item_id"),
+                    *("user_id", "request_id", "rank"),
+                )
+            },
+            "where": {"v": [1]},
+        }
+    )
+)
+
+
+@given(test_parse.lines_of_any_kind())
+@settings(max_examples=examples(150), deadline=None)
+def test_lines_of_any_kind_are_read_alike_and_no_event_of_v1_is_another_one(
+    lines: list[str],
+) -> None:
+    """The lines that the reader of raw events v1 is tried with; a mapping takes some more."""
+    assert_same(lines, V1)
+
+    data = "\n".join(lines)
+    of_v1 = test_parse.read(data).events
+    chunk, place = Chunk(1, data.encode()), Place("acme", "home")
+    mapped = map_json_lines(chunk, V1, place=place, day=test_parse.DAY).events
+    assert mapped.filter(pl.col("line").is_in(of_v1["line"].implode())).equals(of_v1)

@@ -56,6 +56,7 @@ class TestStatus:
         assert status.to_json() == {
             "tenant": "demo",
             "surface": "home",
+            "variant_of": None,
             "live": False,
             "day": None,
             "window": None,
@@ -83,6 +84,7 @@ class TestStatus:
         assert status.to_json() == {
             "tenant": "demo",
             "surface": "home",
+            "variant_of": None,
             "live": True,
             "day": "2026-01-01",
             "window": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
@@ -182,6 +184,7 @@ class TestStatus:
         assert status.to_json() | {"kinds": None} == {
             "tenant": "demo",
             "surface": "home",
+            "variant_of": None,
             "live": True,
             "day": None,
             "window": None,
@@ -223,6 +226,7 @@ class TestStatus:
         assert status.to_json() == {
             "tenant": "demo",
             "surface": "home",
+            "variant_of": None,
             "live": None,
             "day": None,
             "window": None,

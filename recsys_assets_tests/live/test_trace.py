@@ -94,6 +94,7 @@ class TestAnArtifact:
             "size_bytes",
             "sha256",
             "form",
+            "version",
         }
         assert found["days"][0]["files"][0]["events"] == 2
         assert (found["kind"], found["owner"], found["is_current"]) == ("cooc", "a", True)

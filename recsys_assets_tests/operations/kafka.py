@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import noida_db  # type: ignore[import-untyped]
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -75,7 +76,9 @@ def noida(directory: Path) -> Iterator[Broker]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command: list[Any] = [Path(sys.executable).parent / "noida-db", "start", "--only", "kafka"]
+    # Not the command: that starts this program and leaves it behind when it is killed.
+    program = Path(noida_db.__file__).parent / "noida-db"
+    command: list[Any] = [program, "start", "--only", "kafka"]
     command += ["--kafka-port", str(port), "--data-dir", directory / "data"]
     if sys.platform == "linux":
         command = [sys.executable, "-c", _ENDS_WITH_US, *command]

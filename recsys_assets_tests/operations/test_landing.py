@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, Literal
 
+import polars as pl
 import pytest
 
 from recsys_assets.config import Config, Surface
@@ -18,6 +19,7 @@ from recsys_assets.operations.landing import Arrival, Arrivals, LastReport, look
 from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store
+from recsys_assets_tests.lake import to_delta, to_iceberg
 from recsys_assets_tests.project import CATALOG, DAY, Project, day, event
 from recsys_assets_tests.shop import make_day
 from recsys_assets_tests.storage.conftest import new_prefix, use
@@ -625,6 +627,32 @@ def test_objects_are_told_apart_by_their_etag_and_not_read(
     put(0, "a", "b")
     put(1, "b")
     assert days(watch.look().raw_events) == [DAY, day(1)]
+
+
+@pytest.mark.parametrize(("format", "write"), [("delta", to_delta), ("iceberg", to_iceberg)])
+@pytest.mark.parametrize("order_by", [[], ["ts"]])
+def test_of_a_table_the_days_are_reported_that_a_commit_has_rows_of(
+    project: Project, watching: Watching, format: str, write: Any, order_by: list[str]
+) -> None:
+    path = project.folder / "table"
+    watch = watching(source={"type": format, "path": str(path), "order_by": order_by})
+
+    def commit(*numbers: int) -> None:
+        events = [event("a", of=day(number)) for number in numbers]
+        rows = pl.DataFrame(events).with_columns(pl.col("ts").str.to_datetime(time_zone="UTC"))
+        write(rows, path)
+
+    commit(0, 1, 3, 5)
+    assert days(watch.settled().raw_events) == [DAY, day(1), day(3), day(5)]
+    for number in (0, 1, 3):
+        make_day(watch.store, watch.surface, day(number))
+    assert not watch.look().raw_events
+    commit(6)
+    commit(1, 6)  # with late events
+    assert days(watch.settled().raw_events) == [day(1), day(6)]
+    watch.reports.clear()  # another instance: what is made of the table as it is, is no news
+    watch.cursor = None
+    assert days(watch.settled().raw_events) == [day(1), day(5), day(6)]
 
 
 def test_what_was_found_is_told_in_a_line(project: Project, watching: Watching) -> None:

@@ -214,6 +214,23 @@ class TestWhatGoes:
 
         assert not run(old, Retention(publications=1, days=99, grace_hours=1)).counts
 
+    @pytest.mark.parametrize(("days", "gone"), [(99, 5), (101, 3), (104, 0)])
+    def test_profiles_stay_as_long_as_a_day_of_the_last_days_is_judged_by_them(
+        self, old: Shop, days: int, gone: int
+    ) -> None:
+        """All were written 99 days ago, for five days of which the oldest is 56 days before."""
+        for number in range(5):
+            first = on(-2) - timedelta(days=old.surface.gates.history_days)
+            day = first + timedelta(days=number)
+            key = layout.profile(Place("demo", "home"), day, "f" * 64, 1)
+            old.store.replace(key, b"a profile")
+            os.utime(old.store.location(key), (START.timestamp(),) * 2)
+
+        plan = run(old, Retention(publications=1, days=days, grace_hours=1))
+
+        assert len(plan.profiles) == gone
+        assert len(old.files("profiles")) == 5 - gone
+
     def test_a_staged_reference_that_was_written_lately_stays_with_its_blob(
         self, old: Shop
     ) -> None:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 import logging
 import random
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -38,10 +39,13 @@ _LEAST: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
 KAFKA: dict[str, Any] = {"brokers_env": "TEST_BROKERS", "grace_minutes": 60}
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with noida(tmp_path_factory.mktemp("kafka")) as running:
-        yield running
+def test_the_broker_of_these_tests_ends_with_them(tmp_path: Path) -> None:
+    with noida(tmp_path) as running:
+        host, port = running.address.split(":")
+        socket.create_connection((host, int(port)), timeout=5).close()
+
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5)
 
 
 @dataclass
@@ -523,7 +527,7 @@ def test_what_repeats_in_messages_does_not_make_a_file_that_is_refused(shop_of: 
     source = open_source(shop.config.surfaces[0])
 
     (name,) = source.inputs(DAY)
-    with source.open(name) as reading:
+    with source.open(name, []) as reading:
         lines = sum(piece.data.count(b"ts") for piece in reading.pieces())
 
     assert lines == 100

@@ -355,8 +355,9 @@ def rendered(
     count: int = 1,
     day: date = DAY,
     built_at: datetime = datetime(2026, 1, 6, 1, tzinfo=UTC),
+    source_hash: str = "f" * 64,
 ) -> RenderedDocument:
-    """Write a popularity document; `count` decides its version, `built_at` does not."""
+    """Write a popularity document; `count` decides its version, no other does."""
     head = DocumentHead("popularity", PLACE, SEGMENT, Window.ending_with(day, days=1))
     frame = pl.DataFrame({"item_id": ["a"], "count": [count]})
     path = scratch / f"{day}.json"
@@ -364,7 +365,7 @@ def rendered(
         list_text([frame], KINDS[head.kind].layout),
         head,
         path,
-        source_hash="f" * 64,
+        source_hash=source_hash,
         built_at=built_at,
     )
 
@@ -375,10 +376,13 @@ def accept_rendered(
     count: int = 1,
     day: date = DAY,
     built_at: datetime = datetime(2026, 1, 6, 1, tzinfo=UTC),
+    source_hash: str = "f" * 64,
 ) -> StagedRef:
     """Render and accept a day, as its asset does."""
     with store.scratch() as scratch:
-        document = rendered(scratch, count=count, day=day, built_at=built_at)
+        document = rendered(
+            scratch, count=count, day=day, built_at=built_at, source_hash=source_hash
+        )
         return stage_version(store, document, run_id="run-1", now=built_at)
 
 

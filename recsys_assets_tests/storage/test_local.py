@@ -204,6 +204,20 @@ def test_each_new_directory_is_synced_into_its_parent_before_the_object_is_named
         assert parent in made[made.index(("mkdir", name)) : named], f"{name} may be lost"
 
 
+@pytest.mark.parametrize("gone", ["counts", "counts/demo/home/2026-01-01"])
+def test_a_directory_that_was_deleted_meanwhile_is_made_again(root: Path, gone: str) -> None:
+    """As whoever frees space may do with counts and profiles, beside a process that goes on."""
+    store, key = LocalStore(root), "counts/demo/home/2026-01-01/f.parquet"
+    store.replace(key, b"1")
+    shutil.rmtree(root / gone)
+
+    store.replace(key, b"2")
+
+    found = store.read(key)
+    assert found
+    assert found.data == b"2"
+
+
 def test_a_directory_that_another_process_made_is_synced_too(
     root: Path, calls: list[tuple[str, str]]
 ) -> None:

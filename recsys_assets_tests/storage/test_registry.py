@@ -127,6 +127,17 @@ def test_accepting_again_keeps_blob_and_record_and_renews_the_reference(
     assert after == before
 
 
+def test_the_size_of_a_version_is_that_of_the_blob_that_is_there(store: Store) -> None:
+    """The source hash stands in the blob and is longer once items are denied; the list is equal."""
+    first = accept_rendered(store)
+
+    second = accept_rendered(store, source_hash=f"{'f' * 64}-denied-{'d' * 64}")
+
+    assert second.version == first.version
+    assert second.source_hash != first.source_hash
+    assert second.size_bytes == first.size_bytes == len(read(store, blob_key(first.version)))
+
+
 def test_another_version_of_a_day_moves_the_reference_and_keeps_the_old_blob(
     store: Store,
 ) -> None:

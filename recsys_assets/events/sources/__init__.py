@@ -17,5 +17,5 @@ def open_source(surface: Surface) -> Source:
     is imported only where it is used.
     """
     module = import_module(f"{__name__}.{surface.source.type}")
-    source: Source = module.open_source(surface)
+    source: Source = module.open_source(surface.of_events)
     return source

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from typing import Final
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pc
 
@@ -14,7 +16,14 @@ from recsys_assets.config import Surface
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.chunks import BOM, CHUNK_BYTES
 from recsys_assets.events.forms import Text
-from recsys_assets.events.sources.mapped import MappedFiles, Ragged, Rows
+from recsys_assets.events.sources.mapped import (
+    MappedFiles,
+    Ragged,
+    Rows,
+    columns_read,
+    refuse_other_fields,
+    rules_of,
+)
 from recsys_assets.events.sources.source import Source
 
 # What stands for a delimiter of several characters: no text has it.
@@ -35,9 +44,12 @@ class SeparatedValues(MappedFiles):
         names = source.names or self._header(text, location)
         if not names:  # an empty file has no header
             return
-        columns = self.columns(names)
-        empty = pa.record_batch([pa.array([], pa.binary())] * len(names), names)
-        self.check(empty, location)
+        if source.names and source.header:
+            self._refuse_an_event_as_header(text, location)
+        refuse_other_fields(
+            self.surface, pl.DataFrame(schema=dict.fromkeys(names, pl.Binary)), location
+        )
+        columns = columns_read(source, names)
         ragged: list[Ragged] = []
 
         def set_aside(row: pc.InvalidRow) -> str:
@@ -81,11 +93,12 @@ class SeparatedValues(MappedFiles):
             raise RawEventsError(
                 f"{location}: the quote that row {line - 1} opens does not end, and takes what "
                 "follows with it. Nothing of the day was kept; mend it, or say in source.quote "
-                "what fields are quoted with, and materialize the day."
+                'what fields are quoted with, `""` where quotes are plain text, and materialize '
+                "the day."
             )
 
-    def _header(self, text: Text, location: str) -> list[str]:
-        """Return the names of the columns."""
+    def _first_row(self, text: Text) -> list[str]:
+        """Return the fields of the first row, none of a file without rows."""
         source = self.surface.source
         head, delimiter = (
             text.beginning.removeprefix(BOM).decode(errors="replace"),
@@ -99,7 +112,37 @@ class SeparatedValues(MappedFiles):
             quotechar=source.quote or None,
             quoting=csv.QUOTE_MINIMAL if source.quote else csv.QUOTE_NONE,
         )
-        names = [name.strip() for name in next((row for row in rows if row), [])]
+        return next((row for row in rows if row), [])
+
+    def _refuse_an_event_as_header(self, text: Text, location: str) -> None:
+        """Refuse a file whose first row would be passed over although it is an event."""
+        from recsys_assets.events.fields import LINE
+        from recsys_assets.events.rows import map_frame
+
+        names, first = self.surface.source.names or [], self._first_row(text)
+        if len(first) != len(names):
+            return
+        row = dict(zip(names, first, strict=True))
+        frame = pl.DataFrame([row], dict.fromkeys(names, pl.String)).with_columns(
+            pl.lit(1, pl.Int64).alias(LINE)
+        )
+        rules = rules_of(self.surface.source, names)
+        found = map_frame(frame, rules, place=self.surface.place, day=None)
+        if found.events.height or found.other_surface:
+            raise RawEventsError(
+                f"{location}: the first row is an event, and would be passed over as a header. "
+                "Nothing of the day was kept; say `header: false` in source, or land files that "
+                "all have one, and materialize the day."
+            )
+
+    def _header(self, text: Text, location: str) -> list[str]:
+        """Return the names of the columns."""
+        names = [name.strip() for name in self._first_row(text)]
+        if len(names) == 1 and (others := set(",;|\t") & set(names[0])):
+            raise RawEventsError(
+                f"{location}: the header is one column, {names[0]!r}. Say what stands between two "
+                f"fields, such as source.delimiter: {json.dumps(min(others))}."
+            )
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise RawEventsError(
                 f"{location}: columns are called {', '.join(map(repr, repeated))} twice. Give them "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from lzma import LZMAError
@@ -58,6 +58,7 @@ class Files:
         self._pattern = DayPattern(surface.source.pattern)
         self._in_bucket = is_object_url(self._root)
         self._store = open_store(self._root)
+        self._segments = PurePosixPath(self._pattern.glob(surface.place, date.min)).parts
 
     @property
     def where(self) -> str:
@@ -83,7 +84,7 @@ class Files:
             if self._in_bucket
             else self._files_of(day)
         )
-        found = sorted(filter(_is_part, names), key=os.fsencode)
+        found = sorted(filter(self._is_part, names), key=os.fsencode)
         self._refuse_two_of_one(found)
         return found
 
@@ -92,7 +93,7 @@ class Files:
         return f"raw file matches {self.surface.raw_pattern(day)!r} below {self._root}"
 
     @contextmanager
-    def open(self, name: str) -> Iterator[Reading]:
+    def open(self, name: str, days: Collection[date]) -> Iterator[Reading]:
         """Open a file; it is decompressed by its suffix."""
         location = self.label(name)
         with told_of(location):
@@ -136,7 +137,7 @@ class Files:
         matchers = {}
         by_day: dict[date, list[Stored]] = {}
         for stored in found:
-            if not _is_part(stored.key):
+            if not self._is_part(stored.key):
                 continue
             for day in self._pattern.days_in(stored.key):
                 if day not in matchers:
@@ -166,11 +167,22 @@ class Files:
             return landed.modified < read_at
         return self.content(landed) == seen.sha256
 
+    def _is_part(self, name: str) -> bool:
+        """Tell by its name, and those of the folders that a wildcard found, what is of a day."""
+        begins, ends = PASSED_OVER
+        *folders, file = PurePosixPath(name.lower()).parts
+        found = (
+            folder
+            for folder, segment in zip(folders, self._segments, strict=False)
+            if segment.startswith(("*", "?"))
+        )
+        return not (file.endswith(ends) or any(of.startswith(begins) for of in (*found, file)))
+
     def _files_of(self, day: date) -> Iterator[str]:
         names = self._glob(day)
         self._refuse_closed_folders(day)
         root = Path(self._root).resolve()
-        for name in filter(_is_part, names):
+        for name in filter(self._is_part, names):
             path = Path(self._root) / name
             if path.is_symlink() and not path.exists():
                 raise RawEventsError(
@@ -301,9 +313,3 @@ def told_of(location: str) -> Iterator[None]:
             f"{location}: cannot be read to its end ({problem}). Nothing of the day was kept; "
             f"{advice} and materialize the day."
         ) from error
-
-
-def _is_part(name: str) -> bool:
-    begins, ends = PASSED_OVER
-    file = PurePosixPath(name).name.lower()
-    return not file.startswith(begins) and not file.endswith(ends)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 import pyarrow as pa
 
+from recsys_assets.config import Surface
 from recsys_assets.config.sources import DECIDE_EVENTS, Source
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.sources.files import Files
@@ -23,9 +24,10 @@ MAPPING_FORMAT: Final = 1
 
 def identity_of(source: Source) -> dict[str, Any]:
     """Return what decides, besides the rows, which events a mapped source gives."""
-    keys = source.model_dump(
-        mode="json", by_alias=True, exclude_defaults=True, include={*DECIDE_EVENTS}
-    )
+    include = {*DECIDE_EVENTS}
+    if source.is_table_of_files:  # it is known by its files, whatever it is called
+        include.remove("table")
+    keys = source.model_dump(mode="json", by_alias=True, exclude_defaults=True, include=include)
     return {"type": source.type, "format": MAPPING_FORMAT, **keys}
 
 
@@ -38,7 +40,45 @@ def rules_of(source: Source, names: Collection[str] | None = None) -> Rules:
     """
     from recsys_assets.events.mapping import Rules, same_names
 
-    return Rules(source, source.columns or same_names(names))
+    return Rules(source, source.columns or same_names(names, source))
+
+
+def columns_read(source: Source, names: Sequence[str]) -> list[str]:
+    """Return the columns that the mapping reads, of those that there are."""
+    from recsys_assets.events.fields import steps
+
+    fields = [
+        *rules_of(source, names).fields,
+        *([source.explode.field] if source.explode else []),
+    ]
+    return [name for name in names if any(name in {field, steps(field)[0][0]} for field in fields)]
+
+
+def refuse_other_fields(surface: Surface, empty: pl.DataFrame, location: str) -> None:
+    """Refuse rows that lack a field, or have one that no row of them can be mapped with.
+
+    Args:
+        surface: whose source they are of.
+        empty: their columns.
+        location: of the rows.
+
+    Raises:
+        RawEventsError: says which, and what there is.
+    """
+    from recsys_assets.events.fields import LINE, UnknownFieldError
+    from recsys_assets.events.rows import map_frame
+
+    try:
+        map_frame(
+            empty.with_columns(pl.lit(None, pl.Int64).alias(LINE)),
+            rules_of(surface.source, empty.columns),
+            place=surface.place,
+            day=surface.start_date,
+        )
+    except UnknownFieldError as error:
+        raise RawEventsError(
+            f"{location}: {error}. Say in source.columns which fields are which."
+        ) from None
 
 
 class Ragged(NamedTuple):
@@ -57,63 +97,29 @@ class Rows(NamedTuple):
     ragged: Sequence[Ragged] = ()
 
 
-class MappedFiles(Files):
-    """Files of rows whose fields are columns. A format says how a file is split into `Rows`."""
+class MappedRows:
+    """What a source of rows is known by whose fields are columns."""
+
+    surface: Surface
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """How rows are read and mapped."""
+        """Which rows are read, in which order, and how they are mapped; not from where."""
         return identity_of(self.surface.source)
 
     @property
     def tag(self) -> str:
-        """The picture of the format."""
+        """The picture of the type."""
         return self.surface.source.type
+
+
+class MappedFiles(MappedRows, Files):
+    """Files of rows whose fields are columns. A format says how a file is split into `Rows`."""
 
     @property
     def description(self) -> str:
         """Pattern and path."""
         return f"Events as they land, a row of {self.surface.source.type} each: {self.where}."
-
-    def columns(self, names: Sequence[str]) -> list[str]:
-        """Return the columns that the mapping reads, of those of a file."""
-        from recsys_assets.events.fields import steps
-
-        source = self.surface.source
-        fields = [
-            *rules_of(source, names).fields,
-            *([source.explode.field] if source.explode else []),
-        ]
-        return [
-            name for name in names if any(name in {field, steps(field)[0][0]} for field in fields)
-        ]
-
-    def check(self, empty: pa.RecordBatch, location: str) -> None:
-        """Refuse a file that lacks a field, or has one that no row of it can be mapped with.
-
-        Args:
-            empty: the columns of the file.
-            location: of the file.
-
-        Raises:
-            RawEventsError: says which, and what there is.
-        """
-        from recsys_assets.events.fields import LINE, UnknownFieldError
-        from recsys_assets.events.rows import map_frame
-
-        frame = pl.DataFrame(empty)
-        rules = rules_of(self.surface.source, frame.columns)
-        try:
-            map_frame(
-                frame.with_columns(pl.lit(None, pl.Int64).alias(LINE)),
-                rules,
-                place=self.surface.place,
-                day=self.surface.start_date,
-            )
-        except UnknownFieldError as error:
-            raise RawEventsError(
-                f"{location}: {error}. Say in source.columns which fields are which."
-            ) from None
 
     def parse(self, piece: Rows, day: date | None) -> ParsedChunk:
         """Map rows."""

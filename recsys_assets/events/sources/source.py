@@ -6,7 +6,7 @@ docs/add-a-source.md adds one, step by step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -26,7 +26,7 @@ class InputSeen:
     Attributes:
         name: what it is called in the source.
         size_bytes: of the bytes as they are stored.
-        sha256: of the same.
+        sha256: of the same; of a file of a table, of what the table says of it.
         form: how they were read, in a word or two; "" in the way that days are stored in which was
             the only one once. Another sha256 or form whenever the events may be others.
     """
@@ -35,6 +35,7 @@ class InputSeen:
     size_bytes: int
     sha256: str
     form: str = ""
+    version: str = ""
 
 
 class Reading(Protocol):
@@ -89,8 +90,8 @@ class Source(Protocol):
     def wanted(self, day: date) -> str:
         """Return what was looked for on a day that has no inputs: `raw file matches ...`."""
 
-    def open(self, name: str) -> AbstractContextManager[Reading]:
-        """Open an input for reading."""
+    def open(self, name: str, days: Collection[date]) -> AbstractContextManager[Reading]:
+        """Open an input for reading: what it holds of some days where it can tell, else all."""
 
     def parse(self, piece: Any, day: date | None) -> ParsedChunk:
         """Split a piece into the events of the surface and day, and what is refused.

@@ -1,0 +1,133 @@
+"""What the accepted days before a day are known by: their profiles, made again where missing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
+from typing import Final
+
+import polars as pl
+
+from recsys_assets.compute.day_counts import DayCounts
+from recsys_assets.compute.judging import judge_day
+from recsys_assets.compute.profiles import Profile, hours_of, profile_of
+from recsys_assets.config import Surface
+from recsys_assets.errors import StorageError
+from recsys_assets.events.accepted import AcceptedDay, accepted_days
+from recsys_assets.storage.overrides import Override
+from recsys_assets.storage.profiles import read_profile, write_profile
+from recsys_assets.storage.store import READERS, Store
+
+_NOTHING: Final = (None, None)
+
+_LOG = logging.getLogger(__name__)
+
+
+class Baseline:
+    """The profiles of accepted days, each read once.
+
+    It is asked in the order of days, so what a run accepts is there when the next day asks.
+    """
+
+    def __init__(
+        self, store: Store, surface: Surface, overrides: Sequence[Override], *, keeps: bool = True
+    ) -> None:
+        """Begin without any; `keeps` says whether those that are made again are stored."""
+        self._store = store
+        self._keeps = keeps
+        self._surface = surface
+        self._overrides = [override for override in overrides if override.restart_baseline]
+        self._known: dict[date, tuple[str, Profile] | None] = {}
+        self._judged: dict[tuple[date, str], Profile] = {}
+
+    def judged(self, fingerprint: str, profile: Profile) -> None:
+        """Keep the profile of a day that was judged just now: it need not be read to judge others.
+
+        Whether its events are accepted, the next day finds out.
+        """
+        write_profile(self._store, self._surface.events_of, fingerprint, profile)
+        self._judged = {(profile.day, fingerprint): profile}
+
+    def before(self, day: date) -> list[Profile]:
+        """Return the profiles of the accepted days that may say what is usual on a day.
+
+        Raises:
+            StoreUnavailableError: the object store does not answer.
+        """
+        span = self._surface.gates.history_days
+        days = [day - timedelta(days=back) for back in range(span, 0, -1)]
+        for old in [each for each in self._known if each < days[0]]:
+            del self._known[old]
+        unread = [each for each in days if each not in self._known]
+        found = self._read_all(unread)
+        for each, (accepted, profile) in found.items():  # the oldest first: each needs those before
+            if accepted and profile is None:
+                profile = self._made(each, accepted)
+            self._known[each] = (accepted.fingerprint, profile) if accepted and profile else None
+        return self._profiles(day)
+
+    def of(self, days: Sequence[date]) -> dict[date, Profile]:
+        """Return the profiles of the accepted days among some, ascending.
+
+        Raises:
+            StoreUnavailableError: the object store does not answer.
+        """
+        found = self._read_all(days)
+        if any(accepted and not profile for accepted, profile in found.values()):
+            self.before(days[-1] + timedelta(days=1))  # makes those that are missing
+            found = self._read_all(days)
+        return {day: profile for day, (_, profile) in found.items() if profile}
+
+    def starts(self, day: date) -> Mapping[str, date]:
+        """Return, for each check whose baseline was restarted before a day, since when."""
+        starts: dict[str, date] = {}
+        for override in self._overrides:
+            known = self._known.get(override.day)
+            is_meant = override.fingerprint is None or (known and known[0] == override.fingerprint)
+            if override.day < day and is_meant:
+                for check in override.checks:
+                    starts[check] = max(override.day, starts.get(check, override.day))
+        return starts
+
+    def _profiles(self, day: date) -> list[Profile]:
+        return [of[1] for at, of in sorted(self._known.items()) if of and at < day]
+
+    def _read_all(
+        self, days: Sequence[date]
+    ) -> dict[date, tuple[AcceptedDay | None, Profile | None]]:
+        with ThreadPoolExecutor(min(READERS, max(1, len(days)))) as pool:
+            return dict(zip(days, pool.map(self._read, days), strict=True))
+
+    def _read(self, day: date) -> tuple[AcceptedDay | None, Profile | None]:
+        """Read an accepted day and its profile; one that is damaged is told elsewhere."""
+        place = self._surface.events_of
+        if day < self._surface.start_date:
+            return _NOTHING
+        try:
+            accepted = accepted_days(self._store, place, [day]).get(day)
+        except StorageError as error:
+            _LOG.warning("%s is not judged by: %s", day, error)
+            return _NOTHING
+        if accepted is None:
+            return _NOTHING
+        fingerprint = accepted.fingerprint
+        judged = self._judged.get((day, fingerprint))
+        return accepted, judged or read_profile(self._store, place, day, fingerprint)
+
+    def _made(self, day: date, accepted: AcceptedDay) -> Profile | None:
+        """Make the profile of an accepted day from its events."""
+        gates = self._surface.gates
+        try:
+            by_hour = hours_of(accepted.frame)
+            counts = DayCounts(accepted.frame)
+            profile = profile_of(day, counts, by_hour, most=gates.sample_events)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            _LOG.warning("%s is not judged by: %r", accepted.location, error)
+            return None
+        judged = judge_day(profile, self._profiles(day), gates, self.starts(day))
+        if self._keeps:
+            place = self._surface.events_of
+            write_profile(self._store, place, accepted.fingerprint, judged.profile)
+        return judged.profile

@@ -1,0 +1,153 @@
+"""The gates of a release: what is to become live is compared with what is.
+
+They are asked in the order of days, when the days before are published or refused. A rollback, a
+pin or a repair is never asked: what becomes live by them has been live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import partial
+
+import polars as pl
+
+from recsys_assets.audit.audited import Later
+from recsys_assets.audit.lost import lost_examples
+from recsys_assets.audit.release_checks import RELEASE_CHECKS
+from recsys_assets.audit.release_facts import Pair, ReleaseFacts, Scored
+from recsys_assets.audit.settings import changed_list
+from recsys_assets.audit.trusted_days import TrustedDays
+from recsys_assets.compute.outlines import Outline
+from recsys_assets.compute.samples import hashes
+from recsys_assets.compute.scores import Asked, compare_scores
+from recsys_assets.config import Surface
+from recsys_assets.errors import StorageError
+from recsys_assets.events.listed import read_denied
+from recsys_assets.live.outlines import outline_of
+from recsys_assets.pages import Shown
+from recsys_assets.storage.comparisons import Comparison, read_comparison, write_comparison
+from recsys_assets.storage.publications import Live, read_live
+from recsys_assets.storage.store import READERS, Store
+from recsys_assets.verdicts import judge
+from recsys_assets.windows import Window
+
+
+class ReleaseGates:
+    """Compares what is to become live in one run with what is, in the order of days."""
+
+    def __init__(self, store: Store, surface: Surface) -> None:
+        self._store = store
+        self._surface = surface
+        self._trusted = TrustedDays(store, surface)
+        self._outlines: dict[str, Outline] = {}  # of what is live, by URI
+        self._past: dict[date, Comparison | None] = {}
+
+    def judge(self, day: date, window: Window, current: Mapping[str, str]) -> Later:
+        """Compare what would be live of a day with what is live now.
+
+        Raises:
+            StorageError: what is live is damaged.
+        """
+        live = read_live(self._store, self._surface.place)
+        why_not = _why_not(live, window, current)
+        if why_not or live is None or live.window is None:
+            return _judged(ReleaseFacts(self._surface, why_not))
+        pairs, unread = self._pairs(live.current, current)
+        first = min(window.start, live.window.start)
+        trusted, asked = self._trusted.before(first)
+        scored = self._scored(day, pairs, asked) if asked else []
+        worse = [each for each in scored if each.change.failed]
+        examples = lost_examples(self._store, live.current, worse, asked) if asked else []
+        found = _judged(ReleaseFacts(self._surface, "", pairs, unread, trusted, scored, examples))
+        if scored:
+            self._keep(day, live.window.last_day, scored, found)
+        return found
+
+    def _pairs(
+        self, before: Mapping[str, str], after: Mapping[str, str]
+    ) -> tuple[list[Pair], dict[str, str]]:
+        pairs, unread, known = list[Pair](), dict[str, str](), dict[str, Outline]()
+        for kind in [kind for kind in after if kind in before]:
+            try:
+                for uri in (before[kind], after[kind]):
+                    known[uri] = self._outlines.get(uri) or outline_of(
+                        self._store, self._surface.place, kind, uri
+                    )
+                pairs.append(Pair(kind, known[before[kind]], known[after[kind]]))
+            except StorageError as error:
+                unread[kind] = str(error)
+        self._outlines = known  # what is live next is among them
+        return pairs, unread
+
+    def _scored(self, day: date, pairs: Sequence[Pair], asked: Asked) -> list[Scored]:
+        gates, past = self._surface.gates, self._changes_before(day)
+        found = []
+        for pair in pairs:
+            shares = pair.scores(asked)
+            for cut, (after, before) in shares.items():
+                earlier = [of[name] for of in past if (name := f"{pair.kind}_{cut}") in of]
+                change = compare_scores(after, before, earlier, gates)
+                scored = Scored(pair, cut, change)
+                found.append(self._explained(scored, asked, earlier) if change.failed else scored)
+        return found
+
+    def _explained(self, scored: Scored, asked: Asked, earlier: Sequence[float]) -> Scored:
+        """Return the same with what explains that it is worse."""
+        pair = scored.pair
+        if pair.changed:
+            return replace(scored, because=pair.changed)
+        withdrawn = changed_list(pair.before.settings, pair.after.settings)
+        denied = read_denied(self._surface) if withdrawn else None
+        if denied is None:
+            return scored
+        items = hashes(pl.Series(sorted(denied.items), dtype=pl.String))
+        after, before = pair.scores(asked, without=items)[scored.cut]
+        change = compare_scores(after, before, earlier, self._surface.gates)
+        return scored if change.failed else replace(scored, because=withdrawn)
+
+    def _changes_before(self, day: date) -> list[Mapping[str, float]]:
+        span = self._surface.gates.history_days
+        days = [day - timedelta(days=back) for back in range(span, 0, -1)]
+        unread = [each for each in days if each not in self._past]
+        if unread:
+            read = partial(read_comparison, self._store, self._surface.place)
+            with ThreadPoolExecutor(min(READERS, len(unread))) as pool:
+                self._past |= zip(unread, pool.map(read, unread), strict=True)
+        self._past = {each: self._past[each] for each in days}
+        return [of.changes for of in self._past.values() if of]
+
+    def _keep(self, day: date, live_day: date, scored: Sequence[Scored], found: Later) -> None:
+        """Keep what says what is usual: not of a day that is refused, nor what is explained."""
+        refused = any(verdict.outcome == "failed" for verdict in found.verdicts.values())
+        changes = {
+            each.name: each.change.logarithm for each in scored if not refused and not each.because
+        }
+        comparison = Comparison(day, live_day, changes)
+        write_comparison(self._store, self._surface.place, comparison)
+        self._past[day] = comparison
+
+
+def _judged(facts: ReleaseFacts) -> Later:
+    shown: dict[str, Shown] = {}
+    for each in facts.scored:
+        name, change = f"gate/{each.name}", each.change
+        shown |= {name: change.share, f"{name}/live": change.live}
+        if change.floor is not None:
+            shown |= {f"{name}/least": change.floor, f"{name}/margin_used": change.used}
+    return Later(judge(RELEASE_CHECKS, facts), shown)
+
+
+def _why_not(live: Live | None, window: Window, current: Mapping[str, str]) -> str:
+    """Say why what would be live is not compared with what is; empty where it is."""
+    if live is None:
+        return "nothing is live yet"
+    if live.window is None or live.window.end > window.end:
+        return "it does not become live: what is live is later"
+    if live.window == window and live.current == current:
+        return "it is live already"
+    if live.publication and live.publication.pinned:
+        return "it does not become live: what is live is pinned; a release compares it"
+    return ""

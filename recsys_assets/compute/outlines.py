@@ -1,0 +1,126 @@
+"""What is kept of an artifact to compare it with others: how large it is, and its first entries.
+
+Ids are hashes, the same as in samples of days (`compute/samples.py`), so what artifacts list can be
+looked up for what happened on days. Of large artifacts, owners are thinned as samples are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal
+
+import polars as pl
+
+from recsys_assets.compute.codes import pair_key
+from recsys_assets.compute.samples import hashes, is_in_sample
+
+# A ranking of items; neighbours of items; items of users; and what is not scored.
+Form = Literal["ranking", "neighbours", "users", "tags"]
+FIRST: Final[Mapping[Form, int]] = {"ranking": 100, "neighbours": 20, "users": 50, "tags": 0}
+# Entries of lists in an outline: as many as 14 samples of days may ask for.
+_MOST_ENTRIES: Final = 200_000
+_MANY: Final = 20_000  # from here on, looking for equal ones is cheaper than hashing all
+_SCHEMA: Final = {"owner": pl.UInt32, "item": pl.UInt32}
+
+
+@dataclass(frozen=True)
+class Outline:
+    """An artifact as it is compared.
+
+    Attributes:
+        form: of its list.
+        owners: entries of its list: items, or users.
+        entries: items in the lists of all owners; `owners` where they have none.
+        lists: `owner`, `item` (UInt32): the first items of owners in published order; of a ranking,
+            where `owner` is 0, of all.
+        thinned: one of 2**`thinned` owners is in `lists`.
+        settings: what it was made with; None where that is not known.
+    """
+
+    form: Form
+    owners: int
+    entries: int
+    lists: pl.DataFrame
+    thinned: int = 0
+    settings: Mapping[str, Any] | None = field(default=None, compare=False)
+
+    @cached_property
+    def keys(self) -> pl.Series:
+        """Key (UInt64) of owner and item of each entry of `lists`."""
+        pair = pair_key(pl.col("owner"), pl.col("item"))
+        return self.lists.select(key=pair).to_series()
+
+
+class Outliner:
+    """Makes the outline of an artifact as its rows come by; no owner's rows are in two pieces."""
+
+    def __init__(self, owner: str, entry: str | None, value: str) -> None:
+        """Begin.
+
+        Args:
+            owner: the column of owners.
+            entry: the column of the items in the lists of owners; None where they have none.
+            value: the column of what is said.
+        """
+        self._owner, self._entry = owner, entry
+        self._form: Form = "users" if owner != "item_id" else "neighbours"
+        if entry is None:
+            self._form = "ranking" if owner == "item_id" and value != "tags" else "tags"
+        self._owners = self._entries = self._kept = self._thinned = 0
+        self._pieces: list[pl.DataFrame] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Look at the next rows."""
+        if self._entry is None:
+            self._owners += rows.height
+            self._entries += rows.height
+            items = rows[self._owner].head(FIRST[self._form] - self._kept)
+            if items.len():
+                zero = pl.zeros(items.len(), dtype=pl.UInt32, eager=True)
+                self._keep(pl.DataFrame({"owner": zero, "item": hashes(items)}))
+            return
+        owner = rows[self._owner]
+        starts = owner.ne_missing(owner.shift())
+        self._owners += int(starts.sum())
+        self._entries += rows.height - rows[self._entry].null_count()
+        number = starts.cum_sum() - 1  # of the owner in these rows
+        place = pl.int_range(rows.height, eager=True) - starts.arg_true().gather(number)
+        hashed = hashes(owner.filter(starts))
+        wanted = place < FIRST[self._form]
+        if self._thinned:
+            chosen = hashed.to_frame("hash").select(is_in_sample(pl.col("hash"), self._thinned))
+            wanted &= chosen.to_series().gather(number)
+        entries = rows[self._entry].filter(wanted)
+        found = pl.DataFrame(
+            {"owner": hashed.gather(number.filter(wanted)), "item": _hashed(entries)}
+        )
+        self._keep(found.drop_nulls("item"))
+        while self._kept > _MOST_ENTRIES:
+            self._thin()
+
+    def made(self, settings: Mapping[str, Any] | None = None) -> Outline:
+        """Return the outline of what came by."""
+        lists = pl.concat([pl.DataFrame(schema=_SCHEMA), *self._pieces])
+        return Outline(self._form, self._owners, self._entries, lists, self._thinned, settings)
+
+    def _keep(self, entries: pl.DataFrame) -> None:
+        self._pieces.append(entries)
+        self._kept += entries.height
+
+    def _thin(self) -> None:
+        self._thinned += 1
+        is_in = is_in_sample(pl.col("owner"), self._thinned)
+        self._pieces = [piece.filter(is_in) for piece in self._pieces]
+        self._kept = sum(piece.height for piece in self._pieces)
+
+
+def _hashed(items: pl.Series) -> pl.Series:
+    """Return the hash of each item; of many, each is hashed once, as most come often."""
+    if items.len() < _MANY:
+        return hashes(items)
+    distinct = items.unique()
+    table = pl.DataFrame({"id": distinct, "hash": hashes(distinct)})
+    found = items.to_frame("id").join(table, on="id", how="left", maintain_order="left")
+    return found["hash"]

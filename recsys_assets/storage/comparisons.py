@@ -1,0 +1,60 @@
+"""How the artifacts of a day compared with what was live: what later comparisons are judged by."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from recsys_assets.places import Place
+from recsys_assets.storage import layout
+from recsys_assets.storage.registry import to_bytes
+from recsys_assets.storage.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison.
+
+    Attributes:
+        day: that was to become live.
+        live_day: the last one of what was live.
+        changes: logarithms of changes of scores, by name; those that say what is usual.
+    """
+
+    day: date
+    live_day: date
+    changes: Mapping[str, float]
+
+
+def write_comparison(store: Store, place: Place, comparison: Comparison) -> None:
+    """Keep how a day compared, in place of how it did before."""
+    members = asdict(comparison) | {
+        "day": str(comparison.day),
+        "live_day": str(comparison.live_day),
+    }
+    store.replace(layout.comparison(place, comparison.day), to_bytes({"v": 1, **members}))
+
+
+def read_comparison(store: Store, place: Place, day: date) -> Comparison | None:
+    """Return how a day compared last; None where it did not, or that cannot be read.
+
+    Raises:
+        StoreUnavailableError: the object store does not answer.
+    """
+    key = layout.comparison(place, day)
+    found = store.read(key)
+    if found is None:
+        return None
+    try:
+        members: dict[str, Any] = json.loads(found.data)
+        changes = {name: float(value) for name, value in members["changes"].items()}
+        return Comparison(day, date.fromisoformat(members["live_day"]), changes)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _LOG.warning("%s is damaged and passed over: %r", store.location(key), error)
+        return None

@@ -1,0 +1,94 @@
+"""The profile of a day in the store: what later days are judged by, without reading it again.
+
+It stands under the fingerprint of the events that it is of, so a profile of events that were not
+accepted is never taken for another's. Whoever deletes one loses time only: it is made again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from datetime import date
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_assets.compute.profiles import Profile
+from recsys_assets.compute.samples import Sample
+from recsys_assets.places import Place
+from recsys_assets.storage import layout
+from recsys_assets.storage.store import Store
+
+# Part of where profiles are kept: raise it when the same events would give others.
+PROFILE_FORMAT: Final = 1
+_FOOTER_KEY: Final = b"recsys_assets"
+
+_LOG = logging.getLogger(__name__)
+
+
+def write_profile(store: Store, place: Place, fingerprint: str, profile: Profile) -> None:
+    """Keep the profile of the events with this fingerprint."""
+    footer = {
+        "numbers": dict(profile.numbers),
+        "by_hour": list(profile.by_hour),
+        "thinned": profile.sample.thinned,
+        "reference_days": profile.reference_days,
+        "used": dict(profile.used),
+        "failed": list(profile.failed),
+    }
+    table = profile.sample.events.to_arrow()
+    table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(footer).encode()})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    store.replace(_key(place, profile.day, fingerprint), buffer.getvalue())
+
+
+def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Profile | None:
+    """Return the profile of the events with this fingerprint; None without a readable one.
+
+    Raises:
+        StoreUnavailableError: the object store does not answer.
+    """
+    key = _key(place, day, fingerprint)
+    try:
+        file, _ = store.open(key)
+    except FileNotFoundError:
+        return None
+    with file:
+        data = file.read()
+    try:
+        table = pq.read_table(io.BytesIO(data))
+        footer: dict[str, Any] = json.loads(table.schema.metadata[_FOOTER_KEY])
+        events = pl.DataFrame(pl.from_arrow(table))
+        return Profile(
+            day,
+            footer["numbers"],
+            footer["by_hour"],
+            Sample(events, footer["thinned"]),
+            footer["reference_days"],
+            footer["used"],
+            footer["failed"],
+        )
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        _LOG.warning("%s is damaged and is made again: %r", store.location(key), error)
+        return None
+
+
+def newest_profile(store: Store, place: Place, day: date) -> tuple[str, Profile] | None:
+    """Return what was judged last of a day, accepted or not, with its fingerprint."""
+    listed = sorted(
+        store.list(layout.profiles_of_day(place, day)), key=lambda stored: stored.modified
+    )
+    for stored in reversed(listed):
+        fingerprint = layout.profile_named(place, day, stored.key, PROFILE_FORMAT)
+        found = fingerprint and read_profile(store, place, day, fingerprint)
+        if fingerprint and found:
+            return fingerprint, found
+    return None
+
+
+def _key(place: Place, day: date, fingerprint: str) -> str:
+    return layout.profile(place, day, fingerprint, PROFILE_FORMAT)

@@ -1,0 +1,225 @@
+"""What lands for a surface makes the days of its variants too, each by its own sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from recsys_assets.config import Config
+from recsys_assets.definitions import build_definitions
+from recsys_assets.kinds import KINDS
+from recsys_assets_tests.defs.test_sensors import AT_ONCE, EVENT_KINDS, Requested
+from recsys_assets_tests.project import Project, day, event
+
+LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home"}
+
+
+@dataclass
+class Laboratory:
+    """A base and its variant, whose sensors are ticked by hand."""
+
+    project: Project
+    config: Config
+    definitions: dg.Definitions = field(init=False)
+    conditions: dict[str, Any] = field(default_factory=dict)
+    cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        self.definitions = build_definitions(self.config)
+        for surface in ("home", "lab"):
+            assert self.requested(surface) == {}
+
+    def land(self, *numbers: int, items: str = "ab") -> None:
+        for number in numbers:
+            events = [event(item, of=day(number)) for item in items]
+            self.project.land(day(number), events)
+
+    def tick(self) -> list[tuple[str, date]]:
+        """Tick the landing sensor of the base; return the assets and days that it reports."""
+        sensor = self.definitions.get_repository_def().get_sensor_def("demo__home_landing")
+        with dg.build_sensor_context(self.project.instance, cursor=self.cursor) as context:
+            result = sensor(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        found = []
+        for reported in result.asset_events:
+            assert isinstance(reported, dg.AssetMaterialization)
+            assert reported.asset_key.path[:2] == ["demo", "home"]
+            self.project.instance.report_runless_asset_event(reported)
+            assert reported.partition
+            found.append((reported.asset_key.path[-1], date.fromisoformat(reported.partition)))
+        return found
+
+    def requested(self, surface: str) -> Requested:
+        """Evaluate the conditions of the assets of a surface once, as its sensor does."""
+        found = dg.evaluate_automation_conditions(
+            self.definitions,
+            self.project.instance,
+            dg.AssetSelection.groups(f"demo__{surface}"),
+            cursor=self.conditions.get(surface),
+        )
+        self.conditions[surface] = found.cursor
+        days: Requested = {}
+        for key in self.definitions.resolve_asset_graph().get_all_asset_keys():
+            asked = sorted(map(str, found.get_requested_partitions(key)))
+            if asked:
+                assert key.path[:2] == ["demo", surface]
+                days[key.path[-1]] = [date.fromisoformat(each) for each in asked]
+        return days
+
+    def make(self, surface: int, *numbers: int) -> None:
+        report = self.project.materialize(
+            self.config, [day(number) for number in numbers], surface=surface
+        )
+        assert report.done
+
+    def launch(self, asset: str, number: int) -> None:
+        """Make one asset of a day of the variant."""
+        job = self.definitions.resolve_implicit_global_asset_job_def()
+        job.execute_in_process(
+            instance=self.project.instance,
+            partition_key=str(day(number)),
+            asset_selection=[dg.AssetKey(["demo", "lab", asset])],
+        )
+
+    def made(self, *numbers: int) -> None:
+        """Let days land, and be made by both; then nothing is asked for."""
+        self.land(*numbers)
+        self.tick()
+        self.requested("home")
+        for surface in range(2):
+            self.make(surface, *numbers)
+        for name in ("home", "lab"):
+            self.requested(name)
+            assert self.requested(name) == {}
+
+
+def laboratory(project: Project, base: dict[str, Any] | None = None, **variant: Any) -> Laboratory:
+    return Laboratory(project, project.configure({**AT_ONCE, **(base or {})}, {**LAB, **variant}))
+
+
+def artifacts(*days: date) -> Requested:
+    return {key: list(days) for key in [*KINDS, "manifest"]}
+
+
+def of_events(*days: date) -> Requested:
+    return {key: list(days) for key in [*EVENT_KINDS, "manifest"]}
+
+
+def test_a_landed_day_is_asked_for_once_the_base_has_its_events(project: Project) -> None:
+    lab = laboratory(project)
+    lab.land(0)
+    lab.tick()
+    assert lab.requested("home") == {"canonical_events": [day(0)], **artifacts(day(0))}
+    assert lab.requested("lab") == {"content_sim": [day(0)]}  # which needs no events
+    lab.launch("content_sim", 0)
+    assert lab.requested("lab") == {}
+    lab.make(0, 0)
+
+    assert lab.requested("lab") == of_events(day(0))
+    lab.make(1, 0)
+    assert lab.requested("lab") == {}
+    assert lab.requested("home") == {}
+
+
+@pytest.mark.parametrize("window_days", [1, 3])
+def test_late_data_makes_the_days_of_the_variant_that_hold_it(
+    project: Project, window_days: int
+) -> None:
+    lab = laboratory(project, window_days=window_days)
+    lab.made(*range(5))
+    lab.land(1, items="abc")
+    assert lab.tick() == [("raw_events", day(1))]
+    assert lab.requested("home")["canonical_events"] == [day(1)]
+    lab.make(0, 1)
+
+    asked = lab.requested("lab")
+
+    days = [day(1 + n) for n in range(window_days)]
+    assert asked == of_events(*days)
+
+
+def test_a_bad_day_of_the_base_is_not_asked_for(project: Project) -> None:
+    lab = laboratory(project)
+    lab.made(0)
+    project.land(day(1), ["no json"])
+    lab.tick()
+    lab.requested("home")
+
+    lab.project.materialize(lab.config, [day(1)])
+
+    assert lab.requested("lab") in ({}, {"content_sim": [day(1)]})
+    assert lab.requested("lab") == {}
+
+
+def test_a_catalog_that_only_the_variant_reads_is_reported(project: Project) -> None:
+    lab = laboratory(project, {"artifacts": {"popularity": {}}}, artifacts={"content_sim": {}})
+    lab.land(0)
+
+    assert lab.tick() == [("raw_events", day(0)), ("catalog", day(0))]
+
+    assert lab.requested("lab")["content_sim"] == [day(0)]
+
+
+def test_a_changed_catalog_is_reported_for_both_and_once(project: Project) -> None:
+    lab = laboratory(project)
+    lab.made(0)
+    (project.folder / "catalog.csv").write_text("item_id,tags\na,other\n")
+
+    assert lab.tick() == [("catalog", day(0))]
+
+    for name in ("home", "lab"):
+        assert lab.requested(name) == {"content_sim": [day(0)], "manifest": [day(0)]}
+    assert lab.tick() == []
+
+
+def test_a_changed_list_of_denied_items_makes_both_again(project: Project) -> None:
+    denied = project.folder / "denied.txt"
+    denied.write_text("z\n")
+    lab = laboratory(project, {"items": {"deny": "denied.txt"}})
+    lab.made(0)
+    denied.write_text("a\n")
+
+    assert lab.tick() == [("denied_items", day(0))]
+
+    for name in ("home", "lab"):
+        assert lab.requested(name) == artifacts(day(0))
+
+
+def test_a_variant_that_still_lists_what_is_denied_is_made_again(project: Project) -> None:
+    """Also where somebody has made the base by hand."""
+    denied = project.folder / "denied.txt"
+    denied.write_text("z\n")
+    lab = laboratory(project, {"items": {"deny": "denied.txt"}})
+    lab.made(0)
+    denied.write_text("a\n")
+    lab.make(0, 0)
+
+    assert lab.tick() == [("denied_items", day(0))]
+
+    assert lab.requested("lab") == artifacts(day(0))
+    lab.make(1, 0)
+    assert lab.tick() == []
+
+
+def test_an_instance_that_knows_of_no_day_is_told_of_those_of_the_longest_window(
+    project: Project,
+) -> None:
+    config = project.configure(AT_ONCE, {**LAB, "window_days": 3})
+    for number in range(4):
+        project.land(day(number), [event("a", of=day(number))])
+    for surface in range(2):
+        project.materialize(config, [day(number) for number in range(4)], surface=surface)
+    with dg.DagsterInstance.ephemeral() as other:
+        lab = Laboratory(Project(project.folder, other), config)
+        lab.tick()
+        lab.land(1, items="ab")
+
+        assert [of for of in lab.tick() if of[0] == "canonical_events"] == [
+            ("canonical_events", day(2)),
+            ("canonical_events", day(3)),
+        ]
