@@ -88,10 +88,8 @@ def _shown(judged: Judged) -> dict[str, Shown]:
     """Return the numbers as the asset page plots them."""
     shown: dict[str, Shown] = {}
     for name, value in judged.profile.numbers.items():
-        shown[f"gate/{name}"] = value
-        if name in judged.found:
-            found = judged.found[name]
-            shown |= {f"gate/{name}/usual": found.level, f"gate/{name}/margin_used": found.used}
+        figures = judged.found[name].figures if name in judged.found else {name: value}
+        shown |= {f"gate/{of}": figure for of, figure in figures.items()}
     return shown
 
 
@@ -103,15 +101,7 @@ def _verdict(gate: DayGate, facts: Any) -> Verdict | None:
     found = [each for name, each in judged.found.items() if NUMBERS[name].gate == gate]
     if not found:
         return skipped(_why_not(gate, facts))
-    numbers = {
-        name: value
-        for each in found
-        for name, value in (
-            (each.name, each.value),
-            (f"{each.name}/usual", each.level),
-            (f"{each.name}/margin_used", each.used),
-        )
-    }
+    numbers = {name: figure for each in found for name, figure in each.figures.items()}
     wrong = [each for each in found if each.failed]
     if not wrong:
         weak = [each for each in found if each.stays]
@@ -151,20 +141,9 @@ def _said(found: Sequence[Judgement]) -> str:
 def in_words(found: Judgement) -> str:
     """Say how far a number is off, as people read it."""
     number = NUMBERS[found.name]
-    is_count = found.name in {"rows", "sessions"}
-
-    def written(value: float) -> str:
-        if is_count:
-            return f"{value:,.0f}"
-        return (
-            f"{value:.2%}" if number.said.startswith(("share", "usual share")) else f"{value:.3g}"
-        )
-
-    low = "" if found.low is None else f"{written(found.low)} to "
-    return (
-        f"{number.said}: {written(found.value)}, usually {written(found.level)}; "
-        f"{low or 'up to '}{written(found.high)} is sound ({found.name})"
-    )
+    value, level, high = (format(of, number.form) for of in (found.value, found.level, found.high))
+    least = "up to" if found.low is None else f"{format(found.low, number.form)} to"
+    return f"{number.said}: {value}, usually {level}; {least} {high} is sound ({found.name})"
 
 
 def _examples(wrong: Sequence[Judgement], facts: GateFacts) -> list[dict[str, Any]]:

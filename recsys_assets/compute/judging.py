@@ -72,7 +72,7 @@ NUMBERS: Final[Mapping[str, Number]] = {
     "hours": Number(
         "shape",
         "distance of the hours from the usual ones",
-        ".2f",
+        ".3g",
         only_more=True,
         is_replayed=True,
     ),
@@ -126,6 +126,15 @@ class Judgement:
     def failed(self) -> bool:
         """Whether it is off too far."""
         return self.used > 1 or (self.used < -1 and not NUMBERS[self.name].only_more)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The value, the level and what is used of the margin, by the names that people see."""
+        return {
+            self.name: self.value,
+            f"{self.name}/usual": self.level,
+            f"{self.name}/margin_used": self.used,
+        }
 
     @property
     def low(self) -> float | None:

@@ -49,3 +49,23 @@ def shown(project: Project, asset: str, *, number: int = 0) -> dict[str, Any]:
     (found,) = [record.asset_materialization for record in records]
     assert found is not None
     return dict(found.metadata)
+
+
+def tick_landing(
+    project: Project, definitions: dg.Definitions, cursor: str | None
+) -> tuple[list[dg.AssetMaterialization], str | None]:
+    """Tick the landing sensor of `demo/home` and record what it reports, as the daemon does.
+
+    Returns:
+        What it reports, and the cursor of its next tick.
+    """
+    sensor = definitions.get_repository_def().get_sensor_def("demo__home_landing")
+    with dg.build_sensor_context(project.instance, cursor=cursor) as context:
+        result = sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    found = []
+    for reported in result.asset_events:
+        assert isinstance(reported, dg.AssetMaterialization)
+        project.instance.report_runless_asset_event(reported)
+        found.append(reported)
+    return found, result.cursor

@@ -14,6 +14,7 @@ from recsys_assets.definitions import build_definitions
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.sensors import last_report
 from recsys_assets.kinds import KINDS
+from recsys_assets_tests.defs.looking import tick_landing
 from recsys_assets_tests.project import DAY, Project, day, event
 
 EVENT_KINDS = [kind.name for kind in KINDS.values() if kind.reads == "events"]
@@ -41,16 +42,7 @@ class Factory:
 
     def tick(self) -> list[dg.AssetMaterialization]:
         """Tick the landing sensor and record what it reports, as the daemon does."""
-        sensor = self.definitions.get_repository_def().get_sensor_def("demo__home_landing")
-        with dg.build_sensor_context(self.project.instance, cursor=self.cursor) as context:
-            result = sensor(context)
-        assert isinstance(result, dg.SensorResult)
-        self.cursor = result.cursor
-        found = []
-        for reported in result.asset_events:
-            assert isinstance(reported, dg.AssetMaterialization)
-            self.project.instance.report_runless_asset_event(reported)
-            found.append(reported)
+        found, self.cursor = tick_landing(self.project, self.definitions, self.cursor)
         return found
 
     def requested(self) -> Requested:

@@ -12,6 +12,7 @@ import pytest
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.kinds import KINDS
+from recsys_assets_tests.defs.looking import tick_landing
 from recsys_assets_tests.defs.test_sensors import AT_ONCE, EVENT_KINDS, Requested
 from recsys_assets_tests.project import Project, day, event
 
@@ -40,16 +41,10 @@ class Laboratory:
 
     def tick(self) -> list[tuple[str, date]]:
         """Tick the landing sensor of the base; return the assets and days that it reports."""
-        sensor = self.definitions.get_repository_def().get_sensor_def("demo__home_landing")
-        with dg.build_sensor_context(self.project.instance, cursor=self.cursor) as context:
-            result = sensor(context)
-        assert isinstance(result, dg.SensorResult)
-        self.cursor = result.cursor
+        reports, self.cursor = tick_landing(self.project, self.definitions, self.cursor)
         found = []
-        for reported in result.asset_events:
-            assert isinstance(reported, dg.AssetMaterialization)
+        for reported in reports:
             assert reported.asset_key.path[:2] == ["demo", "home"]
-            self.project.instance.report_runless_asset_event(reported)
             assert reported.partition
             found.append((reported.asset_key.path[-1], date.fromisoformat(reported.partition)))
         return found
