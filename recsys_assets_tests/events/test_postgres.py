@@ -23,6 +23,7 @@ from recsys_assets.events.days import ParsedDay, parse_day
 from recsys_assets.events.sources import open_source, postgres_session
 from recsys_assets.events.sources import postgres as of_postgres
 from recsys_assets.events.sources.postgres import Postgres
+from recsys_assets.events.sources.postgres_session import open_session
 from recsys_assets.events.sources.postgres_sql import Statements
 from recsys_assets.kinds import KINDS
 from recsys_assets.live.trace import trace
@@ -629,6 +630,25 @@ def test_a_connection_that_breaks_while_rows_come_is_told(
         )
         with pytest.raises(SourceUnavailableError, match="the connection to the database broke"):
             list(pieces)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "[libpq] Execution error [PGRES_FATAL_ERROR]: FATAL:  terminating connection due to "
+        "administrator command\n",
+        "[libpq] server closed the connection unexpectedly\n",
+    ],
+)
+def test_a_connection_that_broke_is_told_however_the_driver_heard_of_it(
+    shop: Database, told: str
+) -> None:
+    """Which of these comes depends on whether the last message came before the end of the line."""
+    with (
+        pytest.raises(SourceUnavailableError, match="the connection to the database broke"),
+        open_session("SHOP_DSN", "table 'events'", timeout_s=60),
+    ):
+        raise OSError(told)
 
 
 @pytest.mark.parametrize(

@@ -183,13 +183,15 @@ def _with_settings(dsn: str, *, is_url: bool) -> str:
 def _problem(error: Exception, where: str, timeout_s: int) -> RecsysAssetsError:
     """Return what the server said of a statement, without the statement."""
     told: dict[bytes, bytes] = dict(getattr(error, "details", None) or ())
-    found = re.search(r"(?:ERROR|FATAL): +(.*)", str(error))
-    said = told.get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode(errors="replace") or (found or [""])[-1]
+    found = re.search(r"(ERROR|FATAL): +(.*)", str(error))
+    said = told.get(b"PG_DIAG_MESSAGE_PRIMARY", b"").decode(errors="replace")
+    said = said or (found[2] if found else "")
     code = (
         getattr(error, "sqlstate", None)
         or (re.findall(r"SQLSTATE: (\w{5})", str(error)) or [""])[-1]
     )
-    if not said or code.startswith(_UNAVAILABLE):
+    ended = found is not None and found[1] == "FATAL"  # what the server says last of a session
+    if not said or ended or code.startswith(_UNAVAILABLE):
         return SourceUnavailableError(
             f"{where}: the connection to the database broke{f' ({said})' if said else ''}",
             advice="Nothing of the day was kept; materialize it again.",
