@@ -136,13 +136,18 @@ def _no_worse(facts: Any) -> Verdict | None:
 
 
 def _why_not_scored(facts: ReleaseFacts) -> str:
-    release = facts.surface.gates.release
+    gates = facts.surface.gates
+    if facts.is_passing:
+        return (
+            f"the run goes on for more than {gates.history_days} days (gates.history_days), and "
+            "those replace it"
+        )
     if facts.unread:
         return "; ".join(f"{kind}: {why}" for kind, why in facts.unread.items())
     if not any(CUTS[pair.after.form] for pair in facts.pairs):
         return "no kind that is live is scored"
     return (
-        f"gates.release.trusted_days is {release.trusted_days}, and before both windows there are "
+        f"gates.release.trusted_days is {gates.release.trusted_days}, and before both windows there are "
         f"{len(facts.trusted)}: half of them are needed"
     )
 

@@ -74,6 +74,7 @@ class ReleaseFacts:
         trusted: the days that both are scored on.
         scored: of each kind that is scored; empty where there are too few days.
         examples: of what a kind that is worse lists no more.
+        is_passing: whether days that follow in the same run replace it, so that it is not scored.
     """
 
     surface: Surface
@@ -83,3 +84,4 @@ class ReleaseFacts:
     trusted: Sequence[date] = ()
     scored: Sequence[Scored] = ()
     examples: Sequence[Mapping[str, Any]] = ()
+    is_passing: bool = False

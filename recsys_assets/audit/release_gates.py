@@ -38,7 +38,18 @@ from recsys_assets.windows import Window
 class ReleaseGates:
     """Compares what is to become live in one run with what is, in the order of days."""
 
-    def __init__(self, store: Store, surface: Surface) -> None:
+    def __init__(self, store: Store, surface: Surface, last: date) -> None:
+        """Begin.
+
+        Args:
+            store: the root.
+            surface: whose releases.
+            last: day of the run. Of a long backfill the days near it are scored: they say what is
+                usual for it and for those that follow. Those before are live for a moment only,
+                and are scored until one of them replaces what was live before the run.
+        """
+        self._scored_from = last - timedelta(days=surface.gates.history_days)
+        self._found_live: str | None = None  # tag of what was live when the run began
         self._store = store
         self._surface = surface
         self._trusted = TrustedDays(store, surface)
@@ -56,6 +67,9 @@ class ReleaseGates:
         if why_not or live is None or live.window is None:
             return _judged(ReleaseFacts(self._surface, why_not))
         pairs, unread = self._pairs(live.current, current)
+        self._found_live = self._found_live or live.tag
+        if day < self._scored_from and live.tag != self._found_live:
+            return _judged(ReleaseFacts(self._surface, "", pairs, unread, is_passing=True))
         first = min(window.start, live.window.start)
         trusted, asked = self._trusted.before(first)
         scored = self._scored(day, pairs, asked) if asked else []

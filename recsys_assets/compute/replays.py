@@ -45,18 +45,19 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     if not asked.rows or not total:  # so few events that none is in the sample
         return numbers
     items = pl.concat([keys.items for keys in kept]).group_by("item").agg(pl.col("events").sum())
-    head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])
-    items = items.join(asked.items, on="item", how="semi")  # what is looked up below
+    head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])["item"]
+    known = asked.items.rename({"events": "asked"}).join(items, on="item")
+    in_head = known["asked"].filter(known["item"].is_in(head.implode()))
     numbers |= {
-        "new_items": _events(asked.items.join(items, on="item", how="anti")) / asked.rows,
-        "replay_popularity": _events(asked.items.join(head, on="item", how="semi")) / asked.rows,
+        "new_items": 1 - int(known["asked"].sum()) / asked.rows,
+        "replay_popularity": int(in_head.sum()) / asked.rows,
     }
     week = day.day - timedelta(days=_DAYS_OF_SESSIONS)
     newest = [keys for of, keys in zip(before, kept, strict=True) if of.day >= week]
     if newest:
         numbers["old_sessions"] = _share(asked.sessions, (keys.sessions for keys in newest))
     if asked.next_steps.height or any(keys.next_steps.height for keys in kept):
-        foretold = _foretold(asked, kept, items, total)
+        foretold = _foretold(asked, kept, known.select("item", "events"), total)
         numbers["replay_cooc"] = foretold / max(asked.next_steps.height, 1)
     if asked.users.len() or any(keys.users.len() for keys in kept):
         numbers["new_users"] = 1 - _share(asked.users, (keys.users for keys in kept))
@@ -118,15 +119,10 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
     )
 
 
-def _events(items: pl.DataFrame) -> int:
-    return int(items["events"].sum())
-
-
 def _share(asked: pl.Series, kept: Iterable[pl.Series]) -> float:
     """Return the share of keys that are among others; 0 without keys."""
     if not asked.len():
         return 0.0
-    keys = asked.to_frame("key")
-    wanted = keys.unique()
-    found = pl.concat(list(kept)).to_frame("key").join(wanted, on="key", how="semi")
-    return keys.join(found.unique(), on="key", how="semi").height / asked.len()
+    keys = pl.concat(list(kept))
+    found = keys.filter(keys.is_in(asked.implode()))  # few: what is asked is looked up in these
+    return int(asked.is_in(found.implode()).sum()) / asked.len()

@@ -293,7 +293,7 @@ class _Graph:
                     return publish_and_compare(store, surface.place, candidate, why)
                 return publish_candidate(store, surface.place, candidate, why).shown
 
-            gates = ReleaseGates(store, surface) if surface.gates.are_on else None
+            gates = ReleaseGates(store, surface, last) if surface.gates.are_on else None
             yield from write_audit_publish(
                 context,
                 surface,

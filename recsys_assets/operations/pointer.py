@@ -174,7 +174,7 @@ def release(store: Store, surface: Surface, why: Why, *, force: bool = False) ->
     if day is None:
         return Released(outcome, live)
     accepted = accepted_days(store, surface.events_of, surface.days_of_window(day))
-    gates = ReleaseGates(store, surface) if surface.gates.are_on else None
+    gates = ReleaseGates(store, surface, day) if surface.gates.are_on else None
     audited = audit_candidate(store, surface, day, accepted, gates).settled()
     failures = audited.held_to(checks_of(surface, "manifest")).failures
     of_gates = {name: found for name, found in failures.items() if is_release_gate(name)}

@@ -120,6 +120,17 @@ class LocalStore:
             ready.replace(path)
             self._sync_directory(path.parent)
 
+    def write_derived(self, key: str, data: bytes) -> None:
+        """Write what can be made again, whatever was there, without waiting for the disk."""
+        path = self._path(key)
+        ready = self._scratch() / uuid.uuid4().hex
+        try:
+            ready.write_bytes(data)
+            self._make_directory(path.parent)
+            ready.replace(path)
+        finally:
+            ready.unlink(missing_ok=True)
+
     def delete(self, key: str) -> None:
         """Remove an object; absent is fine."""
         path = self._path(key)

@@ -43,7 +43,7 @@ def write_profile(store: Store, place: Place, fingerprint: str, profile: Profile
     table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(footer).encode()})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    store.replace(_key(place, profile.day, fingerprint), buffer.getvalue())
+    store.write_derived(_key(place, profile.day, fingerprint), buffer.getvalue())
 
 
 def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Profile | None:

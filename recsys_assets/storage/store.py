@@ -69,6 +69,13 @@ class Store(Protocol):
     def replace(self, key: str, content: bytes | Path) -> None:
         """Write an object, whatever was there."""
 
+    def write_derived(self, key: str, data: bytes) -> None:
+        """Write what can be made again, whatever was there.
+
+        Readers see it whole or not at all, as long as there is power: after a cut it may be gone,
+        or damaged, so they must be able to tell.
+        """
+
     def delete(self, key: str) -> None:
         """Remove an object; absent is fine."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
@@ -131,6 +132,31 @@ def test_an_artifact_that_is_broken_is_held_back_until_somebody_accepts_it(
         assert 0 < numbers["gate/popularity_20"].value < 1
         assert numbers["gate/popularity_20/margin_used"].value < 1
         assert numbers["gate/popularity_20/least"].value < numbers["gate/popularity_20"].value
+
+
+@pytest.mark.slow
+def test_of_a_long_run_the_days_near_its_end_are_scored_and_what_replaces_what_was_live(
+    project: Project, fast: None
+) -> None:
+    """Others are live for a moment only, and the run's own is what they replace."""
+    config = configure(
+        project,
+        window_days=1,
+        artifacts={"popularity": {}},
+        gates={"mode": "block", **SOON, "history_days": 14, "reference_days": 14},
+    )
+    write_raw_events(project.folder / "raw", DAYS)
+    assert project.materialize(config, DAYS[:10]).succeeded
+
+    with pytest.MonkeyPatch.context() as patched:
+        break_kind(patched, "popularity")
+        refused = project.materialize(config, DAYS[10:])
+    assert {each.check for each in refused.failures} == {"no_worse_than_live"}
+    assert refused.published[0] > DAYS[14]  # once what is usual is too long ago
+
+    shutil.rmtree(project.folder / "var")
+    assert project.materialize(config, DAYS).published == DAYS
+    assert [of for of in DAYS if "gate/popularity_20" in shown(project, of)] == DAYS[14:]
 
 
 @pytest.mark.slow
