@@ -147,8 +147,8 @@ def _why_not_scored(facts: ReleaseFacts) -> str:
     if not any(CUTS[pair.after.form] for pair in facts.pairs):
         return "no kind that is live is scored"
     return (
-        f"gates.release.trusted_days is {gates.release.trusted_days}, and before both windows there are "
-        f"{len(facts.trusted)}: half of them are needed"
+        f"gates.release.trusted_days is {gates.release.trusted_days}, and before both windows "
+        f"there are {len(facts.trusted)}: half of them are needed"
     )
 
 
