@@ -30,6 +30,7 @@ from recsys_assets.defs.jobs import build_jobs
 from recsys_assets.defs.live import build_live
 from recsys_assets.defs.schedules import build_schedules
 from recsys_assets.defs.sensors import build_sensors
+from recsys_assets.defs.side_by_side import run_steps_side_by_side
 from recsys_assets.defs.topics import build_topics
 from recsys_assets.errors import ConfigError
 
@@ -94,14 +95,14 @@ def _loaded(config: Config) -> dg.Definitions:
 
 
 def _build(config: Config) -> dg.Definitions:
+    run_steps_side_by_side()
     common = dg.Definitions(
         resources={
             "canonical_io": CanonicalIOManager(root=config.root),
             "artifact_io": ArtifactIOManager(root=config.root),
             "manifest_io": ManifestIOManager(root=config.root),
         },
-        # One process a run: starting one per step costs 3 to 5 s each, and Polars uses every core
-        # anyway.
+        # One process a run: starting one per step costs 3 to 5 s each. Its steps are threads.
         executor=dg.in_process_executor,
     )
     shared = Shared()

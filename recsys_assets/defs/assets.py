@@ -18,6 +18,7 @@ import dagster as dg
 
 from recsys_assets import contracts
 from recsys_assets.audit.artifacts import audit_artifact
+from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.candidates import Candidate, audit_candidate
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import drafts
@@ -247,15 +248,17 @@ class _Graph:
                 stage_version(store, document, run_id=run_id, now=datetime.now(UTC))
                 return {}
 
-            drafted = drafts(store, surface, kind, inputs.get(EVENTS, {}), shared)
+            accepted = inputs.get(EVENTS, {})
+            drafted = drafts(store, surface, kind, accepted, shared)
+
             with store.scratch() as scratch:
-                yield from write_audit_publish(
-                    context,
-                    surface,
-                    name,
-                    audit=lambda day: audit_artifact(store, surface, name, day, scratch, drafted),
-                    save=save,
-                )
+
+                def audit(day: date) -> Audited[RenderedDocument]:
+                    window = [accepted.get(each) for each in surface.days_of_window(day)]
+                    with shared.turns.taken(sum(each.events for each in window if each)):
+                        return audit_artifact(store, surface, name, day, scratch, drafted)
+
+                yield from write_audit_publish(context, surface, name, audit=audit, save=save)
 
         return artifact  # type: ignore[no-any-return]
 
