@@ -13,17 +13,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Final
 
 import generate
 import measure
 import numpy as np
 import polars as pl
+from unlisted import AGES, UNLISTED
 
 from recsys_assets.audit.calibration import Judge
 from recsys_assets.compute.faults import COLUMNS, FAULTS, Around, Frame
 from recsys_assets.compute.judging import DAY_GATES, Judged
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.config import Gates
+
+ALL_FAULTS: Final = {**FAULTS, **UNLISTED}
 
 
 class Days:
@@ -59,11 +63,11 @@ class Days:
         for day in on:
             around = Around(
                 self.events[day - timedelta(days=1)],
-                self.events[day - timedelta(days=7)],
+                self.events[day - timedelta(days=AGES.get(name, 7))],
                 self.groups,
                 f"{seed} {day} {name}",
             )
-            yield self.judge(day, FAULTS[name](self.events[day], around))
+            yield self.judge(day, ALL_FAULTS[name](self.events[day], around))
 
 
 def complete_journey() -> tuple[dict[date, Frame], Frame]:

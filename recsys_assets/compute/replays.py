@@ -17,6 +17,9 @@ _SUPPORT: Final = 2  # times that a step is in the reference, to count as foreto
 # And so many times as often as the popularity of its two items explains: without, pairs of popular
 # items are foretold whatever becomes of sessions.
 _LIFT: Final = 3
+# Items have risen with so many events, and so many times as many as usually. Fewer are noise.
+_RISEN_EVENTS: Final = 10
+_RISEN: Final = 4
 _DAYS_OF_SESSIONS: Final = 7
 
 
@@ -49,6 +52,7 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     items = items.join(asked.items, on="item", how="semi")  # what is looked up below
     numbers |= {
         "new_items": _events(asked.items.join(items, on="item", how="anti")) / asked.rows,
+        "risen_items": _risen(asked.items, items, asked.rows / total) / asked.rows,
         "replay_popularity": _events(asked.items.join(head, on="item", how="semi")) / asked.rows,
     }
     week = day.day - timedelta(days=_DAYS_OF_SESSIONS)
@@ -115,6 +119,17 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
         .join(items.rename({"item": "before", "events": "events_before"}), on="before")
         .filter(pl.col("times") >= _LIFT * by_chance)
         .height
+    )
+
+
+def _risen(asked: pl.DataFrame, items: pl.DataFrame, size: float) -> float:
+    """Return the events above what is usual, of items that have far more; `size` is of the day."""
+    usual = pl.col("events_before").fill_null(0) * size
+    return float(
+        asked.join(items.rename({"events": "events_before"}), on="item", how="left")
+        .filter(pl.col("events") >= _RISEN_EVENTS, pl.col("events") > _RISEN * usual)
+        .select((pl.col("events") - usual).sum())
+        .item()
     )
 
 
