@@ -58,7 +58,10 @@ def growing(days: Days, rate: float, count: int) -> Days:
 def with_holidays(days: Days, every: int, share: float) -> Days:
     """Have a share of the users on every so manieth day."""
     few = _place("user_id", "on holidays") < share
-    return {day: of.filter(few) if not at % every else of for at, (day, of) in enumerate(days.items(), 1)}
+    return {
+        day: of.filter(few) if not at % every else of
+        for at, (day, of) in enumerate(days.items(), 1)
+    }
 
 
 def new_each_week(days: Days, share: float, weekday: int = 0) -> Days:
@@ -140,7 +143,9 @@ def of_tastes(
         user = np.where(rng.random(count) < kept_users, regular, once)
         # What a user likes is drawn from the id, and the same each day.
         liked = (user * 2654435761 + rng.integers(0, of_user, count) * 40503) // 65536 % groups
-        chosen = np.where(rng.random(count) < 0.6, liked, rng.choice(groups, count, p=strength / strength.sum()))
+        chosen = np.where(
+            rng.random(count) < 0.6, liked, rng.choice(groups, count, p=strength / strength.sum())
+        )
         mine = rng.random(session.size) < 0.8
         group = np.where(mine, chosen[session], rng.integers(0, groups, session.size))
         within = (items / groups * rng.power(0.35, session.size)).astype(np.int64)
@@ -150,9 +155,13 @@ def of_tastes(
         hour = rng.choice(24, count, p=by_hour / by_hour.sum())
         start = (hour * 3600 + rng.integers(0, 3600, count)) * 1000
         place = np.arange(session.size) - np.searchsorted(session, session)
-        ms = np.minimum(start[session] + place * rng.integers(2_000, 40_000, session.size), _DAY_MS - 1)
+        ms = np.minimum(
+            start[session] + place * rng.integers(2_000, 40_000, session.size), _DAY_MS - 1
+        )
         midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
-        frame = pl.DataFrame({"ms": midnight + ms, "user": user[session], "session": session, "item": item})
+        frame = pl.DataFrame(
+            {"ms": midnight + ms, "user": user[session], "session": session, "item": item}
+        )
         made[day] = frame.sort("ms", maintain_order=True).select(
             user_id=pl.when(pl.col("user") % 12 != 0).then(pl.format("u{}", "user")),
             session_id=pl.format("s{}-{}", pl.lit(number), "session"),
@@ -179,7 +188,9 @@ def of_exposures(*, days: int, events: int, users: int, items: int, seed: int) -
         place = np.arange(count) - np.searchsorted(session, session)
         ms = start[session] + place * rng.integers(500, 20_000, count)
         head = np.minimum((rng.pareto(0.9, count) * items / 200).astype(np.int64), items - 1)
-        near = rng.integers(0, items, sessions)[session] + np.minimum(rng.geometric(0.05, count), 300)
+        near = rng.integers(0, items, sessions)[session] + np.minimum(
+            rng.geometric(0.05, count), 300
+        )
         day = first + timedelta(days=number)
         midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
         frame = pl.DataFrame(
@@ -216,7 +227,7 @@ def ratings(path: Path) -> Days:
 
 
 def flights(path: Path) -> Days:
-    """Return flights from New York: planes are users, a day of one is a session, routes are items."""
+    """Return flights from New York: of a plane, its days as sessions, and routes as items."""
     read = pl.read_csv(path, null_values=["NA"]).filter(pl.col("tailnum").is_not_null())
     day = pl.date("year", "month", "day")
     minute = pl.col("sched_dep_time") // 100 * 60 + pl.col("sched_dep_time") % 100
@@ -226,7 +237,9 @@ def flights(path: Path) -> Days:
             user_id="tailnum",
             session_id=pl.format("{} {}", "tailnum", day.cast(pl.String)),
             item_id=pl.format("{}-{}", "origin", "dest"),
-            ts=(day.cast(pl.Datetime("ns")) + pl.duration(minutes=minute, time_unit="ns")).dt.replace_time_zone("UTC"),
+            ts=(
+                day.cast(pl.Datetime("ns")) + pl.duration(minutes=minute, time_unit="ns")
+            ).dt.replace_time_zone("UTC"),
         )
         .sort("ts", maintain_order=True)
     )
@@ -260,4 +273,24 @@ SHAPES: Final[Mapping[str, Callable[[Days], Days]]] = {
     "a newsletter on Thursdays": partial(newsletter, share=0.6),
     "weekends from 14 to 22 h": partial(short_weekends, first=14, last=22),
     "strangers at weekends": partial(strangers_at_weekends, share=0.3),
+}
+_small = partial(of_tastes, days=200, events=3_000, users=1_000, items=800)
+_middle = partial(of_tastes, days=150, events=10_000, users=3_000, items=1_000)
+MADE: Final[Mapping[str, Callable[[], Days]]] = {
+    "tastes, small": partial(_small, seed=1),
+    "tastes, small, another seed": partial(_small, seed=2),
+    "tastes, small, grows by 1 % a day": partial(_small, days=150, growth=0.01, seed=3),
+    "tastes": partial(_middle, seed=1),
+    "tastes, another seed": partial(_middle, seed=2),
+    "tastes, 2 % of items new each day": partial(_middle, new_items=0.02, seed=3),
+    "tastes, 30 % of items new each day": partial(_middle, new_items=0.3, seed=4),
+    "tastes, most users come once": partial(_middle, kept_users=0.2, seed=5),
+    "tastes, large": partial(of_tastes, days=80, events=100_000, users=30_000, items=8_000, seed=1),
+    "exposures, small": partial(
+        of_exposures, days=150, events=3_000, users=2_000, items=1_000, seed=5
+    ),
+    "exposures": partial(of_exposures, days=100, events=30_000, users=10_000, items=5_000, seed=5),
+    "exposures, large": partial(
+        of_exposures, days=70, events=100_000, users=50_000, items=20_000, seed=5
+    ),
 }

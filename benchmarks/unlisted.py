@@ -8,8 +8,17 @@ from typing import Final
 
 import polars as pl
 
-from recsys_assets.compute.faults import Around, Fault, Frame, hide_groups, new_users, shift_hours
-
+from recsys_assets.compute.faults import (
+    Around,
+    Fault,
+    Frame,
+    hide_groups,
+    lose_first,
+    new_users,
+    push_lists,
+    row_before,
+    shift_hours,
+)
 
 
 def times_cut(day: Frame, _: Around, every: str) -> Frame:
@@ -46,12 +55,6 @@ def spelled(day: Frame, around: Around, column: str, share: float, by: pl.Expr) 
 def lose(day: Frame, around: Around, column: str, share: float) -> Frame:
     """Lose a share of the users, sessions or items."""
     return day.filter(~_chosen(day, column, share, around).fill_null(value=False))
-
-
-def lose_first(day: Frame, _: Around, items: int) -> Frame:
-    """Lose the strongest items."""
-    first = day["item_id"].value_counts().sort("count", "item_id", descending=[True, False])
-    return day.filter(~pl.col("item_id").is_in(first["item_id"].head(items).implode()))
 
 
 def lose_rare(day: Frame, _: Around, least: int) -> Frame:
@@ -111,10 +114,10 @@ def sessions_of_users(day: Frame, _: Around) -> Frame:
     return day.with_columns(session_id=pl.coalesce("of " + pl.col("user_id"), "session_id"))
 
 
-def sessions_split(day: Frame, _: Around, length: int | None) -> Frame:
-    """Cut sessions in halves, or after so many events."""
-    place = pl.int_range(pl.len()).over("session_id")
-    part = place // (length or (pl.len().over("session_id") + 1) // 2)
+def sessions_halved(day: Frame, _: Around) -> Frame:
+    """Cut sessions in halves."""
+    place, length = pl.int_range(pl.len()).over("session_id"), pl.len().over("session_id")
+    part = (2 * place >= length).cast(pl.Int8)
     return day.with_columns(session_id=pl.format("{} {}", "session_id", part))
 
 
@@ -133,13 +136,6 @@ def one_user(day: Frame, around: Around, share: float) -> Frame:
 def users_are_sessions(day: Frame, _: Around) -> Frame:
     """Take the session for the user."""
     return day.with_columns(user_id="session_id")
-
-
-def of_the_row_before(day: Frame, around: Around, column: str, share: float) -> Frame:
-    """Give events what the event before them has, as a race in a tracker does."""
-    drawn = around.drawn(day.height, share)
-    before = pl.col(column).shift(1).fill_null(pl.col(column).first())
-    return day.with_columns(pl.when(drawn).then(before).otherwise(column).alias(column))
 
 
 def coarse_items(day: Frame, around: Around) -> Frame:
@@ -188,18 +184,6 @@ def bots(day: Frame, around: Around, count: int, sessions: int, events: int) -> 
         ts=times.sort(),
     )
     return pl.concat([day, added]).sort("ts", maintain_order=True)
-
-
-def known_bots(day: Frame, around: Around, share: float, lists: int) -> Frame:
-    """Add sessions of usual users that all see one of few lists of items that sell badly."""
-    rare = day["item_id"].value_counts().sort("count", "item_id")["item_id"].head(lists * 10)
-    starts = day.unique("session_id", keep="first", maintain_order=True)
-    starts = starts.filter(_chosen(starts, "session_id", share, around))
-    of_list = pl.select(pl.int_range(rare.len()) // 10).to_series()
-    table = pl.DataFrame({"list": of_list, "item_id": rare})
-    added = starts.drop("item_id").with_columns(list=pl.int_range(pl.len()) % lists)
-    added = added.join(table, on="list").with_columns(session_id="pushed " + pl.col("session_id"))
-    return pl.concat([day, added.select(day.columns)]).sort("ts", maintain_order=True)
 
 
 def tests(day: Frame, around: Around, share: float) -> Frame:
@@ -258,9 +242,15 @@ UNLISTED: Final[Mapping[str, Fault]] = {
     "items of sessions in order of ids": in_order_of_items,
     "item ids padded, 5 %": partial(spelled, column="item_id", share=0.05, by=_padded("item_id")),
     "item ids padded, 100 %": partial(spelled, column="item_id", share=1, by=_padded("item_id")),
-    "item ids with a space, 20 %": partial(spelled, column="item_id", share=0.2, by=_spaced("item_id")),
-    "user ids with a space, 10 %": partial(spelled, column="user_id", share=0.1, by=_spaced("user_id")),
-    "user ids with a space, 50 %": partial(spelled, column="user_id", share=0.5, by=_spaced("user_id")),
+    "item ids with a space, 20 %": partial(
+        spelled, column="item_id", share=0.2, by=_spaced("item_id")
+    ),
+    "user ids with a space, 10 %": partial(
+        spelled, column="user_id", share=0.1, by=_spaced("user_id")
+    ),
+    "user ids with a space, 50 %": partial(
+        spelled, column="user_id", share=0.5, by=_spaced("user_id")
+    ),
     "user ids hashed anew, 20 %": partial(new_users, share=0.2),
     "a tenth of users lost": partial(lose, column="user_id", share=0.1),
     "a quarter of users lost": partial(lose, column="user_id", share=0.25),
@@ -268,7 +258,6 @@ UNLISTED: Final[Mapping[str, Fault]] = {
     "a tenth of items lost": partial(lose, column="item_id", share=0.1),
     "half of items lost": partial(lose, column="item_id", share=0.5),
     "first item lost": partial(lose_first, items=1),
-    "first 10 items lost": partial(lose_first, items=10),
     "first 100 items lost": partial(lose_first, items=100),
     "items with one event lost": partial(lose_rare, least=2),
     "strongest group lost": partial(hide_groups, most=1, users=1),
@@ -289,15 +278,13 @@ UNLISTED: Final[Mapping[str, Fault]] = {
     "sessions merged by 2": partial(sessions_merged, together=2),
     "sessions merged by 10": partial(sessions_merged, together=10),
     "one session a user": sessions_of_users,
-    "sessions cut in halves": partial(sessions_split, length=None),
-    "sessions cut every 10 events": partial(sessions_split, length=10),
+    "sessions cut in halves": sessions_halved,
     "5 % in a session `null`": partial(one_session_without_id, share=0.05),
     "a guest has 5 %": partial(one_user, share=0.05),
     "a guest has 50 %": partial(one_user, share=0.5),
     "sessions taken for users": users_are_sessions,
-    "users of the row before, 20 %": partial(of_the_row_before, column="user_id", share=0.2),
-    "items of the row before, 20 %": partial(of_the_row_before, column="item_id", share=0.2),
-    "items of the row before, 100 %": partial(of_the_row_before, column="item_id", share=1),
+    "items of the row before, 20 %": partial(row_before, column="item_id", share=0.2),
+    "items of the row before, 100 %": partial(row_before, column="item_id", share=1),
     "groups instead of items": coarse_items,
     "next item of the catalog, 10 %": partial(next_in_catalog, share=0.1),
     "next item of the catalog, 30 %": partial(next_in_catalog, share=0.3),
@@ -308,8 +295,8 @@ UNLISTED: Final[Mapping[str, Fault]] = {
     "3 items before 20 % of sessions": partial(same_before_all, items=3, share=0.2),
     "10 bots of 50 sessions": partial(bots, count=10, sessions=50, events=3),
     "50 bots of 2 sessions": partial(bots, count=50, sessions=2, events=5),
-    "known users are shown 5 lists, 5 %": partial(known_bots, share=0.05, lists=5),
-    "known users are shown 5 lists, 20 %": partial(known_bots, share=0.2, lists=5),
+    "a twentieth of sessions see 5 lists": partial(push_lists, share=0.05, lists=5),
+    "half of sessions see 20 lists": partial(push_lists, share=0.5, lists=20),
     "test traffic of 2 %": partial(tests, share=0.02),
     "test traffic of 5 %": partial(tests, share=0.05),
     "shifted by 1 h, yesterday's": partial(shift_hours, hours=1, how="of yesterday"),
@@ -333,6 +320,4 @@ UNLISTED: Final[Mapping[str, Fault]] = {
     "file of 35 days before": partial(mixed_in, of="last_week", share=1, new=False, whole=False),
 }
 # Days back to what a fault takes for the file of a week before.
-AGES: Final[Mapping[str, int]] = {
-    f"file of {days} days before": days for days in (8, 21, 28, 35)
-}
+AGES: Final[Mapping[str, int]] = {f"file of {days} days before": days for days in (8, 21, 28, 35)}

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from statistics import median
+from statistics import median, median_low
 from typing import Final, Literal
 
 from recsys_assets.compute.profiles import Profile
@@ -22,7 +22,7 @@ DAY_GATES: Final[Sequence[DayGate]] = ("volume", "shape", "identity", "replay")
 _LEAST: Final = 1e-3  # below it, logarithms say nothing
 _NORMAL: Final = 1.4826  # of a normal distribution: standard deviations a median distance
 _OF_WEEKDAY: Final = 3  # days of a weekday that make a level of their own
-_WEEKS: Final = 2  # so many that are off make one too
+_WEEKS: Final = 2  # and so many, where all of them are off
 _WEAK: Final = 0.4  # part of a margin beyond which a number is off, if it stays so
 _WEAK_DAYS: Final = 3
 
@@ -250,7 +250,7 @@ def _level_and_margin(
     level, spread = _level_and_spread(number, day, past, gates)
     margin = max(gates.spreads * spread, least)
     same = [value for at, value in past if at.weekday() == day.weekday()]
-    if len(same) < _WEEKS or abs(median(same) - level) <= _WEAK * margin:
+    if len(same) < _WEEKS or median_low(abs(value - level) for value in same) <= _WEAK * margin:
         return level, margin
     level = median(same)
     off = median(abs(value - level) for value in same) * len(same) / (len(same) - 1)
