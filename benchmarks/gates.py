@@ -21,7 +21,7 @@ import measure
 import numpy as np
 import polars as pl
 import shapes
-from shapes import MADE, SHAPES
+from shapes import MADE, SHAPES, by_day
 from unlisted import AGES, UNLISTED
 
 from recsys_assets.audit.calibration import Judge
@@ -92,7 +92,7 @@ def complete_journey() -> tuple[dict[date, Frame], Frame]:
     )
     products = pl.read_parquet(folder / "products.parquet")
     groups = products.select(item_id=pl.col("product_id").cast(pl.String), group="product_category")
-    return _by_day(events), groups
+    return by_day(events), groups
 
 
 def generated(days: int, sizes: Mapping[str, int]) -> tuple[dict[date, Frame], Frame]:
@@ -121,12 +121,7 @@ def generated(days: int, sizes: Mapping[str, int]) -> tuple[dict[date, Frame], F
     events_of_all = pl.concat(frames)
     items = events_of_all["item_id"].unique().sort()
     groups = items.to_frame().select("item_id", group=pl.col("item_id").str.head(-2))
-    return _by_day(events_of_all), groups
-
-
-def _by_day(events: Frame) -> dict[date, Frame]:
-    parts = events.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True)
-    return {day: parts[day,].drop("day") for (day,) in sorted(parts)}
+    return by_day(events_of_all), groups
 
 
 def report_sound(days: Days) -> None:

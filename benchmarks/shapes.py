@@ -216,7 +216,7 @@ def ratings(path: Path) -> Days:
     read = pl.read_parquet(path).sort("timestamp", maintain_order=True)
     ts = _times("timestamp", "s")
     day = ts.dt.date().cast(pl.String)
-    return _by_day(
+    return by_day(
         read.select(
             user_id=pl.format("u{}", "user_id"),
             session_id=pl.format("{} {}", "user_id", day),
@@ -231,7 +231,7 @@ def flights(path: Path) -> Days:
     read = pl.read_csv(path, null_values=["NA"]).filter(pl.col("tailnum").is_not_null())
     day = pl.date("year", "month", "day")
     minute = pl.col("sched_dep_time") // 100 * 60 + pl.col("sched_dep_time") % 100
-    return _by_day(
+    return by_day(
         read.filter(pl.col("dep_time").is_not_null())
         .select(
             user_id="tailnum",
@@ -245,7 +245,8 @@ def flights(path: Path) -> Days:
     )
 
 
-def _by_day(events: Frame) -> Days:
+def by_day(events: Frame) -> dict[date, Frame]:
+    """Return the events of each day, days ascending."""
     parts = events.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True)
     return {day: parts[day,].drop("day") for (day,) in sorted(parts)}
 
