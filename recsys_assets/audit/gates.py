@@ -29,7 +29,15 @@ from recsys_assets.verdicts import Check, Verdict, judge, passed, skipped
 
 _SHOWN: Final = 3  # items, users or sessions that a failed gate names
 _OF_ITEMS: Final = frozenset(
-    {"top_item", "new_items", "uncatalogued", "replay_popularity", "replay_cooc", "rows"}
+    {
+        "top_item",
+        "new_items",
+        "uncatalogued",
+        "replay_popularity",
+        "risen_items",
+        "replay_cooc",
+        "rows",
+    }
 )
 _MOST_ASKED: Final = 1000  # strongest items of the day that may have risen
 

@@ -91,7 +91,7 @@ def calibrate_command(name: str, days: int, as_json: bool) -> None:
     """See what the gates make of stored days, and of faults.
 
     Each accepted day is judged anew by those before it: what fails is a false alarm, unless the day
-    is wrong. Then 54 faults are put into three to twenty of the days, always the same ones. Nothing
+    is wrong. Then 58 faults are put into three to twenty of the days, always the same ones. Nothing
     is written or published, whatever gates.mode is. It takes a minute or two, and the memory of
     some days.
 

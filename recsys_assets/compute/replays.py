@@ -17,6 +17,9 @@ _SUPPORT: Final = 2  # times that a step is in the reference, to count as foreto
 # And so many times as often as the popularity of its two items explains: without, pairs of popular
 # items are foretold whatever becomes of sessions.
 _LIFT: Final = 3
+# Items have risen with so many events, and so many times as many as usually. Fewer are noise.
+_RISEN_EVENTS: Final = 10
+_RISEN: Final = 4
 _DAYS_OF_SESSIONS: Final = 7
 
 
@@ -46,10 +49,13 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
         return numbers
     items = pl.concat([keys.items for keys in kept]).group_by("item").agg(pl.col("events").sum())
     head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])["item"]
-    known = asked.items.rename({"events": "asked"}).join(items, on="item")
-    in_head = known["asked"].filter(known["item"].is_in(head.implode()))
+    before_events = items.rename({"events": "events_before"})
+    known = asked.items.join(before_events, on="item", how="left")
+    in_head = known["events"].filter(known["item"].is_in(head.implode()))
     numbers |= {
-        "new_items": 1 - int(known["asked"].sum()) / asked.rows,
+        "new_items": int(known["events"].filter(known["events_before"].is_null()).sum())
+        / asked.rows,
+        "risen_items": _risen(known, asked.rows / total) / asked.rows,
         "replay_popularity": int(in_head.sum()) / asked.rows,
     }
     week = day.day - timedelta(days=_DAYS_OF_SESSIONS)
@@ -57,7 +63,7 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     if newest:
         numbers["old_sessions"] = _share(asked.sessions, (keys.sessions for keys in newest))
     if asked.next_steps.height or any(keys.next_steps.height for keys in kept):
-        foretold = _foretold(asked, kept, known.select("item", "events"), total)
+        foretold = _foretold(asked, kept, known.select("item", events="events_before"), total)
         numbers["replay_cooc"] = foretold / max(asked.next_steps.height, 1)
     if asked.users.len() or any(keys.users.len() for keys in kept):
         numbers["new_users"] = 1 - _share(asked.users, (keys.users for keys in kept))
@@ -117,6 +123,18 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
         .filter(pl.col("times") >= _LIFT * by_chance)
         .height
     )
+
+
+def _risen(items: pl.DataFrame, size: float) -> float:
+    """Return the events above what is usual, of items that have far more.
+
+    Args:
+        items: `events` of each on the day, `events_before` in the reference.
+        size: of the day beside the reference.
+    """
+    usual = pl.col("events_before").fill_null(0) * size
+    risen = (pl.col("events") >= _RISEN_EVENTS) & (pl.col("events") > _RISEN * usual)
+    return float(items.select((pl.col("events") - usual).filter(risen).sum()).item())
 
 
 def _share(asked: pl.Series, kept: Iterable[pl.Series]) -> float:

@@ -92,7 +92,7 @@ def test_calibrating_prints_false_alarms_and_what_would_pass_them_and_faults(
         *("new user ids 100 %", "", "", "100%", "100%", "100%")
     ]
     assert printed["lose sessions 20 %"][1:] == ["", "", "", "", "0%"]
-    assert "of 54 faults are stopped on at least 90 % of days\nmissed: " in result.stdout
+    assert "of 58 faults are stopped on at least 90 % of days\nmissed: " in result.stdout
     assert "lose sessions 20 %" in result.stdout.splitlines()[-1]
     assert "demo/home: judging 2026-01-01, of the days to 2026-01-09\n" in result.stderr
 
