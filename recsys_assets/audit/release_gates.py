@@ -57,10 +57,9 @@ class ReleaseGates:
         pairs, unread = self._pairs(live.current, current)
         withdrawn = self._withdrawn() if any(pair.changed_list for pair in pairs) else None
         facts = ReleaseFacts(self._surface, "", pairs, unread, withdrawn)
+        trusted, asked = self._trusted.before(min(window.start, live.window.start))
         if facts.is_quiet:  # nor does it say what is usual
-            return _judged(facts)
-        first = min(window.start, live.window.start)
-        trusted, asked = self._trusted.before(first)
+            asked = None
         scored = self._scored(day, pairs, asked, withdrawn) if asked else []
         worse = [each for each in scored if each.change.failed]
         examples = lost_examples(self._store, live.current, worse, asked) if asked else []

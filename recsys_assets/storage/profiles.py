@@ -53,14 +53,11 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
         StoreUnavailableError: the object store does not answer.
     """
     key = _key(place, day, fingerprint)
-    try:
-        file, _ = store.open(key)
-    except FileNotFoundError:
+    stored = store.read(key)
+    if stored is None:
         return None
-    with file:
-        data = file.read()
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.read_table(io.BytesIO(stored.data))
         footer: dict[str, Any] = json.loads(table.schema.metadata[_FOOTER_KEY])
         events = pl.DataFrame(pl.from_arrow(table))
         return Profile(

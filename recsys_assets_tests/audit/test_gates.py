@@ -196,6 +196,25 @@ def test_only_days_before_a_day_judge_it(project: Project) -> None:
     assert "gate/rows/usual" in first
 
 
+def test_days_that_were_accepted_before_those_before_them_say_what_is_usual_all_the_same(
+    project: Project,
+) -> None:
+    """A backfill from the newest day to the oldest: none of them was replayed when it was made."""
+    town = Town.of(project)
+    for number in reversed(range(11)):
+        assert town.audit(day(number), usual(day(number))).passed
+
+    found = town.verdicts(11, renumbered(usual(day(11))))
+
+    assert found["identity"].outcome == found["replay"].outcome == "failed"
+    profiles = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.parquet")}
+    assert town.audit(day(11), usual(day(11))).passed
+    now = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.parquet")}
+    assert {p: of.st_mtime_ns for p, of in now.items() if str(day(11)) not in str(p)} == {
+        p: of.st_mtime_ns for p, of in profiles.items() if str(day(11)) not in str(p)
+    }
+
+
 def test_few_sessions_are_judged_by_their_volume_alone(project: Project) -> None:
     town = Town.of(project, min_sessions=USERS + 1)
     town.goes_on(0, 10)
@@ -243,6 +262,7 @@ def test_items_that_the_catalog_lacks_are_a_share_of_the_day_where_it_is_read(
     )
     town.goes_on(0, 10)
     pushed = [*usual(day(11)), *(event("other", of=day(11), rank=n) for n in range(8))]
+    shutil.rmtree(project.folder / "var/profiles")  # those that are made again have it too
 
     found = town.verdicts(11, pushed)["identity"]
     (project.folder / "catalog.csv").write_text("no header")
