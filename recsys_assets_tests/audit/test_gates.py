@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -443,6 +443,30 @@ class TestOverride:
 
         with pytest.raises(InputError, match=said):
             override_gates(project.store, town.surface, day(11), checks, why)
+
+    @pytest.mark.parametrize("of", [day(-1), day(31)])
+    def test_of_a_day_that_the_surface_does_not_have_is_refused(
+        self, project: Project, of: date
+    ) -> None:
+        town = Town.of(project)
+
+        with pytest.raises(
+            InputError, match=f"demo/home has the days 2026-01-01 to 2026-01-31, not {of}: name one"
+        ):
+            override_gates(project.store, town.surface, of, ["volume"], WHY, ahead=True)
+        override_gates(project.store, town.surface, day(30), ["volume"], WHY, ahead=True)
+
+    def test_of_a_catalog_is_refused_where_it_would_mean_nothing(self, project: Project) -> None:
+        without = Town.of(project).surface
+        surface = project.configure().surfaces[0]
+
+        with pytest.raises(InputError, match="has no artifact that catalog_fits is a gate of"):
+            override_gates(project.store, without, day(3), ["catalog_fits"], WHY, ahead=True)
+        with pytest.raises(InputError, match="has no baseline: leave --restart-baseline out"):
+            override_gates(
+                project.store, surface, day(3), ["catalog_fits"], WHY, restart_baseline=True
+            )
+        assert not read_overrides(project.store, surface.place)
 
     def test_of_a_day_that_was_not_judged_has_to_be_announced(self, project: Project) -> None:
         town = Town.of(project)
