@@ -19,7 +19,7 @@ from recsys_assets.compute.outlines import Outline
 from recsys_assets.compute.scores import Asked, score
 from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError
-from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
+from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days, days_of_events
 from recsys_assets.experiments.tried import Tried, scored_kinds
 from recsys_assets.experiments.windows import Windows
 from recsys_assets.storage.store import READERS, Store
@@ -132,8 +132,11 @@ def _accepted(
 ) -> dict[date, AcceptedDay]:
     """Return the accepted days of all windows, of the day after, and of those before windows."""
     back = longest + 2 * surface.gates.release.trusted_days
-    first = max(surface.start_date, days[0] - timedelta(days=back))
-    wanted = [first + timedelta(days=n) for n in range((days[-1] - first).days + 2)]
+    wanted = [
+        day
+        for day in days_of_events(store, surface.events_of)
+        if day >= surface.start_date and (days[0] - day).days <= back and (day - days[-1]).days <= 1
+    ]
 
     def look_up(day: date) -> dict[date, AcceptedDay]:
         return accepted_days(store, surface.events_of, [day])
