@@ -50,7 +50,8 @@ def override_command(
     """Have a day accepted that gates found unsound, once it is materialized again.
 
     It holds for the events that failed, and for no others that land in their place; with --ahead
-    for whichever land. Of catalog_fits, it holds for the catalog as it is now. It is recorded for good, and `history` shows it.
+    for whichever land. Of catalog_fits, it holds for the catalog as it is now. It is recorded for
+    good, and `history` shows it.
 
     Exit codes: 0 it is recorded; 1 it is not, and the output says why; 2 the command line or the
     configuration is wrong.

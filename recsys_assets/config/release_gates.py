@@ -38,7 +38,8 @@ class CatalogGate(Model):
     def _what_is_as_alike_passes(self) -> Self:
         if not self.min_coherence <= 1 <= self.max_coherence:
             raise ValueError(
-                f"min_coherence is {self.min_coherence:g} and max_coherence {self.max_coherence:g}: "
-                "tags that are as alike as those that are live, a ratio of 1, are to lie in between"
+                f"min_coherence is {self.min_coherence:g} and max_coherence "
+                f"{self.max_coherence:g}: tags that are as alike as those that are live, a ratio "
+                "of 1, are to lie in between"
             )
         return self

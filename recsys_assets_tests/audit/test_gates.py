@@ -319,7 +319,7 @@ def test_a_weak_fault_that_stays_is_told_on_the_third_day(project: Project) -> N
 
     assert found == ["passed", "passed", "warned"]
     said = town.verdicts(13, usual(day(13), fewer))["volume"]
-    assert said.description.startswith("off for three days, each time within the margin: events:")
+    assert said.description.startswith("off to one side for three days, now within the margin: ev")
 
 
 def test_profiles_that_are_gone_are_made_again_and_say_the_same(project: Project) -> None:

@@ -187,8 +187,12 @@ class TestNothingEmptied:
                 "artifacts": {"popularity": {}, "implicit": {}},
                 "guardrails": {"min_events": 0},
                 "gates": {
-                    **{"mode": "block", "min_sessions": 1, "history_days": 14},
-                    **{"reference_days": 2, "warm_up_days": 3, "release": {"trusted_days": 2}},
+                    "mode": "block",
+                    "min_sessions": 1,
+                    "history_days": 14,
+                    "reference_days": 2,
+                    "warm_up_days": 3,
+                    "release": {"trusted_days": 2},
                 },
             }
         )
