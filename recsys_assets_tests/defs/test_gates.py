@@ -176,8 +176,11 @@ def test_a_backfill_of_a_year_isolates_its_three_bad_days(project: Project, fast
     gates = {**SOON, **shortest, "min_sessions": 5}
     config = project.configure(
         {
-            **{"start_date": first, "end_date": date(2026, 1, 1), "catalog": None},
-            **{"artifacts": {"popularity": {}}, "gates": gates},
+            "start_date": first,
+            "end_date": date(2026, 1, 1),
+            "catalog": None,
+            "artifacts": {"popularity": {}},
+            "gates": gates,
         }
     )
     bad: dict[date, tuple[Callable[[Lines], Lines], str]] = {
