@@ -9,9 +9,11 @@ from functools import partial
 from recsys_assets.audit.catalog_gate import CATALOG_CHECK, CATALOG_FITS
 from recsys_assets.compute.judging import DAY_GATES
 from recsys_assets.config import Surface
-from recsys_assets.errors import InputError
+from recsys_assets.errors import InputError, StorageError
+from recsys_assets.events.accepted import accepted_days
 from recsys_assets.events.catalog import read_catalog
 from recsys_assets.operations.pointer import require_reason
+from recsys_assets.storage import layout
 from recsys_assets.storage.overrides import Override, record_override
 from recsys_assets.storage.profiles import newest_profile
 from recsys_assets.storage.publications import Why
@@ -98,7 +100,7 @@ def override_gates(
 
 def _failed_events(store: Store, surface: Surface, day: date, checks: Sequence[str]) -> str:
     """Return the fingerprint of the events that gates failed last."""
-    found = newest_profile(store, surface.place, day)
+    found = newest_profile(store, surface.place, day, _accepted_since(store, surface, day))
     if found is None:
         raise InputError(
             f"no events of {surface.name} {day} were judged yet: materialize the day first, or "
@@ -112,3 +114,13 @@ def _failed_events(store: Store, surface: Surface, day: date, checks: Sequence[s
             "failed"
         )
     return fingerprint
+
+
+def _accepted_since(store: Store, surface: Surface, day: date) -> dict[str, datetime]:
+    """Return since when the events of a day are accepted, behind their fingerprint."""
+    stored = store.stat(layout.canonical(surface.place, day))
+    try:
+        accepted = accepted_days(store, surface.place, [day])
+    except StorageError:  # damaged: made again, they are judged anew
+        return {}
+    return {of.fingerprint: stored.modified for of in accepted.values() if stored}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -382,6 +383,21 @@ class TestOverride:
             "accepted by ann@desk, the sale began: share of events of new items: 100.00%"
         )
         assert others["identity"].outcome == "failed"
+
+    def test_is_about_what_failed_last_though_what_is_accepted_was_made_again_since(
+        self, project: Project
+    ) -> None:
+        town = Town.of(project)
+        town.goes_on(0, 11)
+        (accepted,) = (project.folder / f"var/profiles/demo/home/{day(11)}").iterdir()
+        town.verdicts(11, renumbered(usual(day(11))))
+        later = accepted.stat().st_mtime + 60
+        os.utime(accepted, (later, later))
+
+        done = override_gates(project.store, town.surface, day(11), ["identity"], WHY)
+
+        assert done.fingerprint != accepted.name.partition("-")[0]
+        assert outcomes(town, 11, renumbered(usual(day(11))))["identity"] == "warned"
 
     def test_passes_over_the_gates_that_it_names(self, project: Project) -> None:
         town = Town.of(project)
