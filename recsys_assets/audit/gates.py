@@ -115,7 +115,7 @@ def _verdict(gate: DayGate, facts: Any) -> Verdict | None:
         weak = [each for each in found if each.stays]
         if not weak:
             return passed(**numbers)
-        said = f"off for three days, each time within the margin: {_said(weak)}"
+        said = f"off to one side for three days, now within the margin: {_said(weak)}"
         return Verdict("warned", said, len(weak), numbers=numbers)
     outcome = Verdict("failed", _said(wrong), len(wrong), _examples(wrong, facts), numbers)
     overrides = [each for each in facts.overrides if gate in each.checks]

@@ -18,7 +18,6 @@ from recsys_assets.audit.audited import Later
 from recsys_assets.audit.lost import lost_examples
 from recsys_assets.audit.release_checks import RELEASE_CHECKS
 from recsys_assets.audit.release_facts import Pair, ReleaseFacts, Scored
-from recsys_assets.audit.settings import changed_list
 from recsys_assets.audit.trusted_days import TrustedDays
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.compute.samples import hashes
@@ -67,15 +66,18 @@ class ReleaseGates:
         if why_not or live is None or live.window is None:
             return _judged(ReleaseFacts(self._surface, why_not))
         pairs, unread = self._pairs(live.current, current)
+        withdrawn = self._withdrawn() if any(pair.changed_list for pair in pairs) else None
+        facts = ReleaseFacts(self._surface, "", pairs, unread, withdrawn)
         self._found_live = self._found_live or live.tag
         if day < self._scored_from and live.tag != self._found_live:
-            return _judged(ReleaseFacts(self._surface, "", pairs, unread, is_passing=True))
-        first = min(window.start, live.window.start)
-        trusted, asked = self._trusted.before(first)
-        scored = self._scored(day, pairs, asked) if asked else []
+            return _judged(replace(facts, is_passing=True))
+        trusted, asked = self._trusted.before(min(window.start, live.window.start))
+        if facts.is_quiet:  # nor does it say what is usual
+            asked = None
+        scored = self._scored(day, pairs, asked, withdrawn) if asked else []
         worse = [each for each in scored if each.change.failed]
         examples = lost_examples(self._store, live.current, worse, asked) if asked else []
-        found = _judged(ReleaseFacts(self._surface, "", pairs, unread, trusted, scored, examples))
+        found = _judged(replace(facts, trusted=trusted, scored=scored, examples=examples))
         if scored:
             self._keep(day, live.window.last_day, scored, found)
         return found
@@ -96,31 +98,39 @@ class ReleaseGates:
         self._outlines = known  # what is live next is among them
         return pairs, unread
 
-    def _scored(self, day: date, pairs: Sequence[Pair], asked: Asked) -> list[Scored]:
+    def _scored(
+        self, day: date, pairs: Sequence[Pair], asked: Asked, withdrawn: pl.Series | None
+    ) -> list[Scored]:
         gates, past = self._surface.gates, self._changes_before(day)
         found = []
         for pair in pairs:
-            shares = pair.scores(asked)
-            for cut, (after, before) in shares.items():
+            if not pair.before.entries:  # as after a quiet day: nothing is worse than nothing
+                continue
+            for cut, (after, before) in pair.scores(asked).items():
                 earlier = [of[name] for of in past if (name := f"{pair.kind}_{cut}") in of]
-                change = compare_scores(after, before, earlier, gates)
-                scored = Scored(pair, cut, change)
-                found.append(self._explained(scored, asked, earlier) if change.failed else scored)
+                scored = Scored(pair, cut, compare_scores(after, before, earlier, gates))
+                if scored.change.failed:
+                    scored = self._explained(scored, asked, earlier, withdrawn)
+                found.append(scored)
         return found
 
-    def _explained(self, scored: Scored, asked: Asked, earlier: Sequence[float]) -> Scored:
+    def _explained(
+        self, scored: Scored, asked: Asked, earlier: Sequence[float], withdrawn: pl.Series | None
+    ) -> Scored:
         """Return the same with what explains that it is worse."""
         pair = scored.pair
         if pair.changed:
             return replace(scored, because=pair.changed)
-        withdrawn = changed_list(pair.before.settings, pair.after.settings)
-        denied = read_denied(self._surface) if withdrawn else None
-        if denied is None:
+        if not pair.changed_list or withdrawn is None:
             return scored
-        items = hashes(pl.Series(sorted(denied.items), dtype=pl.String))
-        after, before = pair.scores(asked, without=items)[scored.cut]
+        after, before = pair.scores(asked, without=withdrawn)[scored.cut]
         change = compare_scores(after, before, earlier, self._surface.gates)
-        return scored if change.failed else replace(scored, because=withdrawn)
+        return scored if change.failed else replace(scored, because=pair.changed_list)
+
+    def _withdrawn(self) -> pl.Series | None:
+        """Return the items that are withdrawn now, as hashes; None where there is no list."""
+        denied = read_denied(self._surface)
+        return hashes(pl.Series(sorted(denied.items), dtype=pl.String)) if denied else None
 
     def _changes_before(self, day: date) -> list[Mapping[str, float]]:
         span = self._surface.gates.history_days

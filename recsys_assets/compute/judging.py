@@ -188,9 +188,7 @@ def judge_day(
     """
     starts = starts or {}
     history = [each for each in history if not each.is_empty]
-    since = max([starts[gate] for gate in ("identity", "replay") if gate in starts], default=None)
-    first = day.day - timedelta(days=gates.reference_days)
-    before = [each for each in history if first <= each.day and (not since or since <= each.day)]
+    before = reference_of(day.day, history, gates, starts)
     numbers = dict(day.numbers)
     if before and not day.is_empty:
         numbers |= replay(day, before)
@@ -233,6 +231,22 @@ def judge_day(
         ],
     )
     return Judged(profile, found, before, learned)
+
+
+def reference_of(
+    day: date, history: Sequence[Profile], gates: Gates, starts: Mapping[str, date]
+) -> list[Profile]:
+    """Return the days, of those before a day, that it is replayed against.
+
+    Args:
+        day: that is judged.
+        history: profiles of accepted days before it, ascending.
+        gates: the configuration.
+        starts: of a gate whose baseline was restarted, the first day that counts for it.
+    """
+    first = day - timedelta(days=gates.reference_days)
+    first = max([first, *(starts[gate] for gate in ("identity", "replay") if gate in starts)])
+    return [each for each in history if first <= each.day and not each.is_empty]
 
 
 def _is_replayed(reference_days: int, gates: Gates) -> bool:

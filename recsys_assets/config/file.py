@@ -26,6 +26,7 @@ from recsys_assets.config.variants import (
     is_of_the_base,
     mistakes_of_variants,
     with_bases,
+    with_what_may_be_set,
     without_base,
 )
 from recsys_assets.config.whole import Broken, Config
@@ -114,7 +115,9 @@ def surface_with(name: str, changes: Mapping[str, Any]) -> Surface:
     raw = _read_yaml(file)
     entries = raw.get("surfaces") if isinstance(raw, dict) else None
     if isinstance(entries, list):
-        raw = raw | {"surfaces": [_changed(entry, name, changes) for entry in entries]}
+        # One key of what a variant has of its base is changed, and the others stay.
+        whole = with_what_may_be_set(entries)
+        raw = raw | {"surfaces": [_changed(entry, name, changes) for entry in whole]}
     return _checked_config(raw, file).surface(name)
 
 

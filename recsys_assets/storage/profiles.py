@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import json
 import logging
-from datetime import date
+from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any, Final
 
 import polars as pl
@@ -53,14 +54,11 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
         StoreUnavailableError: the object store does not answer.
     """
     key = _key(place, day, fingerprint)
-    try:
-        file, _ = store.open(key)
-    except FileNotFoundError:
+    stored = store.read(key)
+    if stored is None:
         return None
-    with file:
-        data = file.read()
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.read_table(io.BytesIO(stored.data))
         footer: dict[str, Any] = json.loads(table.schema.metadata[_FOOTER_KEY])
         events = pl.DataFrame(pl.from_arrow(table))
         return Profile(
@@ -77,15 +75,26 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
         return None
 
 
-def newest_profile(store: Store, place: Place, day: date) -> tuple[str, Profile] | None:
-    """Return what was judged last of a day, accepted or not, with its fingerprint."""
-    listed = sorted(
-        store.list(layout.profiles_of_day(place, day)), key=lambda stored: stored.modified
-    )
-    for stored in reversed(listed):
+def newest_profile(
+    store: Store, place: Place, day: date, accepted: Mapping[str, datetime]
+) -> tuple[str, Profile] | None:
+    """Return what was judged last of a day, accepted or not, with its fingerprint.
+
+    Args:
+        store: where profiles are.
+        place: whose.
+        day: UTC.
+        accepted: of the events that are accepted, the fingerprint and since when: their profile may
+            have been made again since, for the sake of later days.
+    """
+    judged = list[tuple[datetime, str]]()
+    for stored in store.list(layout.profiles_of_day(place, day)):
         fingerprint = layout.profile_named(place, day, stored.key, PROFILE_FORMAT)
-        found = fingerprint and read_profile(store, place, day, fingerprint)
-        if fingerprint and found:
+        if fingerprint:
+            judged.append((accepted.get(fingerprint, stored.modified), fingerprint))
+    for _, fingerprint in sorted(judged, reverse=True):
+        found = read_profile(store, place, day, fingerprint)
+        if found:
             return fingerprint, found
     return None
 

@@ -53,6 +53,21 @@ def test_an_override_is_recorded_and_history_shows_who_and_why(town: Town) -> No
     assert town.audit(day(6), few).verdicts["volume"].outcome == "warned"
 
 
+def test_an_override_of_a_catalog_says_that_it_holds_for_the_catalog(
+    town: Town,
+) -> None:
+    town.project.configure()
+
+    now = run(*override(3, checks="catalog_fits"))
+    ahead = run(*override(3, "--ahead", checks="catalog_fits"))
+
+    assert now.stdout == (
+        "demo/home 2026-01-04: catalog_fits overridden, for the catalog as it is now. Materialize "
+        "the day\n"
+    )
+    assert "for whichever catalog lands" in ahead.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -17,6 +17,7 @@ from recsys_assets.kind import Computed
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations.pointer import plan_rollback, release, roll_back
 from recsys_assets.storage.publications import Why
+from recsys_assets_tests.grocer import grocer
 from recsys_assets_tests.project import Project
 
 DAYS: Final = [date(2017, 1, 1) + timedelta(days=n) for n in range(29)]
@@ -51,6 +52,11 @@ FAULTS: Final[Mapping[str, Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
 }
 
 
+OF_ALL: Final = grocer(
+    artifacts={kind: {} for kind in FAULTS}, window_days=7, gates={"mode": "block", **SOON}
+)
+
+
 def break_kind(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     kind = KINDS[name]
     sound = kind.compute
@@ -60,22 +66,6 @@ def break_kind(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         return replace(computed, frame=FAULTS[name](computed.frame))
 
     monkeypatch.setitem(vars(kind), "compute", broken)  # the assets that are built know the row
-
-
-def configure(project: Project, **changes: Any) -> Any:
-    return project.configure(
-        {
-            "tenant": TENANT,
-            "surface": SURFACE,
-            "start_date": DAYS[0],
-            "end_date": date(2017, 1, 31),
-            "artifacts": {kind: {} for kind in FAULTS},
-            "catalog": None,
-            "window_days": 7,
-            "gates": {"mode": "block", **SOON},
-        }
-        | changes
-    )
 
 
 def shown(project: Project, of: date) -> Mapping[str, Any]:
@@ -91,7 +81,7 @@ def test_an_artifact_that_is_broken_is_held_back_until_somebody_accepts_it(
     project: Project, fast: None
 ) -> None:
     """On a real month; each kind is broken once. Nothing that looks at the day alone would see."""
-    config = configure(project)
+    config = project.configure(OF_ALL)
     (surface,) = config.surfaces
     write_raw_events(project.folder / "raw", DAYS)
 
@@ -163,14 +153,14 @@ def test_of_a_long_run_the_days_near_its_end_are_scored_and_what_replaces_what_w
 def test_what_a_changed_option_or_list_explains_is_named_and_published(
     project: Project, fast: None
 ) -> None:
-    config = configure(project)
+    config = project.configure(OF_ALL)
     write_raw_events(project.folder / "raw", DAYS)
     assert project.materialize(config, DAYS[:25]).succeeded
     first = project.folder / "denied.txt"
     options: dict[str, dict[str, int]] = {kind: {} for kind in FAULTS}
     options |= {"cooc": {"max_neighbours": 1}}
 
-    changed = project.materialize(configure(project, artifacts=options), [DAYS[25]])
+    changed = project.materialize(project.configure({**OF_ALL, "artifacts": options}), [DAYS[25]])
 
     assert changed.succeeded
     assert [each.check for each in changed.warnings] == ["no_worse_than_live"]
@@ -178,7 +168,7 @@ def test_what_a_changed_option_or_list_explains_is_named_and_published(
     popular = pl.read_ndjson(project.folder / f"raw/{TENANT}/{SURFACE}/exposure.{DAYS[20]}.jsonl")
     strongest = popular["item_id"].value_counts(sort=True).head(20)["item_id"].to_list()
     first.write_text("\n".join(strongest))
-    denied = configure(project, artifacts=options, items={"deny": str(first)})
+    denied = project.configure({**OF_ALL, "artifacts": options, "items": {"deny": str(first)}})
 
     withdrawn = project.materialize(denied, [DAYS[26]])
 
@@ -193,11 +183,10 @@ def test_what_a_changed_option_or_list_explains_is_named_and_published(
 def test_a_release_of_a_variant_is_scored_on_the_days_of_its_base(
     project: Project, fast: None
 ) -> None:
-    base = {"tenant": TENANT, "surface": SURFACE, "start_date": DAYS[0], "end_date": None}
     of_popularity: dict[str, Any] = {"artifacts": {"popularity": {}}}
     lab = {"tenant": TENANT, "surface": "lab", "variant_of": f"{TENANT}/{SURFACE}"}
     config = project.configure(
-        {**base, **of_popularity, "catalog": None},
+        grocer(gates={}),
         {**lab, **of_popularity, "gates": {"mode": "block", **SOON}},
     )
     write_raw_events(project.folder / "raw", DAYS[:12])
