@@ -65,12 +65,8 @@ def _loss(pair: Pair) -> _Loss | None:
     return None
 
 
-def _nothing_emptied(facts: Any) -> Verdict | None:
-    """Look for kinds that have dropped to nothing, or nearly so."""
-    if not isinstance(facts, ReleaseFacts):
-        return None
-    if facts.why_not:
-        return skipped(facts.why_not)
+def _losses(facts: ReleaseFacts) -> tuple[list[_Loss], bool]:
+    """Return what was lost, and whether that of events was, on a day that may be empty."""
     losses = [loss for pair in facts.pairs if (loss := _loss(pair))]
     lost = {loss.pair.kind for loss in losses}
     lost |= {pair.kind for pair in facts.pairs if not pair.after.entries}
@@ -78,8 +74,28 @@ def _nothing_emptied(facts: Any) -> Verdict | None:
     quiet = facts.surface.guardrails.min_events == 0 and of_events <= lost
     if quiet:  # the day has (hardly) any events, and that may be
         losses = [loss for loss in losses if loss.pair.kind not in of_events]
+    return losses, quiet and bool(of_events)
+
+
+def unexplained(facts: ReleaseFacts) -> dict[str, bool]:
+    """Return of each check that compared, whether it found a drop that no change explains."""
+    losses, _ = _losses(facts)
+    found = {NOTHING_EMPTIED: any(not loss.because for loss in losses)}
+    if any(each.change.floor is not None for each in facts.scored):
+        worse = [each for each in facts.scored if each.change.failed]
+        found[NO_WORSE] = any(not each.because for each in worse)
+    return found
+
+
+def _nothing_emptied(facts: Any) -> Verdict | None:
+    """Look for kinds that have dropped to nothing, or nearly so."""
+    if not isinstance(facts, ReleaseFacts):
+        return None
+    if facts.why_not:
+        return skipped(facts.why_not)
+    losses, quiet = _losses(facts)
     if not losses:
-        if quiet and of_events:
+        if quiet:
             return skipped("a day without events, as guardrails.min_events: 0 allows")
         unread = "; ".join(f"{kind}: {why}" for kind, why in facts.unread.items())
         return replace(passed(), description=f"not compared: {unread}" if unread else "")

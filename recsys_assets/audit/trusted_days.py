@@ -20,9 +20,11 @@ _LOOKED_AT: Final = 2
 class TrustedDays:
     """Accepted days that gates found sound, each read once."""
 
-    def __init__(self, store: Store, surface: Surface) -> None:
+    def __init__(self, store: Store, surface: Surface, *, keeps: bool = True) -> None:
+        """Begin without any; `keeps` says whether profiles that are made again are stored."""
         self._surface = surface
-        self._baseline = Baseline(store, surface, read_overrides(store, surface.events_of))
+        overrides = read_overrides(store, surface.events_of)
+        self._baseline = Baseline(store, surface, overrides, keeps=keeps)
         self._known: dict[date, Profile | None] = {}
         self._asked: tuple[Sequence[date], Asked] | None = None
 
