@@ -10,7 +10,7 @@ import argparse
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
@@ -157,11 +157,13 @@ def report_shapes(options: argparse.Namespace) -> None:
     ]
     for name, events, gates in tried:
         _report_shape(name, Days(events, groups, Gates.model_validate(gates), catalog=True))
-    files = {
+    files: dict[str, tuple[Path | None, Callable[[Path], Mapping[date, Frame]]]] = {
         "ratings": (options.ratings, shapes.ratings),
         "flights": (options.flights, shapes.flights),
     }
-    of_files = {name: partial(read, path) for name, (path, read) in files.items() if path}
+    of_files: dict[str, Callable[[], Mapping[date, Frame]]] = {
+        name: partial(read, path) for name, (path, read) in files.items() if path
+    }
     for name, make in {**of_files, **MADE}.items():
         _report_shape(name, Days(make(), groups, Gates.model_validate({}), catalog=False))
 

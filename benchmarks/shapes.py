@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -251,8 +251,8 @@ def by_day(events: Frame) -> dict[date, Frame]:
     return {day: parts[day,].drop("day") for (day,) in sorted(parts)}
 
 
-def _times(column: str, unit: str = "ms") -> pl.Expr:
-    return pl.from_epoch(column, unit).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
+def _times(column: str, unit: Literal["s", "ms"] = "ms") -> pl.Expr:
+    return pl.from_epoch(pl.col(column), unit).cast(pl.Datetime("ns")).dt.replace_time_zone("UTC")
 
 
 def _place(column: str, salt: str = "") -> pl.Expr:

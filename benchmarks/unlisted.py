@@ -203,7 +203,7 @@ def tests(day: Frame, around: Around, share: float) -> Frame:
 
 def mixed_in(day: Frame, around: Around, of: str, share: float, *, new: bool, whole: bool) -> Frame:
     """Mix sessions of an earlier day in, beside the day or instead of as many of its sessions."""
-    old = getattr(around, of)
+    old: Frame = getattr(around, of)
     move = day["ts"].dt.date()[0] - old["ts"].dt.date()[0]
     old = old.with_columns(pl.col("ts") + pl.duration(days=move.days, time_unit="ns"))
     old = old.filter(_chosen(old, "session_id", share, around))

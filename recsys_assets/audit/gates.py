@@ -6,7 +6,7 @@ before it are accepted or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, partial
@@ -23,6 +23,7 @@ from recsys_assets.compute.samples import hashes
 from recsys_assets.config import Surface
 from recsys_assets.events.listed import known_items
 from recsys_assets.pages import Shown
+from recsys_assets.storage.found import Figures, Found, keep_day
 from recsys_assets.storage.overrides import Override, read_overrides
 from recsys_assets.storage.store import Store
 from recsys_assets.verdicts import Check, Verdict, judge, passed, skipped
@@ -64,6 +65,7 @@ class DayGates:
 
     def __init__(self, store: Store, surface: Surface, shared: Shared) -> None:
         self._known_items = cache(lambda: known_items(surface, shared.catalogs))
+        self._store = store
         self._surface = surface
         self._overrides = read_overrides(store, surface.place)
         self._baseline = Baseline(store, surface, self._overrides)
@@ -89,7 +91,32 @@ class DayGates:
         self._baseline.judged(fingerprint, judged.profile)
         overrides = [each for each in self._overrides if each.is_of(day, fingerprint)]
         facts = GateFacts(self._surface, judged, counts, overrides)
-        return Later(judge(DAY_GATE_CHECKS, facts), _shown(judged))
+        verdicts = judge(DAY_GATE_CHECKS, facts)
+        keep_day(self._store, self._surface.place, _found(facts, verdicts))
+        return Later(verdicts, _shown(judged))
+
+
+def _found(facts: GateFacts, verdicts: Mapping[str, Verdict]) -> Found:
+    """Return what is kept of it for whoever watches many surfaces."""
+    judged, found = facts.judged, facts.judged.found
+    accepted = {check for each in facts.overrides for check in each.checks}
+    gates: list[str] = [*dict.fromkeys(NUMBERS[name].gate for name in found)]
+    failed = {gate: gate in judged.profile.failed and gate not in accepted for gate in gates}
+    return Found.now(
+        judged.profile.day,
+        failed,
+        {
+            name: Figures(NUMBERS[name].gate, each.value, each.level, each.used)
+            for name, each in found.items()
+        },
+        refused=any(verdict.outcome == "failed" for verdict in verdicts.values()),
+        drifting=[
+            gate
+            for gate in gates
+            if gate not in judged.profile.failed
+            and any(each.stays for name, each in found.items() if NUMBERS[name].gate == gate)
+        ],
+    )
 
 
 def _shown(judged: Judged) -> dict[str, Shown]:

@@ -33,15 +33,31 @@ def _said(loss: Loss) -> str:
     return f"{loss.pair.kind}: {live}, {loss.after:,} would be{why}"
 
 
+def unexplained(facts: ReleaseFacts) -> dict[str, bool]:
+    """Return of each check that compared, whether it found a drop that no change explains."""
+    found = {NOTHING_EMPTIED: any(not loss.because for loss in _losses(facts))}
+    if any(each.change.floor is not None for each in facts.scored):
+        worse = [each for each in facts.scored if each.change.failed]
+        found[NO_WORSE] = any(not each.because for each in worse)
+    return found
+
+
+def _losses(facts: ReleaseFacts) -> list[Loss]:
+    """Return what was lost, without that of events on a day that may be empty."""
+    return [
+        loss
+        for loss in facts.losses
+        if not facts.is_quiet or KINDS[loss.pair.kind].reads != "events"
+    ]
+
+
 def _nothing_emptied(facts: Any) -> Verdict | None:
     """Look for kinds that have dropped to nothing, or nearly so."""
     if not isinstance(facts, ReleaseFacts):
         return None
     if facts.why_not:
         return skipped(facts.why_not)
-    losses = facts.losses
-    if facts.is_quiet:
-        losses = [loss for loss in losses if KINDS[loss.pair.kind].reads != "events"]
+    losses = _losses(facts)
     if not losses:
         if facts.is_quiet:
             return skipped(_QUIET)

@@ -129,11 +129,11 @@ def test_of_a_long_run_the_days_near_its_end_are_scored_and_what_replaces_what_w
     project: Project, fast: None
 ) -> None:
     """Others are live for a moment only, and the run's own is what they replace."""
-    config = configure(
-        project,
-        window_days=1,
-        artifacts={"popularity": {}},
-        gates={"mode": "block", **SOON, "history_days": 14, "reference_days": 14},
+    config = project.configure(
+        grocer(
+            artifacts={"popularity": {}},
+            gates={"mode": "block", **SOON, "history_days": 14, "reference_days": 14},
+        )
     )
     write_raw_events(project.folder / "raw", DAYS)
     assert project.materialize(config, DAYS[:10]).succeeded
