@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -134,6 +134,15 @@ class Config(Model):
         if self.on_mistake == "refuse" or not left:
             config.refuse_mistakes()
         return config
+
+    def about(self, places: Collection[Place]) -> Self:
+        """Return the configuration of these surfaces alone, with the bases of those among them.
+
+        A surface is as it is beside the others: it knows of what shares its events.
+        """
+        wanted = {*places, *(each.events_of for each in self.surfaces if each.place in places)}
+        surfaces = [each for each in self.surfaces if each.place in wanted]
+        return self.model_copy(update={"surfaces": surfaces})
 
     def refuse_mistakes(self) -> None:
         """Raise ConfigError with every mistake, if there is one."""

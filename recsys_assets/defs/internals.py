@@ -8,6 +8,7 @@ which takes half a second to import, and definitions need none.
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +49,9 @@ DATA_VERSION: Final = "dagster/data_version"
 # A batch of events is stored as one only where this variable is set.
 BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 
+# The function that executes a run in a worker, and what it calls the run. Not imported: gRPC is.
+_EXECUTES_RUN: Final = ("dagster._grpc.impl", "core_execute_run")
+_ITS_RUN: Final = "dagster_run"
 _CUT_SHORT: Final = "UNEXPECTED_TERMINATION"
 # Errors of steps, by the name of their class.
 _INTERRUPTED: Final = "DagsterExecutionInterruptedError"
@@ -117,6 +121,21 @@ def count_with_location(instance: dg.DagsterInstance, run_id: str, location: str
     instance.add_run_tags(run_id, tags)
     if run := instance.get_run_by_id(run_id):
         instance.run_storage.replace_job_origin(run, origin.get_job_origin(run.job_name))
+
+
+def run_of_worker() -> dg.DagsterRun | None:
+    """Return the run that this process was started for, while Dagster loads its definitions.
+
+    None in any other process. Whatever starts the worker, the code server or a launcher, one
+    function of Dagster loads the definitions and executes the run, which it is given.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) == _EXECUTES_RUN:
+            run = frame.f_locals.get(_ITS_RUN)
+            return run if isinstance(run, dg.DagsterRun) else None
+        frame = frame.f_back
+    return None
 
 
 def failure_message(event: dg.DagsterEvent) -> str:
