@@ -75,6 +75,8 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
 def load(config: Config, only: Collection[Place]) -> Loaded:
     """Do `load_definitions` of some surfaces; Ctrl-C ends it at once."""
     with ctrl_c.ends_at_once():
+        # Until `run_days` hides what is there from it: all that is made by then stays.
+        gc.disable()
         from recsys_assets.definitions import load_definitions
 
         return load_definitions(config, only)
@@ -100,6 +102,7 @@ def run_days(
             instance = opened.enter_context(open_instance(home))
         # Some 230,000 objects stay to the end: Python need not look through them time and again.
         gc.freeze()
+        gc.enable()
         for surface, days in wanted:
             try:
                 with progress(surface.name):
