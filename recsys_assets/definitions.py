@@ -15,7 +15,9 @@ mistake in it is shown by `recsys-assets check` and in the UI.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -66,6 +68,23 @@ def load_definitions(config: Config, only: Collection[Place] | None = None) -> L
         ConfigError: they do not load, and it is not for one surface that others can do without.
     """
     settings, config = config, config if only is None else config.about(only)
+    with _nothing_looked_through():
+        return _load(config, settings)
+
+
+@contextmanager
+def _nothing_looked_through() -> Iterator[None]:
+    """Keep Python from looking for garbage: a sixth of the time, for millions of objects."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _load(config: Config, settings: Config) -> Loaded:
     try:
         return Loaded(config, _loaded(config, settings))
     except Exception as error:  # of any type: what a value breaks in Dagster is not foreseen

@@ -32,12 +32,15 @@ def read_strictly(text: str) -> Any:
     """
     # What is wrong is said as PyYAML says it, whichever of them found it.
     with suppress(yaml.YAMLError, UnicodeError):
-        return yaml.load(text, Loader=_FastLoader)
+        return yaml.load(text, Loader=_FastLoader)  # noqa: S506 (a safe one)
     return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
 
 
 class _Strict(Composer, SafeConstructor, Resolver):
     """What makes values of what a parser reads; its every complaint is a `YAMLError`."""
+
+    check_event: Any  # of the parser
+    peek_event: Any
 
     def __init__(self) -> None:
         Composer.__init__(self)
@@ -48,7 +51,7 @@ class _Strict(Composer, SafeConstructor, Resolver):
         self._sizes: dict[yaml.Node, int] = {}  # of each node, with all that it repeats
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        mark = self.peek_event().start_mark
         if self._level == _MOST_LEVELS:
             raise ComposerError(None, None, f"is nested more than {_MOST_LEVELS} deep", mark)
         is_alias = self.check_event(yaml.AliasEvent)
@@ -120,15 +123,15 @@ class _StrictLoader(_Strict, yaml.SafeLoader):
         _Strict.__init__(self)
 
 
+_FastLoader: Any = _StrictLoader
 if yaml.__with_libyaml__:
-    from yaml.cyaml import CParser
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
-    class _FastLoader(_Strict, CParser):
+    class _OfLibyaml(_Strict, CParser):
         """The parser of libyaml: a file of thousands of surfaces takes a quarter of the time."""
 
         def __init__(self, stream: str) -> None:
             CParser.__init__(self, stream)
             _Strict.__init__(self)
 
-else:
-    _FastLoader = _StrictLoader
+    _FastLoader = _OfLibyaml

@@ -170,7 +170,8 @@ class Config(Model):
 
     def variants_of(self, base: Surface) -> list[Surface]:
         """Return the surfaces that are made of the events of another one."""
-        return [each for each in self.surfaces if each.variant_of == base.name]
+        name = base.name
+        return [each for each in self.surfaces if each.variant_of == name]
 
     def skipped(self, name: str | None) -> tuple[Broken, ...]:
         """Return the surfaces that are passed over by what is asked for `selected(name)`."""

@@ -213,6 +213,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             return False
         finally:
             copy.unlink()
+        self._initialized_dbs.add(shard)
         return True
 
     @staticmethod

@@ -24,7 +24,6 @@ from recsys_assets.storage import open_store
 from recsys_assets.texts import as_markdown
 from recsys_assets.verdicts import Check, complete, judge
 
-
 CHECK_FRESHNESS: Final = "check_freshness"
 
 

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.definitions.asset_selection import KeysAssetSelection
 from dagster._core.execution import compute_logs
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._utils.interrupts import capture_interrupts
@@ -60,6 +61,21 @@ _INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
 _REFUSED_BY_CHECK: Final = frozenset(
     {"DagsterAssetCheckFailedError", "DagsterStepOutputNotFoundError"}
 )
+
+
+class AssetsAlone(KeysAssetSelection):
+    """Assets by their keys, without their checks.
+
+    With them, Dagster looks through the checks of all surfaces for the sensor of each.
+    """
+
+    def resolve_checks_inner(self, *_: Any, **__: Any) -> frozenset[dg.AssetCheckKey]:
+        """Return none."""
+        return frozenset()
+
+    def to_serializable_asset_selection(self, asset_graph: Any) -> dg.AssetSelection:
+        """Return what processes without this class read."""
+        return KeysAssetSelection(selected_keys=self.selected_keys)
 
 
 def partition_status(

@@ -114,7 +114,9 @@ def files_by_day(
     if signature != cursor.at_rest:
         return source.by_day(listed), signature
     none = signature_of(())
-    return {date.fromisoformat(of): () for of, seen in cursor.seen.items() if seen != none}, signature
+    return {
+        date.fromisoformat(of): () for of, seen in cursor.seen.items() if seen != none
+    }, signature
 
 
 def has_settled(surface: Surface, what: str, signature: str, cursor: Cursor, now: datetime) -> bool:
