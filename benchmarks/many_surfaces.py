@@ -1,10 +1,10 @@
 """Time what thousands of configured surfaces cost, and what many landed files do, against a base.
 
 `one`: a small day of one surface, `recsys-assets materialize --surface`, a new instance and root
-each time. `status`: of all. `definitions`: those of all are built, as a code server does. `landing`:
-a tick over many files of one surface, nothing new. `warm`: the same small day again and again in
-one process. Each is a process of its own; with `--base`, a checkout of another version, the two
-take turns.
+each time. `status`: of all. `definitions`: those of all are built, as a code server does.
+`landing`: a tick over many files of one surface, nothing new. `warm`: the same small day again and
+again in one process. Each is a process of its own; with `--base`, a checkout of another version,
+the two take turns.
 """
 
 from __future__ import annotations
@@ -26,11 +26,17 @@ _HERE: Final = Path(__file__).parents[1]
 _DAY: Final = date(2026, 1, 1)
 _DAYS: Final = 365  # that the files of `landing` are of
 _KINDS: Final = ("popularity", "cooc", "implicit", "session_seq")
-_CLI: Final = [sys.executable, "-m", "recsys_assets.cli"]
+_PYTHON: Final = [sys.executable, "-P"]  # the version that PYTHONPATH names, wherever we are
 # Of versions that build definitions when the module is imported, and of those that do when asked.
 _DEFINITIONS: Final = """
 from recsys_assets.definitions import defs
 (defs() if callable(defs) else defs).get_repository_def()
+"""
+_STATUS: Final = """
+import contextlib
+from recsys_assets.cli.main import main
+with contextlib.suppress(SystemExit):  # 1: nothing is live yet
+    main(["status"])
 """
 _TICK: Final = """
 import sys, time
@@ -146,27 +152,27 @@ def one(bench: Bench, options: argparse.Namespace) -> None:
     """Print what one surface costs beside all others."""
     bench.configure(options.surfaces)
     bench.land_a_day()
-    days = ["--from", str(_DAY), "--to", str(_DAY)]
-    bench.turns("one", [*_CLI, "materialize", "--surface", "t0/home", *days])
+    command = ["materialize", "--surface", "t0/home", "--from", str(_DAY), "--to", str(_DAY)]
+    bench.turns("one", [*_PYTHON, "-m", "recsys_assets.cli", *command])
 
 
 def status(bench: Bench, options: argparse.Namespace) -> None:
     """Print what the status of all costs."""
     bench.configure(options.surfaces)
-    bench.turns("status", [*_CLI, "status"])
+    bench.turns("status", [*_PYTHON, "-c", _STATUS])
 
 
 def definitions(bench: Bench, options: argparse.Namespace) -> None:
     """Print what the definitions of all cost."""
     bench.configure(options.surfaces)
-    bench.turns("definitions", [sys.executable, "-c", _DEFINITIONS])
+    bench.turns("definitions", [*_PYTHON, "-c", _DEFINITIONS])
 
 
 def warm(bench: Bench, _: argparse.Namespace) -> None:
     """Print what a day costs in a process that has made it before."""
     bench.configure(1)
     bench.land_a_day()
-    bench.turns("warm", [sys.executable, "-c", _WARM], shown=True)
+    bench.turns("warm", [*_PYTHON, "-c", _WARM], shown=True)
 
 
 def landing(bench: Bench, options: argparse.Namespace) -> None:
@@ -178,7 +184,7 @@ def landing(bench: Bench, options: argparse.Namespace) -> None:
     for number in range(options.files):
         part, place = divmod(number, _DAYS)
         (folder / f"exposure.{first + timedelta(days=place)}.{part:05}.jsonl").touch()
-    bench.turns("landing", [sys.executable, "-c", _TICK], shown=True)
+    bench.turns("landing", [*_PYTHON, "-c", _TICK], shown=True)
 
 
 _PARTS: Final[dict[str, Callable[[Bench, argparse.Namespace], None]]] = {
