@@ -172,7 +172,9 @@ def defs() -> dg.Definitions:
     """Build what this process is to know; of a run's worker, only what the run is about."""
     try:
         config = load_config()
-        return load_definitions(config, _of_this_run(config)).definitions
+        built = load_definitions(config, _of_this_run(config)).definitions
+        gc.freeze()  # it all stays to the end: Python need not look through it
+        return built
     except ConfigError as error:
         # Dagster shows this type as a mistake in the definitions, without our stack.
         raise dg.DagsterInvalidDefinitionError(str(error)) from None
@@ -183,8 +185,10 @@ def _of_this_run(config: Config) -> Collection[Place] | None:
     run = run_of_worker()
     if run is None or run.job_name == CHECK_FRESHNESS:
         return None
-    if run.asset_selection is None:
+    keys = [*(run.asset_selection or ())]
+    keys += [check.asset_key for check in run.asset_check_selection or ()]
+    if not keys:
         return None if run.job_name == ASSET_JOB else ()
-    of = {tuple(key.path[:-1]) for key in run.asset_selection}
+    of = {tuple(key.path[:-1]) for key in keys}
     places = [each.place for each in config.surfaces]
     return [place for place in places if tuple(asset_key(place, "").path[:-1]) in of] or None
