@@ -14,6 +14,7 @@ import pytest
 from recsys_assets import definitions
 from recsys_assets.cli import printing
 from recsys_assets.config import Surface
+from recsys_assets.defs import assets
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.cli.conftest import (
     SMALL,
@@ -51,10 +52,10 @@ class TestMaterialize:
     def test_of_a_surface_that_is_named_only_its_definitions_are_built(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        lean = {"artifacts": {"popularity": {}}}
+        lean: dict[str, Any] = {"artifacts": {"popularity": {}}}
         project.configure(lean, *({**lean, "surface": f"s{number}"} for number in range(5)))
         land(project, 0)
-        build, built = definitions.build_surface, list[str]()
+        build, built = assets.build_surface, list[str]()
 
         def counted(surface: Surface, **more: Any) -> dg.Definitions:
             built.append(surface.name)
