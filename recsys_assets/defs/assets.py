@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -199,9 +199,7 @@ class _Graph:
             ),
             metadata={
                 **self._names(),
-                "dagster/column_schema": column_schema(
-                    contracts.canonical_event(date.min, surface.source.further_columns)
-                ),
+                "dagster/column_schema": _schema_of_events(tuple(surface.source.further_columns)),
             },
         )
         def canonical_events(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -238,7 +236,7 @@ class _Graph:
             description=self._described(kind.text),
             metadata={
                 **self._names(),
-                "dagster/column_schema": column_schema(kind.contract),
+                "dagster/column_schema": _schema_of_kind(name),
                 "options": dg.MetadataValue.json(surface.artifacts.options(name).model_dump()),
             },
         )
@@ -345,6 +343,16 @@ class _Graph:
         days = self._surface.window_days
         mapping = dg.TimeWindowPartitionMapping(start_offset=-(days - 1)) if days > 1 else None
         return {EVENTS: dg.AssetIn(self._key(EVENTS), partition_mapping=mapping)}
+
+
+@cache  # most surfaces have the same
+def _schema_of_events(further: tuple[str, ...]) -> dg.TableSchema:
+    return column_schema(contracts.canonical_event(date.min, further))
+
+
+@cache
+def _schema_of_kind(name: str) -> dg.TableSchema:
+    return column_schema(KINDS[name].contract)
 
 
 def _tag_value(text: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 READERS: Final = 16  # an object store answers one at a time slowly, many at once well
 
@@ -23,8 +23,7 @@ class Versioned:
     tag: str
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """An object in a listing."""
 
     key: str

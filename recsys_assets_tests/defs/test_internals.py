@@ -37,6 +37,7 @@ from dagster._core.storage import tags
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._core.storage.runs import SqlRunStorage
+from dagster._grpc import impl as grpc_impl
 from dagster._grpc.server import DagsterApiServer
 
 import recsys_assets
@@ -103,6 +104,15 @@ SEEN: Final[dict[tuple[Any, str], str]] = {
     ),
     (SqliteEventLogStorage, "_store_asset_event"): (
         "fdb9340b9eef1c9bdbf159bcc9aaa334a029167764bc74d9cfd57c0a7d7a36af"
+    ),
+    (SqliteEventLogStorage, "_initdb"): (
+        "7a302d98eb61a34d52a0bcfe1bd8258e05c1871b69231b21954ba9a704e2fbe4"
+    ),
+    (SqliteEventLogStorage, "path_for_shard"): (
+        "0eaeb69bc81ba0a73b1d11eb86e5001fccd425cdde06896d97ba96feb8ee70a6"
+    ),
+    (grpc_impl, "core_execute_run"): (
+        "b7189f5db76a30e1066a2bc1036ed17650af6fd81539d1228e48976ffdd17aa0"
     ),
     (SqliteEventLogStorage, "config_type"): (
         "749b9d6bc31d00f21e37ad0851251ed5344d3e4e2338348de3aa2cfe3e93b9bd"
