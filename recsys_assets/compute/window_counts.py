@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from recsys_assets.compute.codes import (
+    ascending,
     codes_among,
     distinct_of_all,
     high_code,
@@ -126,7 +127,7 @@ class WindowCounts:
         self._look_up("sessions", "baskets", *built)
         numbers = number_as_they_come(_joined_sessions(self._days))
         keys = self._recoded([day.baskets for day in self._days], numbers)
-        return without_repeats(keys.sort()).to_frame()
+        return without_repeats(ascending(keys)).to_frame()
 
     def _recoded(self, keys: Sequence[pl.Series], owners: Sequence[pl.Series]) -> pl.Series:
         """Return the keys (owner, item) of all days in the codes of the window, day after day."""
