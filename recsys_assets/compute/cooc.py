@@ -111,7 +111,8 @@ def _held(
     if listed is not None:
         is_held &= listed.gather(item)
     ends = is_held.cast(pl.Int64).cum_sum().gather(sizes.cum_sum() - 1)
-    session, item = session.filter(is_held), item.filter(is_held)
+    if not is_held.all():
+        session, item = session.filter(is_held), item.filter(is_held)
     offsets = pl.concat([pl.Series([0]), ends])
     held = pl.Series(pa.LargeListArray.from_arrays(offsets.to_arrow(), item.to_arrow()))
     by_item = pl.DataFrame({"item": item, "session": session}).select(

@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 
 from recsys_assets.compute.codes import (
+    add_up,
     ascending,
     codes_among,
     distinct_of_all,
@@ -114,13 +115,7 @@ class WindowCounts:
     def _added_up(self, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """Add up the counts of the days; `count` is Int64."""
         keys = self._recoded([table["key"] for table in tables], self._user_codes)
-        counts = pl.concat([table["count"] for table in tables])
-        ordered = pl.DataFrame([keys, counts]).sort("key")
-        runs = ordered["key"].rle()
-        sums = ordered["count"].cast(pl.Int64).cum_sum()
-        up_to = sums.gather(runs.struct.field("len").cum_sum() - 1)
-        count = up_to - up_to.shift(fill_value=0)
-        return pl.DataFrame({"key": runs.struct.field("value"), "count": count})
+        return add_up(keys, pl.concat([table["count"] for table in tables]))
 
     def _fill_baskets(self) -> pl.DataFrame:
         built = ["edges"] if any(day.gap for day in self._days) else []
