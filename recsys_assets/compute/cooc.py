@@ -188,7 +188,7 @@ def _supported(pairs: pl.DataFrame, items: int, min_support: int) -> pl.DataFram
     item = pairs["item"]
     first = item[0]
     # Half as wide where they fit, which are sorted in half the time.
-    width: Any = pl.UInt32 if (item[-1] - first + 1) * items <= 2**32 else pl.UInt64
+    width: Any = pl.UInt32 if (item[-1] - first + 1) * items < 2**32 else pl.UInt64
     key = (pl.col("item") - first).cast(width) * items + pl.col("entry").cast(width)
     return (
         count_keys(pairs.select(key=key).to_series())

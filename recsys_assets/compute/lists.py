@@ -72,18 +72,16 @@ def _strongest_first(lengths: _Numbers, number: _Numbers) -> _Numbers:
         lengths: rows of each list.
         number: of each row, UInt32.
     """
-    of_list = np.repeat(np.arange(lengths.size, dtype=np.uint64), lengths)
+    lists = np.arange(lengths.size, dtype=np.uint64)
     highest = int(number.max())
     of_number, of_row = highest.bit_length(), number.size.bit_length()
-    if lengths.size.bit_length() + of_number + of_row > 64:
-        order: _Numbers = np.lexsort((~number, of_list))
+    if lists.size.bit_length() + of_number + of_row > 64:
+        order: _Numbers = np.lexsort((~number, np.repeat(lists, lengths)))
         return order.astype(np.uint32)
     # One integer tells list, number and row: sorting many of them is what a processor does best.
-    keys = of_list << of_number
-    keys += highest
-    keys -= number
-    keys <<= of_row
-    keys += np.arange(number.size, dtype=np.uint32)
+    keys = np.repeat(((lists << of_number) + highest) << of_row, lengths)
+    keys -= number.astype(np.uint64) << of_row
+    keys += np.arange(number.size, dtype=np.uint64)
     keys.sort()
     rows: _Numbers = (keys & (2**of_row - 1)).astype(np.uint32)
     return rows
