@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from recsys_assets.compute.codes import high_code, low_code
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.samples import Keys
 
@@ -62,9 +63,9 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     newest = [keys for of, keys in zip(before, kept, strict=True) if of.day >= week]
     if newest:
         numbers["old_sessions"] = _share(asked.sessions, (keys.sessions for keys in newest))
-    if asked.next_steps.height or any(keys.next_steps.height for keys in kept):
+    if asked.next_steps.len() or any(keys.next_steps.len() for keys in kept):
         foretold = _foretold(asked, kept, known.select("item", events="events_before"), total)
-        numbers["replay_cooc"] = foretold / max(asked.next_steps.height, 1)
+        numbers["replay_cooc"] = foretold / max(asked.next_steps.len(), 1)
     if asked.users.len() or any(keys.users.len() for keys in kept):
         numbers["new_users"] = 1 - _share(asked.users, (keys.users for keys in kept))
         numbers["replay_users"] = _share(asked.user_items, (keys.user_items for keys in kept))
@@ -109,7 +110,7 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
     """Count the steps of the day that the reference has, and more often than by chance."""
     steps = pl.concat([keys.steps for keys in kept])
     counts = (
-        steps.filter(steps.is_in(asked.next_steps["key"].implode()))
+        steps.filter(steps.is_in(asked.next_steps.implode()))
         .to_frame("key")
         .group_by("key")
         .agg(times=pl.len())
@@ -117,7 +118,9 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
     )
     by_chance = steps.len() * (pl.col("events") / total) * (pl.col("events_before") / total)
     return (
-        asked.next_steps.join(counts, on="key")
+        asked.next_steps.to_frame("key")
+        .join(counts, on="key")
+        .with_columns(before=high_code("key"), item=low_code("key"))
         .join(items, on="item")
         .join(items.rename({"item": "before", "events": "events_before"}), on="before")
         .filter(pl.col("times") >= _LIFT * by_chance)

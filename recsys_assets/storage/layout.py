@@ -34,7 +34,7 @@ def counts(place: Place, day: date, fingerprint: str, table: str) -> str:
 
 def profile(place: Place, day: date, fingerprint: str, form: int) -> str:
     """Return the key of what is kept of a day's events, of that fingerprint, to judge others by."""
-    return f"{profiles_of_day(place, day)}/{fingerprint}-{form}.parquet"
+    return f"{profiles_of_day(place, day)}/{fingerprint}-{form}.arrow"
 
 
 def profiles_of_day(place: Place, day: date) -> str:
@@ -44,7 +44,7 @@ def profiles_of_day(place: Place, day: date) -> str:
 
 def profile_named(place: Place, day: date, key: str, form: int) -> str | None:
     """Return the fingerprint in a key that `profile` gives; None of any other."""
-    found = re.search(r"/([^/-]+)-\d+\.parquet$", key)
+    found = re.search(r"/([^/-]+)-\d+\.arrow$", key)
     return found[1] if found and profile(place, day, found[1], form) == key else None
 
 

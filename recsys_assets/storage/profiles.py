@@ -6,26 +6,20 @@ accepted is never taken for another's. Whoever deletes one loses time only: it i
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Final
-
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Final
 
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.samples import Sample
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.frames import DAMAGED, from_bytes_beside, to_bytes_beside
 from recsys_assets.storage.store import Store
 
 # Part of where profiles are kept: raise it when the same events would give others.
 PROFILE_FORMAT: Final = 1
-_FOOTER_KEY: Final = b"recsys_assets"
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,11 +34,8 @@ def write_profile(store: Store, place: Place, fingerprint: str, profile: Profile
         "used": dict(profile.used),
         "failed": list(profile.failed),
     }
-    table = profile.sample.events.to_arrow()
-    table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(footer).encode()})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    store.write_derived(_key(place, profile.day, fingerprint), buffer.getvalue())
+    data = to_bytes_beside(profile.sample.events, footer)
+    store.write_derived(_key(place, profile.day, fingerprint), data)
 
 
 def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Profile | None:
@@ -58,9 +49,7 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
     if stored is None:
         return None
     try:
-        table = pq.read_table(io.BytesIO(stored.data))
-        footer: dict[str, Any] = json.loads(table.schema.metadata[_FOOTER_KEY])
-        events = pl.DataFrame(pl.from_arrow(table))
+        events, footer = from_bytes_beside(stored.data)
         return Profile(
             day,
             footer["numbers"],
@@ -70,7 +59,7 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
             footer["used"],
             footer["failed"],
         )
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         _LOG.warning("%s is damaged and is made again: %r", store.location(key), error)
         return None
 

@@ -208,9 +208,9 @@ def test_days_that_were_accepted_before_those_before_them_say_what_is_usual_all_
     found = town.verdicts(11, renumbered(usual(day(11))))
 
     assert found["identity"].outcome == found["replay"].outcome == "failed"
-    profiles = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.parquet")}
+    profiles = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.arrow")}
     assert town.audit(day(11), usual(day(11))).passed
-    now = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.parquet")}
+    now = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.arrow")}
     assert {p: of.st_mtime_ns for p, of in now.items() if str(day(11)) not in str(p)} == {
         p: of.st_mtime_ns for p, of in profiles.items() if str(day(11)) not in str(p)
     }
@@ -334,7 +334,7 @@ def test_profiles_that_are_gone_are_made_again_and_say_the_same(project: Project
     assert {n: v for n, v in again.items() if n.startswith("gate/")} == {
         n: v for n, v in kept.items() if n.startswith("gate/")
     }
-    assert len(list((project.folder / "var/profiles").rglob("*.parquet"))) == 12
+    assert len(list((project.folder / "var/profiles").rglob("*.arrow"))) == 12
 
 
 def test_an_accepted_day_that_is_damaged_costs_its_word_and_nothing_else(project: Project) -> None:

@@ -43,4 +43,4 @@ def test_profiles_that_are_gone_are_made_again_however_far_back_and_kept_where_t
     assert made[1]
     assert not profiles.exists()
     TrustedDays(project.store, town.surface).before(day(24))
-    assert len(list(profiles.rglob("*.parquet"))) == 24
+    assert len(list(profiles.rglob("*.arrow"))) == 24

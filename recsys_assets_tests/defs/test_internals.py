@@ -42,12 +42,16 @@ from dagster._grpc.server import DagsterApiServer
 
 import recsys_assets
 from recsys_assets.defs import event_log, internals, jobs, materialize, schedules
+from recsys_assets_tests.project import Project, event
 
 PRODUCT: Final = Path(recsys_assets.__file__).parent
 
 # SHA-256 of the source of each method of Dagster that the event log overrides or calls, of those
 # that make what is matched as text, of what starts processes, and of what executes steps.
 SEEN: Final[dict[tuple[Any, str], str]] = {
+    (dg.AssetCheckResult, "_get_target_materialization_data"): (
+        "0a5b790fb28c90c18a6ea6b035fa46c196fe987e6052ed73db508d71ddb66447"
+    ),
     (execute_plan, "inner_plan_execution_iterator"): (
         "87243a56e08e8a6aea84fe2ad40e0e910b3ec177644bef898ca91c9502c024af"
     ),
@@ -444,3 +448,34 @@ def test_no_other_module_names_such_a_text() -> None:
     ]
 
     assert found == []
+
+
+def test_the_checks_of_a_step_share_what_they_are_about(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each has it: the materialization that came with them."""
+    config = project.configure({"artifacts": {"popularity": {}}})
+    project.land(DAY, [event("a")])
+    assert project.materialize(config, [DAY]).succeeded
+    asked = []
+    fetch = dg.DagsterInstance.fetch_materializations
+
+    def counting(self: Any, *arguments: Any, **named: Any) -> Any:
+        asked.append(arguments)
+        return fetch(self, *arguments, **named)
+
+    monkeypatch.setattr(dg.DagsterInstance, "fetch_materializations", counting)
+    assert project.materialize(config, [DAY]).succeeded
+
+    assert len(asked) == 3  # canonical_events, popularity, manifest
+    key = dg.AssetKey(["demo", "home", "canonical_events"])
+    (made,) = project.instance.fetch_materializations(key, limit=1).records
+    for check in ("max_rejected_share", "min_events"):
+        (record,) = project.instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(key, check), limit=1
+        )
+        assert record.event
+        assert record.event.dagster_event
+        target = record.event.dagster_event.asset_check_evaluation_data.target_materialization_data
+        assert target
+        assert target.storage_id == made.storage_id
