@@ -90,7 +90,7 @@ def _load(config: Config, settings: Config) -> Loaded:
         return Loaded(config, _loaded(config, settings))
     except Exception as error:  # of any type: what a value breaks in Dagster is not foreseen
         broken = [*_breaking(config)]
-        if len(broken) in {0, len(config.surfaces)}:  # then it is not for one of them
+        if len(broken) in {0, len(settings.surfaces)}:  # then it is not for one of them
             if isinstance(error, dg.DagsterError):
                 raise ConfigError(f"the definitions do not load: {_in_short(error)}") from None
             raise
