@@ -10,20 +10,28 @@ import argparse
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import generate
 import measure
 import numpy as np
 import polars as pl
+import shapes
+from shapes import MADE, SHAPES, by_day
+from unlisted import AGES, UNLISTED
 
 from recsys_assets.audit.calibration import Judge
 from recsys_assets.compute.faults import COLUMNS, FAULTS, Around, Frame
 from recsys_assets.compute.judging import DAY_GATES, Judged
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.config import Gates
+from recsys_assets.verdicts import surely_at_least
+
+ALL_FAULTS: Final = {**FAULTS, **UNLISTED}
 
 
 class Days:
@@ -59,11 +67,11 @@ class Days:
         for day in on:
             around = Around(
                 self.events[day - timedelta(days=1)],
-                self.events[day - timedelta(days=7)],
+                self.events[day - timedelta(days=AGES.get(name, 7))],
                 self.groups,
                 f"{seed} {day} {name}",
             )
-            yield self.judge(day, FAULTS[name](self.events[day], around))
+            yield self.judge(day, ALL_FAULTS[name](self.events[day], around))
 
 
 def complete_journey() -> tuple[dict[date, Frame], Frame]:
@@ -84,7 +92,7 @@ def complete_journey() -> tuple[dict[date, Frame], Frame]:
     )
     products = pl.read_parquet(folder / "products.parquet")
     groups = products.select(item_id=pl.col("product_id").cast(pl.String), group="product_category")
-    return _by_day(events), groups
+    return by_day(events), groups
 
 
 def generated(days: int, sizes: Mapping[str, int]) -> tuple[dict[date, Frame], Frame]:
@@ -113,12 +121,7 @@ def generated(days: int, sizes: Mapping[str, int]) -> tuple[dict[date, Frame], F
     events_of_all = pl.concat(frames)
     items = events_of_all["item_id"].unique().sort()
     groups = items.to_frame().select("item_id", group=pl.col("item_id").str.head(-2))
-    return _by_day(events_of_all), groups
-
-
-def _by_day(events: Frame) -> dict[date, Frame]:
-    parts = events.with_columns(day=pl.col("ts").dt.date()).partition_by("day", as_dict=True)
-    return {day: parts[day,].drop("day") for (day,) in sorted(parts)}
+    return by_day(events_of_all), groups
 
 
 def report_sound(days: Days) -> None:
@@ -134,25 +137,58 @@ def report_sound(days: Days) -> None:
         print(f"  {day} {day:%a}: {wrong}")
     weak = [day for day, of in judged.items() if any(each.stays for each in of.found.values())]
     print(
-        f"{len(alarms)} of {len(judged)} judged days alarm; weak faults that stay are told on "
-        f"{len(weak)}: {', '.join(map(str, weak))}"
+        f"{len(alarms)} of {len(judged)} judged days alarm, {_interval(len(alarms), len(judged))}; "
+        f"weak faults that stay are told on {len(weak)}: {', '.join(map(str, weak[:9]))}"
     )
 
 
-def report_faults(days: Days, on: Sequence[date], seed: int) -> None:
+def _interval(found: int, of: int) -> str:
+    least, rest = surely_at_least(found, of), surely_at_least(of - found, of)
+    return f"{100 * least:.1f} to {100 * (1 - rest):.1f} %"
+
+
+def report_shapes(options: argparse.Namespace) -> None:
+    """Print the alarms on days of other shapes: of the data set, of generators, and of files."""
+    real, groups = complete_journey()
+    few = {"min_sessions": 20}
+    tried: list[tuple[str, Mapping[date, Frame], Mapping[str, int]]] = [
+        *((name, shape(real), {}) for name, shape in SHAPES.items()),
+        ("a tenth of the users, min_sessions: 20", shapes.thinned(real, 0.1), few),
+    ]
+    for name, events, gates in tried:
+        _report_shape(name, Days(events, groups, Gates.model_validate(gates), catalog=True))
+    files: dict[str, tuple[Path | None, Callable[[Path], Mapping[date, Frame]]]] = {
+        "ratings": (options.ratings, shapes.ratings),
+        "flights": (options.flights, shapes.flights),
+    }
+    of_files: dict[str, Callable[[], Mapping[date, Frame]]] = {
+        name: partial(read, path) for name, (path, read) in files.items() if path
+    }
+    for name, make in {**of_files, **MADE}.items():
+        _report_shape(name, Days(make(), groups, Gates.model_validate({}), catalog=False))
+
+
+def _report_shape(name: str, days: Days) -> None:
+    days.judge_all()
+    rows = sum(of.height for of in days.events.values()) / len(days.events)
+    print(f"\n{name}: {len(days.events)} days of {rows:,.0f} events", flush=True)
+    report_sound(days)
+
+
+def report_faults(days: Days, names: Iterable[str], on: Sequence[date], seed: int) -> None:
     """Print for each fault the share of days that each gate stops, and which it misses."""
     print(f"\n{'percent of ' + str(len(on)) + ' days stopped':42}", *DAY_GATES, "all", sep="  ")
-    missed = []
-    for name in FAULTS:
+    names, missed = list(names), []
+    for name in names:
         found = list(days.with_faults(name, on, seed))
         stopped = Counter(gate for of in found for gate in of.profile.failed)
         whole = sum(bool(of.profile.failed) for of in found)
         shares = [f"{round(100 * stopped[gate] / len(on)):{len(gate)}}" for gate in DAY_GATES]
-        print(f"{name:42}", *shares, f"{round(100 * whole / len(on)):3}", sep="  ")
+        print(f"{name:42}", *shares, f"{round(100 * whole / len(on)):3}", sep="  ", flush=True)
         if whole < 0.9 * len(on):
             missed.append(name)
     print(
-        f"\n{len(FAULTS) - len(missed)} of {len(FAULTS)} faults are stopped on at least 90 % of "
+        f"\n{len(names) - len(missed)} of {len(names)} faults are stopped on at least 90 % of "
         f"days; not these: {'; '.join(missed)}"
     )
 
@@ -165,9 +201,16 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10_000)
     parser.add_argument("--items", type=int, default=5_000)
     parser.add_argument("--faults", type=int, default=20, help="days with faults; 0 for none")
+    parser.add_argument("--unlisted", action="store_true", help="put in the faults of unlisted.py")
+    parser.add_argument("--shapes", action="store_true", help="judge days of other shapes instead")
+    parser.add_argument("--ratings", type=Path, help="MovieLens-100k as Parquet, for --shapes")
+    parser.add_argument("--flights", type=Path, help="flights.csv of nycflights13, for --shapes")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print(f"machine: {measure.environment()}")
+    if options.shapes:
+        report_shapes(options)
+        return
     sizes = {name: getattr(options, name) for name in ("events", "users", "items")}
     events, groups = (
         generated(options.generated, sizes) if options.generated else complete_journey()
@@ -177,8 +220,14 @@ def main() -> None:
     print(f"{1000 * days.judge_all():.1f} ms of CPU a day")
     report_sound(days)
     if options.faults:
-        late = list(events)[days.gates.history_days :]
-        report_faults(days, late[:: max(1, len(late) // options.faults)], options.seed)
+        names = UNLISTED if options.unlisted else FAULTS
+        back = {1, 7, *(AGES[name] for name in names if name in AGES)}
+        late = [
+            day
+            for day in list(events)[days.gates.history_days :]
+            if all(day - timedelta(days=each) in events for each in back)
+        ]
+        report_faults(days, names, late[:: max(1, len(late) // options.faults)], options.seed)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def load(folder: Path, options: Options) -> list[str]:
         command = [
             sys.executable,
             "-c",
-            "from recsys_assets.definitions import defs as d; d.get_repository_def()",
+            "from recsys_assets.definitions import defs; defs().get_repository_def()",
         ]
         print(f"{count:3d} surfaces {median(command, path, folder, options.repeat)}")
     path = journey(folder, [FIRST], 1)

@@ -309,10 +309,12 @@ def _escaped(text: pl.Series) -> pl.Series:
 
 def _number_text(numbers: pl.Series) -> pl.Series:
     """Write numbers as Go does: the shortest text that reads back, 3 and not 3.0."""
+    if numbers.dtype == pl.Int64:
+        return numbers.cast(pl.String)
     whole = numbers.cast(pl.Int64, strict=False)
     # From 2^53 on, the shortest digits of a float are no longer those of the integer it holds.
     exact = ((whole == numbers) & (whole.abs() < 2**53)).fill_null(value=False)
-    if numbers.dtype == pl.Int64 or (exact | numbers.is_null()).all():
+    if (exact | numbers.is_null()).all():
         return whole.cast(pl.String)
     return pl.Series([None if n is None else _float_text(n) for n in numbers], dtype=pl.String)
 

@@ -63,7 +63,8 @@ def test_without_a_configuration_it_says_how_to_make_one(installed: Path, tmp_pa
     before = sorted(installed.parent.rglob("*.yaml"))
 
     status = start(installed, tmp_path, "-m", "recsys_assets.cli", "status")
-    loaded = start(installed, tmp_path, "-c", "import recsys_assets.definitions")
+    code = "from recsys_assets.definitions import defs; defs()"
+    loaded = start(installed, tmp_path, "-c", code)
 
     assert (status.returncode, status.stdout) == (2, "")
     assert status.stderr.startswith(

@@ -43,8 +43,8 @@ def audit_artifact(
         source_hash=draft.source_hash,
         built_at=datetime.now(UTC),
     )
-    if surface.gates.are_on:
-        outline = draft.list.outliner.made(settings_of(surface, kind, draft.source_hash))
+    if (outliner := draft.list.outliner) is not None:
+        outline = outliner.made(settings_of(surface, kind, draft.source_hash))
         document = replace(document, outline=outline)
     contract = draft.list.verdict
     size_bytes = document.size_bytes if contract.passed else None

@@ -6,16 +6,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import cached_property
 from typing import Final
 
 import polars as pl
 
 from recsys_assets.compute.day_counts import DayCounts
-from recsys_assets.compute.judging import judge_day
+from recsys_assets.compute.judging import judge_day, reference_of
 from recsys_assets.compute.profiles import Profile, hours_of, profile_of
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.events.accepted import AcceptedDay, accepted_days
+from recsys_assets.events.catalog import CatalogCache
+from recsys_assets.events.listed import known_items
 from recsys_assets.storage.overrides import Override
 from recsys_assets.storage.profiles import read_profile, write_profile
 from recsys_assets.storage.store import READERS, Store
@@ -65,6 +68,8 @@ class Baseline:
         for each, (accepted, profile) in found.items():  # the oldest first: each needs those before
             if accepted and profile is None:
                 profile = self._made(each, accepted)
+            elif accepted and profile and self._knew_less(profile):
+                profile = self._judged_again(accepted, profile)
             self._known[each] = (accepted.fingerprint, profile) if accepted and profile else None
         return self._profiles(day)
 
@@ -74,11 +79,16 @@ class Baseline:
         Raises:
             StoreUnavailableError: the object store does not answer.
         """
-        found = self._read_all(days)
-        if any(accepted and not profile for accepted, profile in found.values()):
-            self.before(days[-1] + timedelta(days=1))  # makes those that are missing
-            found = self._read_all(days)
-        return {day: profile for day, (_, profile) in found.items() if profile}
+        profiles: dict[date, Profile] = {}
+        for day, (accepted, profile) in self._read_all(days).items():
+            if accepted and profile is None:
+                if day not in self._known:
+                    self.before(day + timedelta(days=1))  # makes it, of those before it
+                known = self._known[day]
+                profile = known[1] if known else None
+            if profile:
+                profiles[day] = profile
+        return profiles
 
     def starts(self, day: date) -> Mapping[str, date]:
         """Return, for each check whose baseline was restarted before a day, since when."""
@@ -121,12 +131,27 @@ class Baseline:
         gates = self._surface.gates
         try:
             by_hour = hours_of(accepted.frame)
-            counts = DayCounts(accepted.frame)
-            profile = profile_of(day, counts, by_hour, most=gates.sample_events)
+            counts, most = DayCounts(accepted.frame), gates.sample_events
+            profile = profile_of(day, counts, by_hour, most=most, known=self._known_items)
         except (pl.exceptions.PolarsError, OSError) as error:
             _LOG.warning("%s is not judged by: %r", accepted.location, error)
             return None
-        judged = judge_day(profile, self._profiles(day), gates, self.starts(day))
+        return self._judged_again(accepted, profile)
+
+    @cached_property
+    def _known_items(self) -> pl.Series | None:
+        return known_items(self._surface, CatalogCache())
+
+    def _knew_less(self, profile: Profile) -> bool:
+        """Tell whether days before it were accepted since it was judged."""
+        day = profile.day
+        there = reference_of(day, self._profiles(day), self._surface.gates, self.starts(day))
+        return len(there) > profile.reference_days and not profile.is_empty
+
+    def _judged_again(self, accepted: AcceptedDay, profile: Profile) -> Profile:
+        """Judge an accepted day by the days before it that are accepted now."""
+        day = profile.day
+        judged = judge_day(profile, self._profiles(day), self._surface.gates, self.starts(day))
         if self._keeps:
             place = self._surface.events_of
             write_profile(self._store, place, accepted.fingerprint, judged.profile)

@@ -17,6 +17,7 @@ from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import BotLimits, without_bots
 from recsys_assets.compute.day_counts import Counts, DayCounts, Keep
+from recsys_assets.compute.outlines import Outliner
 from recsys_assets.compute.window_counts import WindowCounts
 from recsys_assets.config import Surface
 from recsys_assets.documents import ListLayout, list_text
@@ -42,12 +43,18 @@ class CheckedList:
     end. Memory is bounded by the largest list of an owner: rows are looked at in pieces.
     """
 
-    def __init__(self, kind: Kind, frame: pl.LazyFrame, unit: str = "") -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        frame: pl.LazyFrame,
+        unit: str = "",
+        outliner: Outliner | None = None,
+    ) -> None:
         self._layout = kind.layout
         self._frame = frame
         self._checker = PieceChecker(kind.contract)
         self.page = kind.page(unit)
-        self.outliner = kind.layout.outliner()
+        self.outliner = outliner
 
     @property
     def verdict(self) -> Verdict:
@@ -69,7 +76,8 @@ class CheckedList:
             if not self._checker.holds(piece):
                 return
             self.page.add(piece)
-            self.outliner.add(piece)
+            if self.outliner is not None:
+                self.outliner.add(piece)
             yield piece
 
 
@@ -160,7 +168,7 @@ class _DraftsOfEvents:
         together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
         items = listed_items(surface, self._catalogs, of_catalog=False)
         computed, left_out = compute_of_events(self._kind, surface, days, together, items)
-        draft = _draft(self._kind, items.source(source), computed, self._labels, left_out)
+        draft = _draft(surface, self._kind, items.source(source), computed, self._labels, left_out)
         missing = [each for each in wanted if each not in window]
         if not missing:
             return draft
@@ -268,7 +276,7 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
             frame = frame if listed is None else frame.filter(listed)
         computed = kind.compute(frame, surface.artifacts.options(kind.name), surface)
         labels = partial(labels_in, snapshot.frame)
-        made = _draft(kind, items.source(snapshot.fingerprint), computed, labels, left_out)
+        made = _draft(surface, kind, items.source(snapshot.fingerprint), computed, labels, left_out)
         return replace(made, text=list(made.text), page=cache(made.page))
 
     return lambda _: draft()
@@ -284,13 +292,16 @@ def bot_limits(surface: Surface, kind: str) -> BotLimits:
 
 
 def _draft(
+    surface: Surface,
     kind: Kind,
     source: str,
     computed: Computed,
     labels: pages.Labels,
     left_out: Mapping[str, int],
 ) -> Draft:
-    checked = CheckedList(kind, computed.frame, computed.unit)
+    # Ids are hashed for it one by one, which takes as long as writing the document.
+    outliner = kind.layout.outliner() if surface.gates.are_on else None
+    checked = CheckedList(kind, computed.frame, computed.unit, outliner)
     page = partial(checked.page.show, labels)
     shown: dict[str, Shown] = {"unit": computed.unit} if computed.unit else {}
     shown |= {**computed.shown, **left_out}

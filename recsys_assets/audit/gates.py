@@ -6,7 +6,7 @@ before it are accepted or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, partial
@@ -23,13 +23,22 @@ from recsys_assets.compute.samples import hashes
 from recsys_assets.config import Surface
 from recsys_assets.events.listed import known_items
 from recsys_assets.pages import Shown
+from recsys_assets.storage.found import Figures, Found, keep_day
 from recsys_assets.storage.overrides import Override, read_overrides
 from recsys_assets.storage.store import Store
 from recsys_assets.verdicts import Check, Verdict, judge, passed, skipped
 
 _SHOWN: Final = 3  # items, users or sessions that a failed gate names
 _OF_ITEMS: Final = frozenset(
-    {"top_item", "new_items", "uncatalogued", "replay_popularity", "replay_cooc", "rows"}
+    {
+        "top_item",
+        "new_items",
+        "uncatalogued",
+        "replay_popularity",
+        "risen_items",
+        "replay_cooc",
+        "rows",
+    }
 )
 _MOST_ASKED: Final = 1000  # strongest items of the day that may have risen
 
@@ -56,6 +65,7 @@ class DayGates:
 
     def __init__(self, store: Store, surface: Surface, shared: Shared) -> None:
         self._known_items = cache(lambda: known_items(surface, shared.catalogs))
+        self._store = store
         self._surface = surface
         self._overrides = read_overrides(store, surface.place)
         self._baseline = Baseline(store, surface, self._overrides)
@@ -81,7 +91,32 @@ class DayGates:
         self._baseline.judged(fingerprint, judged.profile)
         overrides = [each for each in self._overrides if each.is_of(day, fingerprint)]
         facts = GateFacts(self._surface, judged, counts, overrides)
-        return Later(judge(DAY_GATE_CHECKS, facts), _shown(judged))
+        verdicts = judge(DAY_GATE_CHECKS, facts)
+        keep_day(self._store, self._surface.place, _found(facts, verdicts))
+        return Later(verdicts, _shown(judged))
+
+
+def _found(facts: GateFacts, verdicts: Mapping[str, Verdict]) -> Found:
+    """Return what is kept of it for whoever watches many surfaces."""
+    judged, found = facts.judged, facts.judged.found
+    accepted = {check for each in facts.overrides for check in each.checks}
+    gates: list[str] = [*dict.fromkeys(NUMBERS[name].gate for name in found)]
+    failed = {gate: gate in judged.profile.failed and gate not in accepted for gate in gates}
+    return Found.now(
+        judged.profile.day,
+        failed,
+        {
+            name: Figures(NUMBERS[name].gate, each.value, each.level, each.used)
+            for name, each in found.items()
+        },
+        refused=any(verdict.outcome == "failed" for verdict in verdicts.values()),
+        drifting=[
+            gate
+            for gate in gates
+            if gate not in judged.profile.failed
+            and any(each.stays for name, each in found.items() if NUMBERS[name].gate == gate)
+        ],
+    )
 
 
 def _shown(judged: Judged) -> dict[str, Shown]:
@@ -107,7 +142,7 @@ def _verdict(gate: DayGate, facts: Any) -> Verdict | None:
         weak = [each for each in found if each.stays]
         if not weak:
             return passed(**numbers)
-        said = f"off for three days, each time within the margin: {_said(weak)}"
+        said = f"off to one side for three days, now within the margin: {_said(weak)}"
         return Verdict("warned", said, len(weak), numbers=numbers)
     outcome = Verdict("failed", _said(wrong), len(wrong), _examples(wrong, facts), numbers)
     overrides = [each for each in facts.overrides if gate in each.checks]

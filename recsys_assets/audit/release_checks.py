@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
-from recsys_assets.audit.release_facts import Pair, ReleaseFacts, Scored
-from recsys_assets.audit.settings import changed_list, changed_settings
+from recsys_assets.audit.release_facts import Loss, ReleaseFacts, Scored
 from recsys_assets.compute.outlines import Form
 from recsys_assets.compute.scores import CUTS
 from recsys_assets.config import Surface
 from recsys_assets.kinds import KINDS
 from recsys_assets.verdicts import Check, Verdict, passed, skipped
 
-# Nearly nothing: less than this share of what is live, if that is not few.
-_NEARLY: Final = 0.05
-_FEW: Final = 20
+_QUIET: Final = "a day without events, as guardrails.min_events: 0 allows"
 
 
 def not_compared() -> dict[str, Verdict]:
@@ -29,40 +26,29 @@ def is_release_gate(name: str) -> bool:
     return any(check.name == name for check in RELEASE_CHECKS)
 
 
-@dataclass(frozen=True)
-class _Loss:
-    """A drop of a kind to nothing, or nearly so."""
-
-    pair: Pair
-    what: str
-    before: int
-    after: int
-
-    @property
-    def because(self) -> list[str]:
-        """What was changed, and so explains it."""
-        of = (self.pair.before.settings, self.pair.after.settings)
-        return [*changed_settings(*of), *changed_list(*of)]
-
-    def said(self) -> str:
-        """Say it in words."""
-        why = f" ({'; '.join(self.because)})" if self.because else ""
-        live = f"{self.before:,} {self.what} are live"
-        return f"{self.pair.kind}: {live}, {self.after:,} would be{why}"
+def _said(loss: Loss) -> str:
+    """Say what was lost in words."""
+    why = f" ({'; '.join(loss.because)})" if loss.because else ""
+    live = f"{loss.before:,} {loss.what} are live"
+    return f"{loss.pair.kind}: {live}, {loss.after:,} would be{why}"
 
 
-def _loss(pair: Pair) -> _Loss | None:
-    """Return what a kind lost, if that is all or nearly all."""
-    layout = KINDS[pair.kind].layout
-    sizes = [(layout.owners, pair.before.owners, pair.after.owners)]
-    if layout.entry is not None:
-        sizes.append((layout.entries, pair.before.entries, pair.after.entries))
-    for what, before, after in sizes:
-        # A ranking of a day with events has rows; that few users have no list may be chance.
-        is_lost = before > after == 0 and (layout.entry is None or before >= _FEW)
-        if is_lost or (before >= _FEW and after < _NEARLY * before):
-            return _Loss(pair, what, before, after)
-    return None
+def unexplained(facts: ReleaseFacts) -> dict[str, bool]:
+    """Return of each check that compared, whether it found a drop that no change explains."""
+    found = {NOTHING_EMPTIED: any(not loss.because for loss in _losses(facts))}
+    if any(each.change.floor is not None for each in facts.scored):
+        worse = [each for each in facts.scored if each.change.failed]
+        found[NO_WORSE] = any(not each.because for each in worse)
+    return found
+
+
+def _losses(facts: ReleaseFacts) -> list[Loss]:
+    """Return what was lost, without that of events on a day that may be empty."""
+    return [
+        loss
+        for loss in facts.losses
+        if not facts.is_quiet or KINDS[loss.pair.kind].reads != "events"
+    ]
 
 
 def _nothing_emptied(facts: Any) -> Verdict | None:
@@ -71,16 +57,10 @@ def _nothing_emptied(facts: Any) -> Verdict | None:
         return None
     if facts.why_not:
         return skipped(facts.why_not)
-    losses = [loss for pair in facts.pairs if (loss := _loss(pair))]
-    lost = {loss.pair.kind for loss in losses}
-    lost |= {pair.kind for pair in facts.pairs if not pair.after.entries}
-    of_events = {pair.kind for pair in facts.pairs if KINDS[pair.kind].reads == "events"}
-    quiet = facts.surface.guardrails.min_events == 0 and of_events <= lost
-    if quiet:  # the day has (hardly) any events, and that may be
-        losses = [loss for loss in losses if loss.pair.kind not in of_events]
+    losses = _losses(facts)
     if not losses:
-        if quiet and of_events:
-            return skipped("a day without events, as guardrails.min_events: 0 allows")
+        if facts.is_quiet:
+            return skipped(_QUIET)
         unread = "; ".join(f"{kind}: {why}" for kind, why in facts.unread.items())
         return replace(passed(), description=f"not compared: {unread}" if unread else "")
     faults = [loss for loss in losses if not loss.because]
@@ -89,7 +69,7 @@ def _nothing_emptied(facts: Any) -> Verdict | None:
     )
     return Verdict(
         "failed" if refuses else "warned",
-        "; ".join(loss.said() for loss in losses),
+        "; ".join(map(_said, losses)),
         len(losses),
         [
             {"kind": loss.pair.kind, "of": loss.what, "live": loss.before, "would be": loss.after}
@@ -105,6 +85,8 @@ def _no_worse(facts: Any) -> Verdict | None:
     gates = facts.surface.gates
     if facts.why_not:
         return skipped(facts.why_not)
+    if facts.is_quiet:
+        return skipped(_QUIET)
     if not facts.scored:
         return skipped(_why_not_scored(facts))
     known = [each for each in facts.scored if each.change.floor is not None]
@@ -136,14 +118,19 @@ def _no_worse(facts: Any) -> Verdict | None:
 
 
 def _why_not_scored(facts: ReleaseFacts) -> str:
-    release = facts.surface.gates.release
+    gates = facts.surface.gates
+    if facts.is_passing:
+        return (
+            f"the run goes on for more than {gates.history_days} days (gates.history_days), and "
+            "those replace it"
+        )
     if facts.unread:
         return "; ".join(f"{kind}: {why}" for kind, why in facts.unread.items())
-    if not any(CUTS[pair.after.form] for pair in facts.pairs):
-        return "no kind that is live is scored"
+    if not any(CUTS[pair.after.form] and pair.before.entries for pair in facts.pairs):
+        return "no kind that lists anything live is scored"
     return (
-        f"gates.release.trusted_days is {release.trusted_days}, and before both windows there are "
-        f"{len(facts.trusted)}: half of them are needed"
+        f"gates.release.trusted_days is {gates.release.trusted_days}, and before both windows "
+        f"there are {len(facts.trusted)}: half of them are needed"
     )
 
 

@@ -16,9 +16,8 @@ import polars as pl
 
 from recsys_assets.audit.audited import Later
 from recsys_assets.audit.lost import lost_examples
-from recsys_assets.audit.release_checks import RELEASE_CHECKS
+from recsys_assets.audit.release_checks import RELEASE_CHECKS, unexplained
 from recsys_assets.audit.release_facts import Pair, ReleaseFacts, Scored
-from recsys_assets.audit.settings import changed_list
 from recsys_assets.audit.trusted_days import TrustedDays
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.compute.samples import hashes
@@ -29,6 +28,7 @@ from recsys_assets.events.listed import read_denied
 from recsys_assets.live.outlines import outline_of
 from recsys_assets.pages import Shown
 from recsys_assets.storage.comparisons import Comparison, read_comparison, write_comparison
+from recsys_assets.storage.found import Figures, Found, keep_found
 from recsys_assets.storage.publications import Live, read_live
 from recsys_assets.storage.store import READERS, Store
 from recsys_assets.verdicts import judge
@@ -38,10 +38,25 @@ from recsys_assets.windows import Window
 class ReleaseGates:
     """Compares what is to become live in one run with what is, in the order of days."""
 
-    def __init__(self, store: Store, surface: Surface) -> None:
+    def __init__(
+        self, store: Store, surface: Surface, last: date, *, dry_run: bool = False
+    ) -> None:
+        """Begin.
+
+        Args:
+            store: the root.
+            surface: whose releases.
+            last: day of the run. Of a long backfill the days near it are scored: they say what is
+                usual for it and for those that follow. Those before are live for a moment only,
+                and are scored until one of them replaces what was live before the run.
+            dry_run: whether nothing is kept; it finds what a release would find, pinned or not.
+        """
+        self._scored_from = last - timedelta(days=surface.gates.history_days)
+        self._found_live: str | None = None  # tag of what was live when the run began
         self._store = store
         self._surface = surface
-        self._trusted = TrustedDays(store, surface)
+        self._dry_run = dry_run
+        self._trusted = TrustedDays(store, surface, keeps=not dry_run)
         self._outlines: dict[str, Outline] = {}  # of what is live, by URI
         self._past: dict[date, Comparison | None] = {}
 
@@ -52,18 +67,24 @@ class ReleaseGates:
             StorageError: what is live is damaged.
         """
         live = read_live(self._store, self._surface.place)
-        why_not = _why_not(live, window, current)
+        why_not = _why_not(live, window, current, released=self._dry_run)
         if why_not or live is None or live.window is None:
             return _judged(ReleaseFacts(self._surface, why_not))
         pairs, unread = self._pairs(live.current, current)
-        first = min(window.start, live.window.start)
-        trusted, asked = self._trusted.before(first)
-        scored = self._scored(day, pairs, asked) if asked else []
-        worse = [each for each in scored if each.change.failed]
-        examples = lost_examples(self._store, live.current, worse, asked) if asked else []
-        found = _judged(ReleaseFacts(self._surface, "", pairs, unread, trusted, scored, examples))
-        if scored:
-            self._keep(day, live.window.last_day, scored, found)
+        withdrawn = self._withdrawn() if any(pair.changed_list for pair in pairs) else None
+        facts = ReleaseFacts(self._surface, "", pairs, unread, withdrawn)
+        self._found_live = self._found_live or live.tag
+        if day < self._scored_from and live.tag != self._found_live:
+            facts = replace(facts, is_passing=True)
+        elif not facts.is_quiet:  # nor does a quiet day say what is usual
+            trusted, asked = self._trusted.before(min(window.start, live.window.start))
+            scored = self._scored(day, pairs, asked, withdrawn) if asked else []
+            worse = [each for each in scored if each.change.failed]
+            examples = lost_examples(self._store, live.current, worse, asked) if asked else []
+            facts = replace(facts, trusted=trusted, scored=scored, examples=examples)
+        found = _judged(facts)
+        if not self._dry_run:
+            self._keep(day, live.window.last_day, facts, found)
         return found
 
     def _pairs(
@@ -74,7 +95,7 @@ class ReleaseGates:
             try:
                 for uri in (before[kind], after[kind]):
                     known[uri] = self._outlines.get(uri) or outline_of(
-                        self._store, self._surface.place, kind, uri
+                        self._store, self._surface.place, kind, uri, keeps=not self._dry_run
                     )
                 pairs.append(Pair(kind, known[before[kind]], known[after[kind]]))
             except StorageError as error:
@@ -82,31 +103,39 @@ class ReleaseGates:
         self._outlines = known  # what is live next is among them
         return pairs, unread
 
-    def _scored(self, day: date, pairs: Sequence[Pair], asked: Asked) -> list[Scored]:
+    def _scored(
+        self, day: date, pairs: Sequence[Pair], asked: Asked, withdrawn: pl.Series | None
+    ) -> list[Scored]:
         gates, past = self._surface.gates, self._changes_before(day)
         found = []
         for pair in pairs:
-            shares = pair.scores(asked)
-            for cut, (after, before) in shares.items():
+            if not pair.before.entries:  # as after a quiet day: nothing is worse than nothing
+                continue
+            for cut, (after, before) in pair.scores(asked).items():
                 earlier = [of[name] for of in past if (name := f"{pair.kind}_{cut}") in of]
-                change = compare_scores(after, before, earlier, gates)
-                scored = Scored(pair, cut, change)
-                found.append(self._explained(scored, asked, earlier) if change.failed else scored)
+                scored = Scored(pair, cut, compare_scores(after, before, earlier, gates))
+                if scored.change.failed:
+                    scored = self._explained(scored, asked, earlier, withdrawn)
+                found.append(scored)
         return found
 
-    def _explained(self, scored: Scored, asked: Asked, earlier: Sequence[float]) -> Scored:
+    def _explained(
+        self, scored: Scored, asked: Asked, earlier: Sequence[float], withdrawn: pl.Series | None
+    ) -> Scored:
         """Return the same with what explains that it is worse."""
         pair = scored.pair
         if pair.changed:
             return replace(scored, because=pair.changed)
-        withdrawn = changed_list(pair.before.settings, pair.after.settings)
-        denied = read_denied(self._surface) if withdrawn else None
-        if denied is None:
+        if not pair.changed_list or withdrawn is None:
             return scored
-        items = hashes(pl.Series(sorted(denied.items), dtype=pl.String))
-        after, before = pair.scores(asked, without=items)[scored.cut]
+        after, before = pair.scores(asked, without=withdrawn)[scored.cut]
         change = compare_scores(after, before, earlier, self._surface.gates)
-        return scored if change.failed else replace(scored, because=withdrawn)
+        return scored if change.failed else replace(scored, because=pair.changed_list)
+
+    def _withdrawn(self) -> pl.Series | None:
+        """Return the items that are withdrawn now, as hashes; None where there is no list."""
+        denied = read_denied(self._surface)
+        return hashes(pl.Series(sorted(denied.items), dtype=pl.String)) if denied else None
 
     def _changes_before(self, day: date) -> list[Mapping[str, float]]:
         span = self._surface.gates.history_days
@@ -119,15 +148,30 @@ class ReleaseGates:
         self._past = {each: self._past[each] for each in days}
         return [of.changes for of in self._past.values() if of]
 
-    def _keep(self, day: date, live_day: date, scored: Sequence[Scored], found: Later) -> None:
-        """Keep what says what is usual: not of a day that is refused, nor what is explained."""
+    def _keep(self, day: date, live_day: date, facts: ReleaseFacts, found: Later) -> None:
+        """Keep what was found, and what says what is usual.
+
+        The latter not of a day that is refused, nor what is explained.
+        """
+        place, scored = self._surface.place, facts.scored
         refused = any(verdict.outcome == "failed" for verdict in found.verdicts.values())
+        numbers = {each.name: _figures(each) for each in scored}
+        told = Found.now(day, unexplained(facts), numbers, refused=refused)
+        keep_found(self._store, place, "release", told)
+        if not scored:
+            return
         changes = {
             each.name: each.change.logarithm for each in scored if not refused and not each.because
         }
         comparison = Comparison(day, live_day, changes)
-        write_comparison(self._store, self._surface.place, comparison)
+        write_comparison(self._store, place, comparison)
         self._past[day] = comparison
+
+
+def _figures(scored: Scored) -> Figures:
+    change = scored.change
+    used = None if change.floor is None else change.used
+    return Figures(scored.pair.kind, change.share, change.live, used)
 
 
 def _judged(facts: ReleaseFacts) -> Later:
@@ -140,7 +184,9 @@ def _judged(facts: ReleaseFacts) -> Later:
     return Later(judge(RELEASE_CHECKS, facts), shown)
 
 
-def _why_not(live: Live | None, window: Window, current: Mapping[str, str]) -> str:
+def _why_not(
+    live: Live | None, window: Window, current: Mapping[str, str], *, released: bool
+) -> str:
     """Say why what would be live is not compared with what is; empty where it is."""
     if live is None:
         return "nothing is live yet"
@@ -148,6 +194,6 @@ def _why_not(live: Live | None, window: Window, current: Mapping[str, str]) -> s
         return "it does not become live: what is live is later"
     if live.window == window and live.current == current:
         return "it is live already"
-    if live.publication and live.publication.pinned:
+    if live.publication and live.publication.pinned and not released:
         return "it does not become live: what is live is pinned; a release compares it"
     return ""

@@ -1,9 +1,10 @@
-"""What the audits of a process share in memory, so that nothing is parsed or counted twice."""
+"""What the audits of a process share: what is parsed and counted already, and turns to compute."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from recsys_assets.audit.turns import Turns
 from recsys_assets.events.catalog import CatalogCache
 from recsys_assets.storage.counts import CountsCache
 
@@ -14,3 +15,4 @@ class Shared:
 
     counts: CountsCache = field(default_factory=CountsCache)
     catalogs: CatalogCache = field(default_factory=CatalogCache)
+    turns: Turns = field(default_factory=Turns)

@@ -20,9 +20,11 @@ _LOOKED_AT: Final = 2
 class TrustedDays:
     """Accepted days that gates found sound, each read once."""
 
-    def __init__(self, store: Store, surface: Surface) -> None:
+    def __init__(self, store: Store, surface: Surface, *, keeps: bool = True) -> None:
+        """Begin without any; `keeps` says whether profiles that are made again are stored."""
         self._surface = surface
-        self._baseline = Baseline(store, surface, read_overrides(store, surface.events_of))
+        overrides = read_overrides(store, surface.events_of)
+        self._baseline = Baseline(store, surface, overrides, keeps=keeps)
         self._known: dict[date, Profile | None] = {}
         self._asked: tuple[Sequence[date], Asked] | None = None
 
@@ -35,8 +37,10 @@ class TrustedDays:
             StoreUnavailableError: the object store does not answer.
         """
         wanted = self._surface.gates.release.trusted_days
-        known = self._read([first - timedelta(days=n) for n in range(_LOOKED_AT * wanted, 0, -1)])
-        trusted = {day: of for day, of in known.items() if of and not of.is_empty and not of.failed}
+        looked_at = [first - timedelta(days=n) for n in range(_LOOKED_AT * wanted, 0, -1)]
+        for old in [day for day in self._known if day < looked_at[0]]:
+            del self._known[old]
+        trusted = self._trusted(looked_at)
         days = sorted(trusted)[-wanted:]
         if 2 * len(days) < wanted:
             return days, None
@@ -44,10 +48,16 @@ class TrustedDays:
             self._asked = days, Asked.of(trusted[day].sample for day in days)
         return self._asked
 
-    def _read(self, days: Sequence[date]) -> dict[date, Profile | None]:
+    def on(self, day: date) -> Asked | None:
+        """Return what happened on a day; None of one that is not trusted."""
+        trusted = self._trusted([day])
+        return Asked.of([trusted[day].sample]) if trusted else None
+
+    def _trusted(self, days: Sequence[date]) -> dict[date, Profile]:
+        """Return the profiles of those of some days, ascending, that are trusted."""
         unread = [day for day in days if day not in self._known]
-        for old in [day for day in self._known if day < days[0]]:
-            del self._known[old]
         if unread:
             self._known |= dict.fromkeys(unread) | self._baseline.of(unread)
-        return {day: self._known[day] for day in days}
+        known = {day: of for day in days if (of := self._known[day]) and not of.is_empty}
+        gates = self._surface.gates  # where they are off, they find nothing unsound
+        return {day: of for day, of in known.items() if not (gates.are_on and of.failed)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -21,6 +21,9 @@ from recsys_assets.cli.options import (
 from recsys_assets.cli.printing import print_differences, progress
 from recsys_assets.config import load_config
 from recsys_assets.texts import printable
+
+if TYPE_CHECKING:
+    from recsys_assets.operations.pointer import HeldBack
 
 
 @click.command("rollback")
@@ -98,22 +101,21 @@ def release_command(name: str, reason: str, force: bool, dry_run: bool) -> None:
     """Let publishes through again, and publish the newest complete day that was held back.
 
     What the gates of a release refuse is held back too, of a surface that is not pinned as well.
+    With --dry-run, what they find is printed.
 
     Exit codes: 0 done; 1 the day that was held back cannot be published, though the surface is
     released; 2 the command line or the configuration is wrong.
     """
-    from recsys_assets.live.history import recorded_live
-    from recsys_assets.live.staged import held_back
-    from recsys_assets.operations.pointer import release
+    from recsys_assets.operations.pointer import plan_release, release
 
     surface, store = open_surface(name)
     if dry_run:
-        live, publication = recorded_live(store, surface)
-        day = held_back(store, surface, live)
-        state = "is pinned" if publication.pinned else "is not pinned"
-        click.echo(
-            printable(f"{name} {state}; the day to publish: {day or 'none'}. Nothing was changed")
-        )
+        pinned, held = plan_release(store, surface)
+        state = "is pinned" if pinned else "is not pinned"
+        day = held.day if held else "none"
+        click.echo(printable(f"{name} {state}; the day to publish: {day}. Nothing was changed"))
+        if held:
+            _print_found(held, force=force)
         return
     released = release(store, surface, why(reason), force=force)
     state = "was not pinned" if released.outcome == "unchanged" else "is released"
@@ -123,6 +125,16 @@ def release_command(name: str, reason: str, force: bool, dry_run: bool) -> None:
     click.echo(printable(f"{name} {state}; {released.next_day}: {released.next_outcome}"))
     if not released.succeeded:
         sys.exit(1)
+
+
+def _print_found(held: HeldBack, *, force: bool) -> None:
+    """Print what each check finds of a day that a release would publish, and what becomes of it."""
+    for check, verdict in held.audited.verdicts.items():
+        said = ": ".join(filter(None, (verdict.outcome, verdict.description)))
+        click.echo(printable(f"{check}: {said}"))
+    would = "would be published" if held.may_go(force=force) else "would be refused"
+    forced = held.may_go(force=True) and not held.may_go(force=force)
+    click.echo(f"{held.day} {would}{'; --force accepts it' if forced else ''}")
 
 
 @click.command("repair")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from recsys_assets.cli.options import DAY, JSON, ONE_SURFACE, each_surface
 from recsys_assets.cli.printing import days_text, print_json, print_result, progress
 from recsys_assets.config import Config, Surface, load_config
 from recsys_assets.errors import ConfigError
+from recsys_assets.places import Place
 from recsys_assets.texts import printable
 
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
@@ -44,11 +45,11 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
     stays.
     """
     config = load_config()
-    config.selected(name)  # what can be told without Dagster, which takes seconds to import
+    named = config.selected(name)  # told without Dagster, which takes seconds to import
     if last < first:
         raise click.UsageError(f"--to {last:%Y-%m-%d} lies before --from {first:%Y-%m-%d}")
     days = [first.date() + timedelta(days=n) for n in range((last - first).days + 1)]
-    loaded = load(config)
+    loaded = load(config, [surface.place for surface in named])
     with each_surface(loaded.config, name) as surfaces:
         wanted = _own_days(surfaces, days, may_be_less=name is None)
         wanted = _bases_first(loaded.config, wanted)
@@ -71,12 +72,14 @@ def materialize_command(name: str | None, first: datetime, last: datetime, as_js
             sys.exit(1)
 
 
-def load(config: Config) -> Loaded:
-    """Do `load_definitions`; Ctrl-C ends it at once."""
+def load(config: Config, only: Collection[Place]) -> Loaded:
+    """Do `load_definitions` of some surfaces; Ctrl-C ends it at once."""
     with ctrl_c.ends_at_once():
+        # Until `run_days` hides what is there from it: all that is made by then stays.
+        gc.disable()
         from recsys_assets.definitions import load_definitions
 
-        return load_definitions(config)
+        return load_definitions(config, only)
 
 
 def run_days(
@@ -99,6 +102,7 @@ def run_days(
             instance = opened.enter_context(open_instance(home))
         # Some 230,000 objects stay to the end: Python need not look through them time and again.
         gc.freeze()
+        gc.enable()
         for surface, days in wanted:
             try:
                 with progress(surface.name):

@@ -117,10 +117,6 @@ def experiment_command(
     told += not_scored(found, surface, sets)
     if not found:
         raise MissingPartitionError(f"{name}, {_span(days)}: nothing is scored: {'; '.join(told)}")
-    if table:
-        table.write_text(_csv(found), encoding="utf-8")
-    if picture:
-        picture.write_text(_picture(name, days, found), encoding="utf-8")
     if as_json:
         print_json(
             {
@@ -131,11 +127,16 @@ def experiment_command(
                 "notes": told,
             }
         )
-        return
-    print_rows(_RESULTS, [_row(each) for each in found], title=f"{name}, {_span(days)}")
-    click.echo("change: in percentage points, of the mean, paired by day")
-    for line in told:
-        click.echo(printable(line))
+    else:
+        print_rows(_RESULTS, [_row(each) for each in found], title=f"{name}, {_span(days)}")
+        click.echo("change: in percentage points, of the mean, paired by day")
+        for line in told:
+            click.echo(printable(line))
+    # Last: where a file cannot be written, the figures are printed all the same.
+    if table:
+        table.write_text(_csv(found), encoding="utf-8")
+    if picture:
+        picture.write_text(_picture(name, days, found), encoding="utf-8")
 
 
 def _span(days: Sequence[date]) -> str:

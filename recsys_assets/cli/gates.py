@@ -50,11 +50,13 @@ def override_command(
     """Have a day accepted that gates found unsound, once it is materialized again.
 
     It holds for the events that failed, and for no others that land in their place; with --ahead
-    for whichever land. It is recorded for good, and `history` shows it.
+    for whichever land. Of catalog_fits, it holds for the catalog as it is now. It is recorded for
+    good, and `history` shows it.
 
     Exit codes: 0 it is recorded; 1 it is not, and the output says why; 2 the command line or the
     configuration is wrong.
     """
+    from recsys_assets.audit.catalog_gate import CATALOG_FITS
     from recsys_assets.operations.overrides import override_gates
 
     surface, store = open_surface(name)
@@ -68,7 +70,11 @@ def override_command(
         ahead=ahead,
         restart_baseline=restart_baseline,
     )
-    meant = "whichever events land" if done.fingerprint is None else "the events that failed"
+    of_catalog = CATALOG_FITS in done.checks
+    if done.fingerprint is None:
+        meant = "whichever catalog lands" if of_catalog else "whichever events land"
+    else:
+        meant = "the catalog as it is now" if of_catalog else "the events that failed"
     click.echo(
         printable(
             f"{name} {done.day}: {', '.join(done.checks)} overridden, for {meant}. Materialize "
@@ -91,7 +97,7 @@ def calibrate_command(name: str, days: int, as_json: bool) -> None:
     """See what the gates make of stored days, and of faults.
 
     Each accepted day is judged anew by those before it: what fails is a false alarm, unless the day
-    is wrong. Then 54 faults are put into three to twenty of the days, always the same ones. Nothing
+    is wrong. Then 58 faults are put into three to twenty of the days, always the same ones. Nothing
     is written or published, whatever gates.mode is. It takes a minute or two, and the memory of
     some days.
 

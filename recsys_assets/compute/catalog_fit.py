@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from recsys_assets.compute.codes import high_code, low_code
 from recsys_assets.compute.samples import Keys
 
 
@@ -32,7 +33,11 @@ def fit_of(tags: pl.DataFrame, asked: Keys) -> Fit:
         asked: what happened.
     """
     covered = asked.items.join(tags, on="item", how="semi")["events"].sum()
-    steps = asked.next_steps.group_by("before", "item").agg(times=pl.len())
+    steps = (
+        asked.next_steps.to_frame("key")
+        .group_by(before=high_code("key"), item=low_code("key"))
+        .agg(times=pl.len())
+    )
     both = (
         steps.join(tags, on="item")
         .join(tags.rename({"item": "before", "tags": "tags_before"}), on="before")

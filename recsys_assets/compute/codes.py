@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
 import polars as pl
 
 
@@ -63,14 +64,34 @@ def low_code(key: str) -> pl.Expr:
     return (pl.col(key) % 2**32).cast(pl.UInt32)
 
 
+def ascending(numbers: pl.Series) -> pl.Series:
+    """Return integers, none of them null, in order.
+
+    NumPy sorts with vector instructions, in a third of the time of Polars. Of days that are put
+    together, what is in order already need not be sorted.
+    """
+    if numbers.is_sorted():
+        return numbers
+    return pl.Series(numbers.name, np.sort(numbers.to_numpy()))
+
+
 def count_keys(keys: pl.Series) -> pl.DataFrame:
     """Count equal keys: `key` ascending, `count` (UInt32).
 
     Sorting and measuring runs is half the time and a fraction of the memory of a hash table when
     most keys are distinct.
     """
-    runs = keys.sort().rle()
+    runs = ascending(keys).rle()
     return pl.DataFrame({"key": runs.struct.field("value"), "count": runs.struct.field("len")})
+
+
+def add_up(keys: pl.Series, counts: pl.Series) -> pl.DataFrame:
+    """Add up the counts of equal keys: `key` ascending, `count` (Int64)."""
+    order = np.argsort(keys.to_numpy())
+    key, count = keys.to_numpy()[order], counts.to_numpy()[order]
+    is_first = np.concatenate(([True], key[1:] != key[:-1]))[: key.size]  # of none, none
+    sums = np.add.reduceat(count, np.flatnonzero(is_first), dtype=np.int64)
+    return pl.DataFrame({"key": key[is_first], "count": sums})
 
 
 def codes_among(ids: pl.Series, values: pl.Series) -> pl.Series:

@@ -9,8 +9,10 @@ from itertools import islice
 from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
 
 from recsys_assets.compute.codes import (
+    ascending,
     count_keys,
     decoded,
     high_code,
@@ -20,11 +22,10 @@ from recsys_assets.compute.codes import (
 from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.lists import strongest_of
 
-# Pairs of a block that is counted, or entries of one that is ranked, about 40 bytes each; larger
-# blocks gain nothing. What belongs to one item stays together, so an item in very many sessions
-# makes its block larger.
-_BLOCK_PAIRS: Final = 2_000_000
-# Blocks of pairs that are counted at a time: only the sorting of one uses more than one core.
+# Pairs of a block, about 40 bytes each; larger blocks leave the processor's caches. What belongs
+# to one item stays together, so an item in very many sessions makes its block larger.
+_BLOCK_PAIRS: Final = 500_000
+# Blocks of pairs that are counted at a time: each uses one core.
 _BLOCKS_AT_ONCE: Final = 2
 
 
@@ -79,110 +80,126 @@ def count_cooccurrence(
             f"need at least 1: {max_neighbours=}, {min_support=}, {max_items=}, "
             f"{max_items_per_session=}"
         )
-    baskets, sessions, oversized = _baskets(counts.baskets, max_items_per_session, listed)
-    shown = _items_in_most_sessions(baskets, max_items)
-    baskets = baskets.filter("shared").drop("shared")
-    pairs = _count_pairs(baskets, shown, min_support)
+    held, rows, sizes = _held(counts.baskets, max_items_per_session, listed)
+    rows = _of_items_in_most_sessions(rows, sizes, max_items)
+    neighbours = _neighbours(held, rows, counts.item_ids.len(), min_support, max_neighbours)
     return Cooccurrence(
-        neighbours=_neighbours(pairs, shown, max_neighbours)
-        .lazy()
-        .select(
+        neighbours=neighbours.lazy().select(
             decoded("owner", counts.item_ids).alias("item_id"),
             decoded("entry", counts.item_ids).alias("neighbour_id"),
             pl.col("number").cast(pl.Int64).alias("count"),
         ),
-        sessions=sessions,
-        oversized_sessions=oversized,
+        sessions=sizes.len(),
+        oversized_sessions=int((sizes > max_items_per_session).sum()),
     )
 
 
-def _baskets(
+def _held(
     keys: pl.Series, max_items_per_session: int, listed: pl.Series | None
-) -> tuple[pl.DataFrame, int, int]:
-    """Return what the sessions hold, the number of all sessions and of the oversized ones.
+) -> tuple[pl.Series, pl.DataFrame, pl.Series]:
+    """Return what of the sessions is counted: without oversized ones and items that are not listed.
 
-    One row per distinct (session, item), by session, then item, without the oversized sessions and
-    the items that are not listed: `item`; `later`, how many of the following rows belong to the
-    same session; `shared`, whether the session holds another item.
+    Returns:
+        Of each session the list of its items, ascending.
+        The same as rows: `item`, `session` (UInt32), by item, then session.
+        How many items each session holds, with those that are not listed.
     """
-    session = keys.to_frame().select(high_code("key")).to_series()
+    session, item = _codes(keys)
     # No number of a session is missing, so it is also the index of its run.
     sizes = session.rle().struct.field("len")
-    size = sizes.gather(session)
-    item = keys.to_frame().select(low_code("key")).to_series()
-    later = _later(session, sizes)
-    held = size <= max_items_per_session
+    is_held = (sizes <= max_items_per_session).gather(session)
     if listed is not None:
-        is_listed = listed.gather(item)
-        held &= is_listed
-        # Of the following rows, only those of listed items.
-        number = is_listed.cast(pl.Int64).cum_sum()
-        last = pl.int_range(keys.len(), eager=True) + later
-        later = number.gather(last) - number
-    baskets = pl.DataFrame({"item": item, "later": later.cast(pl.UInt32), "shared": size > 1})
-    return baskets.filter(held), sizes.len(), int((sizes > max_items_per_session).sum())
+        is_held &= listed.gather(item)
+    ends = is_held.cast(pl.Int64).cum_sum().gather(sizes.cum_sum() - 1)
+    if not is_held.all():
+        session, item = session.filter(is_held), item.filter(is_held)
+    offsets = pl.concat([pl.Series([0]), ends])
+    held = pl.Series(pa.LargeListArray.from_arrays(offsets.to_arrow(), item.to_arrow()))
+    by_item = pl.DataFrame({"item": item, "session": session}).select(
+        key=pair_key(pl.col("item"), pl.col("session"))
+    )
+    item, session = _codes(ascending(by_item.to_series()))
+    return held, pl.DataFrame({"item": item, "session": session}), sizes
 
 
-def _later(session: pl.Series, sizes: pl.Series) -> pl.Series:
-    """Return how many of the rows after each one are of its session."""
-    last = (sizes.cum_sum().cast(pl.Int64) - 1).gather(session)
-    return last - pl.int_range(session.len(), eager=True)
+def _codes(keys: pl.Series) -> tuple[pl.Series, pl.Series]:
+    codes = keys.to_frame("key").select(high=high_code("key"), low=low_code("key"))
+    return codes["high"], codes["low"]
 
 
-def _items_in_most_sessions(baskets: pl.DataFrame, max_items: int) -> pl.Series:
-    return (
-        baskets.lazy()
-        .group_by("item")
-        .agg(pl.len(), pl.col("shared").any())
-        .filter("shared")
-        .sort("len", "item", descending=[True, False])
+def _of_items_in_most_sessions(
+    rows: pl.DataFrame, sizes: pl.Series, max_items: int
+) -> pl.DataFrame:
+    """Return the rows of sessions that hold another item, of the items that have a list."""
+    shared = rows.filter(sizes.gather(rows["session"]) > 1)
+    items = shared["item"].rle().struct.field("value")
+    if items.len() <= max_items:
+        return shared
+    shown = (
+        rows["item"]
+        .rle()
+        .struct.unnest()
+        .filter(pl.col("value").is_in(items.implode()))
+        .sort("len", "value", descending=[True, False])
         .head(max_items)
-        .collect()
-        .get_column("item")
-        .sort()
     )
+    return shared.filter(pl.col("item").is_in(shown["value"].implode()))
 
 
-def _count_pairs(baskets: pl.DataFrame, shown: pl.Series, min_support: int) -> pl.DataFrame:
-    """Count the sessions of each pair `low` < `high` of which an item is shown; keep the supported.
+def _neighbours(
+    held: pl.Series, rows: pl.DataFrame, items: int, min_support: int, max_neighbours: int
+) -> pl.DataFrame:
+    """Return the lists of the items of `rows`, as `strongest_of` gives them.
 
-    Pairs are made and counted in blocks of whole `low` items, so a block's counts are final. They
-    are ascending, and all columns are UInt32.
+    Pairs are made, counted and ranked in blocks of whole items, so a block's lists are final.
     """
-    by_item = (
-        baskets.with_row_index("row").filter(pl.col("later") > 0).sort("item", maintain_order=True)
-    )
-    item = baskets.get_column("item")
-    is_shown = None  # by item, where not all are
-    if shown.len() != item.n_unique():
-        largest: Any = item.max()
-        is_shown = pl.int_range(largest + 1, dtype=pl.UInt32, eager=True).is_in(shown.implode())
 
-    def count(block: tuple[int, int]) -> pl.DataFrame:
-        first = pl.col("row") + 1
-        pairs = (
-            by_item.slice(*block)
-            .select("item", other=pl.int_ranges(first, first + pl.col("later"), dtype=pl.UInt32))
-            .explode("other")
-        )
-        other = item.gather(pairs["other"])
-        if is_shown is not None:
-            wanted = is_shown.gather(pairs["item"]) | is_shown.gather(other)
-            pairs, other = pairs.filter(wanted), other.filter(wanted)
-        keys = pairs.select(pair_key(pl.col("item"), pl.lit(other))).to_series()
-        return (
-            count_keys(keys)
-            .filter(pl.col("count") >= min_support)
-            .select(low=high_code("key"), high=low_code("key"), count="count")
-        )
+    def lists(block: tuple[int, int]) -> pl.DataFrame:
+        of_block = rows.slice(*block)
+        pairs = of_block.select("item", entry=held.gather(of_block["session"])).explode("entry")
+        found = _supported(pairs, items, min_support)
+        owners = of_block["item"].rle().struct.field("value").alias("owner")
+        without = owners.filter(~owners.is_in(found["owner"].implode()))
+        if without.len():
+            zero = pl.lit(0, pl.UInt32)
+            empty = without.to_frame().with_columns(entry=zero, number=zero)
+            found = pl.concat([found, empty]).sort("owner", maintain_order=True)
+        return strongest_of(found, max_neighbours)
 
-    counted = [pl.DataFrame(schema={"low": pl.UInt32, "high": pl.UInt32, "count": pl.UInt32})]
-    blocks = _blocks(by_item["item"], by_item["later"])
+    found = [pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))]
+    blocks = _blocks(rows["item"], held.list.len().gather(rows["session"]))
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="pairs") as pool:
         # Never more in line than are counted: whoever interrupts waits for the whole line.
         while some := list(islice(blocks, _BLOCKS_AT_ONCE)):
-            counted += pool.map(count, some)
-    return pl.concat(counted)
+            found += pool.map(lists, some)
+    return pl.concat(found)
+
+
+def _supported(pairs: pl.DataFrame, items: int, min_support: int) -> pl.DataFrame:
+    """Count equal pairs: `owner`, `entry`, `number` (UInt32), by owner, then entry.
+
+    Without those of an item with itself, and those that are fewer than `min_support`.
+
+    Args:
+        pairs: `item`, ascending, and `entry`, each below `items`; at least one.
+        items: number of item codes.
+        min_support: at least 1.
+    """
+    item = pairs["item"]
+    first = item[0]
+    # Half as wide where they fit, which are sorted in half the time.
+    width: Any = pl.UInt32 if (item[-1] - first + 1) * items < 2**32 else pl.UInt64
+    key = (pl.col("item") - first).cast(width) * items + pl.col("entry").cast(width)
+    return (
+        count_keys(pairs.select(key=key).to_series())
+        .filter(pl.col("count") >= min_support)
+        .select(
+            owner=(pl.col("key") // items).cast(pl.UInt32) + first,
+            entry=(pl.col("key") % items).cast(pl.UInt32),
+            number="count",
+        )
+        .filter(pl.col("owner") != pl.col("entry"))
+    )
 
 
 def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[tuple[int, int]]:
@@ -194,42 +211,3 @@ def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[tuple[int, int]]:
         end = owners.search_sorted(owners[last], side="right")
         yield start, end - start
         start, done = end, sums[end - 1]
-
-
-def _neighbours(pairs: pl.DataFrame, shown: pl.Series, max_neighbours: int) -> pl.DataFrame:
-    """Return the shown items' lists, as `strongest_of` gives them: in blocks of whole items."""
-    # One for the item itself, one for each entry.
-    degrees = (
-        pl.concat([pairs["low"], pairs["high"], shown])
-        .alias("owner")
-        .to_frame()
-        .lazy()
-        .group_by("owner")
-        .len("entries")
-        .join(shown.alias("owner").to_frame().lazy(), on="owner", how="semi")
-        .sort("owner")
-        .collect()
-    )
-    found = [pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))]
-    for start, length in _blocks(degrees["owner"], degrees["entries"]):
-        block = degrees.slice(start, length)
-        first, last = block["owner"][0], block["owner"][-1]
-        begin = pairs["low"].search_sorted(first)
-        after = pairs.slice(begin, pairs["low"].search_sorted(last, side="right") - begin)
-        before = pairs.filter(pl.col("high").is_between(first, last))
-        empty = (
-            block.filter(pl.col("entries") == 1)
-            .select("owner")
-            .with_columns(entry=pl.lit(0, pl.UInt32), number=pl.lit(0, pl.UInt32))
-        )
-        # An owner's neighbours before it and then those after it: ascending.
-        entries = pl.concat(
-            [
-                before.select(owner="high", entry="low", number="count"),
-                after.select(owner="low", entry="high", number="count"),
-                empty,
-            ]
-        )
-        is_shown = pl.col("owner").is_in(block["owner"].implode())
-        found.append(strongest_of(entries.filter(is_shown), max_neighbours))
-    return pl.concat(found)

@@ -17,6 +17,7 @@ import polars as pl
 
 from recsys_assets.compute.built import find_edges
 from recsys_assets.compute.codes import (
+    ascending,
     count_keys,
     distinct,
     pair_key,
@@ -205,7 +206,7 @@ class DayCounts:
         """Distinct keys of (session, item), ascending: what the sessions hold."""
         return self.tables.get(
             "baskets",
-            lambda: without_repeats(self._keys(self.events, self.sessions).sort()).to_frame(),
+            lambda: without_repeats(ascending(self._keys(self.events, self.sessions))).to_frame(),
         ).to_series()
 
     @property

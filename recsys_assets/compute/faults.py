@@ -175,6 +175,35 @@ def hide_groups(day: Frame, around: Around, most: int, *, users: float) -> Frame
     return day.filter(~lost)
 
 
+def lose_first(day: Frame, _: Around, items: int) -> Frame:
+    """Lose the strongest items."""
+    first = day["item_id"].value_counts().sort("count", "item_id", descending=[True, False])
+    return day.filter(~pl.col("item_id").is_in(first["item_id"].head(items).implode()))
+
+
+def cut_sessions(day: Frame, _: Around, length: int) -> Frame:
+    """Begin another session after so many events."""
+    part = pl.int_range(pl.len()).over("session_id") // length
+    return day.with_columns(session_id=pl.format("{} {}", "session_id", part))
+
+
+def row_before(day: Frame, around: Around, share: float, column: str) -> Frame:
+    """Give events what the event before them has, as two requests at a time do in a tracker."""
+    before = pl.col(column).shift(1, fill_value=pl.col(column).first())
+    return _replaced(day, around, share, column, before)
+
+
+def push_lists(day: Frame, around: Around, share: float, lists: int) -> Frame:
+    """Show lists of ten weak items to the users of a part of the sessions, in other sessions."""
+    weakest = day["item_id"].value_counts().sort("count", "item_id")["item_id"].head(lists * 10)
+    table = weakest.to_frame().with_columns(list=pl.int_range(pl.len()) // 10)
+    starts = day.unique("session_id", keep="first", maintain_order=True)
+    starts = starts.join(_some(day, "session_id", share, around), on="session_id", how="semi")
+    shown = starts.drop("item_id").with_columns(list=pl.int_range(pl.len()) % lists)
+    added = shown.join(table, on="list").with_columns(session_id="list " + pl.col("session_id"))
+    return pl.concat([day, added.select(day.columns)]).sort("ts", maintain_order=True)
+
+
 def _on_the_date_of(day: Frame, other: Frame) -> Frame:
     move = day["ts"].dt.date()[0] - other["ts"].dt.date()[0]
     return other.with_columns(ts=_moved("ts", 24 * move.days))
@@ -233,6 +262,10 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "bot of 10,000, crawls": partial(bot, events=10_000, items=10**6, sessions=100),
     "bot of 10,000, pushes 10 items": partial(bot, events=10_000, items=10, sessions=1000),
     "every event its own session": a_session_each,
+    "sessions cut after 10 events": partial(cut_sessions, length=10),
+    "users of the row before, 20 %": partial(row_before, share=0.2, column="user_id"),
+    "first 10 items lost": partial(lose_first, items=10),
+    "a fifth of sessions see 5 lists": partial(push_lists, share=0.2, lists=5),
     "shifted by 8 h, wraps": partial(shift_hours, hours=8, how="wraps"),
     "shifted by -8 h, wraps": partial(shift_hours, hours=-8, how="wraps"),
     "shifted by 8 h, rest lost": partial(shift_hours, hours=8, how="lost"),

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from statistics import median
+from statistics import median, median_low
 from typing import Final, Literal
 
 from recsys_assets.compute.profiles import Profile
@@ -22,6 +22,7 @@ DAY_GATES: Final[Sequence[DayGate]] = ("volume", "shape", "identity", "replay")
 _LEAST: Final = 1e-3  # below it, logarithms say nothing
 _NORMAL: Final = 1.4826  # of a normal distribution: standard deviations a median distance
 _OF_WEEKDAY: Final = 3  # days of a weekday that make a level of their own
+_WEEKS: Final = 2  # and so many, where all of them are off
 _WEAK: Final = 0.4  # part of a margin beyond which a number is off, if it stays so
 _WEAK_DAYS: Final = 3
 
@@ -66,9 +67,9 @@ NUMBERS: Final[Mapping[str, Number]] = {
     ),
     "no_user": Number("shape", "share of events without a user"),
     "shared_sessions": Number("shape", "share of sessions of several users", only_more=True),
-    "top_item": Number("shape", "share of the strongest item", is_log=True, only_more=True),
+    "top_item": Number("shape", "share of the strongest item", is_log=True),
     "top_user": Number("shape", "share of the strongest user", is_log=True, only_more=True),
-    "top_session": Number("shape", "share of the longest session", is_log=True, only_more=True),
+    "top_session": Number("shape", "share of the longest session", is_log=True),
     "hours": Number(
         "shape",
         "distance of the hours from the usual ones",
@@ -92,6 +93,9 @@ NUMBERS: Final[Mapping[str, Number]] = {
     ),
     "replay_popularity": Number(
         "replay", "share of events of the usual first 100 items", is_log=True, is_replayed=True
+    ),
+    "risen_items": Number(
+        "replay", "share of events of items far above their usual", only_more=True, is_replayed=True
     ),
     "replay_cooc": Number(
         "replay", "share of foretold steps between items", is_log=True, is_replayed=True
@@ -184,9 +188,7 @@ def judge_day(
     """
     starts = starts or {}
     history = [each for each in history if not each.is_empty]
-    since = max([starts[gate] for gate in ("identity", "replay") if gate in starts], default=None)
-    first = day.day - timedelta(days=gates.reference_days)
-    before = [each for each in history if first <= each.day and (not since or since <= each.day)]
+    before = reference_of(day.day, history, gates, starts)
     numbers = dict(day.numbers)
     if before and not day.is_empty:
         numbers |= replay(day, before)
@@ -212,8 +214,7 @@ def judge_day(
             or (number.is_replayed and not _is_replayed(len(before), gates))
         ):
             continue
-        level, spread = _level_and_spread(number, day.day, past, gates)
-        margin = max(gates.spreads * spread, least)
+        level, margin = _level_and_margin(number, day.day, past, least, gates)
         used = (number.scaled(numbers[name]) - level) / margin
         value = numbers[name]
         stays = _stays(name, used, history)
@@ -232,9 +233,42 @@ def judge_day(
     return Judged(profile, found, before, learned)
 
 
+def reference_of(
+    day: date, history: Sequence[Profile], gates: Gates, starts: Mapping[str, date]
+) -> list[Profile]:
+    """Return the days, of those before a day, that it is replayed against.
+
+    Args:
+        day: that is judged.
+        history: profiles of accepted days before it, ascending.
+        gates: the configuration.
+        starts: of a gate whose baseline was restarted, the first day that counts for it.
+    """
+    first = day - timedelta(days=gates.reference_days)
+    first = max([first, *(starts[gate] for gate in ("identity", "replay") if gate in starts)])
+    return [each for each in history if first <= each.day and not each.is_empty]
+
+
 def _is_replayed(reference_days: int, gates: Gates) -> bool:
     """Tell whether numbers come of enough days to be compared."""
     return 2 * reference_days >= gates.reference_days
+
+
+def _level_and_margin(
+    number: Number, day: date, past: Sequence[tuple[date, float]], least: float, gates: Gates
+) -> tuple[float, float]:
+    """Return what is usual on such a day, and how far off is too far, of values that are scaled.
+
+    A weekday that is always off is not unsound: it has a level of its own, and differs as it does.
+    """
+    level, spread = _level_and_spread(number, day, past, gates)
+    margin = max(gates.spreads * spread, least)
+    same = [value for at, value in past if at.weekday() == day.weekday()]
+    if len(same) < _WEEKS or median_low(abs(value - level) for value in same) <= _WEAK * margin:
+        return level, margin
+    level = median(same)
+    off = median(abs(value - level) for value in same) * len(same) / (len(same) - 1)
+    return level, max(gates.spreads * _NORMAL * off, margin)
 
 
 def _level_and_spread(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from recsys_assets.compute.codes import pair_key
-
+_Numbers = npt.NDArray[Any]
 # Rows that are ordered at a time; more where one owner's list is longer, which is never split.
 BLOCK_ROWS: Final = 1_000_000
 
@@ -41,25 +42,46 @@ def strongest_of(entries: pl.DataFrame, most: int) -> pl.DataFrame:
     """Order the entries of each owner by number, and keep the first ones.
 
     Args:
-        entries: `owner`, `entry`, `number`, each UInt32; each owner's entries ascending. One of
-            number 0 says that the owner's list is empty; it is the owner's only one.
+        entries: `owner`, `entry`, `number`, each UInt32; owners ascending, and each one's entries.
+            One of number 0 says that the owner's list is empty; it is the owner's only one.
         most: entries kept per owner, at least 1.
 
     Returns:
         The same columns, by owner ascending, number descending, entry ascending; where the list is
         empty, `entry` and `number` are null.
     """
-    # Entries are ascending already: one stable sort by one integer does what three columns ask for.
-    strongest_first = pair_key(pl.col("owner"), 2**32 - 1 - pl.col("number").cast(pl.UInt64))
-    ordered = entries.with_columns(key=strongest_first).sort("key", maintain_order=True)
+    if entries.is_empty():
+        return entries
+    owner, number = entries["owner"].to_numpy(), entries["number"].to_numpy()
+    begins = np.flatnonzero(np.concatenate(([True], owner[1:] != owner[:-1])))
+    lengths = np.diff(begins, append=owner.size)
+    rows = _strongest_first(lengths, number)
+    if lengths.max() > most:
+        place = np.arange(rows.size, dtype=np.uint32) - np.repeat(begins.astype(np.uint32), lengths)
+        rows = rows[place < most]
     is_there = pl.col("number") > 0
-    return ordered.filter(_place_in_run(ordered["owner"]) < most).select(
+    return entries[pl.Series(rows)].select(
         "owner", pl.when(is_there).then("entry"), pl.when(is_there).then("number")
     )
 
 
-def _place_in_run(owners: pl.Series) -> pl.Series:
-    """Number the rows of each run of equal values from 0."""
-    lengths = owners.rle().struct.field("len").cast(pl.Int64)
-    starts = lengths.cum_sum() - lengths
-    return pl.int_range(owners.len(), eager=True) - starts.gather(owners.rle_id())
+def _strongest_first(lengths: _Numbers, number: _Numbers) -> _Numbers:
+    """Return the rows, UInt32, list after list; of each, the highest number and first row first.
+
+    Args:
+        lengths: rows of each list.
+        number: of each row, UInt32.
+    """
+    lists = np.arange(lengths.size, dtype=np.uint64)
+    highest = int(number.max())
+    of_number, of_row = highest.bit_length(), number.size.bit_length()
+    if lists.size.bit_length() + of_number + of_row > 64:
+        order: _Numbers = np.lexsort((~number, np.repeat(lists, lengths)))
+        return order.astype(np.uint32)
+    # One integer tells list, number and row: sorting many of them is what a processor does best.
+    keys = np.repeat(((lists << of_number) + highest) << of_row, lengths)
+    keys -= number.astype(np.uint64) << of_row
+    keys += np.arange(number.size, dtype=np.uint64)
+    keys.sort()
+    rows: _Numbers = (keys & (2**of_row - 1)).astype(np.uint32)
+    return rows

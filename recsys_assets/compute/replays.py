@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from recsys_assets.compute.codes import high_code, low_code
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.samples import Keys
 
@@ -17,6 +18,9 @@ _SUPPORT: Final = 2  # times that a step is in the reference, to count as foreto
 # And so many times as often as the popularity of its two items explains: without, pairs of popular
 # items are foretold whatever becomes of sessions.
 _LIFT: Final = 3
+# Items have risen with so many events, and so many times as many as usually. Fewer are noise.
+_RISEN_EVENTS: Final = 10
+_RISEN: Final = 4
 _DAYS_OF_SESSIONS: Final = 7
 
 
@@ -45,19 +49,23 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     if not asked.rows or not total:  # so few events that none is in the sample
         return numbers
     items = pl.concat([keys.items for keys in kept]).group_by("item").agg(pl.col("events").sum())
-    head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])
-    items = items.join(asked.items, on="item", how="semi")  # what is looked up below
+    head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])["item"]
+    before_events = items.rename({"events": "events_before"})
+    known = asked.items.join(before_events, on="item", how="left")
+    in_head = known["events"].filter(known["item"].is_in(head.implode()))
     numbers |= {
-        "new_items": _events(asked.items.join(items, on="item", how="anti")) / asked.rows,
-        "replay_popularity": _events(asked.items.join(head, on="item", how="semi")) / asked.rows,
+        "new_items": int(known["events"].filter(known["events_before"].is_null()).sum())
+        / asked.rows,
+        "risen_items": _risen(known, asked.rows / total) / asked.rows,
+        "replay_popularity": int(in_head.sum()) / asked.rows,
     }
     week = day.day - timedelta(days=_DAYS_OF_SESSIONS)
     newest = [keys for of, keys in zip(before, kept, strict=True) if of.day >= week]
     if newest:
         numbers["old_sessions"] = _share(asked.sessions, (keys.sessions for keys in newest))
-    if asked.next_steps.height or any(keys.next_steps.height for keys in kept):
-        foretold = _foretold(asked, kept, items, total)
-        numbers["replay_cooc"] = foretold / max(asked.next_steps.height, 1)
+    if asked.next_steps.len() or any(keys.next_steps.len() for keys in kept):
+        foretold = _foretold(asked, kept, known.select("item", events="events_before"), total)
+        numbers["replay_cooc"] = foretold / max(asked.next_steps.len(), 1)
     if asked.users.len() or any(keys.users.len() for keys in kept):
         numbers["new_users"] = 1 - _share(asked.users, (keys.users for keys in kept))
         numbers["replay_users"] = _share(asked.user_items, (keys.user_items for keys in kept))
@@ -102,7 +110,7 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
     """Count the steps of the day that the reference has, and more often than by chance."""
     steps = pl.concat([keys.steps for keys in kept])
     counts = (
-        steps.filter(steps.is_in(asked.next_steps["key"].implode()))
+        steps.filter(steps.is_in(asked.next_steps.implode()))
         .to_frame("key")
         .group_by("key")
         .agg(times=pl.len())
@@ -110,7 +118,9 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
     )
     by_chance = steps.len() * (pl.col("events") / total) * (pl.col("events_before") / total)
     return (
-        asked.next_steps.join(counts, on="key")
+        asked.next_steps.to_frame("key")
+        .join(counts, on="key")
+        .with_columns(before=high_code("key"), item=low_code("key"))
         .join(items, on="item")
         .join(items.rename({"item": "before", "events": "events_before"}), on="before")
         .filter(pl.col("times") >= _LIFT * by_chance)
@@ -118,15 +128,22 @@ def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int
     )
 
 
-def _events(items: pl.DataFrame) -> int:
-    return int(items["events"].sum())
+def _risen(items: pl.DataFrame, size: float) -> float:
+    """Return the events above what is usual, of items that have far more.
+
+    Args:
+        items: `events` of each on the day, `events_before` in the reference.
+        size: of the day beside the reference.
+    """
+    usual = pl.col("events_before").fill_null(0) * size
+    risen = (pl.col("events") >= _RISEN_EVENTS) & (pl.col("events") > _RISEN * usual)
+    return float(items.select((pl.col("events") - usual).filter(risen).sum()).item())
 
 
 def _share(asked: pl.Series, kept: Iterable[pl.Series]) -> float:
     """Return the share of keys that are among others; 0 without keys."""
     if not asked.len():
         return 0.0
-    keys = asked.to_frame("key")
-    wanted = keys.unique()
-    found = pl.concat(list(kept)).to_frame("key").join(wanted, on="key", how="semi")
-    return keys.join(found.unique(), on="key", how="semi").height / asked.len()
+    keys = pl.concat(list(kept))
+    found = keys.filter(keys.is_in(asked.implode()))  # few: what is asked is looked up in these
+    return int(asked.is_in(found.implode()).sum()) / asked.len()

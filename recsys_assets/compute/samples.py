@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from recsys_assets.compute.codes import pair_key
@@ -19,6 +21,9 @@ from recsys_assets.compute.codes import pair_key
 # Steps back in a session at which one item still counts as leading to another.
 _BACK: Final = 3
 _WORD: Final = 2**32
+_HALF: Final = np.uint64(32)
+
+Words = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
@@ -29,8 +34,8 @@ class Keys:
         rows: events.
         items: `item` (UInt32), `events` of it.
         user_items: key (UInt64) of user and item of each event that has a user.
-        next_steps: `before`, `item` (UInt32) and their `key`, of each event whose item is another
-            than that of the event before it in its session.
+        next_steps: key of (item before, item) of each event whose item is another than that of the
+            event before it in its session.
         steps: keys of the steps to an item from each of the few before it.
         users: distinct.
         sessions: distinct.
@@ -39,7 +44,7 @@ class Keys:
     rows: int
     items: pl.DataFrame
     user_items: pl.Series
-    next_steps: pl.DataFrame
+    next_steps: pl.Series
     steps: pl.Series
     users: pl.Series
     sessions: pl.Series
@@ -141,23 +146,26 @@ def _times(of: pl.Expr, factor: int) -> pl.Expr:
 
 
 def _keys(events: pl.DataFrame) -> Keys:
-    known = events.filter(pl.col("user").is_not_null())
-    steps = [_steps(events, back) for back in range(1, _BACK + 1)]
+    known = events.filter(events["user"].is_not_null())
+    session, item = events["session"].to_numpy(), events["item"].to_numpy()
+    steps = [_steps(session, item, back) for back in range(1, _BACK + 1)]
+    items, counts = np.unique(item, return_counts=True)
     return Keys(
         rows=events.height,
-        items=events.group_by("item").agg(events=pl.len()),
-        user_items=known.select(key=pair_key(pl.col("user"), pl.col("item"))).to_series(),
-        next_steps=steps[0],
-        steps=pl.concat([each["key"] for each in steps]),
-        users=known["user"].unique(),
-        sessions=events["session"].unique(),
+        items=pl.DataFrame({"item": items, "events": counts.astype(np.uint32)}),
+        user_items=pl.Series("key", _pairs(known["user"].to_numpy(), known["item"].to_numpy())),
+        next_steps=pl.Series("key", steps[0]),
+        steps=pl.Series("key", np.concatenate(steps)),
+        users=pl.Series("user", np.unique(known["user"].to_numpy())),
+        sessions=pl.Series("session", np.unique(session)),
     )
 
 
-def _steps(events: pl.DataFrame, back: int) -> pl.DataFrame:
-    """Return the steps of sessions to an item from another one, `back` events before it."""
-    session, item = events["session"], events["item"]
-    before = item.shift(back)
-    is_step = (session == session.shift(back)) & (item != before)
-    steps = pl.DataFrame({"before": before, "item": item}).filter(is_step)
-    return steps.with_columns(key=pair_key(pl.col("before"), pl.col("item")))
+def _steps(session: Words, item: Words, back: int) -> npt.NDArray[np.uint64]:
+    """Return the keys of steps of sessions to an item from another one, `back` events before it."""
+    is_step = (session[back:] == session[:-back]) & (item[back:] != item[:-back])
+    return _pairs(item[:-back][is_step], item[back:][is_step])
+
+
+def _pairs(high: Words, low: Words) -> npt.NDArray[np.uint64]:
+    return (high.astype(np.uint64) << _HALF) | low

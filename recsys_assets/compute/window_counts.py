@@ -11,6 +11,8 @@ from typing import Final
 import polars as pl
 
 from recsys_assets.compute.codes import (
+    add_up,
+    ascending,
     codes_among,
     distinct_of_all,
     high_code,
@@ -113,20 +115,14 @@ class WindowCounts:
     def _added_up(self, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """Add up the counts of the days; `count` is Int64."""
         keys = self._recoded([table["key"] for table in tables], self._user_codes)
-        counts = pl.concat([table["count"] for table in tables])
-        ordered = pl.DataFrame([keys, counts]).sort("key")
-        runs = ordered["key"].rle()
-        sums = ordered["count"].cast(pl.Int64).cum_sum()
-        up_to = sums.gather(runs.struct.field("len").cum_sum() - 1)
-        count = up_to - up_to.shift(fill_value=0)
-        return pl.DataFrame({"key": runs.struct.field("value"), "count": count})
+        return add_up(keys, pl.concat([table["count"] for table in tables]))
 
     def _fill_baskets(self) -> pl.DataFrame:
         built = ["edges"] if any(day.gap for day in self._days) else []
         self._look_up("sessions", "baskets", *built)
         numbers = number_as_they_come(_joined_sessions(self._days))
         keys = self._recoded([day.baskets for day in self._days], numbers)
-        return without_repeats(keys.sort()).to_frame()
+        return without_repeats(ascending(keys)).to_frame()
 
     def _recoded(self, keys: Sequence[pl.Series], owners: Sequence[pl.Series]) -> pl.Series:
         """Return the keys (owner, item) of all days in the codes of the window, day after day."""

@@ -45,7 +45,7 @@ from recsys_assets.config.options import (
     Reads,
     SessionSeq,
 )
-from recsys_assets.config.patterns import DayPattern
+from recsys_assets.config.patterns import DayPattern, segments_of
 from recsys_assets.config.quoting import closest, without_quotes, without_secrets
 from recsys_assets.config.sources import Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
@@ -102,6 +102,7 @@ __all__ = [
     "config_file",
     "is_object_url",
     "load_config",
+    "segments_of",
     "surface_with",
     "without_quotes",
     "without_secrets",

@@ -26,6 +26,7 @@ from recsys_assets.config.variants import (
     is_of_the_base,
     mistakes_of_variants,
     with_bases,
+    with_what_may_be_set,
     without_base,
 )
 from recsys_assets.config.whole import Broken, Config
@@ -114,7 +115,9 @@ def surface_with(name: str, changes: Mapping[str, Any]) -> Surface:
     raw = _read_yaml(file)
     entries = raw.get("surfaces") if isinstance(raw, dict) else None
     if isinstance(entries, list):
-        raw = raw | {"surfaces": [_changed(entry, name, changes) for entry in entries]}
+        # One key of what a variant has of its base is changed, and the others stay.
+        whole = with_what_may_be_set(entries)
+        raw = raw | {"surfaces": [_changed(entry, name, changes) for entry in whole]}
     return _checked_config(raw, file).surface(name)
 
 
@@ -135,7 +138,7 @@ def _with_value(mapping: Any, path: Sequence[str], value: Any) -> Any:
 
 
 def _checked_config(raw: Any, file: Path) -> Config:
-    problems = _problems(raw)
+    validated, problems = _validated(raw)
     wrong = {number for number, _ in problems}
     if None in wrong or (wrong and len(wrong) == len(raw["surfaces"])):
         lines = dict.fromkeys(text for _, text in problems)
@@ -146,34 +149,40 @@ def _checked_config(raw: Any, file: Path) -> Config:
         for number, entry in entries
         if number in wrong
     ]
-    filled = enumerate(with_bases(raw["surfaces"]), start=1)
-    good = [entry for number, entry in filled if number not in wrong]
-    config = Config.model_validate(raw | {"surfaces": good}).of_file(str(file))
-    return _with_addresses(_with_absolute_paths(config.without(broken), file.parent))
+    if wrong or validated is None:
+        filled = enumerate(with_bases(raw["surfaces"]), start=1)
+        good = [entry for number, entry in filled if number not in wrong]
+        validated = Config.model_validate(raw | {"surfaces": good})
+    config = validated.of_file(str(file)).without(broken)
+    return _with_addresses(_with_absolute_paths(config, file.parent))
 
 
-def _problems(raw: Any) -> list[tuple[int | None, str]]:
-    """Return every mistake, with the number of the entry it stands in; None outside of entries."""
+def _validated(raw: Any) -> tuple[Config | None, list[tuple[int | None, str]]]:
+    """Return the whole, where the models take it, and every mistake.
+
+    Each mistake with the number of the entry it stands in; None outside of entries.
+    """
     entries = raw.get("surfaces") if isinstance(raw, dict) else None
     if not isinstance(entries, list):
-        return [(None, _explain(raw, problem)) for problem in _problems_of_model(raw)]
+        config, problems = _of_models(raw)
+        return config, [(None, _explain(raw, problem)) for problem in problems]
     found: list[tuple[int | None, str]] = []
-    for problem in _problems_of_model(raw | {"surfaces": with_bases(entries)}):
+    config, problems = _of_models(raw | {"surfaces": with_bases(entries)})
+    for problem in problems:
         where = problem["loc"]
         if where[:1] != ("surfaces",) or len(where) == 1:
             found.append((None, _explain(raw, problem)))
         elif not is_of_the_base(entries[int(where[1])], where[2:3]):
             found.append((int(where[1]) + 1, _explain(raw, problem)))
     found += [*_clashes(entries), *mistakes_of_variants(entries)]
-    return [*found, *without_base(entries, {number for number, _ in found})]
+    return config, [*found, *without_base(entries, {number for number, _ in found})]
 
 
-def _problems_of_model(raw: Any) -> list[ErrorDetails]:
+def _of_models(raw: Any) -> tuple[Config | None, list[ErrorDetails]]:
     try:
-        Config.model_validate(raw)
+        return Config.model_validate(raw), []
     except ValidationError as error:
-        return error.errors()
-    return []
+        return None, error.errors()
 
 
 def _clashes(entries: list[Any]) -> Iterator[tuple[int, str]]:

@@ -56,6 +56,9 @@ class Margins(Model):
     replay_popularity: Margin | None = Field(
         0.2, description="Share of events of the 100 first items of the days before, logarithm."
     )
+    risen_items: Margin | None = Field(
+        0.1, description="Share of events of items far above what they have on the days before."
+    )
     replay_cooc: Margin | None = Field(
         0.25, description="Share of steps between items that the days before foretell, logarithm."
     )

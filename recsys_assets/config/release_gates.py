@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from recsys_assets.config.values import Margin, Model
 
@@ -31,3 +33,13 @@ class CatalogGate(Model):
     warn_changed: Margin = Field(
         0.05, description="Share of events whose item has other tags, above which it warns."
     )
+
+    @model_validator(mode="after")
+    def _what_is_as_alike_passes(self) -> Self:
+        if not self.min_coherence <= 1 <= self.max_coherence:
+            raise ValueError(
+                f"min_coherence is {self.min_coherence:g} and max_coherence "
+                f"{self.max_coherence:g}: tags that are as alike as those that are live, a ratio "
+                "of 1, are to lie in between"
+            )
+        return self

@@ -258,9 +258,8 @@ class Source(Model):
             return given
         landing = given.get("landing", {})
         if isinstance(landing, dict):
-            for key in ("kafka", "success_marker"):
-                if landing.get(key):
-                    raise ValueError(f"landing.{key}: goes with files, this is `type: postgres`")
+            if landing.get("kafka"):
+                raise ValueError("landing.kafka: goes with files, this is `type: postgres`")
             landing = {"lookback_days": _DAYS_OF_POSTGRES, **landing}
         for key in ("path", *_OF_FILES):
             if key in given:
@@ -296,6 +295,10 @@ class Source(Model):
         if self.landing.kafka and self.type != "jsonl":
             raise ValueError(
                 f"landing.kafka: lands lines of JSON, with `type: jsonl`; this is {self.type}"
+            )
+        if self.landing.success_marker is not None and self.type in _TABLES:
+            raise ValueError(
+                f"landing.success_marker: goes with files, this is `type: {self.type}`"
             )
         for key, types in _KNOWN_BY.items():
             if self._says(key) and self.type not in types:
@@ -347,8 +350,6 @@ class Source(Model):
             return self
         if self.table is not None and not re.fullmatch(r"[^\s.]+(\.[^\s.]+){2,}", self.table):
             raise ValueError("table: must be CATALOG.NAMESPACE.TABLE")
-        if self.landing.success_marker is not None:
-            raise ValueError("landing.success_marker: goes with files, this is a table")
         if self.time_column is None and self.ts_column is None:
             raise ValueError(
                 "time_column: is required where `columns.ts` is not one column of the table"

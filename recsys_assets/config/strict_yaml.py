@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import Any, Final
 
 import yaml
-from yaml.composer import ComposerError
-from yaml.constructor import ConstructorError
+from yaml.composer import Composer, ComposerError
+from yaml.constructor import ConstructorError, SafeConstructor
+from yaml.resolver import Resolver
 
 from recsys_assets.config.quoting import quoted_key
 
@@ -18,6 +20,7 @@ _MOST_REPEATED: Final = 100_000
 # What counts or compares has room for it, and no text of it is too long for Python to write.
 _LARGEST: Final = 10**15
 _MERGE: Final = "tag:yaml.org,2002:merge"
+_STR: Final = "tag:yaml.org,2002:str"
 
 
 def read_strictly(text: str) -> Any:
@@ -27,20 +30,28 @@ def read_strictly(text: str) -> Any:
         yaml.YAMLError: it is no YAML, repeats a key, holds a value that its tag cannot be or that
             nothing can use, or is deeper or larger than any configuration.
     """
+    # What is wrong is said as PyYAML says it, whichever of them found it.
+    with suppress(yaml.YAMLError, UnicodeError):
+        return yaml.load(text, Loader=_FastLoader)  # noqa: S506 (a safe one)
     return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """A loader whose every complaint is a `YAMLError`."""
+class _Strict(Composer, SafeConstructor, Resolver):
+    """What makes values of what a parser reads; its every complaint is a `YAMLError`."""
 
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
+    check_event: Any  # of the parser
+    peek_event: Any
+
+    def __init__(self) -> None:
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
         self._level = 0
         self._repeated = 0
         self._sizes: dict[yaml.Node, int] = {}  # of each node, with all that it repeats
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        mark = self.peek_event().start_mark
         if self._level == _MOST_LEVELS:
             raise ComposerError(None, None, f"is nested more than {_MOST_LEVELS} deep", mark)
         is_alias = self.check_event(yaml.AliasEvent)
@@ -69,7 +80,7 @@ class _StrictLoader(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = _MERGE if key_node.tag == _MERGE else self.construct_object(key_node, deep=True)
+            key = self._key(key_node)
             if not isinstance(key, Hashable):
                 raise ConstructorError(None, None, "a key is no text", key_node.start_mark)
             if key in seen:
@@ -78,6 +89,13 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return node
+
+    def _key(self, node: yaml.Node) -> Any:
+        if node.tag == _MERGE:
+            return _MERGE
+        if node.tag == _STR and isinstance(node, yaml.ScalarNode):
+            return node.value
+        return self.construct_object(node, deep=True)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
@@ -95,3 +113,25 @@ def _within(node: yaml.Node) -> list[yaml.Node]:
     if isinstance(node, yaml.MappingNode):
         return [inner for pair in node.value for inner in pair]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+class _StrictLoader(_Strict, yaml.SafeLoader):
+    """PyYAML's own parser, and what is made of it."""
+
+    def __init__(self, stream: str) -> None:
+        yaml.SafeLoader.__init__(self, stream)
+        _Strict.__init__(self)
+
+
+_FastLoader: Any = _StrictLoader
+if yaml.__with_libyaml__:
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
+
+    class _OfLibyaml(_Strict, CParser):
+        """The parser of libyaml: a file of thousands of surfaces takes a quarter of the time."""
+
+        def __init__(self, stream: str) -> None:
+            CParser.__init__(self, stream)
+            _Strict.__init__(self)
+
+    _FastLoader = _OfLibyaml

@@ -32,11 +32,25 @@ def with_bases(entries: Sequence[Any]) -> list[Any]:
     return [_filled(entry, named) if is_variant(entry) else entry for entry in entries]
 
 
+def with_what_may_be_set(entries: Sequence[Any]) -> list[Any]:
+    """Return the entries, with what variants have of their bases but may say otherwise."""
+    named = _named(entries)
+    return [
+        {**_inherited(entry, named, _UNLESS_SET), **entry} if is_variant(entry) else entry
+        for entry in entries
+    ]
+
+
 def _filled(entry: Mapping[str, Any], named: Mapping[str, tuple[int, Any]]) -> dict[str, Any]:
-    _, base = named.get(str(entry[VARIANT_OF]), (0, {}))
     own = {key: of for key, of in entry.items() if key not in OF_THE_BASE}
-    inherited = {key: base[key] for key in (*OF_THE_BASE, *_UNLESS_SET) if key in base}
-    return {**inherited, **own}
+    return {**_inherited(entry, named, (*OF_THE_BASE, *_UNLESS_SET)), **own}
+
+
+def _inherited(
+    entry: Mapping[str, Any], named: Mapping[str, tuple[int, Any]], keys: Sequence[str]
+) -> dict[str, Any]:
+    _, base = named.get(str(entry[VARIANT_OF]), (0, {}))
+    return {key: base[key] for key in keys if key in base}
 
 
 def is_variant(entry: Any) -> bool:

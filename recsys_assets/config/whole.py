@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -135,6 +135,15 @@ class Config(Model):
             config.refuse_mistakes()
         return config
 
+    def about(self, places: Collection[Place]) -> Self:
+        """Return the configuration of these surfaces alone, with the bases of those among them.
+
+        A surface is as it is beside the others: it knows of what shares its events.
+        """
+        wanted = {*places, *(each.events_of for each in self.surfaces if each.place in places)}
+        surfaces = [each for each in self.surfaces if each.place in wanted]
+        return self.model_copy(update={"surfaces": surfaces})
+
     def refuse_mistakes(self) -> None:
         """Raise ConfigError with every mistake, if there is one."""
         if self._broken:
@@ -161,7 +170,8 @@ class Config(Model):
 
     def variants_of(self, base: Surface) -> list[Surface]:
         """Return the surfaces that are made of the events of another one."""
-        return [each for each in self.surfaces if each.variant_of == base.name]
+        name = base.name
+        return [each for each in self.surfaces if each.variant_of == name]
 
     def skipped(self, name: str | None) -> tuple[Broken, ...]:
         """Return the surfaces that are passed over by what is asked for `selected(name)`."""

@@ -10,7 +10,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,6 +18,7 @@ import dagster as dg
 
 from recsys_assets import contracts
 from recsys_assets.audit.artifacts import audit_artifact
+from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.candidates import Candidate, audit_candidate
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import drafts
@@ -198,9 +199,7 @@ class _Graph:
             ),
             metadata={
                 **self._names(),
-                "dagster/column_schema": column_schema(
-                    contracts.canonical_event(date.min, surface.source.further_columns)
-                ),
+                "dagster/column_schema": _schema_of_events(tuple(surface.source.further_columns)),
             },
         )
         def canonical_events(context: dg.AssetExecutionContext) -> Iterator[Any]:
@@ -237,7 +236,7 @@ class _Graph:
             description=self._described(kind.text),
             metadata={
                 **self._names(),
-                "dagster/column_schema": column_schema(kind.contract),
+                "dagster/column_schema": _schema_of_kind(name),
                 "options": dg.MetadataValue.json(surface.artifacts.options(name).model_dump()),
             },
         )
@@ -247,15 +246,17 @@ class _Graph:
                 stage_version(store, document, run_id=run_id, now=datetime.now(UTC))
                 return {}
 
-            drafted = drafts(store, surface, kind, inputs.get(EVENTS, {}), shared)
+            accepted = inputs.get(EVENTS, {})
+            drafted = drafts(store, surface, kind, accepted, shared)
+
             with store.scratch() as scratch:
-                yield from write_audit_publish(
-                    context,
-                    surface,
-                    name,
-                    audit=lambda day: audit_artifact(store, surface, name, day, scratch, drafted),
-                    save=save,
-                )
+
+                def audit(day: date) -> Audited[RenderedDocument]:
+                    window = [accepted.get(each) for each in surface.days_of_window(day)]
+                    with shared.turns.taken(sum(each.events for each in window if each)):
+                        return audit_artifact(store, surface, name, day, scratch, drafted)
+
+                yield from write_audit_publish(context, surface, name, audit=audit, save=save)
 
         return artifact  # type: ignore[no-any-return]
 
@@ -293,7 +294,7 @@ class _Graph:
                     return publish_and_compare(store, surface.place, candidate, why)
                 return publish_candidate(store, surface.place, candidate, why).shown
 
-            gates = ReleaseGates(store, surface) if surface.gates.are_on else None
+            gates = ReleaseGates(store, surface, last) if surface.gates.are_on else None
             yield from write_audit_publish(
                 context,
                 surface,
@@ -342,6 +343,16 @@ class _Graph:
         days = self._surface.window_days
         mapping = dg.TimeWindowPartitionMapping(start_offset=-(days - 1)) if days > 1 else None
         return {EVENTS: dg.AssetIn(self._key(EVENTS), partition_mapping=mapping)}
+
+
+@cache  # most surfaces have the same
+def _schema_of_events(further: tuple[str, ...]) -> dg.TableSchema:
+    return column_schema(contracts.canonical_event(date.min, further))
+
+
+@cache
+def _schema_of_kind(name: str) -> dg.TableSchema:
+    return column_schema(KINDS[name].contract)
 
 
 def _tag_value(text: str) -> str:

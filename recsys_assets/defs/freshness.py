@@ -9,6 +9,7 @@ of an asset whenever it materializes the asset, and a backfill of old days would
 # No postponed annotations here: Dagster reads the types of a check's arguments.
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 import dagster as dg
 
@@ -22,6 +23,8 @@ from recsys_assets.live.status import surface_status
 from recsys_assets.storage import open_store
 from recsys_assets.texts import as_markdown
 from recsys_assets.verdicts import Check, complete, judge
+
+CHECK_FRESHNESS: Final = "check_freshness"
 
 
 def build_freshness(
@@ -43,7 +46,7 @@ def build_freshness(
     ]
     checks += checks_of_mistakes
     job = dg.define_asset_job(
-        "check_freshness",
+        CHECK_FRESHNESS,
         selection=dg.AssetSelection.checks(*checks),
         description="Hold what is live of every surface to its `freshness`; changes nothing.",
     )

@@ -8,6 +8,7 @@ which takes half a second to import, and definitions need none.
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import dagster as dg
+from dagster._core.definitions.asset_selection import KeysAssetSelection
 from dagster._core.execution import compute_logs
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._utils.interrupts import capture_interrupts
@@ -48,6 +50,9 @@ DATA_VERSION: Final = "dagster/data_version"
 # A batch of events is stored as one only where this variable is set.
 BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 
+# The function that executes a run in a worker, and what it calls the run. Not imported: gRPC is.
+_EXECUTES_RUN: Final = ("dagster._grpc.impl", "core_execute_run")
+_ITS_RUN: Final = "dagster_run"
 _CUT_SHORT: Final = "UNEXPECTED_TERMINATION"
 # Errors of steps, by the name of their class.
 _INTERRUPTED: Final = "DagsterExecutionInterruptedError"
@@ -56,6 +61,21 @@ _INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
 _REFUSED_BY_CHECK: Final = frozenset(
     {"DagsterAssetCheckFailedError", "DagsterStepOutputNotFoundError"}
 )
+
+
+class AssetsAlone(KeysAssetSelection):
+    """Assets by their keys, without their checks.
+
+    With them, Dagster looks through the checks of all surfaces for the sensor of each.
+    """
+
+    def resolve_checks_inner(self, *_: Any, **__: Any) -> frozenset[dg.AssetCheckKey]:
+        """Return none."""
+        return frozenset()
+
+    def to_serializable_asset_selection(self, asset_graph: Any) -> dg.AssetSelection:
+        """Return what processes without this class read."""
+        return KeysAssetSelection(selected_keys=self.selected_keys)
 
 
 def partition_status(
@@ -90,6 +110,25 @@ def end_newest_partitions() -> None:
     definition.get_paginated_partition_keys = ending
 
 
+@cache
+def look_up_targets_once() -> None:
+    """Let the checks of a step share which materialization they are about.
+
+    Dagster looks it up for each of them: of a small day, that is a tenth of what a run takes.
+    """
+    result: Any = dg.AssetCheckResult
+    look_up = result._get_target_materialization_data
+
+    @wraps(look_up)
+    def once(self: Any, step: Any, check: dg.AssetCheckKey) -> Any:
+        known = vars(step).setdefault("_targets_of_checks", {})
+        if check.asset_key not in known:
+            known[check.asset_key] = look_up(self, step, check)
+        return known[check.asset_key]
+
+    result._get_target_materialization_data = once
+
+
 @contextmanager
 def helpers_hear_no_ctrl_c() -> Iterator[None]:
     """Give the processes that show what a step prints a session of their own.
@@ -117,6 +156,21 @@ def count_with_location(instance: dg.DagsterInstance, run_id: str, location: str
     instance.add_run_tags(run_id, tags)
     if run := instance.get_run_by_id(run_id):
         instance.run_storage.replace_job_origin(run, origin.get_job_origin(run.job_name))
+
+
+def run_of_worker() -> dg.DagsterRun | None:
+    """Return the run that this process was started for, while Dagster loads its definitions.
+
+    None in any other process. Whatever starts the worker, the code server or a launcher, one
+    function of Dagster loads the definitions and executes the run, which it is given.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if (frame.f_globals.get("__name__"), frame.f_code.co_name) == _EXECUTES_RUN:
+            run = frame.f_locals.get(_ITS_RUN)
+            return run if isinstance(run, dg.DagsterRun) else None
+        frame = frame.f_back
+    return None
 
 
 def failure_message(event: dg.DagsterEvent) -> str:

@@ -10,8 +10,8 @@ from typing import Literal
 import dagster as dg
 
 from recsys_assets.config import Config, Surface
-from recsys_assets.defs.internals import DATA_VERSION, partition_status
-from recsys_assets.defs.keys import EVENTS, asset_key, partitions_of
+from recsys_assets.defs.internals import DATA_VERSION, AssetsAlone, partition_status
+from recsys_assets.defs.keys import EVENTS, asset_key, asset_names, partitions_of
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
@@ -117,7 +117,9 @@ def _event(surface: Surface, asset: str, arrival: Arrival, root: str) -> dg.Asse
 def _materialize(surface: Surface) -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         name=f"{surface.group}_materialize",
-        target=dg.AssetSelection.groups(surface.group),
+        target=AssetsAlone(
+            selected_keys=[asset_key(surface, name) for name in asset_names(surface)]
+        ),
         run_tags=FIRST,
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
+from threading import Lock
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -25,6 +26,8 @@ from recsys_assets.pages import Shown
 from recsys_assets.verdicts import Verdict, failed, skipped
 
 T = TypeVar("T")
+
+_LIMITING = Lock()
 
 _LOG = logging.getLogger(__name__)
 
@@ -121,7 +124,8 @@ def _limit_run_time(context: dg.AssetExecutionContext, minutes: int) -> None:
     """
     if MAX_RUNTIME in context.run.tags:  # as they were when the run began
         return
-    run = context.instance.get_run_by_id(context.run.run_id)
     limit = minutes * 60
-    if run and limit > int(run.tags.get(MAX_RUNTIME, 0)):
-        context.instance.add_run_tags(run.run_id, {MAX_RUNTIME: str(limit)})
+    with _LIMITING:  # steps of a run begin at the same time
+        run = context.instance.get_run_by_id(context.run.run_id)
+        if run and limit > int(run.tags.get(MAX_RUNTIME, 0)):
+            context.instance.add_run_tags(run.run_id, {MAX_RUNTIME: str(limit)})

@@ -55,7 +55,7 @@ def run(days: int | None) -> None:
     click.echo(
         f"2/3  Materializing every asset of {len(wanted)} days through Dagster ...", err=True
     )
-    (result,) = run_days(load(config), [(surface, wanted)])
+    (result,) = run_days(load(config, [surface.place]), [(surface, wanted)])
     click.echo("3/3  Reading back what is live ...\n", err=True)
     printing.print_result(result)
     if result.done:

@@ -27,11 +27,13 @@ class AcceptedDay:
         location: where they are.
         fingerprint: equal ones mean equal events.
         gap: the longest pause within the sessions that were built; 0 where none were.
+        events: how many there are.
     """
 
     location: str
     fingerprint: str
     gap: timedelta = timedelta(0)
+    events: int = 0
 
     @property
     def frame(self) -> pl.LazyFrame:
@@ -64,7 +66,7 @@ def accepted_days(store: Store, place: Place, days: Iterable[date]) -> dict[date
         key = layout.canonical(place, day)
         with suppress(FileNotFoundError):
             seen = read_provenance(store, key)
-            found[day] = AcceptedDay(store.location(key), seen.fingerprint, seen.gap)
+            found[day] = AcceptedDay(store.location(key), seen.fingerprint, seen.gap, seen.events)
     return found
 
 

@@ -107,7 +107,7 @@ def known_items(surface: Surface, catalogs: CatalogCache) -> pl.Series | None:
         catalog = catalogs.read(surface.known_catalog).frame.lazy()
     except RecsysAssetsError:
         return None
-    return items_of_surface(catalog, surface=surface.surface)
+    return items_of_surface(catalog, surface=surface.events_of.surface)
 
 
 def read_denied(surface: Surface) -> DeniedItems | None:

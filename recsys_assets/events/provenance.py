@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -35,11 +35,13 @@ class Provenance:
         fingerprint: equal ones mean equal events.
         files: the inputs that were read, in the order that the events' `file` counts in.
         source: the identity of the source they came from, as `Source.identity` gives it.
+        events: of the partition that it was read from; 0 before there is one.
     """
 
     fingerprint: str
     files: Sequence[InputSeen]
     source: Mapping[str, Any]
+    events: int = field(default=0, compare=False)
 
     @property
     def gap(self) -> timedelta:
@@ -107,9 +109,11 @@ def read_provenance(store: Store, key: str) -> Provenance:
     try:
         file, _ = store.open(key)
         with file:
-            found: dict[str, Any] = json.loads(pq.read_metadata(file).metadata[FOOTER_KEY])
+            written = pq.read_metadata(file)
+            found: dict[str, Any] = json.loads(written.metadata[FOOTER_KEY])
         files = [InputSeen(**seen) for seen in found["files"]]
-        provenance = Provenance(str(found["fingerprint"]), files, dict(found.get("source", {})))
+        source = dict(found.get("source", {}))
+        provenance = Provenance(str(found["fingerprint"]), files, source, written.num_rows)
         is_readable = readable.start <= found["format"] < readable.stop
     except FileNotFoundError:
         raise

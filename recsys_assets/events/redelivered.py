@@ -46,7 +46,9 @@ class HashingWriter(EventsWriter):
 
     def write(self, frame: pl.DataFrame) -> None:
         """Append events."""
-        known = frame.filter(pl.col("request_id").is_not_null())
+        known = frame
+        if frame["request_id"].null_count():
+            known = frame.filter(pl.col("request_id").is_not_null())
         self.hashes.append(known.select(event_hash(self.known_by)).to_series())
         super().write(frame)
 

@@ -3,7 +3,6 @@
 Each module imports only from those above it:
 
     tried      which options there are to try, and the surfaces that they make
-    samples    what happened on days, to score on
     windows    artifacts of a day with several sets of options
     replay     scores each set of options beside the current ones, day by day
     results    what the scores come to

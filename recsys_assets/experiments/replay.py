@@ -14,12 +14,12 @@ from datetime import date, timedelta
 from typing import Final, Literal
 
 from recsys_assets.audit.settings import settings_of
+from recsys_assets.audit.trusted_days import TrustedDays
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.compute.scores import Asked, score
 from recsys_assets.config import Surface
 from recsys_assets.errors import MissingPartitionError
-from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
-from recsys_assets.experiments.samples import Samples
+from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days, days_of_events
 from recsys_assets.experiments.tried import Tried, scored_kinds
 from recsys_assets.experiments.windows import Windows
 from recsys_assets.storage.store import READERS, Store
@@ -75,14 +75,15 @@ def replay(
     longest = max(each.window_days for each in (surface, *(of.surface for of in tries)))
     accepted = _accepted(store, surface, days, longest)
     usable = usable_days(surface, accepted, days, longest)
-    windows, samples = Windows(store, surface, accepted), Samples(store, surface, accepted)
+    windows = Windows(store, surface, accepted)
+    trusted = TrustedDays(store, surface, keeps=False)
     changed = [each.changed_kinds(surface) for each in tries]
     kinds = [kind for kind in scored_kinds(surface) if any(kind in of for of in changed)]
     for number, day in enumerate(usable, start=1):
         windows.turn_to(day, longest)
         asked: dict[Direction, Asked | None] = {
-            "backward": samples.before(day - timedelta(days=longest - 1)),
-            "forward": samples.of(day + timedelta(days=1)),
+            "backward": trusted.before(day - timedelta(days=longest - 1))[1],
+            "forward": trusted.on(day + timedelta(days=1)),
         }
         for kind in kinds:
             surfaces: dict[int | None, Surface] = {None: surface}
@@ -131,8 +132,11 @@ def _accepted(
 ) -> dict[date, AcceptedDay]:
     """Return the accepted days of all windows, of the day after, and of those before windows."""
     back = longest + 2 * surface.gates.release.trusted_days
-    first = max(surface.start_date, days[0] - timedelta(days=back))
-    wanted = [first + timedelta(days=n) for n in range((days[-1] - first).days + 2)]
+    wanted = [
+        day
+        for day in days_of_events(store, surface.events_of)
+        if day >= surface.start_date and (days[0] - day).days <= back and (day - days[-1]).days <= 1
+    ]
 
     def look_up(day: date) -> dict[date, AcceptedDay]:
         return accepted_days(store, surface.events_of, [day])

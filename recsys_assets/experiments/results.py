@@ -114,8 +114,8 @@ def not_scored(found: Iterable[Result], surface: Surface, tries: Iterable[Tried]
         if (kind, "backward") not in there:
             wanted = surface.gates.release.trusted_days
             said.append(
-                f"{kind} is not scored backward: on fewer than {LEAST_DAYS} of the days there are "
-                f"{-(-wanted // 2)} sound days before the longest window, half of "
+                f"{kind} is not scored backward: fewer than {LEAST_DAYS} of the days have "
+                f"{-(-wanted // 2)} or more sound ones before the longest window, half of "
                 "gates.release.trusted_days, with what it is looked up for"
             )
     return said

@@ -14,6 +14,7 @@ from recsys_assets.audit.settings import settings_of
 from recsys_assets.compute.scores import CUTS
 from recsys_assets.config import Artifacts, Surface, closest, surface_with
 from recsys_assets.config.strict_yaml import read_strictly
+from recsys_assets.config.variants import OF_THE_BASE
 from recsys_assets.errors import ConfigError
 from recsys_assets.kinds import KINDS
 
@@ -66,7 +67,7 @@ def options_to_try(surface: Surface) -> list[str]:
         key.removeprefix(_PREFIX)
         for kind in scored_kinds(surface)
         for key in settings_of(surface, kind, "")
-        if key not in _NOT_TRIED
+        if key not in _NOT_TRIED and not _is_of_the_base(surface, key)
     )
     return sorted(found, key=lambda key: (key.partition(".")[0] not in KINDS, key))
 
@@ -87,11 +88,11 @@ def sets_to_try(
     Raises:
         ConfigError: a text, a key or a value cannot be used, or nothing is left to try.
     """
-    asked: dict[str, list[Any]] = {}
+    given: dict[str, dict[str, Any]] = {}
     for text in texts:
         key, values = _parsed(surface, text)
-        known = asked.setdefault(key, [])
-        known += [value for value in values if value not in known]
+        given.setdefault(key, {}).update({_written(value): value for value in values})
+    asked = {key: [*values.values()] for key, values in given.items()}
     alone = ({key: value} for key, values in asked.items() for value in values)
     combined = (dict(zip(asked, values, strict=True)) for values in product(*asked.values()))
     found = [
@@ -124,6 +125,9 @@ def _refuse_unknown(surface: Surface, key: str) -> None:
     known = options_to_try(surface)
     if key in known:
         return
+    if _is_of_the_base(surface, key):
+        base = surface.variant_of
+        raise ConfigError(f"--try {key}: {surface.name} has that of its base: try it with {base}")
     kind = key.partition(".")[0]
     if kind in KINDS and not is_scored(kind):
         raise ConfigError(
@@ -140,6 +144,10 @@ def _refuse_unknown(surface: Surface, key: str) -> None:
         f"--try {key}: is no option that decides what is listed{hint}; there are: "
         f"{', '.join(known)}"
     )
+
+
+def _is_of_the_base(surface: Surface, key: str) -> bool:
+    return surface.variant_of is not None and key.partition(".")[0] in OF_THE_BASE
 
 
 def _full(key: str) -> str:

@@ -19,6 +19,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from recsys_assets.config import Config
+from recsys_assets.live.gate_figures import gate_metrics
 from recsys_assets.live.status import SurfaceStatus, stale_because, surface_status
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
@@ -153,8 +154,9 @@ class Figures(Collector):
                 store, now = open_store(self._config.root), self._clock()
                 surfaces = self._config.surfaces
                 statuses = [surface_status(store, surface, now=now) for surface in surfaces]
-                self._kept, self._read_at = list(_metrics(statuses, now)), time.monotonic()
-                self._kept.append(_mistakes(self._config))
+                found = [*_metrics(statuses, now), *gate_metrics(store, statuses)]
+                self._kept = [*found, _mistakes(self._config)]
+                self._read_at = time.monotonic()
             return self._kept
 
 

@@ -19,8 +19,8 @@ from recsys_assets.storage.store import Store
 _MOST_BYTES: Final = 50_000_000
 
 
-def outline_of(store: Store, place: Place, kind: str, uri: str) -> Outline:
-    """Return the outline of a version.
+def outline_of(store: Store, place: Place, kind: str, uri: str, *, keeps: bool = True) -> Outline:
+    """Return the outline of a version; `keeps` says whether one that is made again is stored.
 
     Raises:
         StorageError: there is none, and its document is missing, too large or no such document.
@@ -29,7 +29,8 @@ def outline_of(store: Store, place: Place, kind: str, uri: str) -> Outline:
     found = read_outline(store, place, kind, version)
     if found is None:
         found = _made(store, kind, uri)
-        write_outline(store, place, kind, version, found)
+        if keeps:
+            write_outline(store, place, kind, version, found)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ class Cursor:
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)  # signature, since when
     catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
     denied: tuple[str, str] = ("", "")  # signature of the list, and its fingerprint
+    at_rest: str = ""  # signature of what was listed, and for what, when all of it was dealt with
 
     @classmethod
     def from_text(cls, text: str | None, root: str) -> Cursor:
@@ -45,9 +46,15 @@ class Cursor:
             catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
             signature, version = found.get("denied", ("", ""))
             denied = (str(signature), str(version))
-            return cls(root, dict(found["seen"]), waiting, catalog, denied)
+            at_rest = str(found.get("at_rest", ""))
+            return cls(root, dict(found["seen"]), waiting, catalog, denied, at_rest)
 
         return remembered(text, root, read, new=cls(root))
+
+    def forget(self, all_but: Collection[str]) -> None:
+        """Forget days without raw files: who deletes old ones does not want them computed again."""
+        self.seen = {day: signature for day, signature in self.seen.items() if day in all_but}
+        self.waiting = {what: since for what, since in self.waiting.items() if what in all_but}
 
     def to_text(self) -> str:
         """Write the cursor down."""

@@ -10,6 +10,7 @@ from typing import Literal
 
 from recsys_assets.config import Surface
 from recsys_assets.events.sources import Source
+from recsys_assets.events.sources.files import Files
 from recsys_assets.operations.cursors import Cursor
 from recsys_assets.storage.store import Stored
 
@@ -41,6 +42,7 @@ class FileDays:
         self._source, self._surface, self._landed = source, surface, landed
         self._cursor, self._now = cursor, now
         self._states: dict[date, State] = {}
+        self._signatures: dict[date, str] = {}
 
     def read_for(self, day: date) -> list[date]:
         """Return the days whose files are read for a day, those with files."""
@@ -52,6 +54,16 @@ class FileDays:
         files = {file.key: file for of in read for file in self._landed[of]}
         return [files[key] for key in sorted(files, key=os.fsencode)]
 
+    def are_dealt_with(self, days: Iterable[date]) -> bool:
+        """Tell whether there is nothing left to do about these days, and those with files."""
+        seen = self._cursor.seen
+        return all(seen.get(str(day)) == self._signature(day) for day in {*days, *self._landed})
+
+    def _signature(self, day: date) -> str:
+        if day not in self._signatures:
+            self._signatures[day] = signature_of(self._landed.get(day, ()))
+        return self._signatures[day]
+
     def state(self, day: date) -> State:
         """Return the state of a day's own files; a day without any comes to rest in the end."""
         if day not in self._states:
@@ -59,7 +71,7 @@ class FileDays:
         return self._states[day]
 
     def _look(self, day: date) -> State:
-        signature = signature_of(self._landed.get(day, ()))
+        signature = self._signature(day)
         if self._cursor.seen.get(day.isoformat()) == signature:
             self._cursor.waiting.pop(day.isoformat(), None)
             return "seen"
@@ -83,7 +95,28 @@ class FileDays:
         for day, state in self._states.items():
             if state == "new" and day not in left:
                 self._cursor.waiting.pop(day.isoformat(), None)
-                self._cursor.seen[day.isoformat()] = signature_of(self._landed.get(day, ()))
+                self._cursor.seen[day.isoformat()] = self._signature(day)
+
+
+def files_by_day(
+    source: Source, surface: Surface, cursor: Cursor, asked: Sequence[date]
+) -> tuple[Mapping[date, Sequence[Stored]], str | None]:
+    """Return what has landed, and of files a signature of their listing and of what is asked of it.
+
+    Where that is `cursor.at_rest`, every day is as it was when all were dealt with: the days with
+    files are told without their files.
+    """
+    if not isinstance(source, Files):
+        return source.landed(), None
+    listed = source.listed()
+    of = f"{surface.events_of} {surface.source.model_dump_json()} {[*map(str, asked)]}"
+    signature = hashlib.sha256(f"{of} {signature_of(listed)}".encode()).hexdigest()[:16]
+    if signature != cursor.at_rest:
+        return source.by_day(listed), signature
+    none = signature_of(())
+    return {
+        date.fromisoformat(of): () for of, seen in cursor.seen.items() if seen != none
+    }, signature
 
 
 def has_settled(surface: Surface, what: str, signature: str, cursor: Cursor, now: datetime) -> bool:

@@ -27,7 +27,12 @@ from recsys_assets.events.provenance import Provenance, read_provenance
 from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
 from recsys_assets.operations.cursors import Cursor
-from recsys_assets.operations.file_days import FileDays, has_settled, signature_of
+from recsys_assets.operations.file_days import (
+    FileDays,
+    files_by_day,
+    has_settled,
+    signature_of,
+)
 from recsys_assets.operations.made_of import MadeDay, newest_made, staged_catalog
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout, open_store
@@ -138,13 +143,15 @@ def look(
     first = max(surface.start_date, last - timedelta(days=surface.source.landing.lookback_days - 1))
     earliest, yesterday = surface.days_read(first)[0], now.astimezone(UTC).date() - timedelta(1)
     latest = min(surface.days_read(last)[-1], yesterday)  # what lands today may go on all day long
-    landed = {day: files for day, files in source.landed().items() if earliest <= day <= latest}
+    every, as_listed = files_by_day(source, surface, cursor, (first, last, earliest, latest))
+    is_at_rest = as_listed is not None and as_listed == cursor.at_rest
+    landed = {day: files for day, files in every.items() if earliest <= day <= latest}
     days = {day for of in landed for day in surface.days_read(of) if first <= day <= last}
     found.days = len(days & landed.keys())
-    _forget(cursor, {day.isoformat() for day in (*landed, *days)})
+    cursor.forget({*map(str, (*landed, *days)), _CATALOG, _DENIED})
     file_days, done = FileDays(source, surface, landed, cursor, now), list[date]()
     # The newest day first: history that is landed in bulk must not keep today's from being seen.
-    for day in sorted(days, reverse=True):
+    for day in () if is_at_rest else sorted(days, reverse=True):
         if len(found.raw_events) == _MOST_DAYS or time.monotonic() - started > _BUDGET_S:
             found.left_over = True
             break
@@ -187,6 +194,9 @@ def look(
             for each in family
         ]
         _look_at_denied(surface, found, filter(None, made), now=now, reported=reported)
+    if as_listed is not None and not is_at_rest:
+        # Held back by the catalog, a day is no longer among those that were dealt with.
+        cursor.at_rest = as_listed if file_days.are_dealt_with(days) else ""
     return found
 
 
@@ -291,14 +301,6 @@ def _hold_back(found: Arrivals, days: Iterable[date]) -> None:
         found.cursor.waiting[day.isoformat()] = (found.cursor.seen.pop(day.isoformat(), ""), 0.0)
         found.waiting.append(day)
     found.raw_events = [arrival for arrival in found.raw_events if arrival.day not in {*days}]
-
-
-def _forget(cursor: Cursor, days: set[str]) -> None:
-    """Drop days without raw files: who deletes old raw files does not want them computed again."""
-    cursor.seen = {day: signature for day, signature in cursor.seen.items() if day in days}
-    cursor.waiting = {
-        what: since for what, since in cursor.waiting.items() if what in {*days, _CATALOG, _DENIED}
-    }
 
 
 def _content_of(source: Source, files: Sequence[Stored]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from recsys_assets.audit.candidates import audit_candidate
+from recsys_assets.audit.audited import Audited
+from recsys_assets.audit.candidates import Candidate, audit_candidate
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.release_checks import is_release_gate
 from recsys_assets.audit.release_gates import ReleaseGates
@@ -22,6 +23,7 @@ from recsys_assets.storage.flips import Outcome, flip, refuse_moved
 from recsys_assets.storage.publications import Change, Live, Publication, Why
 from recsys_assets.storage.registry import verify_blob, version_of
 from recsys_assets.storage.store import Store
+from recsys_assets.verdicts import Verdict
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,32 @@ class Released:
     def succeeded(self) -> bool:
         """Whether no day is left that was held back."""
         return self.next_outcome in {"", "published", "unchanged", "superseded"}
+
+
+@dataclass(frozen=True)
+class HeldBack:
+    """The newest complete day that is not live, audited as a release audits it."""
+
+    day: date
+    audited: Audited[Candidate]
+
+    @property
+    def of_gates(self) -> dict[str, Verdict]:
+        """What gates refuse it for."""
+        return {
+            name: found for name, found in self.audited.failures.items() if is_release_gate(name)
+        }
+
+    @property
+    def refused(self) -> str:
+        """Why it is not published, and whether that can be forced."""
+        advice = ". `recsys-assets release --force` accepts it" if self.may_go(force=True) else ""
+        return f"{_said(self.audited.failures)}{advice}"
+
+    def may_go(self, *, force: bool) -> bool:
+        """Tell whether it is published; what is not of gates, nothing forces."""
+        passed_over = self.of_gates.keys() if force else set()
+        return not self.audited.failures.keys() - passed_over
 
 
 def plan_rollback(
@@ -170,23 +198,43 @@ def release(store: Store, surface: Surface, why: Why, *, force: bool = False) ->
         InputError: no reason was given, or nothing is live that was published here.
     """
     outcome, live = _set_pinned(store, surface, why, pinned=False)
+    held = _held_back(store, surface, live)
+    if held is None:
+        return Released(outcome, live)
+    if held.audited.value is None or not held.may_go(force=force):
+        return Released(outcome, live, held.day, held.refused)
+    if held.of_gates:
+        why = replace(why, reason=f"{why.reason} (forced: {_said(held.of_gates)})")
+    published = publish_candidate(store, surface.place, held.audited.value, why)
+    return Released(outcome, recorded_live(store, surface)[0], held.day, published.outcome)
+
+
+def plan_release(store: Store, surface: Surface) -> tuple[bool, HeldBack | None]:
+    """Return whether a surface is pinned, and what a release would find. Nothing is changed.
+
+    Raises:
+        InputError: nothing is live that was published here.
+    """
+    live, newest = recorded_live(store, surface)
+    return newest.pinned, _held_back(store, surface, live, dry_run=True)
+
+
+def _held_back(
+    store: Store, surface: Surface, live: Live, *, dry_run: bool = False
+) -> HeldBack | None:
+    """Audit the newest complete day that is not live."""
     day = held_back(store, surface, live)
     if day is None:
-        return Released(outcome, live)
+        return None
     accepted = accepted_days(store, surface.events_of, surface.days_of_window(day))
-    gates = ReleaseGates(store, surface) if surface.gates.are_on else None
+    on = surface.gates.are_on
+    gates = ReleaseGates(store, surface, day, dry_run=dry_run) if on else None
     audited = audit_candidate(store, surface, day, accepted, gates).settled()
-    failures = audited.held_to(checks_of(surface, "manifest")).failures
-    of_gates = {name: found for name, found in failures.items() if is_release_gate(name)}
-    if audited.value is None or failures.keys() - (of_gates if force else {}).keys():
-        refused = "; ".join(verdict.description for verdict in failures.values())
-        advice = ". `recsys-assets release --force` accepts it" if failures == of_gates else ""
-        return Released(outcome, live, day, f"{refused}{advice}")
-    if of_gates:
-        said = "; ".join(verdict.description for verdict in of_gates.values())
-        why = replace(why, reason=f"{why.reason} (forced: {said})")
-    published = publish_candidate(store, surface.place, audited.value, why)
-    return Released(outcome, recorded_live(store, surface)[0], day, published.outcome)
+    return HeldBack(day, audited.held_to(checks_of(surface, "manifest")))
+
+
+def _said(verdicts: Mapping[str, Verdict]) -> str:
+    return "; ".join(verdict.description for verdict in verdicts.values())
 
 
 def _set_pinned(store: Store, surface: Surface, why: Why, *, pinned: bool) -> tuple[Outcome, Live]:

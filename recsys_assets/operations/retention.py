@@ -60,7 +60,8 @@ class Plan:
     rejected: Sequence[Stored]
     counts: Sequence[Stored]
     profiles: Sequence[Stored]
-    compared: Sequence[Stored]  # outlines of versions that go or are gone, and old comparisons
+    # Outlines of versions that go or are gone, old comparisons, and marks of days gates refused.
+    compared: Sequence[Stored]
     kept_blobs: int
     unfinished: int = 0  # generation of the flip of a retention that was killed
 
@@ -135,6 +136,7 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         listed = store.list(layout.of_place(layer, surface.place))
         return [each for each in listed if each.modified < old and _is_before(each, first)]
 
+    usual = surface.gates.history_days  # days that say what is
     return Plan(
         surface,
         generation_of(live),
@@ -143,7 +145,7 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         before("rejected", 0),
         before("counts", surface.longest_window),
         before("profiles", _judged_by(surface)),
-        [*outlines, *before("comparisons", surface.gates.history_days)],
+        [*outlines, *before("comparisons", usual), *before("gates", usual)],
         len(listed) - len(blobs),
         unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
     )

@@ -38,7 +38,7 @@ def write_comparison(store: Store, place: Place, comparison: Comparison) -> None
         "day": str(comparison.day),
         "live_day": str(comparison.live_day),
     }
-    store.replace(layout.comparison(place, comparison.day), to_bytes({"v": 1, **members}))
+    store.write_derived(layout.comparison(place, comparison.day), to_bytes({"v": 1, **members}))
 
 
 def read_comparison(store: Store, place: Place, day: date) -> Comparison | None:

@@ -6,6 +6,7 @@ docs/output-layout.md describes the same to people.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import date
 
 from recsys_assets.places import Place
@@ -23,11 +24,7 @@ def canonical(place: Place, day: date) -> str:
 
 def canonical_day(place: Place, key: str) -> date | None:
     """Return the day in a key that `canonical` gives; None of any other."""
-    try:
-        day = date.fromisoformat(key.rpartition("/")[2].removesuffix(".parquet"))
-    except ValueError:
-        return None
-    return day if canonical(place, day) == key else None
+    return _day_named(key, ".parquet", lambda day: canonical(place, day))
 
 
 def counts(place: Place, day: date, fingerprint: str, table: str) -> str:
@@ -37,7 +34,7 @@ def counts(place: Place, day: date, fingerprint: str, table: str) -> str:
 
 def profile(place: Place, day: date, fingerprint: str, form: int) -> str:
     """Return the key of what is kept of a day's events, of that fingerprint, to judge others by."""
-    return f"{profiles_of_day(place, day)}/{fingerprint}-{form}.parquet"
+    return f"{profiles_of_day(place, day)}/{fingerprint}-{form}.arrow"
 
 
 def profiles_of_day(place: Place, day: date) -> str:
@@ -47,7 +44,7 @@ def profiles_of_day(place: Place, day: date) -> str:
 
 def profile_named(place: Place, day: date, key: str, form: int) -> str | None:
     """Return the fingerprint in a key that `profile` gives; None of any other."""
-    found = re.search(r"/([^/-]+)-\d+\.parquet$", key)
+    found = re.search(r"/([^/-]+)-\d+\.arrow$", key)
     return found[1] if found and profile(place, day, found[1], form) == key else None
 
 
@@ -86,6 +83,26 @@ def comparison(place: Place, day: date) -> str:
     return f"comparisons/{place.name}/{day}.json"
 
 
+def found(place: Place, of: str) -> str:
+    """Return the key of what gates of a day, or of a release, found last; replaced whole."""
+    return f"{of_place('gates', place)}/{of}.json"
+
+
+def refused_days(place: Place) -> str:
+    """Return the prefix of what says which days gates refuse."""
+    return f"{of_place('gates', place)}/refused"
+
+
+def refused(place: Place, day: date) -> str:
+    """Return the key of what says that gates refuse a day; absent once they do not."""
+    return f"{refused_days(place)}/{day}.json"
+
+
+def refused_day(place: Place, key: str) -> date | None:
+    """Return the day in a key that `refused` gives; None of any other."""
+    return _day_named(key, ".json", lambda day: refused(place, day))
+
+
 def record(place: Place, kind: str, version: str) -> str:
     """Return the key of a version's registry record; write-once."""
     return f"registry/records/{place.name}/{kind}/{version}.json"
@@ -112,3 +129,11 @@ def damaged(key: str) -> str:
 def manifest(place: Place) -> str:
     """Return the key of the live pointer, the only object that is ever changed."""
     return f"registry/current/{place.name}/manifest.json"
+
+
+def _day_named(key: str, ending: str, spelled: Callable[[date], str]) -> date | None:
+    try:
+        day = date.fromisoformat(key.rpartition("/")[2].removesuffix(ending))
+    except ValueError:
+        return None
+    return day if spelled(day) == key else None

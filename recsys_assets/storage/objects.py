@@ -179,6 +179,10 @@ class ObjectStore:
         self._put(key, content)
         _take_over(content)
 
+    def write_derived(self, key: str, data: bytes) -> None:
+        """Write what can be made again, whatever was there."""
+        self._put(key, data)
+
     def delete(self, key: str) -> None:
         """Remove an object; absent is fine."""
         try:

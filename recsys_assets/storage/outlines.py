@@ -6,29 +6,25 @@ only: it is made again of the artifact.
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-from typing import Any, Final
-
-import polars as pl
-import pyarrow as pa
+from typing import Final
 
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.frames import DAMAGED, from_bytes_beside, to_bytes_beside
 from recsys_assets.storage.store import Store
 
 # Part of where outlines are kept: raise it when the same artifact would give another.
 OUTLINE_FORMAT: Final = 1
-_FOOTER_KEY: Final = b"recsys_assets"
-_WRITE: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 
 _LOG = logging.getLogger(__name__)
 
 
 def write_outline(store: Store, place: Place, kind: str, version: str, outline: Outline) -> None:
-    """Keep the outline of a version, in place of a damaged one."""
+    """Keep the outline of a version, unless there is one: with the settings that made it first."""
+    if read_outline(store, place, kind, version):
+        return
     footer = {
         "form": outline.form,
         "owners": outline.owners,
@@ -36,16 +32,8 @@ def write_outline(store: Store, place: Place, kind: str, version: str, outline: 
         "thinned": outline.thinned,
         "settings": outline.settings,
     }
-    table = outline.lists.to_arrow()
-    table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(footer).encode()})
-    buffer = io.BytesIO()
-    # A tenth of the time that Parquet takes to read it, and half of that to write it.
-    with pa.ipc.new_file(buffer, table.schema, options=_WRITE) as writer:
-        writer.write_table(table)
-    key = layout.outline(place, kind, version, OUTLINE_FORMAT)
-    if store.put_new(key, buffer.getvalue()) or read_outline(store, place, kind, version):
-        return
-    store.replace(key, buffer.getvalue())
+    data = to_bytes_beside(outline.lists, footer)
+    store.write_derived(layout.outline(place, kind, version, OUTLINE_FORMAT), data)
 
 
 def read_outline(store: Store, place: Place, kind: str, version: str) -> Outline | None:
@@ -59,16 +47,15 @@ def read_outline(store: Store, place: Place, kind: str, version: str) -> Outline
     if found is None:
         return None
     try:
-        table = pa.ipc.open_file(found.data).read_all()
-        footer: dict[str, Any] = json.loads(table.schema.metadata[_FOOTER_KEY])
+        lists, footer = from_bytes_beside(found.data)
         return Outline(
             footer["form"],
             footer["owners"],
             footer["entries"],
-            pl.DataFrame(pl.from_arrow(table)),
+            lists,
             footer["thinned"],
             footer["settings"],
         )
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         _LOG.warning("%s is damaged and is made again: %r", store.location(key), error)
         return None

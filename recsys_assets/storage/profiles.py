@@ -6,25 +6,20 @@ accepted is never taken for another's. Whoever deletes one loses time only: it i
 
 from __future__ import annotations
 
-import io
-import json
 import logging
-from datetime import date
-from typing import Any, Final
-
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Final
 
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.samples import Sample
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.frames import DAMAGED, from_bytes_beside, to_bytes_beside
 from recsys_assets.storage.store import Store
 
 # Part of where profiles are kept: raise it when the same events would give others.
 PROFILE_FORMAT: Final = 1
-_FOOTER_KEY: Final = b"recsys_assets"
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,11 +34,8 @@ def write_profile(store: Store, place: Place, fingerprint: str, profile: Profile
         "used": dict(profile.used),
         "failed": list(profile.failed),
     }
-    table = profile.sample.events.to_arrow()
-    table = table.replace_schema_metadata({_FOOTER_KEY: json.dumps(footer).encode()})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    store.replace(_key(place, profile.day, fingerprint), buffer.getvalue())
+    data = to_bytes_beside(profile.sample.events, footer)
+    store.write_derived(_key(place, profile.day, fingerprint), data)
 
 
 def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Profile | None:
@@ -53,16 +45,11 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
         StoreUnavailableError: the object store does not answer.
     """
     key = _key(place, day, fingerprint)
-    try:
-        file, _ = store.open(key)
-    except FileNotFoundError:
+    stored = store.read(key)
+    if stored is None:
         return None
-    with file:
-        data = file.read()
     try:
-        table = pq.read_table(io.BytesIO(data))
-        footer: dict[str, Any] = json.loads(table.schema.metadata[_FOOTER_KEY])
-        events = pl.DataFrame(pl.from_arrow(table))
+        events, footer = from_bytes_beside(stored.data)
         return Profile(
             day,
             footer["numbers"],
@@ -72,20 +59,31 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
             footer["used"],
             footer["failed"],
         )
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         _LOG.warning("%s is damaged and is made again: %r", store.location(key), error)
         return None
 
 
-def newest_profile(store: Store, place: Place, day: date) -> tuple[str, Profile] | None:
-    """Return what was judged last of a day, accepted or not, with its fingerprint."""
-    listed = sorted(
-        store.list(layout.profiles_of_day(place, day)), key=lambda stored: stored.modified
-    )
-    for stored in reversed(listed):
+def newest_profile(
+    store: Store, place: Place, day: date, accepted: Mapping[str, datetime]
+) -> tuple[str, Profile] | None:
+    """Return what was judged last of a day, accepted or not, with its fingerprint.
+
+    Args:
+        store: where profiles are.
+        place: whose.
+        day: UTC.
+        accepted: of the events that are accepted, the fingerprint and since when: their profile may
+            have been made again since, for the sake of later days.
+    """
+    judged = list[tuple[datetime, str]]()
+    for stored in store.list(layout.profiles_of_day(place, day)):
         fingerprint = layout.profile_named(place, day, stored.key, PROFILE_FORMAT)
-        found = fingerprint and read_profile(store, place, day, fingerprint)
-        if fingerprint and found:
+        if fingerprint:
+            judged.append((accepted.get(fingerprint, stored.modified), fingerprint))
+    for _, fingerprint in sorted(judged, reverse=True):
+        found = read_profile(store, place, day, fingerprint)
+        if found:
             return fingerprint, found
     return None
 

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 READERS: Final = 16  # an object store answers one at a time slowly, many at once well
 
@@ -23,8 +23,7 @@ class Versioned:
     tag: str
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """An object in a listing."""
 
     key: str
@@ -68,6 +67,13 @@ class Store(Protocol):
 
     def replace(self, key: str, content: bytes | Path) -> None:
         """Write an object, whatever was there."""
+
+    def write_derived(self, key: str, data: bytes) -> None:
+        """Write what can be made again, whatever was there.
+
+        Readers see it whole or not at all, as long as there is power: after a cut it may be gone,
+        or damaged, so they must be able to tell.
+        """
 
     def delete(self, key: str) -> None:
         """Remove an object; absent is fine."""

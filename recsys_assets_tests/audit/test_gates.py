@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -196,6 +197,25 @@ def test_only_days_before_a_day_judge_it(project: Project) -> None:
     assert "gate/rows/usual" in first
 
 
+def test_days_that_were_accepted_before_those_before_them_say_what_is_usual_all_the_same(
+    project: Project,
+) -> None:
+    """A backfill from the newest day to the oldest: none of them was replayed when it was made."""
+    town = Town.of(project)
+    for number in reversed(range(11)):
+        assert town.audit(day(number), usual(day(number))).passed
+
+    found = town.verdicts(11, renumbered(usual(day(11))))
+
+    assert found["identity"].outcome == found["replay"].outcome == "failed"
+    profiles = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.arrow")}
+    assert town.audit(day(11), usual(day(11))).passed
+    now = {path: path.stat() for path in (project.folder / "var/profiles").rglob("*.arrow")}
+    assert {p: of.st_mtime_ns for p, of in now.items() if str(day(11)) not in str(p)} == {
+        p: of.st_mtime_ns for p, of in profiles.items() if str(day(11)) not in str(p)
+    }
+
+
 def test_few_sessions_are_judged_by_their_volume_alone(project: Project) -> None:
     town = Town.of(project, min_sessions=USERS + 1)
     town.goes_on(0, 10)
@@ -243,6 +263,7 @@ def test_items_that_the_catalog_lacks_are_a_share_of_the_day_where_it_is_read(
     )
     town.goes_on(0, 10)
     pushed = [*usual(day(11)), *(event("other", of=day(11), rank=n) for n in range(8))]
+    shutil.rmtree(project.folder / "var/profiles")  # those that are made again have it too
 
     found = town.verdicts(11, pushed)["identity"]
     (project.folder / "catalog.csv").write_text("no header")
@@ -299,7 +320,7 @@ def test_a_weak_fault_that_stays_is_told_on_the_third_day(project: Project) -> N
 
     assert found == ["passed", "passed", "warned"]
     said = town.verdicts(13, usual(day(13), fewer))["volume"]
-    assert said.description.startswith("off for three days, each time within the margin: events:")
+    assert said.description.startswith("off to one side for three days, now within the margin: ev")
 
 
 def test_profiles_that_are_gone_are_made_again_and_say_the_same(project: Project) -> None:
@@ -313,7 +334,7 @@ def test_profiles_that_are_gone_are_made_again_and_say_the_same(project: Project
     assert {n: v for n, v in again.items() if n.startswith("gate/")} == {
         n: v for n, v in kept.items() if n.startswith("gate/")
     }
-    assert len(list((project.folder / "var/profiles").rglob("*.parquet"))) == 12
+    assert len(list((project.folder / "var/profiles").rglob("*.arrow"))) == 12
 
 
 def test_an_accepted_day_that_is_damaged_costs_its_word_and_nothing_else(project: Project) -> None:
@@ -362,6 +383,21 @@ class TestOverride:
             "accepted by ann@desk, the sale began: share of events of new items: 100.00%"
         )
         assert others["identity"].outcome == "failed"
+
+    def test_is_about_what_failed_last_though_what_is_accepted_was_made_again_since(
+        self, project: Project
+    ) -> None:
+        town = Town.of(project)
+        town.goes_on(0, 11)
+        (accepted,) = (project.folder / f"var/profiles/demo/home/{day(11)}").iterdir()
+        town.verdicts(11, renumbered(usual(day(11))))
+        later = accepted.stat().st_mtime + 60
+        os.utime(accepted, (later, later))
+
+        done = override_gates(project.store, town.surface, day(11), ["identity"], WHY)
+
+        assert done.fingerprint != accepted.name.partition("-")[0]
+        assert outcomes(town, 11, renumbered(usual(day(11))))["identity"] == "warned"
 
     def test_passes_over_the_gates_that_it_names(self, project: Project) -> None:
         town = Town.of(project)
@@ -423,6 +459,30 @@ class TestOverride:
 
         with pytest.raises(InputError, match=said):
             override_gates(project.store, town.surface, day(11), checks, why)
+
+    @pytest.mark.parametrize("of", [day(-1), day(31)])
+    def test_of_a_day_that_the_surface_does_not_have_is_refused(
+        self, project: Project, of: date
+    ) -> None:
+        town = Town.of(project)
+
+        with pytest.raises(
+            InputError, match=f"demo/home has the days 2026-01-01 to 2026-01-31, not {of}: name one"
+        ):
+            override_gates(project.store, town.surface, of, ["volume"], WHY, ahead=True)
+        override_gates(project.store, town.surface, day(30), ["volume"], WHY, ahead=True)
+
+    def test_of_a_catalog_is_refused_where_it_would_mean_nothing(self, project: Project) -> None:
+        without = Town.of(project).surface
+        surface = project.configure().surfaces[0]
+
+        with pytest.raises(InputError, match="has no artifact that catalog_fits is a gate of"):
+            override_gates(project.store, without, day(3), ["catalog_fits"], WHY, ahead=True)
+        with pytest.raises(InputError, match="has no baseline: leave --restart-baseline out"):
+            override_gates(
+                project.store, surface, day(3), ["catalog_fits"], WHY, restart_baseline=True
+            )
+        assert not read_overrides(project.store, surface.place)
 
     def test_of_a_day_that_was_not_judged_has_to_be_announced(self, project: Project) -> None:
         town = Town.of(project)

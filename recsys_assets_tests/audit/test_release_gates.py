@@ -165,6 +165,48 @@ class TestNothingEmptied:
             "popularity: 2 items are live, 0 would be (items.deny is another list)"
         )
 
+    def test_a_list_that_withdraws_other_items_explains_no_loss(self, project: Project) -> None:
+        denied = project.folder / "denied.txt"
+        denied.write_text("")
+        config = project.configure({"artifacts": OF_USERS, "items": {"deny": str(denied)}})
+        project.land(day(0), visits(0, 200))
+        project.materialize(config, [day(0)])
+        denied.write_text("an item that nobody sees\n")
+        project.land(day(1), [event(i, of=day(1), user_id=None) for i in ("a", "b")] * 100)
+
+        found = project.materialize(config, [day(1)])
+
+        assert [each.check for each in found.failures] == ["nothing_emptied"]
+        assert found.failures[0].description.endswith("session_seq: 200 users are live, 0 would be")
+
+    def test_a_quiet_day_is_no_fault_of_its_lists_and_says_nothing_of_what_is_usual(
+        self, project: Project
+    ) -> None:
+        config = project.configure(
+            {
+                "artifacts": {"popularity": {}, "implicit": {}},
+                "guardrails": {"min_events": 0},
+                "gates": {
+                    "mode": "block",
+                    "min_sessions": 1,
+                    "history_days": 14,
+                    "reference_days": 2,
+                    "warm_up_days": 3,
+                    "release": {"trusted_days": 2},
+                },
+            }
+        )
+        for number in range(11):
+            project.land(day(number), [] if number == 8 else visits(number, 30))
+        days = [day(number) for number in range(11)]
+
+        found = project.materialize(config, days)
+
+        assert found.published == days
+        pages = [found.metadata[of]["manifest"] for of in days]
+        learned = [n for n, page in enumerate(pages) if "gate/popularity_20" in page]
+        assert learned == [2, 3, 4, 5, 6, 7, 10]
+
     def test_a_rollback_a_pin_and_a_pinned_day_are_not_asked(self, project: Project) -> None:
         config = project.configure({"gates": {"mode": "block"}})
         (surface,) = config.surfaces

@@ -25,6 +25,7 @@ from recsys_assets_tests.cli.conftest import (
     refused,
     rows,
     run,
+    use_config,
 )
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.shop import Shop, on, verified
@@ -163,7 +164,11 @@ class TestRollback:
         dry = done(run("release", NAME, "--dry-run", *REASON)).stdout
         result = run("release", NAME, *REASON)
 
-        assert dry == "demo/home is pinned; the day to publish: 2020-01-11. Nothing was changed\n"
+        first, *checks, last = dry.splitlines()
+        assert first == "demo/home is pinned; the day to publish: 2020-01-11. Nothing was changed"
+        assert checks[0].startswith("publishable: failed: popularity: made of other events")
+        assert checks[1] == "nothing_emptied: skipped: there is nothing to publish"
+        assert last == "2020-01-11 would be refused"
         assert result.exit_code == 1
         assert result.stdout.startswith(
             "demo/home is released; 2020-01-11: popularity: made of other events"
@@ -342,6 +347,60 @@ def test_a_bad_day_from_the_rollback_to_the_release(project: Project, somewhere:
     moved: dict[str, Any] = json.loads(done(run("diff", NAME, "3", "--json")).stdout)
     assert moved["differences"][0]["examples"]["removed"] == ["z"]
     assert found["is_current"]
+
+
+class TestDryReleases:
+    """`release --dry-run` says what the release would find."""
+
+    @pytest.fixture
+    def lost(self, project: Project, monkeypatch: pytest.MonkeyPatch, fast: None) -> Project:
+        """A pinned surface of which a day waits that has lost its users."""
+        config = project.configure({"artifacts": {"popularity": {}, "implicit": {}}})
+        use_config(project.config_file, monkeypatch)
+        project.land(day(0), [event("a", user_id=f"u{n}") for n in range(30)])
+        project.land(day(1), [event("a", of=day(1), user_id=None)])
+        project.materialize(config, [day(0)])
+        done(run("pin", NAME, *REASON))
+        assert project.materialize(config, [day(1)]).outcome(day(1)) == "pinned"
+        return project
+
+    def test_it_is_what_the_release_finds_and_nothing_is_kept_of_it(self, lost: Project) -> None:
+        for outline in (lost.folder / "var/outlines").rglob("*.arrow"):
+            outline.unlink()  # a release makes them again
+        before = files(lost)
+
+        dry = done(run("release", NAME, *REASON, "--dry-run")).stdout.splitlines()
+        forced = done(run("release", NAME, *REASON, "--dry-run", "--force")).stdout
+        assert files(lost) == before
+        released = run("release", NAME, *REASON)
+
+        said = "implicit: 30 users are live, 0 would be"
+        assert dry[1:] == [
+            "publishable: passed",
+            f"nothing_emptied: failed: {said}",
+            "no_worse_than_live: skipped: gates.release.trusted_days is 14, and before both "
+            "windows there are 0: half of them are needed",
+            "2026-01-02 would be refused; --force accepts it",
+        ]
+        assert forced.endswith("2026-01-02 would be published\n")
+        assert released.exit_code == 1
+        assert said in released.stdout
+
+    def test_a_sound_day_would_be_published(self, lost: Project) -> None:
+        lost.land(day(1), [event("a", of=day(1), user_id=f"u{n}") for n in range(30)])
+        lost.materialize(load_config(), [day(1)])
+
+        dry = done(run("release", NAME, *REASON, "--dry-run")).stdout
+        released = done(run("release", NAME, *REASON)).stdout
+
+        assert "nothing_emptied: passed\n" in dry
+        assert dry.endswith("2026-01-02 would be published\n")
+        assert released == "demo/home is released; 2026-01-02: published\n"
+
+
+def files(project: Project) -> dict[Path, bytes]:
+    root = project.folder / "var"
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 class TestDenied:

@@ -162,9 +162,9 @@ class TestCheck:
     ) -> None:
         build = definitions._build
 
-        def with_a_clash(config: Config) -> dg.Definitions:
+        def with_a_clash(*configs: Config) -> dg.Definitions:
             twice = [dg.job(name="rollback")(lambda: None), dg.job(name="rollback")(lambda: None)]
-            return dg.Definitions.merge(build(config), dg.Definitions(jobs=twice))
+            return dg.Definitions.merge(build(*configs), dg.Definitions(jobs=twice))
 
         monkeypatch.setattr(definitions, "_build", with_a_clash)
 

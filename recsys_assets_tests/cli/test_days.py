@@ -6,11 +6,15 @@ import errno
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 
+from recsys_assets import definitions
 from recsys_assets.cli import printing
+from recsys_assets.config import Surface
+from recsys_assets.defs import assets
 from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.cli.conftest import (
     SMALL,
@@ -43,6 +47,24 @@ class TestMaterialize:
             assert live.window is not None
             assert live.window.start == day(1)
             assert live.current["popularity"].rpartition("/")[2][:8] in result.stdout
+
+    @pytest.mark.usefixtures("in_memory")
+    def test_of_a_surface_that_is_named_only_its_definitions_are_built(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lean: dict[str, Any] = {"artifacts": {"popularity": {}}}
+        project.configure(lean, *({**lean, "surface": f"s{number}"} for number in range(5)))
+        land(project, 0)
+        build, built = assets.build_surface, list[str]()
+
+        def counted(surface: Surface, **more: Any) -> dg.Definitions:
+            built.append(surface.name)
+            return build(surface, **more)
+
+        monkeypatch.setattr(definitions, "build_surface", counted)
+
+        assert run("materialize", "--surface", "demo/home", *days(0, 0)).exit_code == 0
+        assert built == ["demo/home"]
 
     @pytest.mark.usefixtures("in_memory")
     def test_a_bad_day_is_named_with_asset_and_check_and_the_others_are_published(

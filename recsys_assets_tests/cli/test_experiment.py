@@ -168,6 +168,31 @@ def test_what_is_no_range_of_days_is_told(project: Project, days: str, message: 
     assert message in wrong(result)
 
 
+def test_values_that_are_given_twice_are_tried_once_and_days_that_are_not_there_cost_nothing(
+    project: Project,
+) -> None:
+    asked = ["--try", "cooc.min_support=2,2", "--try", "cooc.min_support=2", "--json"]
+
+    few = json.loads(done(run(*tried(*asked))).stdout)["results"]
+    far = ["experiment", NAME, "--days", "0001-01-01..9999-12-31", *asked]
+    every = json.loads(done(run(*far)).stdout)["results"]
+
+    assert [(each["kind"], each["scored"]) for each in few] == [("cooc", "forward")]
+    assert every == few
+
+
+def test_figures_are_printed_where_the_file_of_them_cannot_be_written(
+    project: Project, tmp_path: Path
+) -> None:
+    file = tmp_path / ("x" * 300)  # longer than a name may be
+
+    result = run(*tried("--try", "cooc.min_support=2", "--csv", str(file)))
+
+    assert result.exit_code == 1
+    assert "File name too long" in result.stderr
+    assert [row[1] for row in rows(result)] == ["cooc@20"]
+
+
 @pytest.mark.parametrize("option", ["--csv", "--picture"])
 def test_a_file_in_no_directory_is_refused_at_once(
     project: Project, tmp_path: Path, option: str

@@ -53,6 +53,21 @@ def test_an_override_is_recorded_and_history_shows_who_and_why(town: Town) -> No
     assert town.audit(day(6), few).verdicts["volume"].outcome == "warned"
 
 
+def test_an_override_of_a_catalog_says_that_it_holds_for_the_catalog(
+    town: Town,
+) -> None:
+    town.project.configure()
+
+    now = run(*override(3, checks="catalog_fits"))
+    ahead = run(*override(3, "--ahead", checks="catalog_fits"))
+
+    assert now.stdout == (
+        "demo/home 2026-01-04: catalog_fits overridden, for the catalog as it is now. Materialize "
+        "the day\n"
+    )
+    assert "for whichever catalog lands" in ahead.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -92,7 +107,7 @@ def test_calibrating_prints_false_alarms_and_what_would_pass_them_and_faults(
         *("new user ids 100 %", "", "", "100%", "100%", "100%")
     ]
     assert printed["lose sessions 20 %"][1:] == ["", "", "", "", "0%"]
-    assert "of 54 faults are stopped on at least 90 % of days\nmissed: " in result.stdout
+    assert "of 58 faults are stopped on at least 90 % of days\nmissed: " in result.stdout
     assert "lose sessions 20 %" in result.stdout.splitlines()[-1]
     assert "demo/home: judging 2026-01-01, of the days to 2026-01-09\n" in result.stderr
 

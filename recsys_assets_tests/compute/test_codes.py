@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.compute.codes import (
+    add_up,
+    ascending,
     codes_among,
     count_keys,
     decoded,
@@ -45,6 +47,31 @@ def test_codes_number_the_distinct_strings_by_their_utf8_bytes() -> None:
     ids = distinct(texts(["b", "a", "é", "B", "a", None, "😀", "\uffee"]), "id")
 
     assert ids.to_list() == ["B", "a", "b", "é", "\uffee", "😀"]
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)), st.sampled_from([pl.UInt32, pl.UInt64]))
+def test_integers_are_put_in_order_whether_or_not_they_are(
+    numbers: list[int], dtype: type[pl.DataType]
+) -> None:
+    given_ones = pl.Series("key", numbers).cast(pl.UInt64) if numbers else pl.Series("key", [])
+    keys = (given_ones.cast(pl.UInt64) % 2**32).cast(dtype)
+
+    for some in (keys, keys.sort(), pl.concat([keys, keys])):
+        assert ascending(some).equals(some.sort(), check_dtypes=True, check_names=True)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))))
+def test_counts_of_equal_keys_are_added_up(rows: list[tuple[int, int]]) -> None:
+    rows = [*rows, *rows[::3]]
+    expected = Counter[int]()
+    for key, count in rows:
+        expected[key] += count
+    keys = pl.Series("key", [key for key, _ in rows], dtype=pl.UInt64)
+
+    found = add_up(keys, pl.Series("count", [count for _, count in rows], dtype=pl.UInt32))
+
+    assert found.rows() == sorted(expected.items())
+    assert found.schema == {"key": pl.UInt64, "count": pl.Int64}
 
 
 def test_no_strings_have_no_codes() -> None:

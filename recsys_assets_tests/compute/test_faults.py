@@ -83,6 +83,27 @@ def test_a_bot_comes_on_top_at_times_of_the_day() -> None:
     assert bot["ts"].is_in(DAY["ts"].implode()).all()
 
 
+def test_lists_that_are_pushed_are_few_and_of_the_weakest_items() -> None:
+    added = FAULTS["a fifth of sessions see 5 lists"](DAY, around())
+    pushed = added.filter(pl.col("session_id").str.starts_with("list "))
+    lists = pushed.group_by("session_id").agg(pl.col("item_id").sort())["item_id"]
+
+    assert (added.height, pushed["session_id"].n_unique(), lists.n_unique()) == (600, 10, 5)
+    assert set(lists.list.len()) == {10}
+    weakest = DAY["item_id"].value_counts().sort("count", "item_id")["item_id"].head(50)
+    assert set(pushed["item_id"]) == set(weakest)
+
+
+def test_sessions_are_cut_and_the_first_items_lost() -> None:
+    whole = DAY.with_columns(session_id=pl.col("user_id").str.tail(1))  # of 50 events each
+
+    cut = FAULTS["sessions cut after 10 events"](whole, around())
+    lost = FAULTS["first 10 items lost"](whole, around())
+
+    assert set(cut.group_by("session_id").len()["len"]) == {10}
+    assert DAY["item_id"].n_unique() - lost["item_id"].n_unique() == 10
+
+
 def test_nothing_of_another_tenant_is_the_same() -> None:
     added = FAULTS["other tenant 50 %"](DAY, around()).slice(DAY.height)
 

@@ -79,9 +79,12 @@ def expected(day: Rows, before: Sequence[Rows], newest: Sequence[Rows]) -> dict[
     users, old_users = ({user for user, *_ in rows if user} for rows in (day, old))
     sessions = {session for _, session, _, _ in day}
     pairs = {(user, item) for user, _, item, _ in old if user}
+    now, size = Counter(item for _, _, item, _ in day), len(day) / len(old)
+    risen = [n - items[i] * size for i, n in now.items() if n >= 10 and n > 4 * items[i] * size]
     with_user = [(user, item) for user, _, item, _ in day if user]
     return {
         "new_items": sum(item not in items for _, _, item, _ in day) / len(day),
+        "risen_items": sum(risen) / len(day),
         "new_users": len(users - old_users) / len(users),
         "old_sessions": len(sessions & {s for rows in newest for _, s, _, _ in rows})
         / len(sessions),
@@ -95,6 +98,8 @@ def expected(day: Rows, before: Sequence[Rows], newest: Sequence[Rows]) -> dict[
 def test_a_day_is_replayed_as_the_page_says(seed: int) -> None:
     rows = [random_rows(seed * 100 + number) for number in range(12)]
     rows[11] = [*rows[11], ("u new", "s new", "i new", 5), ("u new", "s new", "i1", 6)]
+    rows[11] += [("u3", f"s {n}", item, 7) for item, n in (("up", 10), ("49", 40), ("few", 9))
+                 for n in range(n)]  # fmt: skip
     before = [profile(number, rows[number]) for number in range(11)]
 
     found = replay(profile(11, rows[11]), before)
@@ -207,13 +212,56 @@ def test_days_before_the_history_say_nothing() -> None:
 
 @pytest.mark.parametrize(("value", "failed"), [(0.1, False), (0.0, False), (0.9, True)])
 def test_a_number_of_which_only_more_is_bad_may_fall(value: float, failed: bool) -> None:
-    history = [known(n, top_item=0.1) for n in range(20)]
+    history = [known(n, top_user=0.1) for n in range(20)]
 
-    found = judge_day(known(20, top_item=value), history, gates()).found["top_item"]
+    found = judge_day(known(20, top_user=value), history, gates()).found["top_user"]
 
-    assert NUMBERS["top_item"].only_more
+    assert NUMBERS["top_user"].only_more
     assert found.failed is failed
     assert found.low is None
+
+
+@pytest.mark.parametrize("name", ["top_item", "top_session"])
+def test_what_is_strongest_may_not_fall_either(name: str) -> None:
+    history = [known(n, **{name: 0.1}) for n in range(20)]
+
+    lost = judge_day(known(20, **{name: 0.04}), history, gates()).found[name]
+    weaker = judge_day(known(20, **{name: 0.08}), history, gates()).found[name]
+
+    assert (lost.failed, weaker.failed) == (True, False)
+
+
+# The day after two weeks is a Thursday; three days later it is the third Sunday.
+@pytest.mark.parametrize("weeks", [2, 8])
+@pytest.mark.parametrize(("name", "usual", "sundays"), [("no_user", 0, 0.3), ("rows", 1000, 200)])
+def test_a_weekday_that_is_always_off_has_a_level_of_its_own(
+    weeks: int, name: str, usual: float, sundays: float
+) -> None:
+    days = weeks * 7 + 3
+    value = {
+        n: sundays * (1.1 if n % 2 else 1) if on(n).weekday() == 6 else usual for n in range(days)
+    }
+    history = [known(n, **{name: of}) for n, of in value.items()]
+
+    def fails(number: int, of: float) -> bool:
+        return judge_day(known(number, **{name: of}), history, gates()).found[name].failed
+
+    assert on(days).weekday() == 6
+    assert not fails(days, sundays)
+    assert fails(days, usual)
+    assert fails(days, 3 * sundays)
+    assert fails(days + 1, sundays)
+    assert not fails(days + 1, usual)
+
+
+def test_a_weekday_that_is_off_once_has_the_level_of_all_days() -> None:
+    history = [known(n, no_user=0.3 if n == 3 else 0) for n in range(17)]
+
+    found = judge_day(known(17, no_user=0.3), history, gates()).found["no_user"]
+
+    assert on(3).weekday() == on(17).weekday() == 6
+    assert found.level == 0
+    assert found.failed
 
 
 def test_a_replayed_number_is_judged_by_days_that_had_a_reference() -> None:

@@ -53,6 +53,21 @@ def test_a_number_of_any_size_is_ranked(number: int) -> None:
     assert strongest(entries(owners), 2).rows() == [*((1, *found) for found in expected), (2, 0, 1)]
 
 
+def test_lists_too_many_for_one_integer_are_ranked_all_the_same() -> None:
+    rows = 2**17  # with 2**16 owners, that leaves 31 bits for a number of 32
+    frame = pl.select(
+        owner=pl.int_range(rows, dtype=pl.UInt32) // 2,
+        entry=pl.int_range(rows, dtype=pl.UInt32) % 2,
+        number=2**32 - 2 + (pl.int_range(rows, dtype=pl.Int64) % 4 == 1).cast(pl.Int64),
+    ).cast({"number": pl.UInt32})
+
+    found = strongest(frame, 2)
+
+    expected = frame.sort("owner", "number", "entry", descending=[False, True, False])
+    assert found.equals(expected)
+    assert found["entry"].head(4).to_list() == [1, 0, 0, 1]
+
+
 @given(st.lists(st.integers(0, 6)), st.integers(1, 5))
 def test_blocks_cover_all_rows_and_split_no_owner(owners: list[int], rows: int) -> None:
     ordered = pl.Series(sorted(owners), dtype=pl.UInt32)

@@ -92,7 +92,7 @@ def test_keys_are_of_users_items_and_steps() -> None:
         return high * 2**32 + low
 
     assert sorted(found.user_items) == sorted([key(u1, a), key(u1, a), key(u1, b)])
-    assert sorted(found.next_steps["key"]) == sorted([key(a, b), key(b, c)])
+    assert sorted(found.next_steps) == sorted([key(a, b), key(b, c)])
     assert sorted(found.steps) == sorted([key(a, b), key(a, b), key(b, c), key(a, c), key(a, c)])
     assert dict(found.items.iter_rows()) == {a: 2, b: 1, c: 1}
 

@@ -38,6 +38,12 @@ def test_a_margin_is_another_or_none(file: Path) -> None:
             "gates: reference_days: 57 days do not fit into history_days, 56: make it smaller, or "
             "history_days larger",
         ),
+        ({"spreads": None}, "gates.spreads: Input should be a valid number"),
+        ({"release": {"trusted_days": 0}}, "gates.release.trusted_days: Input should be greater"),
+        (
+            {"catalog": {"min_coherence": 1.5}},
+            "gates.catalog: min_coherence is 1.5 and max_coherence 1.25: tags that are as alike",
+        ),
         ({"history_days": 14, "reference_days": 14, "warm_up_days": 20}, "warm_up_days: 20 days"),
     ],
 )

@@ -240,6 +240,8 @@ def test_the_parts_of_a_date_may_stand_apart(pattern: str, name: str, days: set[
     may_be_of = DayPattern(pattern).days_in(name)
 
     assert {day for day in may_be_of if takes(pattern, name, day=day)} == days
+    if takes(pattern, name, day=None):
+        assert {*DayPattern(pattern).days_of(PLACE)(name)} == days
 
 
 _NAMES = st.sampled_from(["acme", "home", "a*", "[ab]", "?", "{day}", ".a", "ü", "2026-01-03"])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from recsys_assets.config import PACKAGED_CONFIG, strict_yaml
 from recsys_assets.config.strict_yaml import read_strictly
 from recsys_assets.errors import ConfigError
 from recsys_assets_tests.config.files import load_text
@@ -38,6 +39,16 @@ _TOO_DEEP = "is nested more than 50 deep"
 )
 def test_plain_values_aliases_and_merge_keys_are_read(text: str, value: Any) -> None:
     assert read_strictly(text) == value
+    for loader in (strict_yaml._FastLoader, strict_yaml._StrictLoader):
+        assert yaml.load(text, Loader=loader) == value  # noqa: S506 (safe ones)
+
+
+def test_a_file_without_a_mistake_is_read_by_the_fast_parser(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(strict_yaml, "_StrictLoader", None)
+
+    assert read_strictly(PACKAGED_CONFIG.read_text())["surfaces"]
 
 
 def test_a_mapping_that_is_merged_before_it_is_made_repeats_no_key() -> None:

@@ -20,6 +20,7 @@ from recsys_assets.kinds import KINDS
 from recsys_assets.operations.overrides import override_gates
 from recsys_assets.storage.publications import Why
 from recsys_assets.verdicts import Verdict
+from recsys_assets_tests.grocer import grocer
 from recsys_assets_tests.project import Project
 
 DAYS: Final = [date(2017, 1, 3), date(2017, 1, 4)]
@@ -75,18 +76,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def configure(project: Project, **changes: Any) -> Config:
-    return project.configure(
-        {
-            "tenant": TENANT,
-            "surface": SURFACE,
-            "start_date": DAYS[0],
-            "end_date": date(2017, 1, 31),
-            "artifacts": {"content_sim": {}},
-            "catalog": {"path": "items.csv"},
-            "gates": {"mode": "block"},
-        }
-        | changes
-    )
+    of_catalog: dict[str, Any] = {
+        "artifacts": {"content_sim": {}},
+        "catalog": {"path": "items.csv"},
+    }
+    return project.configure(grocer(**{**of_catalog, **changes}))
 
 
 def change(project: Project, sound: Path, how: Catalog) -> None:

@@ -2,17 +2,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._grpc.impl import core_execute_run
 
+from recsys_assets import definitions
 from recsys_assets.audit.catalog_gate import CATALOG_FITS
 from recsys_assets.audit.release_checks import is_release_gate
 from recsys_assets.compute.judging import DAY_GATES
-from recsys_assets.config import PACKAGED_CONFIG, Guardrails, load_config
-from recsys_assets.definitions import build_definitions, defs
+from recsys_assets.config import PACKAGED_CONFIG, Config, Guardrails, load_config
+from recsys_assets.definitions import Loaded, _load, build_definitions, defs, load_definitions
+from recsys_assets.defs.internals import ASSET_JOB
+from recsys_assets.defs.keys import asset_key
 from recsys_assets.kinds import KINDS
 from recsys_assets_tests.project import Project
 
@@ -26,7 +33,7 @@ def key(name: str, *, tenant: str = "grocer", surface: str = "store") -> dg.Asse
 
 
 def test_the_packaged_configuration_defines_exactly_these_assets() -> None:
-    graph = defs.resolve_asset_graph()
+    graph = defs().resolve_asset_graph()
 
     assert sorted(k.path[-1] for k in graph.get_all_asset_keys()) == ASSETS
     assert {k.path[0] for k in graph.get_all_asset_keys()} == {"grocer"}
@@ -34,7 +41,7 @@ def test_the_packaged_configuration_defines_exactly_these_assets() -> None:
 
 
 def test_the_graph_has_these_edges() -> None:
-    graph = defs.resolve_asset_graph()
+    graph = defs().resolve_asset_graph()
     parents = {
         node.key.path[-1]: sorted(parent.path[-1] for parent in node.parent_keys)
         for node in graph.asset_nodes
@@ -57,7 +64,7 @@ def test_the_graph_has_these_edges() -> None:
 
 
 def test_every_materialized_asset_is_described_owned_typed_and_partitioned_by_day() -> None:
-    for node in defs.resolve_asset_graph().asset_nodes:
+    for node in defs().resolve_asset_graph().asset_nodes:
         name = node.key.path[-1]
         assert node.description, name
         assert node.owners, name
@@ -77,7 +84,7 @@ def test_every_materialized_asset_is_described_owned_typed_and_partitioned_by_da
 
 
 def test_every_materialized_asset_has_a_blocking_gate() -> None:
-    graph = defs.resolve_asset_graph()
+    graph = defs().resolve_asset_graph()
     blocking: dict[str, set[str]] = {}
     for check in graph.asset_check_keys:
         if graph.get(check).blocking:
@@ -126,7 +133,7 @@ def test_every_check_names_its_place_in_the_runbooks(
 
 def test_a_backfill_never_puts_two_layers_into_one_run() -> None:
     """A day that fails one layer must not keep the next from the days that passed."""
-    graph = defs.resolve_asset_graph()
+    graph = defs().resolve_asset_graph()
     policies = {
         name: graph.get(key(name)).backfill_policy for name in ASSETS if name not in EXTERNAL
     }
@@ -177,7 +184,7 @@ def test_a_wrong_configuration_is_one_plain_message_in_dagster(tmp_path: Path) -
     wrong.write_text("root: var\nsurfaces: []\ncolour: red\n")
 
     result = subprocess.run(
-        [sys.executable, "-c", "import recsys_assets.definitions"],
+        [sys.executable, "-c", "from recsys_assets.definitions import defs; defs()"],
         env={"RECSYS_CONFIG": str(wrong), "PATH": ""},
         capture_output=True,
         text=True,
@@ -220,3 +227,107 @@ def test_partitions_start_where_the_surface_says(project: Project, start: date) 
 
     assert node.partitions_def is not None
     assert node.partitions_def.get_first_partition_key() == start.isoformat()
+
+
+MANY = [{"surface": f"s{number}"} for number in range(12)]
+
+
+def built(definitions: dg.Definitions) -> dict[str, int]:
+    graph = definitions.resolve_asset_graph()
+    return {
+        "assets": len(graph.get_all_asset_keys()),
+        "checks": len(graph.asset_check_keys),
+        "sensors": len([*(definitions.sensors or ())]),
+        "schedules": len([*(definitions.schedules or ())]),
+    }
+
+
+def test_what_is_built_for_one_surface_does_not_grow_with_those_configured(
+    project: Project,
+) -> None:
+    alone = project.configure(MANY[0])
+    one = built(build_definitions(alone))
+    config = project.configure(*MANY)
+
+    loaded = load_definitions(config, [config.surfaces[0].place])
+
+    assert built(loaded.definitions) == one
+    assert len(loaded.config.surfaces) == 1
+
+
+def test_of_a_variant_alone_its_base_is_built_too(project: Project) -> None:
+    config = project.configure({}, MANY[0], {"surface": "lab", "variant_of": "demo/home"})
+
+    loaded = load_definitions(config, [config.surface("demo/lab").place])
+
+    assert [surface.name for surface in loaded.config.surfaces] == ["demo/home", "demo/lab"]
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
+    """The surfaces of which this process has built the assets, for each time it did."""
+    found: list[list[str]] = []
+
+    def load(config: Config, settings: Config) -> Loaded:
+        found.append([surface.name for surface in config.surfaces])
+        assert len(settings.surfaces) == len(MANY)
+        return _load(config, settings)
+
+    monkeypatch.setattr(definitions, "_load", load)
+    forget: Any = definitions.defs
+    forget.load_fn.cache_clear()
+    yield found
+    forget.load_fn.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("job", "asset", "ops", "surfaces"),
+    [
+        (ASSET_JOB, "popularity", {}, ["demo/s1"]),
+        ("pin", None, {"hold": {"surface": "demo/s2", "reason": "x"}}, []),
+        ("check_freshness", None, {}, [f"demo/{each['surface']}" for each in MANY]),
+    ],
+)
+def test_the_worker_of_a_run_builds_what_the_run_is_about(
+    job: str,
+    asset: str | None,
+    ops: dict[str, Any],
+    surfaces: list[str],
+    project: Project,
+    loads: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = project.configure(*MANY)
+    monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
+    repository = ReconstructableRepository.for_module(
+        "recsys_assets.definitions", "defs", str(project.folder)
+    )
+    selected = {asset_key(config.surface("demo/s1"), asset)} if asset else None
+    run = project.instance.create_run_for_job(
+        build_definitions(config).get_repository_def().get_job(job),
+        asset_selection=selected,
+        run_config={"ops": {name: {"config": of} for name, of in ops.items()}},
+        tags={"dagster/partition": "2026-01-01"} if asset else None,
+    )
+    loads.clear()
+
+    list(
+        core_execute_run(
+            repository.get_reconstructable_job(job), run, project.instance, inject_env_vars=False
+        )
+    )
+
+    assert loads == [surfaces]
+    messages = [entry.user_message for entry in project.instance.all_logs(run.run_id)]
+    assert not any("Could not load job definition" in text for text in messages)
+
+
+def test_any_other_process_builds_all(
+    project: Project, loads: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.configure(*MANY)
+    monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
+
+    assert defs() is defs()
+
+    assert [len(surfaces) for surfaces in loads] == [len(MANY)]

@@ -99,6 +99,33 @@ def test_runs_and_materializations_are_read_back(instance: dg.DagsterInstance) -
     )
 
 
+def test_the_database_of_a_run_is_a_copy_that_holds_what_dagster_makes(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    def schema(file: Path) -> list[Any]:
+        with closing(sqlite3.connect(file)) as opened:
+            revision = opened.execute("select version_num from alembic_version").fetchall()
+            return [*opened.execute("select name, sql from sqlite_master order by name"), revision]
+
+    with dg.DagsterInstance.get() as pooled:
+        runs = [materialize(pooled, f"2026-01-0{day}") for day in (1, 2)]
+        assert {*storage_of(pooled).get_all_run_ids()} == {*runs}
+        for run in runs:
+            events = pooled.all_logs(run)
+            assert {event.run_id for event in events} == {run}
+    folder = home / "history/runs"
+    (empty,) = folder.glob(".*")
+    with closing(sqlite3.connect(empty)) as opened:
+        assert opened.execute("select count(*) from event_logs").fetchall() == [(0,)]
+
+    plain = SqliteEventLogStorage(str(tmp_path_factory.mktemp("plain")))
+    with plain.run_connection("x"):
+        pass
+
+    of_dagster = schema(Path(plain.path_for_shard("x")))
+    assert [schema(folder / f"{run}.db") for run in runs] == [of_dagster] * 2
+
+
 def test_the_files_are_those_of_dagster(home: Path) -> None:
     with dg.DagsterInstance.get() as pooled:
         run = materialize(pooled, "2026-01-01")

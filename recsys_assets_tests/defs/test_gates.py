@@ -13,14 +13,17 @@ import pytest
 
 from recsys_assets.definitions import build_definitions
 from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
+from recsys_assets.events.accepted import days_of_events
 from recsys_assets.operations.overrides import override_gates
 from recsys_assets.storage.publications import Why
 from recsys_assets_tests.defs.looking import failed
+from recsys_assets_tests.grocer import grocer
 from recsys_assets_tests.project import Project, day
 from recsys_assets_tests.town import SOON, Town, usual
 
 DAYS: Final = [date(2017, 1, 1) + timedelta(days=n) for n in range(30)]
 KEY: Final = dg.AssetKey([TENANT, SURFACE, "canonical_events"])
+OF_A_MONTH: Final = {"mode": "block", "reference_days": 14, "warm_up_days": 10}
 Lines = list[dict[str, Any]]
 
 
@@ -54,17 +57,7 @@ FAULTS: Final[dict[date, tuple[Callable[[Lines], Lines], str]]] = {
 def test_each_gate_stops_a_day_of_a_real_month_until_somebody_accepts_it(
     project: Project, fast: None
 ) -> None:
-    config = project.configure(
-        {
-            "tenant": TENANT,
-            "surface": SURFACE,
-            "start_date": DAYS[0],
-            "end_date": date(2017, 1, 31),
-            "artifacts": {"popularity": {}},
-            "catalog": None,
-            "gates": {"mode": "block", "reference_days": 14, "warm_up_days": 10},
-        }
-    )
+    config = project.configure(grocer(gates=OF_A_MONTH))
     (surface,) = config.surfaces
     write_raw_events(project.folder / "raw", DAYS)
     for of, (fault, _) in FAULTS.items():
@@ -103,18 +96,8 @@ def test_three_bad_days_of_a_real_month_change_nothing_of_the_others(
         with dg.DagsterInstance.ephemeral() as instance:
             (tmp_path / name).mkdir()
             project = Project(tmp_path / name, instance)
-            config = project.configure(
-                {
-                    "tenant": TENANT,
-                    "surface": SURFACE,
-                    "start_date": DAYS[0],
-                    "end_date": date(2017, 1, 31),
-                    "window_days": 4,
-                    "artifacts": {"popularity": {}, "cooc": {}},
-                    "catalog": None,
-                    "gates": {"mode": "block", "reference_days": 14, "warm_up_days": 10},
-                }
-            )
+            artifacts: dict[str, Any] = {"popularity": {}, "cooc": {}}
+            config = project.configure(grocer(window_days=4, artifacts=artifacts, gates=OF_A_MONTH))
             write_raw_events(project.folder / "raw", DAYS)
             for of in bad:
                 path = project.folder / f"raw/{TENANT}/{SURFACE}/exposure.{of}.jsonl"
@@ -182,3 +165,39 @@ def test_the_job_records_an_override_and_refuses_what_means_nothing(project: Pro
     assert not launch(day="2026-01-05").success
     assert not launch(day="soon", ahead=True).success
     assert len(list(record.parent.iterdir())) == 1
+
+
+@pytest.mark.long
+def test_a_backfill_of_a_year_isolates_its_three_bad_days(project: Project, fast: None) -> None:
+    """Of small days; each of the three is bad in its own way."""
+    first = date(2025, 1, 1)
+    days = [first + timedelta(days=n) for n in range(365)]
+    shortest = {"history_days": 14, "reference_days": 4, "release": {"trusted_days": 2}}
+    gates = {**SOON, **shortest, "min_sessions": 5}
+    config = project.configure(
+        {
+            "start_date": first,
+            "end_date": date(2026, 1, 1),
+            "catalog": None,
+            "artifacts": {"popularity": {}},
+            "gates": gates,
+        }
+    )
+    bad: dict[date, tuple[Callable[[Lines], Lines], str]] = {
+        days[70]: (lambda lines: lines[: len(lines) // 3], "volume"),
+        days[190]: (lambda lines: [*lines, *(line | {"rank": 1} for line in lines)], "shape"),
+        days[310]: (other_users, "identity"),
+    }
+    for of in days:
+        lines = usual(of, range(8))
+        project.land(of, bad[of][0](lines) if of in bad else lines)
+
+    report = project.materialize(config, days)
+
+    stopped = {(failure.day, failure.check) for failure in report.failures}
+    assert {of for of, _ in stopped} == set(bad)
+    assert {(of, gate) for of, (_, gate) in bad.items()} <= stopped
+    assert report.published == [of for of in days if of not in bad]
+    assert not report.warnings
+    accepted = days_of_events(project.store, config.surfaces[0].place)
+    assert accepted == report.published

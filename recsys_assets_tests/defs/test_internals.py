@@ -29,21 +29,62 @@ from dagster._core.errors import (
 )
 from dagster._core.events import RunFailureReason
 from dagster._core.execution import compute_logs
+from dagster._core.execution.plan import execute_plan
+from dagster._core.execution.plan.active import ActiveExecution
+from dagster._core.executor import in_process
 from dagster._core.instance import utils
 from dagster._core.storage import tags
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._core.storage.runs import SqlRunStorage
+from dagster._grpc import impl as grpc_impl
 from dagster._grpc.server import DagsterApiServer
 
 import recsys_assets
 from recsys_assets.defs import event_log, internals, jobs, materialize, schedules
+from recsys_assets_tests.project import Project, event
 
 PRODUCT: Final = Path(recsys_assets.__file__).parent
 
 # SHA-256 of the source of each method of Dagster that the event log overrides or calls, of those
-# that make what is matched as text, and of what starts processes.
+# that make what is matched as text, of what starts processes, and of what executes steps.
 SEEN: Final[dict[tuple[Any, str], str]] = {
+    (dg.AssetCheckResult, "_get_target_materialization_data"): (
+        "0a5b790fb28c90c18a6ea6b035fa46c196fe987e6052ed73db508d71ddb66447"
+    ),
+    (execute_plan, "inner_plan_execution_iterator"): (
+        "87243a56e08e8a6aea84fe2ad40e0e910b3ec177644bef898ca91c9502c024af"
+    ),
+    (execute_plan, "dagster_event_sequence_for_step"): (
+        "20e8cc1d3d5ff2a436bdc4a3175b050374779ab7533e7ee259eb4fc447be2ae6"
+    ),
+    (execute_plan, "_trigger_hook"): (
+        "b3235dc375f5bd53ead4ab2a7064518332ca19cb66d48814a0873fa048dbed2b"
+    ),
+    (execute_plan, "_handle_compute_log_setup_error"): (
+        "96d5aace78bc0c2f686ce6331f0f8e42073da5b34c16995013faa8e5fa6cf0e2"
+    ),
+    (in_process, "inprocess_execution_iterator"): (
+        "f1aa59fb87c1692af3855a5f8534f5dcae42dc818f77c9ebfc375a19959ab372"
+    ),
+    (ActiveExecution, "get_steps_to_execute"): (
+        "682e584ce6cbf345dc2216ff83b690aacbdba1ab644729caac8d152de6ee70b0"
+    ),
+    (ActiveExecution, "concurrency_event_iterator"): (
+        "e825f2aadcb04e9b662d663c3d59c5ebd12a48d1667fa120d23c349b442c18d6"
+    ),
+    (ActiveExecution, "sleep_interval"): (
+        "f49c9f3e9028a7d105fe95ff5dab1293a9ff13ad71a40c91e2fd7e4284accea2"
+    ),
+    (ActiveExecution, "handle_event"): (
+        "0e837b38915477d865bb9143ef5a8c55dec04c2c0bdac844d356a5630967a8c8"
+    ),
+    (ActiveExecution, "verify_complete"): (
+        "76ab8558e975f8b43bd2f7ccb04c03ee7446b6506a57f6ed80bc85da19555f29"
+    ),
+    (ActiveExecution, "plan_events_iterator"): (
+        "dbacdc0d17ac6beaa3cb31c8a61b896121292db7df0e547bb163ce8a5686c396"
+    ),
     (SqliteEventLogStorage, "__init__"): (
         "264c15baa761a7bb4fd59f529de849ffd483fa20494c0898448891460b47ea60"
     ),
@@ -67,6 +108,15 @@ SEEN: Final[dict[tuple[Any, str], str]] = {
     ),
     (SqliteEventLogStorage, "_store_asset_event"): (
         "fdb9340b9eef1c9bdbf159bcc9aaa334a029167764bc74d9cfd57c0a7d7a36af"
+    ),
+    (SqliteEventLogStorage, "_initdb"): (
+        "7a302d98eb61a34d52a0bcfe1bd8258e05c1871b69231b21954ba9a704e2fbe4"
+    ),
+    (SqliteEventLogStorage, "path_for_shard"): (
+        "0eaeb69bc81ba0a73b1d11eb86e5001fccd425cdde06896d97ba96feb8ee70a6"
+    ),
+    (grpc_impl, "core_execute_run"): (
+        "b7189f5db76a30e1066a2bc1036ed17650af6fd81539d1228e48976ffdd17aa0"
     ),
     (SqliteEventLogStorage, "config_type"): (
         "749b9d6bc31d00f21e37ad0851251ed5344d3e4e2338348de3aa2cfe3e93b9bd"
@@ -374,7 +424,8 @@ def test_no_other_module_imports_what_dagster_keeps_to_itself() -> None:
             else [f"{node.module}.{alias.name}" for alias in node.names]
         )
         if imported.startswith("dagster") and "._" in imported
-        if name != "defs/event_log.py"  # overrides the event log, and `SEEN` has what it relies on
+        # They override the event log and the executor, and `SEEN` has what they rely on.
+        if name not in {"defs/event_log.py", "defs/side_by_side.py"}
     ]
 
     assert found == []
@@ -397,3 +448,34 @@ def test_no_other_module_names_such_a_text() -> None:
     ]
 
     assert found == []
+
+
+def test_the_checks_of_a_step_share_what_they_are_about(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each has it: the materialization that came with them."""
+    config = project.configure({"artifacts": {"popularity": {}}})
+    project.land(DAY, [event("a")])
+    assert project.materialize(config, [DAY]).succeeded
+    asked = []
+    fetch = dg.DagsterInstance.fetch_materializations
+
+    def counting(self: Any, *arguments: Any, **named: Any) -> Any:
+        asked.append(arguments)
+        return fetch(self, *arguments, **named)
+
+    monkeypatch.setattr(dg.DagsterInstance, "fetch_materializations", counting)
+    assert project.materialize(config, [DAY]).succeeded
+
+    assert len(asked) == 3  # canonical_events, popularity, manifest
+    key = dg.AssetKey(["demo", "home", "canonical_events"])
+    (made,) = project.instance.fetch_materializations(key, limit=1).records
+    for check in ("max_rejected_share", "min_events"):
+        (record,) = project.instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(key, check), limit=1
+        )
+        assert record.event
+        assert record.event.dagster_event
+        target = record.event.dagster_event.asset_check_evaluation_data.target_materialization_data
+        assert target
+        assert target.storage_id == made.storage_id

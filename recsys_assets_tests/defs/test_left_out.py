@@ -269,7 +269,7 @@ class TestLive:
         """Publish two days, then withdraw an item of the first one."""
         path = deny(project)
         site = Site(project, project.configure(DENY))
-        for number, items in enumerate(("ab", "a")):
+        for number, items in enumerate(("ab", "ac")):
             project.land(day(number), [event(item, of=day(number)) for item in items])
             assert project.materialize(site.config, [day(number)]).published
         path.write_text("b\n")

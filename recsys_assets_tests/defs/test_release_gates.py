@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
@@ -16,6 +17,7 @@ from recsys_assets.kind import Computed
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations.pointer import plan_rollback, release, roll_back
 from recsys_assets.storage.publications import Why
+from recsys_assets_tests.grocer import grocer
 from recsys_assets_tests.project import Project
 
 DAYS: Final = [date(2017, 1, 1) + timedelta(days=n) for n in range(29)]
@@ -50,6 +52,11 @@ FAULTS: Final[Mapping[str, Callable[[pl.LazyFrame], pl.LazyFrame]]] = {
 }
 
 
+OF_ALL: Final = grocer(
+    artifacts={kind: {} for kind in FAULTS}, window_days=7, gates={"mode": "block", **SOON}
+)
+
+
 def break_kind(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     kind = KINDS[name]
     sound = kind.compute
@@ -59,22 +66,6 @@ def break_kind(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         return replace(computed, frame=FAULTS[name](computed.frame))
 
     monkeypatch.setitem(vars(kind), "compute", broken)  # the assets that are built know the row
-
-
-def configure(project: Project, **changes: Any) -> Any:
-    return project.configure(
-        {
-            "tenant": TENANT,
-            "surface": SURFACE,
-            "start_date": DAYS[0],
-            "end_date": date(2017, 1, 31),
-            "artifacts": {kind: {} for kind in FAULTS},
-            "catalog": None,
-            "window_days": 7,
-            "gates": {"mode": "block", **SOON},
-        }
-        | changes
-    )
 
 
 def shown(project: Project, of: date) -> Mapping[str, Any]:
@@ -90,7 +81,7 @@ def test_an_artifact_that_is_broken_is_held_back_until_somebody_accepts_it(
     project: Project, fast: None
 ) -> None:
     """On a real month; each kind is broken once. Nothing that looks at the day alone would see."""
-    config = configure(project)
+    config = project.configure(OF_ALL)
     (surface,) = config.surfaces
     write_raw_events(project.folder / "raw", DAYS)
 
@@ -134,17 +125,42 @@ def test_an_artifact_that_is_broken_is_held_back_until_somebody_accepts_it(
 
 
 @pytest.mark.slow
+def test_of_a_long_run_the_days_near_its_end_are_scored_and_what_replaces_what_was_live(
+    project: Project, fast: None
+) -> None:
+    """Others are live for a moment only, and the run's own is what they replace."""
+    config = project.configure(
+        grocer(
+            artifacts={"popularity": {}},
+            gates={"mode": "block", **SOON, "history_days": 14, "reference_days": 14},
+        )
+    )
+    write_raw_events(project.folder / "raw", DAYS)
+    assert project.materialize(config, DAYS[:10]).succeeded
+
+    with pytest.MonkeyPatch.context() as patched:
+        break_kind(patched, "popularity")
+        refused = project.materialize(config, DAYS[10:])
+    assert {each.check for each in refused.failures} == {"no_worse_than_live"}
+    assert refused.published[0] > DAYS[14]  # once what is usual is too long ago
+
+    shutil.rmtree(project.folder / "var")
+    assert project.materialize(config, DAYS).published == DAYS
+    assert [of for of in DAYS if "gate/popularity_20" in shown(project, of)] == DAYS[14:]
+
+
+@pytest.mark.slow
 def test_what_a_changed_option_or_list_explains_is_named_and_published(
     project: Project, fast: None
 ) -> None:
-    config = configure(project)
+    config = project.configure(OF_ALL)
     write_raw_events(project.folder / "raw", DAYS)
     assert project.materialize(config, DAYS[:25]).succeeded
     first = project.folder / "denied.txt"
     options: dict[str, dict[str, int]] = {kind: {} for kind in FAULTS}
     options |= {"cooc": {"max_neighbours": 1}}
 
-    changed = project.materialize(configure(project, artifacts=options), [DAYS[25]])
+    changed = project.materialize(project.configure({**OF_ALL, "artifacts": options}), [DAYS[25]])
 
     assert changed.succeeded
     assert [each.check for each in changed.warnings] == ["no_worse_than_live"]
@@ -152,7 +168,7 @@ def test_what_a_changed_option_or_list_explains_is_named_and_published(
     popular = pl.read_ndjson(project.folder / f"raw/{TENANT}/{SURFACE}/exposure.{DAYS[20]}.jsonl")
     strongest = popular["item_id"].value_counts(sort=True).head(20)["item_id"].to_list()
     first.write_text("\n".join(strongest))
-    denied = configure(project, artifacts=options, items={"deny": str(first)})
+    denied = project.configure({**OF_ALL, "artifacts": options, "items": {"deny": str(first)}})
 
     withdrawn = project.materialize(denied, [DAYS[26]])
 
@@ -167,11 +183,10 @@ def test_what_a_changed_option_or_list_explains_is_named_and_published(
 def test_a_release_of_a_variant_is_scored_on_the_days_of_its_base(
     project: Project, fast: None
 ) -> None:
-    base = {"tenant": TENANT, "surface": SURFACE, "start_date": DAYS[0], "end_date": None}
     of_popularity: dict[str, Any] = {"artifacts": {"popularity": {}}}
     lab = {"tenant": TENANT, "surface": "lab", "variant_of": f"{TENANT}/{SURFACE}"}
     config = project.configure(
-        {**base, **of_popularity, "catalog": None},
+        grocer(gates={}),
         {**lab, **of_popularity, "gates": {"mode": "block", **SOON}},
     )
     write_raw_events(project.folder / "raw", DAYS[:12])

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import DeniedItemsError
-from recsys_assets.events.listed import DeniedItems, ListedItems, read_denied
+from recsys_assets.events.catalog import CatalogCache
+from recsys_assets.events.listed import DeniedItems, ListedItems, known_items, read_denied
 from recsys_assets.texts import WHITE_SPACE
 from recsys_assets_tests.audit.test_checks import surface
+from recsys_assets_tests.project import Project
 
 
 def naming(path: Path) -> Surface:
@@ -110,3 +112,13 @@ def test_what_may_be_listed_is_neither_denied_nor_unknown(
     )
     assert counts["denied_items"] == len(items & denied)
     assert counts.get("not_in_catalog") == (None if known is None else len(items - known))
+
+
+def test_a_variant_knows_the_items_of_its_base(project: Project) -> None:
+    variant = {"surface": "lab", "variant_of": "demo/home", "artifacts": {"content_sim": {}}}
+    config = project.configure({}, variant)
+    (project.folder / "catalog.csv").write_text("item_id,tags,namespace\na,x,home\nb,y,lab\n")
+
+    known = [known_items(each, CatalogCache()) for each in config.surfaces]
+
+    assert [of.to_list() for of in known if of is not None] == [["a"], ["a"]]

@@ -578,7 +578,7 @@ KAFKA: Final = {"brokers_env": "BROKERS", "topic": "exposures"}
         ({"type": "iceberg", "follow_links_outside": True}, "`type: parquet`, this is iceberg"),
         ({"type": "delta", "table": "a.b.c"}, "table: goes with `type: iceberg`"),
         ({"type": "iceberg", "table": "a.b.c"}, "table: goes without `path`"),
-        ({"type": "delta", "landing": {"success_marker": "{day}"}}, "goes with files, this is a"),
+        ({"type": "delta", "landing": {"success_marker": "{day}"}}, "files, this is `type: delta`"),
         ({"type": "delta", "landing": {"kafka": KAFKA}}, "with `type: jsonl`; this is delta"),
         ({"type": "delta", "columns": {**COLUMNS, "ts": ["a", "b"]}}, "time_column: is required"),
         ({"type": "delta", "columns": {**COLUMNS, "ts": "a.b"}}, "time_column: is required"),

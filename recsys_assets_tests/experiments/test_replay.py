@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.profiles import hours_of, profile_of
 from recsys_assets.config import Surface
-from recsys_assets.errors import MissingPartitionError
+from recsys_assets.errors import ConfigError, MissingPartitionError
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.experiments.replay import Scored, replay
 from recsys_assets.experiments.results import results
@@ -292,3 +292,19 @@ def test_a_variant_is_tried_on_the_days_of_its_base(
     }
     other = project.configure(SURFACE, variant).surfaces[1]
     assert shares(project, other, ["cooc.min_support=2"])
+
+
+def test_what_a_variant_has_of_its_base_stays_and_is_not_tried(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant = {"surface": "other", "variant_of": "demo/home", "artifacts": {"cooc": {}}}
+    base = {"bots": {"max_items_per_user": 5}, "artifacts": {"cooc": {}, "implicit": {}}}
+    other = project.configure(base, variant).surfaces[1]
+    monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
+
+    (tried,), _ = sets_to_try(other, ["bots.leave_out_of=all"], grid=False)
+
+    assert tried.surface.bots.max_items_per_user == 5
+    for key in ("guardrails.max_items_per_session", "items.only_in_catalog"):
+        with pytest.raises(ConfigError, match=f"{key}: demo/other has that of its base: try it w"):
+            sets_to_try(other, [f"{key}=1"], grid=False)

@@ -15,6 +15,7 @@ from recsys_assets.errors import RawEventsError
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.operations import landing
 from recsys_assets.operations.cursors import Cursor
+from recsys_assets.operations.file_days import FileDays
 from recsys_assets.operations.landing import Arrival, Arrivals, LastReport, look
 from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
@@ -105,6 +106,60 @@ def test_a_new_file_is_reported_once_it_stayed_as_it_is_and_only_once(
     assert found.raw_events[0].shown["size_bytes"] == found.raw_events[0].files[0].size_bytes
     for _ in range(3):
         assert not watch.look().raw_events
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[date]:
+    """The days whose files a tick looked at."""
+    found: list[date] = []
+    state = FileDays.state
+
+    def counted(self: FileDays, of: date) -> Any:
+        found.append(of)
+        return state(self, of)
+
+    monkeypatch.setattr(FileDays, "state", counted)
+    return found
+
+
+def test_where_nothing_has_changed_no_day_is_looked_at(
+    project: Project, watching: Watching, looked_at: list[date]
+) -> None:
+    watch = watching()
+    for number in range(3):
+        land(project, number, "a")
+    assert len(watch.settled().raw_events) == 3
+    looked_at.clear()
+
+    assert watch.look().days == 3
+    assert not looked_at
+
+    os.utime(project.folder / f"raw/demo/home/exposure.{DAY}.jsonl", (1, 1))
+    assert watch.look().waiting == [DAY]
+    assert looked_at
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"source": {"path": "raw", "days_around": 1}},
+        {"source": {"path": "raw", "landing": {"lookback_days": 1}}},
+        {"start_date": day(1)},
+    ],
+)
+def test_a_tick_that_asks_for_other_days_looks_at_them(
+    changed: dict[str, Any], project: Project, watching: Watching, looked_at: list[date]
+) -> None:
+    watch = watching()
+    land(project, 0, "a")
+    land(project, 18, "a")
+    watch.settled()
+    watch.config = watching(**changed).config
+    looked_at.clear()
+
+    watch.look()
+
+    assert looked_at
 
 
 def test_a_file_that_still_grows_is_waited_for(project: Project, watching: Watching) -> None:

@@ -214,6 +214,10 @@ class Passing:
         self.writes.append(("replace", key))
         self.inner.replace(key, content)
 
+    def write_derived(self, key: str, data: bytes) -> None:
+        self.writes.append(("write_derived", key))
+        self.inner.write_derived(key, data)
+
     def delete(self, key: str) -> None:
         self.writes.append(("delete", key))
         self.inner.delete(key)
@@ -251,6 +255,11 @@ class Crashing(Passing):
     def replace(self, key: str, content: bytes | Path) -> None:
         self._die(after=False)
         super().replace(key, content)
+        self._die(after=True)
+
+    def write_derived(self, key: str, data: bytes) -> None:
+        self._die(after=False)
+        super().write_derived(key, data)
         self._die(after=True)
 
     def compare_and_swap(self, key: str, data: bytes, *, expected: str | None) -> None:

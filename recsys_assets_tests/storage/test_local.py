@@ -120,6 +120,17 @@ def test_a_handed_over_file_is_synced_before_its_name_and_its_directory_after(
     ]
 
 
+def test_what_can_be_made_again_appears_whole_and_is_not_waited_for(
+    root: Path, calls: list[tuple[str, str]]
+) -> None:
+    store = warmed(root, calls)
+
+    store.write_derived(KEY, b"one")
+
+    assert calls == [("replace", "temporary"), ("replace", f"root/{KEY}")]
+    assert (root / KEY).read_bytes() == b"one"
+
+
 @pytest.mark.parametrize("operation", ["replace", "compare_and_swap"])
 def test_a_replaced_object_is_synced_before_its_name_and_its_directory_after(
     root: Path, calls: list[tuple[str, str]], operation: str
@@ -322,8 +333,11 @@ def test_a_refused_swap_says_what_was_found(root: Path, *, there: bool) -> None:
 @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a/../b", "/etc/passwd"])
 @pytest.mark.parametrize(
     "method",
-    ["uri", "read", "open", "location", "list", "put", "replace", "delete", "swap", "settle"],
-)
+    [
+        "uri", "read", "open", "location", "list", "put", "replace", "derived", "delete", "swap",
+        "settle",
+    ],
+)  # fmt: skip
 def test_a_key_that_leaves_the_root_is_refused(root: Path, key: str, method: str) -> None:
     (root / "a").mkdir(parents=True)
     (root.parent / "outside").write_bytes(b"theirs")
@@ -336,6 +350,7 @@ def test_a_key_that_leaves_the_root_is_refused(root: Path, key: str, method: str
         "list": lambda: list(store.list(key)),
         "put": lambda: store.put_new(key, b"one"),
         "replace": lambda: store.replace(key, b"one"),
+        "derived": lambda: store.write_derived(key, b"one"),
         "delete": lambda: store.delete(key),
         "swap": lambda: store.compare_and_swap(key, b"one", expected=None),
         "settle": lambda: store.settle(key),
@@ -553,7 +568,7 @@ def test_a_fault_at_any_call_of_a_flip_leaves_the_old_manifest_or_says_unknown(
     assert steps > 5, "no call was made to fail"
 
 
-@pytest.mark.parametrize("operation", ["put_new", "replace"])
+@pytest.mark.parametrize("operation", ["put_new", "replace", "write_derived"])
 def test_a_fault_at_any_call_of_a_write_leaves_all_of_it_or_nothing_and_can_be_repeated(
     root: Path, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:

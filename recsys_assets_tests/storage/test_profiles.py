@@ -53,14 +53,14 @@ def test_a_profile_of_other_events_or_another_format_is_not_found(
     assert read_profile(store, PLACE, date(2026, 1, 2), "f") is None
     monkeypatch.setattr(profiles, "PROFILE_FORMAT", 2)
     assert read_profile(store, PLACE, DAY, "f") is None
-    assert newest_profile(store, PLACE, DAY) is None
+    assert newest_profile(store, PLACE, DAY, {}) is None
 
 
 def test_the_newest_of_a_day_is_the_one_that_was_judged_last(store: Store) -> None:
-    assert newest_profile(store, PLACE, DAY) is None
+    assert newest_profile(store, PLACE, DAY, {}) is None
     write_profile(store, PLACE, "f", PROFILE)
 
-    found = newest_profile(store, PLACE, DAY)
+    found = newest_profile(store, PLACE, DAY, {})
 
     assert found is not None
     assert found[0] == "f"

@@ -64,6 +64,11 @@ class Person:
         self.opens_asset(asset, "Overview")
         self.page.get_by_text("Plots", exact=True).click()
 
+    def plots_by_event(self) -> None:
+        """Have the plots drawn by event: what was refused is among these, and no partition."""
+        self.page.get_by_role("button", name="Events").click()
+        expect(self.page.get_by_text("Loading plots")).to_have_count(0)
+
     def launches_backfill(self, first: date, last: date, *, picture: str) -> None:
         """Materialize all assets of the lineage for a range of days, and look at the backfill."""
         self.page.get_by_role("button", name="Materialize all").click()

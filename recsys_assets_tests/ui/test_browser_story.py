@@ -18,7 +18,8 @@ import pytest
 from recsys_assets.config.file import PACKAGED_CONFIG
 from recsys_assets.kinds import KINDS
 from recsys_assets_tests.needed import skip_unless_required
-from recsys_assets_tests.project import Project, event
+from recsys_assets_tests.project import DAY, Project, event
+from recsys_assets_tests.town import SOON, usual
 from recsys_assets_tests.ui.browser import Person, in_front_of
 from recsys_assets_tests.ui.dagster_servers import ROOT, Dagster, running_dagster, wait_for
 
@@ -202,6 +203,49 @@ def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Pat
         person.sees("demo/home: fresh")
         person.takes_picture("freshness-fresh")
         assert dagster.check("demo/home/live", "fresh") == "SUCCEEDED"
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_an_unsound_day_is_refused_in_words_and_published_once_it_is_accepted(
+    project: Project, chromium: Path
+) -> None:
+    project.configure({"gates": SOON, "artifacts": {"popularity": {}}, "catalog": None})
+    days = [DAY + timedelta(days=number) for number in range(10)]
+    *sound, bad = days
+    for of in days:
+        project.land(of, usual(of))
+    crawled = [
+        event(f"i{n % 60}", of=bad, user_id="bot", session_id="bot", rank=n) for n in range(60)
+    ]
+    project.land(bad, [*usual(bad), *crawled])
+
+    with deployment(project, chromium) as (dagster, person):
+        with pytest.raises(subprocess.CalledProcessError):
+            dagster.run("materialize", "--from", str(days[0]), "--to", str(bad))
+        assert live_day(project) == sound[-1]
+        person.opens_asset("demo/home/canonical_events", "Checks")
+        person.selects_check("shape")
+        person.sees(
+            f"{bad}: events a session: 5.37, usually 4; 3.27 to 4.89 is sound (length); share of "
+            "the strongest user: 27.27%, usually 2.50%; up to 5.03% is sound (top_user)"
+        )
+        person.sees("bot", "docs/runbooks/unsound-day.md#shape", whole=True)
+        person.takes_picture("gate-failed")
+
+        person.plots("demo/home/canonical_events")
+        person.sees("gate/length", "gate/length/usual", "gate/length/margin_used", whole=True)
+        person.plots_by_event()
+        person.takes_picture("gate-plots")
+
+        why = ("--checks", "shape,replay", "--reason", "a crawler that was let in")
+        dagster.run("gates", "override", "demo/home", "--day", str(bad), *why)
+        dagster.run("materialize", "--from", str(bad), "--to", str(bad))
+        assert live_day(project) == bad
+        person.opens_asset("demo/home/canonical_events", "Checks")
+        person.selects_check("shape")
+        person.sees(", a crawler that was let in: events a session: 5.37, usually 4; 3.27 to 4.89")
+        person.takes_picture("gate-accepted")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
-from recsys_assets.config import DayPattern, Surface, is_object_url
+from recsys_assets.config import DayPattern, Surface, is_object_url, segments_of
 from recsys_assets.errors import RawEventsError, StorageError
 from recsys_assets.events.chunks import Chunk, Readable, whole_lines
 from recsys_assets.events.forms import Text
@@ -58,7 +58,8 @@ class Files:
         self._pattern = DayPattern(surface.source.pattern)
         self._in_bucket = is_object_url(self._root)
         self._store = open_store(self._root)
-        self._segments = PurePosixPath(self._pattern.glob(surface.place, date.min)).parts
+        *folders, _ = segments_of(self._pattern.glob(surface.place, date.min))
+        self._found = [n for n, folder in enumerate(folders) if folder.startswith(("*", "?"))]
 
     @property
     def where(self) -> str:
@@ -128,24 +129,24 @@ class Files:
         A link to nothing is left out, and what else is wrong is not looked for: only its own day is
         broken, and says so when it is materialized.
         """
+        return self.by_day(self.listed())
+
+    def listed(self) -> list[Stored]:
+        """List what may be of some day, in source order; `by_day` decides."""
+        found: Iterable[Stored | None]
         if self._in_bucket:
-            found = self._matching_objects()
+            found = (stored for stored in self._matching_objects() if self._is_part(stored.key))
         else:
-            names = self._glob()
-            found = (stored for name in names if (stored := self._store.stat(name)) is not None)
-        place = self.surface.place
-        matchers = {}
+            found = map(self._store.stat, filter(self._is_part, self._glob()))
+        return sorted(filter(None, found), key=lambda stored: os.fsencode(stored.key))
+
+    def by_day(self, listed: Iterable[Stored]) -> dict[date, list[Stored]]:
+        """Return the files of every day among those that are listed, in their order."""
+        days_of = self._pattern.days_of(self.surface.place)
         by_day: dict[date, list[Stored]] = {}
-        for stored in found:
-            if not self._is_part(stored.key):
-                continue
-            for day in self._pattern.days_in(stored.key):
-                if day not in matchers:
-                    matchers[day] = self._pattern.matcher(place, day)
-                if matchers[day](stored.key):
-                    by_day.setdefault(day, []).append(stored)
-        for files in by_day.values():
-            files.sort(key=lambda stored: os.fsencode(stored.key))
+        for stored in listed:
+            for day in days_of(stored.key):
+                by_day.setdefault(day, []).append(stored)
         return by_day
 
     def is_complete(self, day: date) -> bool | None:
@@ -170,13 +171,10 @@ class Files:
     def _is_part(self, name: str) -> bool:
         """Tell by its name, and those of the folders that a wildcard found, what is of a day."""
         begins, ends = PASSED_OVER
-        *folders, file = PurePosixPath(name.lower()).parts
-        found = (
-            folder
-            for folder, segment in zip(folders, self._segments, strict=False)
-            if segment.startswith(("*", "?"))
-        )
-        return not (file.endswith(ends) or any(of.startswith(begins) for of in (*found, file)))
+        segments = segments_of(name.lower())
+        if segments[-1].endswith(ends) or segments[-1].startswith(begins):
+            return False
+        return not any(segments[number].startswith(begins) for number in self._found)
 
     def _files_of(self, day: date) -> Iterator[str]:
         names = self._glob(day)

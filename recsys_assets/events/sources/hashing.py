@@ -60,7 +60,9 @@ class LinesHash:
         data = chunk.data.replace(b"\r\n", b"\n") if b"\r" in chunk.data else chunk.data
         if self._is_empty:
             data = data.lstrip(b"\n")
-        end = len(data.rstrip(b"\n"))
+        # Only where blank lines are behind it is the text copied to find its end.
+        blank = data.endswith(b"\n\n")
+        end = len(data.rstrip(b"\n")) if blank else len(data) - data.endswith(b"\n")
         if end:
             while self._newlines:
                 few = min(self._newlines, CHUNK_BYTES)

@@ -1,0 +1,33 @@
+"""A small frame with something beside it, as the bytes of one object.
+
+Arrow's file format: it is read in a third of the time of Parquet, and written in half of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+
+_KEY: Final = b"recsys_assets"
+_WRITE: Final = pa.ipc.IpcWriteOptions(compression="zstd")
+# What reading damaged bytes raises, here and where a member that should be there is looked for.
+DAMAGED: Final = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
+
+
+def to_bytes_beside(frame: pl.DataFrame, beside: dict[str, Any]) -> bytes:
+    """Return a frame with what JSON can hold beside it."""
+    table = frame.to_arrow().replace_schema_metadata({_KEY: json.dumps(beside).encode()})
+    buffer = io.BytesIO()
+    with pa.ipc.new_file(buffer, table.schema, options=_WRITE) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+def from_bytes_beside(data: bytes) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Return what `to_bytes_beside` wrote; one of `DAMAGED` is raised where it did not."""
+    table = pa.ipc.open_file(data).read_all()
+    return pl.DataFrame(pl.from_arrow(table)), json.loads(table.schema.metadata[_KEY])
