@@ -188,6 +188,8 @@ def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Pat
     assert live_day(project) == old
 
     with deployment(project, chromium) as (dagster, person):
+        # A flip that is shown later is newer than the check, which Dagster then takes for old.
+        wait_for("the flip on the page", lambda: len(dagster.flips("demo/home")) == 1)
         person.launches_job("check_freshness")
         person.sees("RUN_FAILURE")
         person.opens_asset("demo/home/live", "Checks")
@@ -197,6 +199,7 @@ def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Pat
 
         dagster.run("materialize", "--from", str(yesterday), "--to", str(yesterday))
         assert live_day(project) == yesterday
+        wait_for("both flips on the page", lambda: len(dagster.flips("demo/home")) == 2)
         person.launches_job("check_freshness")
         person.sees("RUN_SUCCESS")
         person.opens_asset("demo/home/live", "Checks")
