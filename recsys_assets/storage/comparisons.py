@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -11,10 +10,9 @@ from typing import Any
 
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.derived import read_derived
 from recsys_assets.storage.registry import to_bytes
 from recsys_assets.storage.store import Store
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,14 +45,10 @@ def read_comparison(store: Store, place: Place, day: date) -> Comparison | None:
     Raises:
         StoreUnavailableError: the object store does not answer.
     """
-    key = layout.comparison(place, day)
-    found = store.read(key)
-    if found is None:
-        return None
-    try:
-        members: dict[str, Any] = json.loads(found.data)
+
+    def parse(data: bytes) -> Comparison:
+        members: dict[str, Any] = json.loads(data)
         changes = {name: float(value) for name, value in members["changes"].items()}
         return Comparison(day, date.fromisoformat(members["live_day"]), changes)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _LOG.warning("%s is damaged and passed over: %r", store.location(key), error)
-        return None
+
+    return read_derived(store, layout.comparison(place, day), parse, then="passed over")

@@ -7,7 +7,6 @@ Of each day that gates refuse, that they do. Whoever deletes any of it loses wha
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -15,13 +14,12 @@ from typing import Any, Final, Literal
 
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.derived import read_derived
 from recsys_assets.storage.registry import to_bytes, utc_text
 from recsys_assets.storage.store import Store
 
 GatesOf = Literal["day", "release"]
 _FORMAT: Final = 1
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,19 +98,15 @@ def read_found(store: Store, place: Place, of: GatesOf) -> Found | None:
     Raises:
         StoreUnavailableError: the object store does not answer.
     """
-    key = layout.found(place, of)
-    record = store.read(key)
-    if record is None:
-        return None
-    try:
-        members: dict[str, Any] = json.loads(record.data)
-        members.pop("v")
-        members["day"] = date.fromisoformat(members["day"])
-        members["numbers"] = {name: Figures(**each) for name, each in members["numbers"].items()}
-        return Found(**members)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _LOG.warning("%s is damaged and passed over: %r", store.location(key), error)
-        return None
+    return read_derived(store, layout.found(place, of), _parsed, then="passed over")
+
+
+def _parsed(data: bytes) -> Found:
+    members: dict[str, Any] = json.loads(data)
+    members.pop("v")
+    members["day"] = date.fromisoformat(members["day"])
+    members["numbers"] = {name: Figures(**each) for name, each in members["numbers"].items()}
+    return Found(**members)
 
 
 def refused_days(store: Store, place: Place) -> dict[date, datetime]:

@@ -14,8 +14,6 @@ import pyarrow as pa
 
 _KEY: Final = b"recsys_assets"
 _WRITE: Final = pa.ipc.IpcWriteOptions(compression="zstd")
-# What reading damaged bytes raises, here and where a member that should be there is looked for.
-DAMAGED: Final = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
 def to_bytes_beside(frame: pl.DataFrame, beside: dict[str, Any]) -> bytes:
@@ -28,6 +26,6 @@ def to_bytes_beside(frame: pl.DataFrame, beside: dict[str, Any]) -> bytes:
 
 
 def from_bytes_beside(data: bytes) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """Return what `to_bytes_beside` wrote; one of `DAMAGED` is raised where it did not."""
+    """Return what `to_bytes_beside` wrote; of other bytes, `read_derived` knows the errors."""
     table = pa.ipc.open_file(data).read_all()
     return pl.DataFrame(pl.from_arrow(table)), json.loads(table.schema.metadata[_KEY])

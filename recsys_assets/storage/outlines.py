@@ -6,19 +6,17 @@ only: it is made again of the artifact.
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
-from recsys_assets.storage.frames import DAMAGED, from_bytes_beside, to_bytes_beside
+from recsys_assets.storage.derived import read_derived
+from recsys_assets.storage.frames import from_bytes_beside, to_bytes_beside
 from recsys_assets.storage.store import Store
 
 # Part of where outlines are kept: raise it when the same artifact would give another.
 OUTLINE_FORMAT: Final = 1
-
-_LOG = logging.getLogger(__name__)
 
 
 def write_outline(store: Store, place: Place, kind: str, version: str, outline: Outline) -> None:
@@ -42,12 +40,9 @@ def read_outline(store: Store, place: Place, kind: str, version: str) -> Outline
     Raises:
         StoreUnavailableError: the object store does not answer.
     """
-    key = layout.outline(place, kind, version, OUTLINE_FORMAT)
-    found = store.read(key)
-    if found is None:
-        return None
-    try:
-        lists, footer = from_bytes_beside(found.data)
+
+    def parse(data: bytes) -> Outline:
+        lists, footer = from_bytes_beside(data)
         return Outline(
             footer["form"],
             footer["owners"],
@@ -56,6 +51,6 @@ def read_outline(store: Store, place: Place, kind: str, version: str) -> Outline
             footer["thinned"],
             footer["settings"],
         )
-    except DAMAGED as error:
-        _LOG.warning("%s is damaged and is made again: %r", store.location(key), error)
-        return None
+
+    key = layout.outline(place, kind, version, OUTLINE_FORMAT)
+    return read_derived(store, key, parse, then="is made again")

@@ -6,7 +6,6 @@ accepted is never taken for another's. Whoever deletes one loses time only: it i
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Final
@@ -15,13 +14,12 @@ from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.samples import Sample
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
-from recsys_assets.storage.frames import DAMAGED, from_bytes_beside, to_bytes_beside
+from recsys_assets.storage.derived import read_derived
+from recsys_assets.storage.frames import from_bytes_beside, to_bytes_beside
 from recsys_assets.storage.store import Store
 
 # Part of where profiles are kept: raise it when the same events would give others.
 PROFILE_FORMAT: Final = 1
-
-_LOG = logging.getLogger(__name__)
 
 
 def write_profile(store: Store, place: Place, fingerprint: str, profile: Profile) -> None:
@@ -44,12 +42,9 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
     Raises:
         StoreUnavailableError: the object store does not answer.
     """
-    key = _key(place, day, fingerprint)
-    stored = store.read(key)
-    if stored is None:
-        return None
-    try:
-        events, footer = from_bytes_beside(stored.data)
+
+    def parse(data: bytes) -> Profile:
+        events, footer = from_bytes_beside(data)
         return Profile(
             day,
             footer["numbers"],
@@ -59,9 +54,9 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
             footer["used"],
             footer["failed"],
         )
-    except DAMAGED as error:
-        _LOG.warning("%s is damaged and is made again: %r", store.location(key), error)
-        return None
+
+    key = _key(place, day, fingerprint)
+    return read_derived(store, key, parse, then="is made again")
 
 
 def newest_profile(
