@@ -31,6 +31,7 @@ from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.internals import PRIORITY
 from recsys_assets.defs.io_managers import SURFACE, TENANT
 from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
+from recsys_assets.defs.landed import reported_by
 from recsys_assets.defs.metadata import as_metadata, column_schema
 from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets.documents import RenderedDocument
@@ -39,6 +40,7 @@ from recsys_assets.events.days import ParsedDay
 from recsys_assets.events.provenance import CANONICAL_FORMAT
 from recsys_assets.events.sources import open_source
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.latency import count_flip
 from recsys_assets.operations.publish import (
     materialized,
     publish_and_compare,
@@ -90,6 +92,7 @@ class _Graph:
         docs_url: str | None,
     ) -> None:
         self._surface = surface
+        self._root = root
         self._store = open_store(root)
         self._partitions = partitions
         self._shared = shared
@@ -182,7 +185,7 @@ class _Graph:
 
     def canonical_events(self) -> dg.AssetsDefinition:
         """Build the asset that turns a day's raw lines into canonical events."""
-        surface, store, shared = self._surface, self._store, self._shared
+        surface, store, shared, root = self._surface, self._store, self._shared, self._root
 
         @self._asset(
             EVENTS,
@@ -208,6 +211,8 @@ class _Graph:
                 accept_day(store, surface.place, parsed)
                 return {}
 
+            for landed in reported_by(context.run.tags, surface, root):
+                context.log_event(landed)
             gates = DayGates(store, surface, shared) if surface.gates.are_on else None
             with store.scratch() as scratch:
                 audit = partial(
@@ -301,6 +306,8 @@ class _Graph:
                 audit=lambda day: audit_candidate(store, surface, day, accepted, gates),
                 save=save,
             )
+            if len(context.partition_keys) == 1:  # those of a backfill landed long ago
+                count_flip(store, surface, last, context.run.run_id)
 
         return manifest  # type: ignore[no-any-return]
 

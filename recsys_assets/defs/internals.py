@@ -45,6 +45,8 @@ REPOSITORY_TAG: Final = ".dagster/repository"
 REPOSITORY: Final = "__repository__"
 # A materialization says by it what its data is.
 DATA_VERSION: Final = "dagster/data_version"
+# A run has it that landing sensors asked for: conditions leave its days alone.
+LANDED: Final = "recsys_assets/landed"
 # A batch of events is stored as one only where this variable is set.
 BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 

@@ -19,6 +19,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from recsys_assets.config import Config
+from recsys_assets.live.latency import latency_metric
 from recsys_assets.live.status import SurfaceStatus, stale_because, surface_status
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
@@ -154,7 +155,7 @@ class Figures(Collector):
                 surfaces = self._config.surfaces
                 statuses = [surface_status(store, surface, now=now) for surface in surfaces]
                 self._kept, self._read_at = list(_metrics(statuses, now)), time.monotonic()
-                self._kept.append(_mistakes(self._config))
+                self._kept += [latency_metric(store, surfaces), _mistakes(self._config)]
             return self._kept
 
 

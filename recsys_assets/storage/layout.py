@@ -86,6 +86,11 @@ def comparison(place: Place, day: date) -> str:
     return f"comparisons/{place.name}/{day}.json"
 
 
+def latencies(place: Place) -> str:
+    """Return the key of how long it took from landing to live, counted; replaced whole."""
+    return f"{of_place('latencies', place)}/landing_to_live.json"
+
+
 def record(place: Place, kind: str, version: str) -> str:
     """Return the key of a version's registry record; write-once."""
     return f"registry/records/{place.name}/{kind}/{version}.json"
