@@ -31,7 +31,7 @@ from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.internals import PRIORITY
 from recsys_assets.defs.io_managers import SURFACE, TENANT
 from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
-from recsys_assets.defs.landed import reported_by
+from recsys_assets.defs.landed import reports_in
 from recsys_assets.defs.metadata import as_metadata, column_schema
 from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets.documents import RenderedDocument
@@ -211,8 +211,8 @@ class _Graph:
                 accept_day(store, surface.place, parsed)
                 return {}
 
-            for landed in reported_by(context.run.tags, surface, root):
-                context.log_event(landed)
+            for report in reports_in(context.run.tags, surface):
+                context.log_event(report.event(surface, root))
             gates = DayGates(store, surface, shared) if surface.gates.are_on else None
             with store.scratch() as scratch:
                 audit = partial(
@@ -322,7 +322,7 @@ class _Graph:
         names = ["catalog"] if of_events and items.only_in_catalog else []
         return [self._key(name) for name in [*names, *(["denied_items"] if items.deny else [])]]
 
-    def _automation(self, *lists: dg.AssetKey) -> dg.AutomationCondition[dg.AssetKey]:
+    def _automation(self, *lists: dg.AssetKey) -> dg.AutomationCondition[Any]:
         """Return when an asset that reads canonical events is materialized by itself."""
         if self._surface.window_days > 1:
             return of_window(self._key("raw_events"), self._key(EVENTS), *lists)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -55,7 +55,7 @@ class Report:
 
 @dataclass(frozen=True)
 class NewDay:
-    """A new day of a surface and its variants, to be made by a run."""
+    """A day of a surface and its variants that a run is to make, and what it reports of it."""
 
     surfaces: Sequence[Surface]  # the surface, then its variants
     day: date
@@ -68,7 +68,7 @@ class NewDay:
             [report.asset, report.data_version, {k: _short(v) for k, v in report.shown.items()}]
             for report in self.reports
         ]
-        return {_tag_of(self.surfaces[0]): json.dumps(reports)}
+        return {_tag_of(self.surfaces[0]): json.dumps(reports)} if reports else {}
 
 
 def split(
@@ -106,35 +106,35 @@ def _new_day(store: Store, surface: Surface, found: Arrivals, now: datetime) -> 
     return None if made else day
 
 
-def request_of(new: Sequence[NewDay]) -> dg.RunRequest:
+def request_of(
+    due: Sequence[NewDay], more: Mapping[str, str] | None = None, *, run_key: str | None = None
+) -> dg.RunRequest:
     """Return the request of a run that makes a day of some surfaces, the same of all.
 
-    Dagster resolves a `partition_key` only where all assets have the same partitions. A surface
-    has its own first day; the tag, by which a run knows its partition, is enough.
+    Dagster resolves a `partition_key` only where all assets have the same partitions, and a surface
+    has its own first day. The tag, by which a run knows its partition, is enough.
     """
-    tags = {PARTITION: str(new[0].day), LANDED: "true", **FIRST}
-    for each in new:
+    tags = {PARTITION: str(due[0].day), LANDED: "true", **FIRST, **(more or {})}
+    for each in due:
         tags |= each.tag
     return dg.RunRequest(
+        run_key=run_key,
         job_name=ASSET_JOB,
         tags=tags,
         asset_selection=[
             asset_key(surface, name)
-            for each in new
+            for each in due
             for surface in each.surfaces
             for name in asset_names(surface)
         ],
     )
 
 
-def reported_by(
-    tags: Mapping[str, str], surface: Surface, root: str
-) -> Iterable[dg.AssetMaterialization]:
-    """Return what a run reports as landed for a surface, by its tags; nothing of other runs."""
-    reports: list[tuple[str, str, dict[str, Any]]] = json.loads(tags.get(_tag_of(surface), "[]"))
-    for asset, data_version, shown in reports:
-        day = date.fromisoformat(tags[PARTITION])
-        yield Report(asset, day, data_version, shown).event(surface, root)
+def reports_in(tags: Mapping[str, str], surface: Surface) -> Iterator[Report]:
+    """Yield what a run is to report as landed for a surface, by its tags; nothing of other runs."""
+    found: list[tuple[str, str, dict[str, Any]]] = json.loads(tags.get(_tag_of(surface), "[]"))
+    for asset, data_version, shown in found:
+        yield Report(asset, date.fromisoformat(tags[PARTITION]), data_version, shown)
 
 
 def _tag_of(surface: Surface) -> str:

@@ -5,6 +5,7 @@ changes, it reports, and `<group>_materialize` materializes it.
 """
 
 # No postponed annotations here: Dagster reads the types of a sensor's arguments.
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Literal
 
@@ -17,7 +18,7 @@ from recsys_assets.defs.landed import request_of, split
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
 from recsys_assets.operations.cursors import Cursor
-from recsys_assets.operations.landing import LastReport
+from recsys_assets.operations.landing import Arrivals, LastReport
 from recsys_assets.storage import open_store
 from recsys_assets.texts import as_markdown
 
@@ -63,21 +64,8 @@ def _landing(surface: Surface, config: Config) -> dg.SensorDefinition:
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        def reported(asset: str, day: date) -> LastReport | None:
-            return last_report(context.instance, asset_key(surface, asset), day, root)
-
-        store, now = open_store(root), datetime.now(UTC)
-        found = landing.look(
-            store,
-            surface,
-            Cursor.from_text(context.cursor, root),
-            now=now,
-            reported=reported,
-            tried=lambda day: _tried(context.instance, surface, day),
-            variants=variants,
-        )
-        context.log.info(str(found))
-        new, reports = split(store, [surface, *variants], found, now)
+        found = look(context, [surface, *variants], Cursor.from_text(context.cursor, root))
+        new, reports = split(open_store(root), [surface, *variants], found, datetime.now(UTC))
         # A tick that asks for no run is shown as skipped; what it reported stands in the reason.
         return dg.SensorResult(
             asset_events=[report.event(surface, root) for report in reports],
@@ -87,6 +75,30 @@ def _landing(surface: Surface, config: Config) -> dg.SensorDefinition:
         )
 
     return sensor
+
+
+def look(
+    context: dg.SensorEvaluationContext, surfaces: Sequence[Surface], cursor: Cursor
+) -> Arrivals:
+    """Find out what has landed for a surface and its variants since the last look.
+
+    Raises:
+        RawEventsError: `source.path` is no directory.
+        StoreUnavailableError: the object store does not answer.
+    """
+    surface, *variants = surfaces
+    instance, root = context.instance, cursor.root
+    found = landing.look(
+        open_store(root),
+        surface,
+        cursor,
+        now=datetime.now(UTC),
+        reported=lambda asset, day: last_report(instance, asset_key(surface, asset), day, root),
+        tried=lambda day: _tried(instance, surface, day),
+        variants=variants,
+    )
+    context.log.info(f"{surface.name}: {found}")
+    return found
 
 
 def last_report(

@@ -7,7 +7,6 @@ from datetime import date
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
