@@ -108,6 +108,7 @@ def configure(folder: Path, surfaces: Sequence[str], settle_s: int) -> None:
         }
         for number, name in enumerate(surfaces)
     ]
+    (folder / "raw").mkdir()
     (folder / "surfaces.yaml").write_text(yaml.safe_dump({"root": "var", "surfaces": entries}))
     for name in surfaces:
         (folder / f"{name}.csv").write_text(CATALOG)
