@@ -16,6 +16,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import assets, batches
+from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets_tests.defs.looking import asked_of, run
 from recsys_assets_tests.defs.test_sensors import AT_ONCE
 from recsys_assets_tests.project import Project, day, event
@@ -142,8 +143,6 @@ def test_what_breaks_a_run_is_tried_again_surface_by_surface(
     for name in NAMES:
         many.land(name)
     many.tick()
-    write_audit_publish = assets.write_audit_publish
-
     def breaking(context: Any, surface: Any, name: str, **how: Any) -> Iterable[Any]:
         if surface.surface == "b" and name == asset:
             raise DagsterExecutionInterruptedError

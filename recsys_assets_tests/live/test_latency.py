@@ -21,7 +21,7 @@ from recsys_assets_tests.project import DAY, Project, day, event
 from recsys_assets_tests.shop import make_day
 
 RUN = "run-1"  # of `make_day`
-EVENTS_ONLY = {"artifacts": {"popularity": {}}, "catalog": None}
+EVENTS_ONLY: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
 
 
 def landed(project: Project, of: date, *items: str, ago_s: float) -> Path:
