@@ -143,6 +143,7 @@ def test_what_breaks_a_run_is_tried_again_surface_by_surface(
     for name in NAMES:
         many.land(name)
     many.tick()
+
     def breaking(context: Any, surface: Any, name: str, **how: Any) -> Iterable[Any]:
         if surface.surface == "b" and name == asset:
             raise DagsterExecutionInterruptedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -54,12 +54,13 @@ class Factory:
         """Make what the last tick asked for; return whether all of it succeeded."""
         return all(run(self.project, self.definitions, request) for request in self.runs)
 
-    def requested(self) -> Requested:
-        """Evaluate the conditions once; return the days asked for by asset."""
+    def requested(self, at: datetime | None = None) -> Requested:
+        """Evaluate the conditions once, as of some time; return the days asked for by asset."""
         found = dg.evaluate_automation_conditions(
             self.definitions,
             self.project.instance,
             dg.AssetSelection.groups("demo__home"),
+            evaluation_time=at,
             cursor=self.conditions,
         )
         self.conditions = found.cursor
@@ -336,7 +337,6 @@ class TestRunOfANewDay:
         assert shop.asked() == everything(day(1))
         assert shop.run()
 
-        # Two runs since the daemon looked last: Dagster looks at the newest one of each asset only.
         assert shop.requested() == {}
         live = project.live(shop.config)
         assert live is not None
@@ -344,17 +344,38 @@ class TestRunOfANewDay:
         assert live.window.last_day == day(1)
 
     def test_what_fails_within_the_run_is_tried_once(self, project: Project) -> None:
-        """An artifact alone: what it is made of was updated, and it is missing."""
-        shop = factory(project, guardrails={"max_artifact_bytes": 10})
-        shop.land(0, "a", "b")
-        shop.tick()
+        """Artifacts alone: what they are made of was updated since the daemon looked last.
 
-        assert not shop.run()
+        Of two days, for Dagster looks at the newest run of each asset only.
+        """
+        # Of an instance without any event, Dagster cannot tell what is new.
+        project.instance.report_runless_asset_event(dg.AssetMaterialization("some", "event"))
+        shop = factory(project, guardrails={"max_artifact_bytes": 10})
+        for number in range(2):
+            shop.land(number, "a", "b")
+            shop.tick()
+            assert shop.asked() == everything(day(number))
+            assert not shop.run()
 
         assert shop.requested() == {}
         assert project.instance.get_latest_materialization_event(
             asset_key(shop.config.surfaces[0], "canonical_events")
         )
+
+    def test_a_bad_day_that_began_under_the_eyes_of_conditions_is_tried_once(
+        self, project: Project
+    ) -> None:
+        """It was missing when it began, and still is."""
+        shop = factory(project)
+        shop.conditions = None
+        for hour in (23, 24 + 1):
+            at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour)
+            assert shop.requested(at) == {}
+        project.land(DAY, ["nonsense"])
+        shop.tick()
+        assert not shop.run()
+
+        assert shop.requested(at + timedelta(minutes=1)) == {}
 
     def test_a_late_day_of_a_window_is_left_to_conditions(self, project: Project) -> None:
         """Also where the later day has only just been asked for, and is not made yet."""
