@@ -138,8 +138,7 @@ class _Graph:
             warnings.simplefilter("ignore", dg.BetaWarning)
             decorator: Callable[..., Any] = dg.asset(
                 key=key,
-                # Of a run over both, what the base publishes does not wait for its variants.
-                op_tags={PRIORITY: "-1"} if self._surface.variant_of else {},
+                op_tags={PRIORITY: self._priority(name)},
                 backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run),
                 output_required=False,  # a day that fails its checks is not materialized
                 check_specs=[
@@ -150,6 +149,16 @@ class _Graph:
                 **details,
             )
         return decorator
+
+    def _priority(self, name: str) -> str:
+        """Return what goes first in a run over many surfaces: one is done before the next begins.
+
+        What breaks the run then finds the ones before it published. What a base publishes does not
+        wait for its variants.
+        """
+        if self._surface.variant_of:
+            return "-1"
+        return {EVENTS: "0", MANIFEST: "2"}.get(name, "1")
 
     def raw_events(self) -> dg.AssetSpec:
         """Declare the raw exposure events, which somebody else lands."""
