@@ -3,7 +3,7 @@
 Starting a run costs more than a small day. So one run makes the days of up to 25 surfaces that are
 due at the same time. Each surface keeps its own assets, checks and history, and a day that fails
 holds back no other. What breaks a whole run, a crash or a surface that hangs, takes 24 others along
-at most, and for a few minutes: `batch_retries` asks for each of them again, alone.
+at most, and for a few minutes: `batch_retries` asks for them again, what may have broken it alone.
 """
 
 # No postponed annotations here: Dagster reads the types of a sensor's arguments.
@@ -183,13 +183,16 @@ def _requests(instance: dg.DagsterInstance, due: Iterable[NewDay]) -> Iterator[d
         alone = [each for each in of_day if busy & {*_keys(each.surfaces)}]
         yield from (request_of([each]) for each in alone)
         for some in _sliced([each for each in of_day if each not in alone]):
-            yield _in_common(some) if len(some) > 1 else request_of(some)
+            yield _in_common(some)
 
 
-def _in_common(due: Sequence[NewDay]) -> dg.RunRequest:
-    # Most surfaces take a second or two. Who takes longer is made alone, under its own limit.
-    limit = 60 + 4 * len(due)
-    return request_of(due, {BATCH: str(len(due)), MAX_RETRIES: "0", MAX_RUNTIME: str(limit)})
+def _in_common(due: Sequence[NewDay], run_key: str | None = None) -> dg.RunRequest:
+    if len(due) == 1:
+        return request_of(due, run_key=run_key)
+    # Most surfaces take a second or less. Who takes longer is made alone, under its own limit.
+    limit = 60 + 2 * len(due)
+    tags = {BATCH: str(len(due)), MAX_RETRIES: "0", MAX_RUNTIME: str(limit)}
+    return request_of(due, tags, run_key=run_key)
 
 
 def _sliced(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -209,8 +212,8 @@ def _retries(families: Sequence[Family]) -> dg.SensorDefinition:
         # It only goes on with what somebody has started.
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Asks for each surface of a common run that broke before the surface was done, in a "
-            "run of its own."
+            "Asks again for the surfaces that a common run had not made when it broke: for those "
+            "that it had begun, each in a run of its own."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -246,22 +249,38 @@ def _retries(families: Sequence[Family]) -> dg.SensorDefinition:
 def retries_of(
     instance: dg.DagsterInstance, run: dg.DagsterRun, families: Iterable[Family]
 ) -> Iterator[dg.RunRequest]:
-    """Yield the run of each surface of a broken run that was neither made by it nor has failed.
+    """Yield the runs of the surfaces of a broken run that were neither made by it nor have failed.
 
-    What failed was looked at to its end: it would fail again.
+    What failed was looked at to its end: it would fail again. Those that were begun may have broken
+    the run, and go alone. The others have not, and go in common once more.
     """
     made = {event.asset_key for event in materializations_of(instance, run.run_id)}
+    begun = {event.step_key for event in _events(instance, run, dg.DagsterEventType.STEP_START)}
     failed = {
-        entry.dagster_event.step_key
-        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-        if entry.dagster_event and not was_interrupted(entry.dagster_event)
+        event.step_key
+        for event in _events(instance, run, dg.DagsterEventType.STEP_FAILURE)
+        if not was_interrupted(event)
     }
-    selected = run.asset_selection or frozenset[dg.AssetKey]()
+    selected, day = run.asset_selection or frozenset[dg.AssetKey](), run.tags[PARTITION]
+    suspects, others = list[NewDay](), list[NewDay]()
     for family in families:
         keys = selected & {*_keys(family)}
-        if keys <= made or failed & {key.to_python_identifier() for key in keys}:
-            continue
-        reports = [*reports_in(run.tags, family[0])]
-        again = NewDay(family, date.fromisoformat(run.tags[PARTITION]), reports)
-        # The key: of a run that broke, the worker and the daemon may both say so.
-        yield request_of([again], run_key=f"{run.run_id} {family[0].group}")
+        steps = {key.to_python_identifier() for key in keys}
+        if not keys <= made and not failed & steps:
+            left = NewDay(family, date.fromisoformat(day), [*reports_in(run.tags, family[0])])
+            (suspects if begun & steps else others).append(left)
+    if not suspects:  # it broke before its first step, and may do so again
+        suspects, others = others, suspects
+    # The keys: of a run that broke, the worker and the daemon may both say so.
+    for each in suspects:
+        yield request_of([each], run_key=f"{run.run_id} {each.surfaces[0].group}")
+    if others:
+        yield _in_common(others, run_key=f"{run.run_id} others")
+
+
+def _events(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, of_type: dg.DagsterEventType
+) -> Iterator[dg.DagsterEvent]:
+    for entry in instance.all_logs(run.run_id, of_type=of_type):
+        if entry.dagster_event:
+            yield entry.dagster_event

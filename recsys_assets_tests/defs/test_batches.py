@@ -22,12 +22,12 @@ from recsys_assets_tests.defs.test_sensors import AT_ONCE
 from recsys_assets_tests.project import Project, day, event
 
 SMALL: dict[str, Any] = {**AT_ONCE, "artifacts": {"popularity": {}}, "catalog": None}
-NAMES = ("a", "b", "c")
+NAMES = ("a", "b", "c", "d")
 
 
 @dataclass
 class Many:
-    """Three surfaces, each with its own first day, whose common sensors are ticked by hand."""
+    """Four surfaces, each with its own first day, whose common sensors are ticked by hand."""
 
     project: Project
     changes: dict[str, Any] = field(default_factory=dict)  # of surface b
@@ -100,7 +100,7 @@ def test_days_that_land_together_are_made_by_one_run(project: Project) -> None:
     assert many.live() == {*NAMES}
     told = project.instance.fetch_materializations(dg.AssetKey(["demo", "b", "raw_events"]), 9)
     assert [record.partition_key for record in told.records] == [str(day(0))]
-    assert many.tick() == "3 of 3 surfaces looked at"
+    assert many.tick() == "4 of 4 surfaces looked at"
     assert many.runs == []
 
 
@@ -126,16 +126,17 @@ def test_a_day_that_fails_holds_back_no_other_and_is_not_tried_again(project: Pr
     many.land("a")
     many.land("b", good=False)
     many.land("c")
+    many.land("d")
     many.tick()
 
     assert many.run() == [False]
 
-    assert many.live() == {"a", "c"}
+    assert many.live() == {"a", "c", "d"}
     assert retried(many) == []
 
 
 @pytest.mark.parametrize("asset", ["canonical_events", "manifest"])
-def test_what_breaks_a_run_is_tried_again_surface_by_surface(
+def test_what_breaks_a_run_is_tried_again_alone_and_the_others_in_common(
     project: Project, monkeypatch: pytest.MonkeyPatch, asset: str
 ) -> None:
     """Surface b takes the run down with it; what was done by then is done."""
@@ -154,8 +155,8 @@ def test_what_breaks_a_run_is_tried_again_surface_by_surface(
         many.run()
     assert many.live() == {"a"}
 
-    assert retried(many) == [{"b"}, {"c"}]
-    assert all("dagster/max_retries" not in request.tags for request in many.runs)
+    assert retried(many) == [{"b"}, {"c", "d"}]
+    assert ["dagster/max_retries" in request.tags for request in many.runs] == [False, True]
     assert all(many.run())
     assert many.live() == {*NAMES}
 
@@ -173,7 +174,7 @@ def test_a_surface_that_a_run_is_going_on_for_is_asked_for_alone(project: Projec
 
     many.tick()
 
-    assert sorted(map(sorted, map(surfaces_of, many.runs))) == [["a", "c"], ["b"]]
+    assert sorted(map(sorted, map(surfaces_of, many.runs))) == [["a", "c", "d"], ["b"]]
 
 
 def test_a_surface_that_cannot_be_looked_at_holds_back_no_other(project: Project) -> None:
@@ -211,7 +212,7 @@ def test_runs_and_sensors_are_of_so_many_surfaces_at_most(
     many.cursor = None
     many.tick("landings_2")
 
-    assert [surfaces_of(request) for request in many.runs] == [{"c"}]
+    assert [surfaces_of(request) for request in many.runs] == [{"c", "d"}]
 
 
 def test_a_tick_that_takes_long_goes_on_with_the_others(
@@ -220,12 +221,12 @@ def test_a_tick_that_takes_long_goes_on_with_the_others(
     monkeypatch.setattr(batches, "_BUDGET_S", -1.0)
     many = Many(project)
 
-    assert many.tick() == "0 of 3 surfaces looked at"
+    assert many.tick() == "0 of 4 surfaces looked at"
 
     assert json.loads(many.cursor or "")["next"] == 0
     monkeypatch.undo()
     monkeypatch.setattr(batches, "time", Clock())
-    assert many.tick() == "1 of 3 surfaces looked at"
+    assert many.tick() == "1 of 4 surfaces looked at"
     assert json.loads(many.cursor or "")["next"] == 1
 
 
@@ -258,7 +259,7 @@ def test_one_schedule_makes_the_day_before_of_all_that_are_due_then(
     (request,) = asked("daily_0600", datetime(2026, 1, 3, 6, tzinfo=UTC))
     (other,) = asked("daily_0715", datetime(2026, 1, 3, 7, 15, tzinfo=UTC))
 
-    assert surfaces_of(request) == {"a", "c"}
+    assert surfaces_of(request) == {"a", "c", "d"}
     assert surfaces_of(other) == {"b"}
     assert {day for days in asked_of([request]).values() for day in days} == {date(2026, 1, 2)}
     late = asked("daily_0600", datetime(2027, 1, 3, 6, tzinfo=UTC))
@@ -283,5 +284,5 @@ def test_the_sensor_of_retries_looks_at_common_runs_only_and_once(
 
     many.cursor = after
     assert many.tick("batch_retries") == ""
-    assert [surfaces_of(request) for request in many.runs] == [{"a"}, {"c"}]
+    assert [surfaces_of(request) for request in many.runs] == [{"a"}, {"c"}, {"d"}]
     assert many.tick("batch_retries") == "No common run broke."
