@@ -32,6 +32,7 @@ from recsys_assets.defs.sensors import look
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.operations.cursors import Cursor, remembered
 from recsys_assets.storage import open_store
+from recsys_assets.texts import as_markdown
 
 MOST_SURFACES: Final = 25  # of a run, and of a sensor; variants go with their base
 _INTERVAL_S: Final = 15
@@ -72,7 +73,7 @@ def build_batches(config: Config) -> dg.Definitions:
 
 
 def _landings(name: str, families: Sequence[Family], root: str) -> dg.SensorDefinition:
-    first, last = families[0][0].name, families[-1][0].name
+    first, last = (as_markdown(each[0].name) for each in (families[0], families[-1]))
 
     @dg.sensor(
         name=name,

@@ -26,7 +26,10 @@ from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
 
 _REPORTED: Final = ("canonical_events", "raw_events", "catalog", "denied_items")
-_LONGEST_TEXT: Final = 200  # a tag of a run has room for some 2,600 bytes in Postgres
+# Characters of a text. A tag has room for some 2,600 bytes in Postgres; others than ASCII take six
+# each in JSON.
+_LONGEST_ASCII: Final = 200
+_LONGEST_TEXT: Final = 50
 
 
 @dataclass(frozen=True)
@@ -148,4 +151,6 @@ def _hash_of(text: str) -> str:
 
 
 def _short(value: Shown) -> Shown:
-    return value[:_LONGEST_TEXT] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    return value[: _LONGEST_ASCII if value.isascii() else _LONGEST_TEXT]

@@ -405,6 +405,20 @@ class TestRunOfANewDay:
         assert shop.requested() == {}
         assert shop.tick() == []
 
+    def test_what_the_run_is_to_report_fits_into_a_tag(self, project: Project) -> None:
+        """Of Postgres, whose index takes no more than 2,704 bytes."""
+        (project.folder / "denied.txt").write_text("z\n")
+        shop = factory(project, items={"deny": "denied.txt"})
+        long = "\u00e9" * 80
+        for number in range(9):
+            project.land(DAY, [event("a", rank=number + 1)], part=f".{long}{number}")
+
+        shop.tick()
+
+        (request,) = shop.runs
+        assert max(len(value.encode()) for value in request.tags.values()) < 1300
+        assert shop.run()
+
     def test_variants_are_made_in_the_run_of_their_base(self, project: Project) -> None:
         config = project.configure(AT_ONCE, {"surface": "lab", "variant_of": "demo/home"})
         shop = Factory(project, config)
