@@ -158,7 +158,9 @@ class _Graph:
         """
         if self._surface.variant_of:
             return "-1"
-        return {EVENTS: "0", MANIFEST: "2"}.get(name, "1")
+        # What waits for no events could begin at once: it takes its turn beside them.
+        reads_events = name in KINDS and KINDS[name].reads == "events"
+        return "2" if name == MANIFEST else "1" if reads_events else "0"
 
     def raw_events(self) -> dg.AssetSpec:
         """Declare the raw exposure events, which somebody else lands."""

@@ -21,7 +21,7 @@ from recsys_assets_tests.defs.looking import asked_of, run
 from recsys_assets_tests.defs.test_sensors import AT_ONCE
 from recsys_assets_tests.project import Project, day, event
 
-SMALL: dict[str, Any] = {**AT_ONCE, "artifacts": {"popularity": {}}, "catalog": None}
+SMALL: dict[str, Any] = {**AT_ONCE, "artifacts": {"popularity": {}, "content_sim": {}}}
 NAMES = ("a", "b", "c", "d")
 
 
