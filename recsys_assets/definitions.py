@@ -26,6 +26,7 @@ import dagster as dg
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Broken, Config, load_config, without_quotes, without_secrets
 from recsys_assets.defs.assets import build_surface
+from recsys_assets.defs.batches import build_batches
 from recsys_assets.defs.failures import build_failure_reports
 from recsys_assets.defs.freshness import CHECK_FRESHNESS, build_freshness
 from recsys_assets.defs.internals import ASSET_JOB, look_up_targets_once, run_of_worker
@@ -143,6 +144,7 @@ def _build(config: Config, settings: Config) -> dg.Definitions:
         build_topics(settings),
         build_sensors(config),
         build_schedules(config),
+        build_batches(config),
         build_freshness(config),
         build_live(config),
         build_failure_reports(config),

@@ -32,6 +32,7 @@ from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.internals import PRIORITY
 from recsys_assets.defs.io_managers import SURFACE, TENANT
 from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
+from recsys_assets.defs.landed import reports_in
 from recsys_assets.defs.metadata import as_metadata, column_schema
 from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets.documents import RenderedDocument
@@ -40,6 +41,7 @@ from recsys_assets.events.days import ParsedDay
 from recsys_assets.events.provenance import CANONICAL_FORMAT
 from recsys_assets.events.sources import open_source
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.latency import count_flip
 from recsys_assets.operations.publish import (
     materialized,
     publish_and_compare,
@@ -91,6 +93,7 @@ class _Graph:
         docs_url: str | None,
     ) -> None:
         self._surface = surface
+        self._root = root
         self._store = open_store(root)
         self._partitions = partitions
         self._shared = shared
@@ -136,8 +139,7 @@ class _Graph:
             warnings.simplefilter("ignore", dg.BetaWarning)
             decorator: Callable[..., Any] = dg.asset(
                 key=key,
-                # Of a run over both, what the base publishes does not wait for its variants.
-                op_tags={PRIORITY: "-1"} if self._surface.variant_of else {},
+                op_tags={PRIORITY: self._priority(name)},
                 backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run),
                 output_required=False,  # a day that fails its checks is not materialized
                 check_specs=[
@@ -148,6 +150,18 @@ class _Graph:
                 **details,
             )
         return decorator
+
+    def _priority(self, name: str) -> str:
+        """Return what goes first in a run over many surfaces: one is done before the next begins.
+
+        What breaks the run then finds the ones before it published. What a base publishes does not
+        wait for its variants.
+        """
+        if self._surface.variant_of:
+            return "-1"
+        # What waits for no events could begin at once: it takes its turn beside them.
+        reads_events = name in KINDS and KINDS[name].reads == "events"
+        return "2" if name == MANIFEST else "1" if reads_events else "0"
 
     def raw_events(self) -> dg.AssetSpec:
         """Declare the raw exposure events, which somebody else lands."""
@@ -183,7 +197,7 @@ class _Graph:
 
     def canonical_events(self) -> dg.AssetsDefinition:
         """Build the asset that turns a day's raw lines into canonical events."""
-        surface, store, shared = self._surface, self._store, self._shared
+        surface, store, shared, root = self._surface, self._store, self._shared, self._root
 
         @self._asset(
             EVENTS,
@@ -207,6 +221,8 @@ class _Graph:
                 accept_day(store, surface.place, parsed)
                 return {}
 
+            for report in reports_in(context.run.tags, surface):
+                context.log_event(report.event(surface, root))
             gates = DayGates(store, surface, shared) if surface.gates.are_on else None
             with store.scratch() as scratch:
                 audit = partial(
@@ -302,6 +318,8 @@ class _Graph:
                 audit=lambda day: audit_candidate(store, surface, day, accepted, gates),
                 save=save,
             )
+            if len(context.partition_keys) == 1:  # those of a backfill landed long ago
+                count_flip(store, surface, last, context.run.run_id)
 
         return manifest  # type: ignore[no-any-return]
 
@@ -316,7 +334,7 @@ class _Graph:
         names = ["catalog"] if of_events and items.only_in_catalog else []
         return [self._key(name) for name in [*names, *(["denied_items"] if items.deny else [])]]
 
-    def _automation(self, *lists: dg.AssetKey) -> dg.AutomationCondition[dg.AssetKey]:
+    def _automation(self, *lists: dg.AssetKey) -> dg.AutomationCondition[Any]:
         """Return when an asset that reads canonical events is materialized by itself."""
         if self._surface.window_days > 1:
             return of_window(self._key("raw_events"), self._key(EVENTS), *lists)

@@ -15,6 +15,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from recsys_assets.config import Config
+from recsys_assets.defs.internals import MAX_RETRIES
 from recsys_assets.defs.job_settings import (
     OverrideConfig,
     PinConfig,
@@ -40,7 +41,7 @@ _DRY_RUN_TAG = {"recsys_assets/dry_run": "true"}
 _NOTHING_CHANGED = "dry run: nothing was changed; launch it with dry_run: false to do it"
 _SHOWN = 50
 # A run that was killed is not started again by itself: `previous` would be another one by then.
-_TAGS = {"dagster/max_retries": "0"}
+_TAGS = {MAX_RETRIES: "0"}
 
 
 def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, settings: Config) -> None:

@@ -103,6 +103,11 @@ def refused_day(place: Place, key: str) -> date | None:
     return _day_named(key, ".json", lambda day: refused(place, day))
 
 
+def latencies(place: Place) -> str:
+    """Return the key of how long it took from landing to live, counted; replaced whole."""
+    return f"{of_place('latencies', place)}/landing_to_live.json"
+
+
 def record(place: Place, kind: str, version: str) -> str:
     """Return the key of a version's registry record; write-once."""
     return f"registry/records/{place.name}/{kind}/{version}.json"
