@@ -15,7 +15,7 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.defs import assets, batches
+from recsys_assets.defs import assets, batches, side_by_side
 from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets_tests.defs.looking import asked_of, run
 from recsys_assets_tests.defs.test_sensors import AT_ONCE
@@ -140,10 +140,42 @@ def test_what_breaks_a_run_is_tried_again_alone_and_the_others_in_common(
     project: Project, monkeypatch: pytest.MonkeyPatch, asset: str
 ) -> None:
     """Surface b takes the run down with it; what was done by then is done."""
+    monkeypatch.setattr(side_by_side, "_AT_ONCE", 1)
     many = Many(project)
     for name in NAMES:
         many.land(name)
     many.tick()
+
+    run_broken_by_b(many, monkeypatch, asset)
+    assert many.live() == {"a"}
+
+    assert retried(many) == [{"b"}, {"c", "d"}]
+    assert ["dagster/max_retries" in request.tags for request in many.runs] == [False, True]
+    assert all(many.run())
+    assert many.live() == {*NAMES}
+
+
+def test_surfaces_side_by_side_are_all_tried_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of them had begun when b broke their run is a matter of luck; none is forgotten."""
+    many = Many(project)
+    for name in NAMES:
+        many.land(name)
+    many.tick()
+
+    run_broken_by_b(many, monkeypatch, "canonical_events")
+
+    left = {*NAMES} - many.live()
+    asked = retried(many)
+    assert {"b"} in asked
+    assert sorted(name for surfaces in asked for name in surfaces) == sorted(left)
+    assert all(many.run())
+    assert many.live() == {*NAMES}
+
+
+def run_broken_by_b(many: Many, monkeypatch: pytest.MonkeyPatch, asset: str) -> None:
+    """Run what is asked for, and end the run when it comes to an asset of surface b."""
 
     def breaking(context: Any, surface: Any, name: str, **how: Any) -> Iterable[Any]:
         if surface.surface == "b" and name == asset:
@@ -153,12 +185,6 @@ def test_what_breaks_a_run_is_tried_again_alone_and_the_others_in_common(
     with monkeypatch.context() as patch:
         patch.setattr(assets, "write_audit_publish", breaking)
         many.run()
-    assert many.live() == {"a"}
-
-    assert retried(many) == [{"b"}, {"c", "d"}]
-    assert ["dagster/max_retries" in request.tags for request in many.runs] == [False, True]
-    assert all(many.run())
-    assert many.live() == {*NAMES}
 
 
 def test_a_surface_that_a_run_is_going_on_for_is_asked_for_alone(project: Project) -> None:
