@@ -60,6 +60,10 @@ class ReleaseConfig(ReasonConfig):
         default=False,
         description="Also where gates find it worse than what is live; the reason is to say why.",
     )
+    dry_run: bool = Field(
+        default=False,
+        description="Change nothing, and show what the gates find of the day that was held back.",
+    )
 
 
 class OverrideConfig(ReasonConfig):

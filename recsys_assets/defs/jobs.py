@@ -79,6 +79,10 @@ def release_surface(
     """Release the surface, and publish the newest day that was held back."""
     with _plain_failures():
         surface, store = settings.surface(config.surface), open_store(settings.root)
+        if config.dry_run:
+            pinned, held = pointer.plan_release(store, surface)
+            _show_dry_run(context, {"pinned": pinned, **(_found(held, config) if held else {})})
+            return
         released = pointer.release(
             store, surface, _why(context, config.who, config.reason), force=config.force
         )
@@ -95,6 +99,21 @@ def release_surface(
             f"{released.next_outcome}",
             allow_retries=False,
         )
+
+
+def _found(held: pointer.HeldBack, config: ReleaseConfig) -> dict[str, Shown]:
+    """Show the day that a release would publish, and what its checks find."""
+    verdicts = held.audited.verdicts.items()
+    return {
+        "next_day": str(held.day),
+        "next_day_outcome": f"would be {held.would_be(force=config.force)}",
+        "found": table(
+            [
+                {"check": check, "outcome": found.outcome, "found": found.description or ""}
+                for check, found in verdicts
+            ]
+        ),
+    }
 
 
 def override_day(context: dg.OpExecutionContext, config: OverrideConfig, settings: Config) -> None:

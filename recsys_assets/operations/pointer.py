@@ -85,6 +85,10 @@ class HeldBack:
         passed_over = self.of_gates.keys() if force else set()
         return not self.audited.failures.keys() - passed_over
 
+    def would_be(self, *, force: bool) -> str:
+        """Return what becomes of it, in a word."""
+        return "published" if self.may_go(force=force) else "refused"
+
 
 def plan_rollback(
     store: Store, surface: Surface, *, to: str, kind: str | None = None, pin: bool = False
