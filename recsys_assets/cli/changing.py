@@ -133,9 +133,8 @@ def _print_found(held: HeldBack, *, force: bool) -> None:
         said = ": ".join(filter(None, (verdict.outcome, verdict.description)))
         click.echo(printable(f"{check}: {said}"))
     forced = held.may_go(force=True) and not held.may_go(force=force)
-    click.echo(
-        f"{held.day} would be {held.would_be(force=force)}{'; --force accepts it' if forced else ''}"
-    )
+    advice = "; --force accepts it" if forced else ""
+    click.echo(f"{held.day} would be {held.would_be(force=force)}{advice}")
 
 
 @click.command("repair")
