@@ -15,7 +15,7 @@ from recsys_assets.storage import layout
 from recsys_assets.storage.registry import read_staged
 from recsys_assets.windows import SourceHash
 from recsys_assets_tests.defs.test_jobs import ASKED, DO_IT, Site, failure
-from recsys_assets_tests.defs.test_sensors import CATALOG_KINDS, EVENT_KINDS, factory, of_events
+from recsys_assets_tests.defs.test_sensors import CATALOG_KINDS, EVENT_KINDS, everything, factory
 from recsys_assets_tests.project import DAY, Project, day, event
 
 DENY = {"items": {"deny": "denied.txt"}}
@@ -92,7 +92,7 @@ class TestSensors:
 
         shop.tick()
 
-        assert shop.requested() == of_events([DAY], [DAY])
+        assert shop.asked() == everything(DAY)
 
     def test_another_catalog_makes_all_that_lists_only_its_items_again(
         self, project: Project
