@@ -121,11 +121,13 @@ def configure(folder: Path, surfaces: list[Surface]) -> None:
 
 
 def live(folder: Path, root: str, surface: str) -> Mapping[str, object]:
-    """Return what is live: the day, and each kind's version."""
+    """Return what is live: each kind's version."""
     path = folder / root / f"registry/current/{TENANT}/{surface}/manifest.json"
     with contextlib.suppress(OSError):
         found = json.loads(path.read_bytes())
-        return {kind: uri.rpartition("/")[2] for kind, uri in found["current"].items()}
+        versions = {kind: uri.rpartition("/")[2] for kind, uri in found["current"].items()}
+        del versions["publication"]  # it says when
+        return versions
     return {}
 
 
@@ -234,7 +236,9 @@ def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bo
     nothing = sum(not what for what in wanted.values())
     show(f"  landed {weather.counts}; killed {kills}; runs that are left: {left}")
     show(f"  as a single command makes it: {len(surfaces) - len(lost)} of {len(surfaces)}")
-    show(f"  of which nothing is live: {nothing}; others: {lost[:10]}")
+    show(f"  of which nothing is live: {nothing}")
+    for name in lost[:10]:
+        show(f"  {name}: {live(folder, 'var', name)} and not {wanted[name]}")
     if control.returncode == 2:  # it made nothing to compare with
         show(control.stderr)
         return False
