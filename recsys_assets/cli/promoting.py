@@ -59,17 +59,17 @@ def promote_command(
         where = f"is live below {found['to']} already, as generation {generation}"
         click.echo(printable(f"{taken} {where}; nothing to do"))
         return
-    copied = (
-        f"{len(plan.new_blobs)} of {len(plan.current)} documents and {len(plan.new_days)} days of "
-        f"events ({days_text(plan.new_days)}), {plan.size_bytes:,} bytes"
+    click.echo(
+        f"{'to copy' if dry_run else 'copied'}: {len(plan.new_blobs)} of {len(plan.current)} "
+        f"documents and {len(plan.new_days)} days of events ({days_text(plan.new_days)}), "
+        f"{plan.size_bytes:,} bytes"
     )
     if dry_run:
-        click.echo(printable(f"{taken} would become live below {found['to']}; to copy: {copied}"))
+        click.echo(printable(f"{taken} would become live below {found['to']}"))
         if plan.refused:
             click.echo(printable(f"needs --force: {plan.refused}"))
         click.echo("dry run: nothing was changed")
         return
-    click.echo(printable(f"copied {copied}"))
     click.echo(printable(f"{taken} is live below {found['to']}, as generation {generation}"))
 
 

@@ -29,7 +29,7 @@ def test_it_says_what_it_copied_and_what_is_live(shop: Shop, target: Shop) -> No
     size = sum(
         (shop.root / shop.store.key(uri)).stat().st_size for uri in shop.live.current.values()
     )
-    copied = f"copied 2 of 2 documents and 0 days of events (none), {size:,} bytes\n"
+    copied = f"copied: 2 of 2 documents and 0 days of events (none), {size:,} bytes\n"
     assert result.stdout == f"{copied}{taken} is {there}, as generation 1\n"
     assert "demo/home done in " in result.stderr
     assert target.newest.reason.startswith("incident 7 (promoted from ")
@@ -48,10 +48,10 @@ def test_a_dry_run_changes_nothing_and_says_what_would_have_to_be_forced(
     result = done(run(*words(shop, target, "--dry-run")))
 
     lines = result.stdout.splitlines()
-    assert "would become live below" in lines[0]
-    assert "to copy: 2 of 2 documents" in lines[0]
-    assert lines[1].startswith("needs --force: generation 1 below ")
-    assert lines[2:] == ["dry run: nothing was changed"]
+    assert lines[0].startswith("to copy: 2 of 2 documents and 0 days of events")
+    assert "would become live below" in lines[1]
+    assert lines[2].startswith("needs --force: generation 1 below ")
+    assert lines[3:] == ["dry run: nothing was changed"]
     message = refused(run(*words(shop, target)), code=1)
     assert "Error: will not promote demo/home: generation 1 below " in message
     assert target.files() == before
