@@ -19,6 +19,7 @@ from recsys_assets.errors import (
     StorageError,
 )
 from recsys_assets.events.accepted import accepted_days, days_of_events
+from recsys_assets.live.history import last_change
 from recsys_assets.live.staged import held_back
 from recsys_assets.live.tables import read_document
 from recsys_assets.live.verify import verify_each
@@ -136,6 +137,22 @@ def test_it_is_rolled_back_there_and_promoted_again(shop: Shop, target: Shop) ->
     assert verified(target.store, target.live.current)
     assert run(shop, target) == "published"
     assert_is_whole(target, like=shop, of=4)
+
+
+def test_it_changed_what_is_live_and_overtakes_a_candidate_of_its_window(
+    shop: Shop, target: Shop
+) -> None:
+    current = target.stage(on(3), 77)
+    run(shop, target)
+    pin(target.store, target.surface, WHY)
+    release(target.store, target.surface, WHY)
+
+    changed = last_change(target.store, target.live)
+
+    assert changed
+    assert (changed.action, changed.generation) == ("promote", 1)
+    with pytest.raises(CandidateOvertakenError, match="generation 1"):
+        target.publish(on(3), current, seen=0)
 
 
 def test_a_later_version_of_the_day_goes_too(shop: Shop, target: Shop) -> None:
