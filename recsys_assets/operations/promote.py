@@ -37,6 +37,7 @@ from recsys_assets.storage.publications import (
 )
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
+from recsys_assets.verdicts import at_most
 from recsys_assets.windows import Window
 
 _LOG = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def plan_promotion(source: Store, target: Store, surface: Surface) -> Promotion:
     if plan.is_empty:
         return plan
     _refuse_newer_or_pinned(plan)
-    problems = [p for key in keys.values() if (p := problem_of(source, source.uri(key)))]
+    problems = [p for key in keys.values() if (p := _problem(source, surface, key))]
     if problems:
         raise StorageError(
             f"cannot promote generation {taken.generation} of {name}: {'; '.join(problems)}. "
@@ -214,6 +215,15 @@ def _copy(plan: Promotion) -> None:
     for number, (kind, uri) in enumerate(plan.current.items(), 1):
         roots.copy_version(surface.place, kind, version_of(uri))
         _LOG.info("%s: %d of %d versions copied", surface.name, number, len(plan.current))
+
+
+def _problem(source: Store, surface: Surface, key: str) -> str | None:
+    """Return why a document may not be live: damaged, or too large for its readers."""
+    problem, stored = problem_of(source, source.uri(key)), source.stat(key)
+    if problem or stored is None:
+        return problem
+    size = at_most(surface.guardrails, "max_artifact_bytes", stored.size_bytes)
+    return None if size.passed else f"{source.uri(key)}: {size.description}"
 
 
 def _new_days(source: Store, target: Store, surface: Surface, window: Window) -> list[date]:

@@ -142,7 +142,9 @@ def test_it_is_rolled_back_there_and_promoted_again(shop: Shop, target: Shop) ->
 def test_it_changed_what_is_live_and_overtakes_a_candidate_of_its_window(
     shop: Shop, target: Shop
 ) -> None:
-    current = target.stage(on(3), 77)
+    run(shop, target)
+    shop.day(on(4), 4)
+    current = target.stage(on(4), 77)
     run(shop, target)
     pin(target.store, target.surface, WHY)
     release(target.store, target.surface, WHY)
@@ -150,9 +152,9 @@ def test_it_changed_what_is_live_and_overtakes_a_candidate_of_its_window(
     changed = last_change(target.store, target.live)
 
     assert changed
-    assert (changed.action, changed.generation) == ("promote", 1)
-    with pytest.raises(CandidateOvertakenError, match="generation 1"):
-        target.publish(on(3), current, seen=0)
+    assert (changed.action, changed.generation) == ("promote", 2)
+    with pytest.raises(CandidateOvertakenError, match="generation 2"):
+        target.publish(on(4), current, seen=1)
 
 
 def test_a_later_version_of_the_day_goes_too(shop: Shop, target: Shop) -> None:
@@ -305,6 +307,14 @@ class TestRefused:
 
         assert message.startswith("cannot promote generation 3 of demo/home: file://")
         assert str(blob) in message
+
+    def test_a_document_is_too_large_for_its_readers(self, shop: Shop, target: Shop) -> None:
+        """Its root may have been made with a higher limit."""
+        limits = shop.surface.guardrails.model_copy(update={"max_artifact_bytes": 400})
+        surface = shop.surface.model_copy(update={"guardrails": limits})
+
+        with pytest.raises(StorageError, match=r"max_artifact_bytes is 400, found \d{3}"):
+            plan_promotion(shop.store, target.store, surface)
 
     def test_no_reason_is_given(self, shop: Shop, target: Shop) -> None:
         assert "a reason is required" in self.refused(shop, target, why=Why("r", "w", " "))
@@ -504,9 +514,12 @@ def test_what_retention_is_deleting_does_not_become_live(
 
     with pytest.raises(CandidateOvertakenError, match="retention is deleting"):
         run(shop, target)
+    shop.day(on(5), 5)
+    assert run(shop, target) == "published"  # of others, and the fence stands
+    assert len(target.newest.retiring) == len(KINDS)
     monkeypatch.setattr(retention, "_ABANDONED_AFTER", retention._ABANDONED_AFTER * 0)
     retain(target.store, target.surface, Retention(publications=1, days=1, grace_hours=1), WHY)
-    assert run(shop, target) == "published"
+    assert target.newest.retiring == ()
 
 
 def test_a_copy_of_a_root_gives_what_was_live_there(shop: Shop, target: Shop) -> None:
@@ -589,11 +602,14 @@ def test_days_that_are_there_are_not_copied_and_damaged_or_other_ones_are(
     project.land(day(2), [event("b", of=day(2))])
     make_day(project.store, surface, day(2))
     target.replace(layout.canonical(surface.place, day(0)), b"damaged")
+    assert plan_promotion(project.store, target, surface).new_days == [day(0), day(2)]
+    project.land(day(1), [event("late", of=day(1))], part=".late")
+    make_day(project.store, surface, day(1))
 
     plan = plan_promotion(project.store, target, surface)
     promote(plan, WHY)
 
-    assert plan.new_days == [day(0), day(2)]
+    assert plan.new_days == [day(0), day(1), day(2)]
     assert days_of_events(target, surface.place) == [day(0), day(1), day(2)]
     days = days_of_events(target, surface.place)
     fingerprints = [
