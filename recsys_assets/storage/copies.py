@@ -80,9 +80,10 @@ class Roots:
 
     def copy_whole(self, layer: str, place: Place) -> None:
         """Copy the write-once records of a surface in a layer which the target lacks."""
-        for stored in self.source.list(layout.of_place(layer, place)):
-            found = self.source.read(stored.key)
-            if found:
+        prefix = layout.of_place(layer, place)
+        there = {stored.key for stored in self.target.list(prefix)}
+        for stored in self.source.list(prefix):
+            if stored.key not in there and (found := self.source.read(stored.key)):
                 self.target.put_new(stored.key, found.data)
 
     def _record(self, place: Place, kind: str, version: str) -> dict[str, Any]:

@@ -292,8 +292,8 @@ def _refuse_retiring(live: Live | None, change: Change) -> None:
     for uri in set(retiring) & set(change.current.values()):
         raise CandidateOvertakenError(
             f"retention is deleting {uri}, which is to become live again. Nothing was changed; "
-            "wait until retention is done (if it was killed, run it again), then do it again: "
-            "materialize the day, roll back or promote."
+            "wait until retention is done (if it was killed, run it again), then materialize the "
+            "day again."
         )
 
 
