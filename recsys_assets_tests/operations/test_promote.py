@@ -268,10 +268,9 @@ class TestRefused:
 
     def test_the_history_there_is_damaged(self, shop: Shop, target: Shop) -> None:
         run(shop, target)
-        run_again = target.store
         shop.day(on(4), 4)
         run(shop, target)
-        run_again.delete(layout.manifest(target.place))
+        target.store.delete(layout.manifest(target.place))
 
         assert "recsys-assets repair demo/home" in self.refused(shop, target, force=True)
 
@@ -351,24 +350,13 @@ def test_a_record_that_is_damaged_or_missing_is_told(
 
 
 def test_a_blob_that_is_damaged_there_is_told(shop: Shop, target: Shop) -> None:
-    run(shop, target)
-    first = target.live.current["cooc"]
-    shop.day(on(4), 4)
-    run(shop, target)
-    blob = target.root / target.store.key(first)
-    blob.write_bytes(blob.read_bytes()[:-9])
-    shop.publish(on(4), shop.stage(on(4), 3))  # others of day 4
-    shop.day(on(5), 5)
-    shop.rollback("3")
+    key = shop.store.key(shop.live.current["cooc"])
+    target.store.put_new(key, (shop.root / key).read_bytes()[:-9])
 
-    with pytest.raises(InputError, match="does not go back in time"):
+    with pytest.raises(CorruptBlobError, match=str(target.root)):
         run(shop, target)
 
-    again = Shop(target.root.with_name("again"), shop.time)
-    shutil.copytree(target.root / "objectstore", again.root / "objectstore")
-    with pytest.raises(CorruptBlobError, match=str(again.root)):
-        run(shop, again)
-    assert again.generation == 0
+    assert target.generation == 0
 
 
 class TestKilled:
