@@ -1064,6 +1064,7 @@ def shop(example_project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
     "name",
     [
         "roll-back.md",
+        "promote.md",
         "retention.md",
         "freshness.md",
         "operate-daily.md",

@@ -16,7 +16,17 @@ from typing import Any
 import click
 
 from recsys_assets import __version__
-from recsys_assets.cli import changing, checking, ctrl_c, days, experiment, gates, landing, reading
+from recsys_assets.cli import (
+    changing,
+    checking,
+    ctrl_c,
+    days,
+    experiment,
+    gates,
+    landing,
+    promoting,
+    reading,
+)
 from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
@@ -74,6 +84,7 @@ for command in (
     *reading.COMMANDS,
     *checking.COMMANDS,
     *changing.COMMANDS,
+    *promoting.COMMANDS,
     *gates.COMMANDS,
     *experiment.COMMANDS,
 ):

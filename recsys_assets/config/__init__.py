@@ -32,6 +32,7 @@ from recsys_assets.config.file import (
     config_file,
     load_config,
     surface_with,
+    typed_root,
 )
 from recsys_assets.config.gates import Gates, Margins
 from recsys_assets.config.landing import Kafka, Landing
@@ -104,6 +105,7 @@ __all__ = [
     "load_config",
     "segments_of",
     "surface_with",
+    "typed_root",
     "without_quotes",
     "without_secrets",
 ]

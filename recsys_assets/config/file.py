@@ -243,12 +243,21 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         for surface in config.surfaces
     ]
     from_environment = os.environ.get(ROOT_VARIABLE)
-    root = _root_from(from_environment) if from_environment else absolute(config.root)
+    root = (
+        typed_root(f"${ROOT_VARIABLE}", from_environment)
+        if from_environment
+        else absolute(config.root)
+    )
     return config.model_copy(update={"root": root, "surfaces": surfaces})
 
 
-def _root_from(environment: str) -> str:
-    root = _checked(as_location, ROOT_VARIABLE, environment)
+def typed_root(where: str, text: str) -> str:
+    """Return a root as it was typed in a shell, so relative to the working directory.
+
+    Raises:
+        ConfigError: it is no directory and no URL of an object store; `where` says what it is of.
+    """
+    root = _checked(as_location, where, text)
     return root if is_object_url(root) else str(Path(root).absolute())
 
 
@@ -256,19 +265,20 @@ def _with_addresses(config: Config) -> Config:
     """Fill in what the file leaves to whoever starts the servers, as `make dev` does."""
     docs, ui = os.environ.get(DOCS_VARIABLE), os.environ.get(UI_VARIABLE)
     if docs and config.docs_url is None:
-        config = config.model_copy(update={"docs_url": _checked(as_web_url, DOCS_VARIABLE, docs)})
+        docs_url = _checked(as_web_url, f"${DOCS_VARIABLE}", docs)
+        config = config.model_copy(update={"docs_url": docs_url})
     if ui and "ui_url" not in config.alerts.model_fields_set:
-        url = _checked(as_web_url, UI_VARIABLE, ui)
+        url = _checked(as_web_url, f"${UI_VARIABLE}", ui)
         alerts = config.alerts.model_copy(update={"ui_url": url})
         config = config.model_copy(update={"alerts": alerts})
     return config
 
 
-def _checked(check: Callable[[str], str], variable: str, value: str) -> str:
+def _checked(check: Callable[[str], str], where: str, value: str) -> str:
     try:
         return check(value)
     except ValueError as error:
-        raise ConfigError(f"${variable}: {error}") from None
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _read_yaml(file: Path) -> Any:

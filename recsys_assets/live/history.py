@@ -10,7 +10,14 @@ from typing import TypeVar
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
-from recsys_assets.storage.publications import Live, Publication, history, read_live, read_time
+from recsys_assets.storage.publications import (
+    BRINGS,
+    Live,
+    Publication,
+    history,
+    read_live,
+    read_time,
+)
 from recsys_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -119,7 +126,7 @@ def last_change(store: Store, live: Live) -> Publication | None:
     oldest = None
     for publication in recent(store, live):
         oldest = publication
-        if publication.action in {"publish", "rollback", "repair"}:
+        if publication.action in {*BRINGS, "rollback", "repair"}:
             break
     return oldest
 

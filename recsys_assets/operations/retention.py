@@ -144,7 +144,7 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         staged,
         before("rejected", 0),
         before("counts", surface.longest_window),
-        before("profiles", _judged_by(surface)),
+        before("profiles", judged_by(surface)),
         [*outlines, *before("comparisons", usual), *before("gates", usual)],
         len(listed) - len(blobs),
         unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
@@ -314,7 +314,7 @@ def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
     )
 
 
-def _judged_by(surface: Surface) -> int:
+def judged_by(surface: Surface) -> int:
     """Return how many days back profiles are asked for: by days, and by releases."""
     gates = surface.gates
     return max(gates.history_days, surface.longest_window + 2 * gates.release.trusted_days)

@@ -6,10 +6,33 @@ docs/output-layout.md describes the same to people.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
+from typing import Final, Literal
 
 from recsys_assets.places import Place
+
+Promoted = Literal["versions", "days", "whole", "not"]
+
+# Every prefix below which a surface has objects, and what a promotion to another root takes of it:
+# of the versions that are live, of the days that later ones look back to, all of it, or nothing,
+# since it is made there, or made again.
+LAYERS: Final[Mapping[str, Promoted]] = {
+    "canonical": "days",
+    "comparisons": "not",
+    "counts": "not",
+    "gates": "not",
+    "latencies": "not",
+    "objectstore": "versions",
+    "outlines": "not",
+    "profiles": "not",
+    "registry/current": "not",
+    "registry/overrides": "whole",
+    "registry/publications": "not",
+    "registry/records": "versions",
+    "rejected": "not",
+    "staged": "versions",
+}
 
 
 def of_place(layer: str, place: Place) -> str:
@@ -124,6 +147,11 @@ def publication_named(place: Place, key: str) -> tuple[int, str] | None:
     if found and publication(place, int(found[1]), found[2]) == key:
         return int(found[1]), found[2]
     return None
+
+
+def publication_of(place: Place, uri: str) -> str:
+    """Return the key of the publication record that a URI names, whatever root it is below."""
+    return f"{of_place('registry/publications', place)}/{uri.rpartition('/')[2]}"
 
 
 def damaged(key: str) -> str:

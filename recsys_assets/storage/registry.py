@@ -20,7 +20,7 @@ from recsys_assets.storage.outlines import write_outline
 from recsys_assets.storage.store import Store
 
 # The same version may be made by several runs, of other events too, and its root may have moved.
-_NOT_OF_THE_VERSION: Final = ("uri", "source_hash", "built_at", "run_id")
+NOT_OF_THE_VERSION: Final = ("uri", "source_hash", "built_at", "run_id")
 _HEAD_BYTES = 2**16  # holds whatever stands before the list of a document
 
 
@@ -139,7 +139,7 @@ def stage_version(
             "built_at": utc_text(document.built_at),
             "run_id": run_id,
         },
-        may_differ=_NOT_OF_THE_VERSION,
+        may_differ=NOT_OF_THE_VERSION,
     )
     if document.outline is not None:
         write_outline(store, *where, document.outline)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets import __version__, cli
-from recsys_assets.cli import changing, checking, landing, reading
+from recsys_assets.cli import changing, checking, landing, promoting, reading
 from recsys_assets.cli import days as days_of_cli
 from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
@@ -139,6 +139,7 @@ class TestHelp:
             ["experiment"],
             ["gates", "override"],
             ["gates", "calibrate"],
+            ["promote"],
         ],
     )
     @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -167,6 +168,7 @@ COMMANDS: Final = (
     *experiment_of_cli.COMMANDS,
     *gates_of_cli.COMMANDS,
     *landing.COMMANDS,
+    *promoting.COMMANDS,
     *READING,
 )
 # What each command needs besides a surface.
@@ -192,6 +194,7 @@ OTHERS: Final = {
     "show": [NAME, "cooc"],
     "gates override": [NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
     "gates calibrate": [NAME],
+    "promote": [NAME, "--from", "here", "--to", "there", *REASON],
 }
 
 

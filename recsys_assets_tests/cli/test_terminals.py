@@ -50,6 +50,7 @@ WITHOUT: Final = {
     "retention",
     "land",
     "gates override",
+    "promote",
 }
 # They need more days: a test of its own, below, and test_experiment.py look at their tables.
 ELSEWHERE: Final = {"gates calibrate", "experiment"}
