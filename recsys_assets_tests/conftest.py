@@ -12,9 +12,10 @@ import pytest
 from hypothesis import settings
 
 from recsys_assets_tests import needed, postgres
+from recsys_assets_tests.instances import cheap_instances
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project
-from recsys_assets_tests.shop import fast, once, shop
+from recsys_assets_tests.shop import fast, once, shop, unsynced
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.servers import Server
 
@@ -44,9 +45,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             needed.skip_unless_required(group, reason)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_instances() -> Iterator[None]:
+    with cheap_instances():
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as instance, unsynced():
         yield Project(tmp_path, instance)
 
 
