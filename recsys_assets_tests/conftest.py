@@ -34,8 +34,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, since nothing runs beside it in the end."""
-    items.sort(key=lambda item: item.get_closest_marker("extended") is None)
+    """Begin with what takes longest, or waits most: nothing would run beside it in the end."""
+    first = ("extended", "browser", "long")
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
