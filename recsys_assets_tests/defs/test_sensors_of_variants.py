@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -13,10 +14,10 @@ from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.kinds import KINDS
 from recsys_assets_tests.defs.looking import tick_landing
-from recsys_assets_tests.defs.test_sensors import AT_ONCE, EVENT_KINDS, Requested
-from recsys_assets_tests.project import Project, day, event
+from recsys_assets_tests.defs.test_sensors import AT_ONCE, FEW, Requested
+from recsys_assets_tests.project import ALL_KINDS, Project, day, event
 
-LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home"}
+LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home", "artifacts": FEW}
 
 
 @dataclass
@@ -97,25 +98,27 @@ def laboratory(project: Project, base: dict[str, Any] | None = None, **variant: 
     return Laboratory(project, project.configure({**AT_ONCE, **(base or {})}, {**LAB, **variant}))
 
 
-def artifacts(*days: date) -> Requested:
-    return {key: list(days) for key in [*KINDS, "manifest"]}
+def artifacts(*days: date, kinds: Iterable[str] = FEW) -> Requested:
+    return {key: list(days) for key in [*kinds, "manifest"]}
 
 
-def of_events(*days: date) -> Requested:
-    return {key: list(days) for key in [*EVENT_KINDS, "manifest"]}
+def of_events(*days: date, kinds: Iterable[str] = FEW) -> Requested:
+    of = [kind for kind in kinds if KINDS[kind].reads == "events"]
+    return {key: list(days) for key in [*of, "manifest"]}
 
 
 def test_a_landed_day_is_asked_for_once_the_base_has_its_events(project: Project) -> None:
-    lab = laboratory(project)
+    lab = laboratory(project, {"artifacts": ALL_KINDS}, artifacts=ALL_KINDS)
     lab.land(0)
     lab.tick()
-    assert lab.requested("home") == {"canonical_events": [day(0)], **artifacts(day(0))}
+    all_of = artifacts(day(0), kinds=KINDS)
+    assert lab.requested("home") == {"canonical_events": [day(0)], **all_of}
     assert lab.requested("lab") == {"content_sim": [day(0)]}  # which needs no events
     lab.launch("content_sim", 0)
     assert lab.requested("lab") == {}
     lab.make(0, 0)
 
-    assert lab.requested("lab") == of_events(day(0))
+    assert lab.requested("lab") == of_events(day(0), kinds=KINDS)
     lab.make(1, 0)
     assert lab.requested("lab") == {}
     assert lab.requested("home") == {}
