@@ -1,6 +1,6 @@
 """Dagster instances in memory at a fraction of what they cost.
 
-Of a small day through Dagster, most of the time goes into what is recorded of it. Dagster makes the
+Of a small day through Dagster, much of the time goes into what is recorded of it. Dagster makes the
 tables anew for each instance in memory, and opens a connection for each statement. Here the tables
 are copied from an instance that is made once in a process, and one connection stays open. What is
 recorded, and how it is asked for, is Dagster's own.

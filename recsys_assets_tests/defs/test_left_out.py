@@ -16,11 +16,10 @@ from recsys_assets.storage.registry import read_staged
 from recsys_assets.windows import SourceHash
 from recsys_assets_tests.defs.test_jobs import ASKED, DO_IT, Site, failure
 from recsys_assets_tests.defs.test_sensors import FEW, factory, of_events
-from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.project import DAY, SMALL, Project, day, event
 
 EVENT_KINDS = [kind.name for kind in KINDS.values() if kind.reads == "events"]
 DENY = {"items": {"deny": "denied.txt"}}
-SMALL = {"popularity": {}, "cooc": {"min_support": 1}}
 
 
 def deny(project: Project, *items: str) -> Path:
@@ -270,7 +269,7 @@ class TestLive:
     def site(self, project: Project) -> Site:
         """Publish two days, then withdraw an item of the first one."""
         path = deny(project)
-        site = Site(project, project.configure({**DENY, "artifacts": SMALL}))
+        site = Site(project, project.configure({**DENY, **SMALL}))
         for number, items in enumerate(("ab", "ac")):
             project.land(day(number), [event(item, of=day(number)) for item in items])
             assert project.materialize(site.config, [day(number)]).published

@@ -37,10 +37,9 @@ from recsys_assets.storage.publications import history
 from recsys_assets.verdicts import Check, Subject, Verdict, judge, passed, skipped
 from recsys_assets.verdicts import failed as failed_because
 from recsys_assets_tests.defs.looking import HOME, failed, land, materialized
-from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.project import DAY, SMALL, Project, day, event
 
 LEAN: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
-SMALL: dict[str, Any] = {**LEAN, "artifacts": {"popularity": {}, "cooc": {"min_support": 1}}}
 
 
 def test_each_day_of_a_longer_run_has_its_own_data_version(project: Project) -> None:
