@@ -242,7 +242,7 @@ def test_an_event_field_can_be_added_as_the_page_says(
 
 @pytest.mark.extended
 def test_the_whole_suite_is_green_when_every_page_was_followed(tmp_path: Path) -> None:
-    """It takes nearly as long as the suite itself."""
+    """But for what stands apart, it takes about as long as half of the suite."""
     copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK, SOURCE)
     left_out = [f"--ignore={path}" for path in APART]
 
