@@ -12,9 +12,10 @@ import pytest
 from hypothesis import settings
 
 from recsys_assets_tests import needed, postgres
+from recsys_assets_tests.instances import cheap_instances
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project
-from recsys_assets_tests.shop import fast, once, shop
+from recsys_assets_tests.shop import fast, once, shop, unsynced
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.servers import Server
 
@@ -33,8 +34,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, since nothing runs beside it in the end."""
-    items.sort(key=lambda item: item.get_closest_marker("extended") is None)
+    """Begin with what takes longest, or waits most: nothing would run beside it in the end."""
+    first = ("extended", "browser", "long")
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -44,9 +46,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             needed.skip_unless_required(group, reason)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_instances() -> Iterator[None]:
+    with cheap_instances():
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as instance, unsynced():
         yield Project(tmp_path, instance)
 
 

@@ -566,7 +566,8 @@ def test_every_module_and_script_that_a_page_runs_is_there_and_takes_what_it_is_
 
 def test_what_contributors_are_told_to_run_is_what_ci_runs() -> None:
     commands = list(shell_commands(ROOT / "CONTRIBUTING.md"))
-    ci = re.findall(r"^make (\w+)$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE)
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    ci = re.findall(r"^make (\w+)(?: &)?$", script, re.MULTILINE)  # beside the next one
 
     assert commands[0] == ["make", *ci]
     # Nothing beside what the other tests look at, and no tool by a way of its own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -12,10 +13,10 @@ from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.kinds import KINDS
 from recsys_assets_tests.defs.looking import asked_of, run, tick_landing
-from recsys_assets_tests.defs.test_sensors import AT_ONCE, EVENT_KINDS, Requested
-from recsys_assets_tests.project import Project, day, event
+from recsys_assets_tests.defs.test_sensors import AT_ONCE, FEW, Requested
+from recsys_assets_tests.project import ALL_KINDS, Project, day, event
 
-LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home"}
+LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home", "artifacts": FEW}
 
 
 @dataclass
@@ -107,27 +108,29 @@ def laboratory(project: Project, base: dict[str, Any] | None = None, **variant: 
     return Laboratory(project, project.configure({**AT_ONCE, **(base or {})}, {**LAB, **variant}))
 
 
-def artifacts(*days: date) -> Requested:
-    return {key: list(days) for key in [*KINDS, "manifest"]}
+def artifacts(*days: date, kinds: Iterable[str] = FEW) -> Requested:
+    return {key: list(days) for key in [*kinds, "manifest"]}
 
 
-def of_events(*days: date) -> Requested:
-    return {key: list(days) for key in [*EVENT_KINDS, "manifest"]}
+def of_events(*days: date, kinds: Iterable[str] = FEW) -> Requested:
+    of = [kind for kind in kinds if KINDS[kind].reads == "events"]
+    return {key: list(days) for key in [*of, "manifest"]}
 
 
 def test_landed_days_are_asked_for_once_the_base_has_their_events(project: Project) -> None:
-    lab = laboratory(project)
+    lab = laboratory(project, {"artifacts": ALL_KINDS}, artifacts=ALL_KINDS)
     days = [day(0), day(1)]
     lab.land(0, 1)
     lab.tick()
-    assert lab.requested("home") == {"canonical_events": days, **artifacts(*days)}
+    all_of = artifacts(*days, kinds=KINDS)
+    assert lab.requested("home") == {"canonical_events": days, **all_of}
     assert lab.requested("lab") == {"content_sim": days}  # which needs no events
     for number in range(2):
         lab.launch("content_sim", number)
     assert lab.requested("lab") == {}
     lab.make(0, 0, 1)
 
-    assert lab.requested("lab") == of_events(*days)
+    assert lab.requested("lab") == of_events(*days, kinds=KINDS)
     lab.make(1, 0, 1)
     assert lab.requested("lab") == {}
     assert lab.requested("home") == {}
