@@ -7,7 +7,6 @@ pin or a repair is never asked: what becomes live by them has been live.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
@@ -29,8 +28,9 @@ from recsys_assets.live.outlines import outline_of
 from recsys_assets.pages import Shown
 from recsys_assets.storage.comparisons import Comparison, read_comparison, write_comparison
 from recsys_assets.storage.found import Figures, Found, keep_found
+from recsys_assets.storage.profiles import KnownProfiles
 from recsys_assets.storage.publications import Live, read_live
-from recsys_assets.storage.store import READERS, Store
+from recsys_assets.storage.store import Store, read_each
 from recsys_assets.verdicts import judge
 from recsys_assets.windows import Window
 
@@ -39,7 +39,13 @@ class ReleaseGates:
     """Compares what is to become live in one run with what is, in the order of days."""
 
     def __init__(
-        self, store: Store, surface: Surface, last: date, *, dry_run: bool = False
+        self,
+        store: Store,
+        surface: Surface,
+        last: date,
+        *,
+        dry_run: bool = False,
+        known: KnownProfiles | None = None,
     ) -> None:
         """Begin.
 
@@ -50,13 +56,14 @@ class ReleaseGates:
                 usual for it and for those that follow. Those before are live for a moment only,
                 and are scored until one of them replaces what was live before the run.
             dry_run: whether nothing is kept; it finds what a release would find, pinned or not.
+            known: profiles that the process has read already.
         """
         self._scored_from = last - timedelta(days=surface.gates.history_days)
         self._found_live: str | None = None  # tag of what was live when the run began
         self._store = store
         self._surface = surface
         self._dry_run = dry_run
-        self._trusted = TrustedDays(store, surface, keeps=not dry_run)
+        self._trusted = TrustedDays(store, surface, keeps=not dry_run, known=known)
         self._outlines: dict[str, Outline] = {}  # of what is live, by URI
         self._past: dict[date, Comparison | None] = {}
 
@@ -141,10 +148,8 @@ class ReleaseGates:
         span = self._surface.gates.history_days
         days = [day - timedelta(days=back) for back in range(span, 0, -1)]
         unread = [each for each in days if each not in self._past]
-        if unread:
-            read = partial(read_comparison, self._store, self._surface.place)
-            with ThreadPoolExecutor(min(READERS, len(unread))) as pool:
-                self._past |= zip(unread, pool.map(read, unread), strict=True)
+        read = partial(read_comparison, self._store, self._surface.place)
+        self._past |= zip(unread, read_each(read, unread), strict=True)
         self._past = {each: self._past[each] for each in days}
         return [of.changes for of in self._past.values() if of]
 

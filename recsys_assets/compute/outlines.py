@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
+import numpy as np
 import polars as pl
 
-from recsys_assets.compute.codes import pair_key
-from recsys_assets.compute.samples import hashes, is_in_sample
+from recsys_assets.compute.samples import hashes, is_in_sample, pair_keys
 
 # A ranking of items; neighbours of items; items of users; and what is not scored.
 Form = Literal["ranking", "neighbours", "users", "tags"]
@@ -49,8 +49,8 @@ class Outline:
     @cached_property
     def keys(self) -> pl.Series:
         """Key (UInt64) of owner and item of each entry of `lists`."""
-        pair = pair_key(pl.col("owner"), pl.col("item"))
-        return self.lists.select(key=pair).to_series()
+        owner, item = (self.lists[name].to_numpy() for name in ("owner", "item"))
+        return pl.Series("key", pair_keys(owner, item))
 
 
 class Outliner:
@@ -81,28 +81,26 @@ class Outliner:
                 zero = pl.zeros(items.len(), dtype=pl.UInt32, eager=True)
                 self._keep(pl.DataFrame({"owner": zero, "item": hashes(items)}))
             return
-        owner = rows[self._owner]
-        starts = owner.ne_missing(owner.shift())
-        self._owners += int(starts.sum())
-        self._entries += rows.height - rows[self._entry].null_count()
-        number = starts.cum_sum() - 1  # of the owner in these rows
-        place = pl.int_range(rows.height, eager=True) - starts.arg_true().gather(number)
-        hashed = hashes(owner.filter(starts))
-        wanted = place < FIRST[self._form]
+        owner, entry = rows[self._owner], rows[self._entry]
+        starts = np.flatnonzero(owner.ne_missing(owner.shift()).to_numpy())
+        sizes = np.diff(starts, append=rows.height)
+        self._owners += starts.size
+        self._entries += rows.height - entry.null_count()
+        hashed = hashes(owner.gather(starts)).to_numpy()
+        place = np.arange(rows.height) - starts.repeat(sizes)
+        wanted = (place < FIRST[self._form]) & entry.is_not_null().to_numpy()
         if self._thinned:
-            chosen = hashed.to_frame("hash").select(is_in_sample(pl.col("hash"), self._thinned))
-            wanted &= chosen.to_series().gather(number)
-        entries = rows[self._entry].filter(wanted)
-        found = pl.DataFrame(
-            {"owner": hashed.gather(number.filter(wanted)), "item": _hashed(entries)}
+            wanted &= is_in_sample(hashed, self._thinned).to_numpy().repeat(sizes)
+        of_each = hashed.repeat(sizes)[wanted]
+        self._keep(
+            pl.DataFrame({"owner": of_each, "item": _hashed(entry.filter(pl.Series(wanted)))})
         )
-        self._keep(found.drop_nulls("item"))
         while self._kept > _MOST_ENTRIES:
             self._thin()
 
     def made(self, settings: Mapping[str, Any] | None = None) -> Outline:
         """Return the outline of what came by."""
-        lists = pl.concat([pl.DataFrame(schema=_SCHEMA), *self._pieces])
+        lists = pl.concat(self._pieces) if self._pieces else pl.DataFrame(schema=_SCHEMA)
         return Outline(self._form, self._owners, self._entries, lists, self._thinned, settings)
 
     def _keep(self, entries: pl.DataFrame) -> None:
@@ -111,8 +109,10 @@ class Outliner:
 
     def _thin(self) -> None:
         self._thinned += 1
-        is_in = is_in_sample(pl.col("owner"), self._thinned)
-        self._pieces = [piece.filter(is_in) for piece in self._pieces]
+        self._pieces = [
+            piece.filter(is_in_sample(piece["owner"].to_numpy(), self._thinned))
+            for piece in self._pieces
+        ]
         self._kept = sum(piece.height for piece in self._pieces)
 
 
