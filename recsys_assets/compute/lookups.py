@@ -7,7 +7,7 @@ others are put in order and compared. So nothing is built of the many.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,12 @@ import numpy.typing as npt
 _GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _PLACES_PER_KEY: Final = 16
 
+K = TypeVar("K", bound=np.unsignedinteger[Any])
 AnyKeys = npt.NDArray[np.unsignedinteger[Any]]
 Counts = npt.NDArray[np.intp]
 
 
-def counted(keys: AnyKeys) -> tuple[Any, Counts]:
+def counted(keys: npt.NDArray[K]) -> tuple[npt.NDArray[K], Counts]:
     """Return distinct keys, ascending, and how often each comes."""
     ordered = np.sort(keys)
     starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1

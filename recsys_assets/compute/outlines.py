@@ -21,8 +21,10 @@ Form = Literal["ranking", "neighbours", "users", "tags"]
 FIRST: Final[Mapping[Form, int]] = {"ranking": 100, "neighbours": 20, "users": 50, "tags": 0}
 # Entries of lists in an outline: as many as 14 samples of days may ask for.
 _MOST_ENTRIES: Final = 200_000
+# Rows of an artifact that may have a brief outline: its lists are soon made again of its document.
+_MOST_BRIEF: Final = 50_000
 _MANY: Final = 20_000  # from here on, looking for equal ones is cheaper than hashing all
-_SCHEMA: Final = {"owner": pl.UInt32, "item": pl.UInt32}
+NO_LISTS: Final = pl.DataFrame(schema={"owner": pl.UInt32, "item": pl.UInt32})
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Outline:
             where `owner` is 0, of all.
         thinned: one of 2**`thinned` owners is in `lists`.
         settings: what it was made with; None where that is not known.
+        is_brief: whether `lists` was left out: nobody is likely to ask for it.
     """
 
     form: Form
@@ -45,6 +48,7 @@ class Outline:
     lists: pl.DataFrame
     thinned: int = 0
     settings: Mapping[str, Any] | None = field(default=None, compare=False)
+    is_brief: bool = False
 
     @cached_property
     def keys(self) -> pl.Series:
@@ -56,13 +60,16 @@ class Outline:
 class Outliner:
     """Makes the outline of an artifact as its rows come by; no owner's rows are in two pieces."""
 
-    def __init__(self, owner: str, entry: str | None, value: str) -> None:
+    def __init__(
+        self, owner: str, entry: str | None, value: str, *, may_be_brief: bool = False
+    ) -> None:
         """Begin.
 
         Args:
             owner: the column of owners.
             entry: the column of the items in the lists of owners; None where they have none.
             value: the column of what is said.
+            may_be_brief: whether lists may be left out of it, where there are few rows.
         """
         self._owner, self._entry = owner, entry
         self._form: Form = "users" if owner != "item_id" else "neighbours"
@@ -70,12 +77,31 @@ class Outliner:
             self._form = "ranking" if owner == "item_id" and value != "tags" else "tags"
         self._owners = self._entries = self._kept = self._thinned = 0
         self._pieces: list[pl.DataFrame] = []
+        self._rows = 0
+        self._may_be_brief = may_be_brief
+        self._unlisted: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame) -> None:
         """Look at the next rows."""
+        self._count(rows)
+        self._rows += rows.height
+        self._unlisted.append(rows)
+        if not self._may_be_brief or self._rows > _MOST_BRIEF:
+            for each in self._unlisted:
+                self._list(each)
+            self._unlisted.clear()
+
+    def _count(self, rows: pl.DataFrame) -> None:
+        owner = rows[self._owner]
         if self._entry is None:
             self._owners += rows.height
             self._entries += rows.height
+        else:
+            self._owners += int(owner.ne_missing(owner.shift()).sum())
+            self._entries += rows.height - rows[self._entry].null_count()
+
+    def _list(self, rows: pl.DataFrame) -> None:
+        if self._entry is None:
             items = rows[self._owner].head(FIRST[self._form] - self._kept)
             if items.len():
                 zero = pl.zeros(items.len(), dtype=pl.UInt32, eager=True)
@@ -84,8 +110,6 @@ class Outliner:
         owner, entry = rows[self._owner], rows[self._entry]
         starts = np.flatnonzero(owner.ne_missing(owner.shift()).to_numpy())
         sizes = np.diff(starts, append=rows.height)
-        self._owners += starts.size
-        self._entries += rows.height - entry.null_count()
         hashed = hashes(owner.gather(starts)).to_numpy()
         place = np.arange(rows.height) - starts.repeat(sizes)
         wanted = (place < FIRST[self._form]) & entry.is_not_null().to_numpy()
@@ -100,8 +124,16 @@ class Outliner:
 
     def made(self, settings: Mapping[str, Any] | None = None) -> Outline:
         """Return the outline of what came by."""
-        lists = pl.concat(self._pieces) if self._pieces else pl.DataFrame(schema=_SCHEMA)
-        return Outline(self._form, self._owners, self._entries, lists, self._thinned, settings)
+        lists = pl.concat(self._pieces) if self._pieces else NO_LISTS
+        return Outline(
+            self._form,
+            self._owners,
+            self._entries,
+            lists,
+            self._thinned,
+            settings,
+            is_brief=bool(self._unlisted),
+        )
 
     def _keep(self, entries: pl.DataFrame) -> None:
         self._pieces.append(entries)

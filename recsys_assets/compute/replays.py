@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +140,7 @@ def _foretold(asked: Keys, kept: Sequence[Keys], before_events: Counts, total: i
     return int(events[times >= _LIFT * by_chance].sum())
 
 
-def _risen(events: Counts, usual: npt.NDArray[np.float64]) -> float:
+def _risen(events: Counts, usual: npt.NDArray[np.floating[Any]]) -> float:
     """Return the events above what is usual, of items that have far more.
 
     Args:

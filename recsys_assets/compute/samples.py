@@ -80,8 +80,9 @@ class Keys:
     def _steps(self, back: int) -> PairKeys:
         """Return the keys of steps of sessions to an item from another, `back` events before it."""
         session, item = self.session, self.item
-        is_step = (session[back:] == session[:-back]) & (item[back:] != item[:-back])
-        return pair_keys(item[:-back][is_step], item[back:][is_step])
+        same, other = session[back:] == session[:-back], item[back:] != item[:-back]
+        is_step: npt.NDArray[np.bool_] = same & other
+        return pair_keys(item[:-back], item[back:])[is_step]
 
 
 @dataclass(frozen=True)
@@ -181,4 +182,7 @@ def is_in_sample(owners: Words, thinned: int) -> pl.Series:
 
 def pair_keys(high: Words, low: Words) -> PairKeys:
     """Return a key of each pair that sorts by `high`, then by `low`."""
-    return (high.astype(np.uint64) << _HALF) | low
+    keys = high.astype(np.uint64)
+    keys <<= _HALF
+    keys |= low
+    return keys

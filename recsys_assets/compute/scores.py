@@ -62,10 +62,9 @@ class Asked:
 def _asked(
     keys: npt.NDArray[np.unsignedinteger[Any]], events: npt.NDArray[np.intp] | None = None
 ) -> pl.DataFrame:
-    events = np.ones(keys.size, dtype=np.intp) if events is None else events
-    return pl.DataFrame(
-        {"key": keys, "events": events}, schema={"key": pl.UInt64, "events": pl.UInt32}
-    )
+    ones = np.ones(keys.size, dtype=np.uint32)
+    times = ones if events is None else events.astype(np.uint32)
+    return pl.DataFrame({"key": keys.astype(np.uint64, copy=False), "events": times})
 
 
 def score(

@@ -247,7 +247,8 @@ class _Graph:
                 return {}
 
             accepted = inputs.get(EVENTS, {})
-            drafted = drafts(store, surface, kind, accepted, shared)
+            last = date.fromisoformat(context.partition_keys[-1])
+            drafted = drafts(store, surface, kind, accepted, shared, last)
 
             with store.scratch() as scratch:
 

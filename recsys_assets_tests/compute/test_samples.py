@@ -22,9 +22,7 @@ def many(users: int, each: int = 5) -> pl.DataFrame:
 def sample(events: pl.DataFrame, most: int) -> Sample:
     users = events["user_id"].drop_nulls().unique().sort()
     anonymous = events["user_id"].null_count()
-    return take_sample(
-        events.lazy(), users, rows=events.height, anonymous=anonymous, most=most
-    )
+    return take_sample(events.lazy(), users, rows=events.height, anonymous=anonymous, most=most)
 
 
 def test_hashes_are_the_same_for_good() -> None:

@@ -31,9 +31,15 @@ def asked_of(*days: Sequence[tuple[str | None, str, str]]) -> Asked:
         frame = pl.DataFrame(events, schema=columns, orient="row")
         frame = frame.with_row_index("ts").with_columns(pl.col("ts").cast(pl.Datetime("ns", "UTC")))
         users = frame["user_id"].drop_nulls().unique()
-        samples.append(take_sample(
-                frame.lazy(), users, rows=frame.height, anonymous=frame["user_id"].null_count(), most=1000
-            ))
+        samples.append(
+            take_sample(
+                frame.lazy(),
+                users,
+                rows=frame.height,
+                anonymous=frame["user_id"].null_count(),
+                most=1000,
+            )
+        )
     return Asked.of(samples)
 
 
