@@ -8,6 +8,7 @@ they are asked for, and the whole outline is kept beside it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Final
 
 from recsys_assets.compute.outlines import NO_LISTS, Outline
@@ -28,6 +29,8 @@ def write_outline(store: Store, place: Place, kind: str, version: str, outline: 
         return
     if read_outline(store, place, kind, version):
         return
+    if brief := read_brief(store, place, kind, version):
+        outline = replace(outline, settings=brief.settings)
     footer = _sizes(outline) | {"thinned": outline.thinned}
     data = to_bytes_beside(outline.lists, footer)
     store.write_derived(layout.outline(place, kind, version, OUTLINE_FORMAT), data)

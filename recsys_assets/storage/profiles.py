@@ -19,7 +19,7 @@ from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.derived import read_derived
 from recsys_assets.storage.frames import from_bytes_beside, to_bytes_beside
-from recsys_assets.storage.store import Store
+from recsys_assets.storage.store import Store, Stored
 
 # Part of where profiles are kept: raise it when the same events would give others.
 PROFILE_FORMAT: Final = 1
@@ -27,31 +27,28 @@ _MOST_KNOWN: Final = 64  # of 240 kB at most: the days of a history, and some
 
 
 class KnownProfiles:
-    """The profiles that a process read or wrote last: the steps of a run ask for the same days."""
+    """The profiles of one root that a process read or wrote last: steps ask for the same days."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[str, Profile]] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, store: Store, key: str) -> Profile | None:
-        """Return what is stored under a key, if it is known and the same still."""
+    def get(self, stored: Stored) -> Profile | None:
+        """Return what is stored, if it is known and the same still."""
         with self._lock:
-            known = self._known.get(store.uri(key))
-        stored = store.stat(key) if known else None
-        if not known or not stored or stored.tag != known[0]:
+            tag, profile = self._known.get(stored.key, ("", None))
+        if profile is None or tag != stored.tag:
             return None
-        _, profile = known
         # Its own sample: the keys of that are made for whoever asks, and are larger.
         return replace(profile, sample=Sample(profile.sample.events, profile.sample.thinned))
 
-    def put(self, store: Store, key: str, profile: Profile) -> None:
-        """Remember what is stored under a key."""
-        if stored := store.stat(key):
-            with self._lock:
-                self._known[store.uri(key)] = (stored.tag, profile)
-                self._known.move_to_end(store.uri(key))
-                if len(self._known) > _MOST_KNOWN:
-                    self._known.popitem(last=False)
+    def put(self, stored: Stored, profile: Profile) -> None:
+        """Remember what is stored."""
+        with self._lock:
+            self._known[stored.key] = stored.tag, profile
+            self._known.move_to_end(stored.key)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
 
 
 def write_profile(
@@ -73,8 +70,8 @@ def write_profile(
     data = to_bytes_beside(profile.sample.events, footer)
     key = _key(place, profile.day, fingerprint)
     store.write_derived(key, data)
-    if known:
-        known.put(store, key, profile)
+    if known and (stored := store.stat(key)):
+        known.put(stored, profile)
 
 
 def read_profile(
@@ -106,11 +103,12 @@ def read_profile(
         )
 
     key = _key(place, day, fingerprint)
-    if known and (profile := known.get(store, key)):
+    stored = store.stat(key) if known else None
+    if known and stored and (profile := known.get(stored)):
         return profile
     found = read_derived(store, key, parse, then="is made again")
-    if known and found:
-        known.put(store, key, found)
+    if known and stored and found:
+        known.put(stored, found)
     return found
 
 
