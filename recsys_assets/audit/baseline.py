@@ -122,7 +122,7 @@ class Baseline:
     def _read_all(
         self, days: Sequence[date]
     ) -> dict[date, tuple[AcceptedDay | None, Profile | None]]:
-        return dict(zip(days, read_each(self._store, self._read, days), strict=True))
+        return dict(zip(days, read_each(self._read, days), strict=True))
 
     def _read(self, day: date) -> tuple[AcceptedDay | None, Profile | None]:
         """Read an accepted day and its profile; one that is damaged is told elsewhere."""

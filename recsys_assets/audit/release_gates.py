@@ -152,7 +152,7 @@ class ReleaseGates:
         days = [day - timedelta(days=back) for back in range(span, 0, -1)]
         unread = [each for each in days if each not in self._past]
         read = partial(read_comparison, self._store, self._surface.place)
-        self._past |= zip(unread, read_each(self._store, read, unread), strict=True)
+        self._past |= zip(unread, read_each(read, unread), strict=True)
         self._past = {each: self._past[each] for each in days}
         return [of.changes for of in self._past.values() if of]
 

@@ -146,8 +146,8 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             connection.execute(insert, rows)
         with self.index_connection() as connection:
             for event, row in zip(events, rows, strict=True):
-                event_id = connection.execute(insert.values(**row)).inserted_primary_key[0]
-                executions = self._planned_check(event, event_id, row["event"])
+                key = connection.execute(insert.values(**row)).inserted_primary_key
+                executions = self._planned_check(event, key[0] if key else None, row["event"])
                 connection.execute(AssetCheckExecutionsTable.insert(), executions)
 
     def _store_asset_check_evaluation_planned(

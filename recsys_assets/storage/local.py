@@ -37,8 +37,6 @@ _ABANDONED_AFTER_S = 86_400
 class LocalStore:
     """A `Store` in a directory of a local POSIX filesystem."""
 
-    readers = 1  # a thread takes longer to start than a file to be read
-
     def __init__(self, root: str | Path) -> None:
         # URIs are compared as text, so `../var` and `/srv/var` must become one spelling.
         self._root = Path(os.path.normpath(Path(root).absolute()))

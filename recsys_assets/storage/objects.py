@@ -33,7 +33,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.storage.answers import Answers, refuse_unusable_endpoints
 from recsys_assets.storage.ranges import Ranges
-from recsys_assets.storage.store import READERS, Stored, Versioned
+from recsys_assets.storage.store import Stored, Versioned
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta, PutMode
@@ -64,8 +64,6 @@ _NO_SUCH_VERSION: Final[PutMode] = {"e_tag": '"0"', "version": "1"}
 
 class ObjectStore:
     """A `Store` below `scheme://bucket/prefix`."""
-
-    readers = READERS
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")

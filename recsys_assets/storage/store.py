@@ -39,8 +39,6 @@ class Stored(NamedTuple):
 class Store(Protocol):
     """Objects by key below one root. A write that returns is durable; readers never see half."""
 
-    readers: int  # of many small objects, so many at once are read sooner than one by one
-
     def uri(self, key: str) -> str:
         """Return the URI that the online service opens; no percent-encoding."""
 
@@ -106,10 +104,9 @@ class Store(Protocol):
         """Give a private directory for files to hand over; removed afterwards."""
 
 
-def read_each(store: Store, read: Callable[[K], V], keys: Sequence[K]) -> list[V]:
-    """Return what is read of a store for each key, in order; many at once, where that is sooner."""
-    threads = min(store.readers, len(keys))
-    if threads < 2:
-        return [read(key) for key in keys]
-    with ThreadPoolExecutor(threads) as pool:
+def read_each(read: Callable[[K], V], keys: Sequence[K]) -> list[V]:
+    """Return what is read for each key, in order; many at once, where there are many."""
+    if len(keys) < 2:
+        return [read(key) for key in keys]  # a thread takes longer to start than a file to be read
+    with ThreadPoolExecutor(min(READERS, len(keys))) as pool:
         return list(pool.map(read, keys))
