@@ -49,7 +49,13 @@ class Year:
         )
         self.counts = {day: DayCounts(_as_canonical(of)) for day, of in events.items()}
         self.samples = {
-            day: take_sample(of.events, of.users, rows=events[day].height, most=20_000)
+            day: take_sample(
+                of.events,
+                of.users,
+                rows=events[day].height,
+                anonymous=events[day]["user_id"].null_count(),
+                most=20_000,
+            )
             for day, of in self.counts.items()
         }
         self.frames: dict[tuple[date, str], Frame] = {}

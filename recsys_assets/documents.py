@@ -108,9 +108,9 @@ class ListLayout:
         """What the items of an owner's list are called, where there is one."""
         return (self.entry or "").replace("_id", "s")
 
-    def outliner(self) -> Outliner:
+    def outliner(self, *, may_be_brief: bool = False) -> Outliner:
         """Return what makes the outline of such a list."""
-        return Outliner(self.owner, self.entry, self.value)
+        return Outliner(self.owner, self.entry, self.value, may_be_brief=may_be_brief)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from recsys_assets.config.release_gates import CatalogGate
 from recsys_assets.documents import RenderedDocument
 from recsys_assets.errors import StorageError
 from recsys_assets.kinds import KINDS
-from recsys_assets.live.outlines import outline_of
+from recsys_assets.live.outlines import sizes_of
 from recsys_assets.live.tables import parse_document, read_document
 from recsys_assets.storage.overrides import Override, read_overrides
 from recsys_assets.storage.publications import read_live
@@ -84,7 +84,7 @@ def catalog_facts(
     try:
         before = _tags(kind, read_document(store, uri, kind))
         after = _tags(kind, parse_document(document.path.read_bytes(), kind, str(document.path)))
-        made_with = outline_of(store, surface.place, kind, uri).settings
+        made_with = sizes_of(store, surface.place, kind, uri).settings
     except StorageError as error:
         return CatalogFacts(surface, str(error))
     newest = judged_on[-1]

@@ -110,7 +110,12 @@ Drafts = Callable[[date], Draft]
 
 
 def drafts(
-    store: Store, surface: Surface, kind: Kind, accepted: AcceptedDays, shared: Shared
+    store: Store,
+    surface: Surface,
+    kind: Kind,
+    accepted: AcceptedDays,
+    shared: Shared,
+    last: date | None = None,
 ) -> Drafts:
     """Return how the artifact of a day is computed.
 
@@ -121,10 +126,11 @@ def drafts(
         accepted: the accepted days of canonical events, those of the windows at least; empty for a
             kind that reads the catalog.
         shared: what is parsed and counted already.
+        last: day of the run, where the outlines of days long before it may be brief.
     """
     if kind.reads == "catalog":
         return _drafts_of_catalog(surface, kind, shared)
-    return _DraftsOfEvents(store, surface, kind, accepted, shared)
+    return _DraftsOfEvents(store, surface, kind, accepted, shared, last)
 
 
 class _DraftsOfEvents:
@@ -141,7 +147,9 @@ class _DraftsOfEvents:
         kind: Kind,
         accepted: AcceptedDays,
         shared: Shared,
+        last: date | None,
     ) -> None:
+        self._scored_from = surface.gates.scored_from(last) if last else date.min
         self._store = store
         self._surface = surface
         self._kind = kind
@@ -168,7 +176,10 @@ class _DraftsOfEvents:
         together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
         items = listed_items(surface, self._catalogs, of_catalog=False)
         computed, left_out = compute_of_events(self._kind, surface, days, together, items)
-        draft = _draft(surface, self._kind, items.source(source), computed, self._labels, left_out)
+        outliner = self._kind.layout.outliner(may_be_brief=day < self._scored_from)
+        draft = _draft(
+            surface, self._kind, items.source(source), computed, self._labels, left_out, outliner
+        )
         missing = [each for each in wanted if each not in window]
         if not missing:
             return draft
@@ -276,7 +287,8 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
             frame = frame if listed is None else frame.filter(listed)
         computed = kind.compute(frame, surface.artifacts.options(kind.name), surface)
         labels = partial(labels_in, snapshot.frame)
-        made = _draft(surface, kind, items.source(snapshot.fingerprint), computed, labels, left_out)
+        source, outliner = items.source(snapshot.fingerprint), kind.layout.outliner()
+        made = _draft(surface, kind, source, computed, labels, left_out, outliner)
         return replace(made, text=list(made.text), page=cache(made.page))
 
     return lambda _: draft()
@@ -298,10 +310,11 @@ def _draft(
     computed: Computed,
     labels: pages.Labels,
     left_out: Mapping[str, int],
+    outliner: Outliner,
 ) -> Draft:
     # Ids are hashed for it one by one, which takes as long as writing the document.
-    outliner = kind.layout.outliner() if surface.gates.are_on else None
-    checked = CheckedList(kind, computed.frame, computed.unit, outliner)
+    wanted = outliner if surface.gates.are_on else None
+    checked = CheckedList(kind, computed.frame, computed.unit, wanted)
     page = partial(checked.page.show, labels)
     shown: dict[str, Shown] = {"unit": computed.unit} if computed.unit else {}
     shown |= {**computed.shown, **left_out}

@@ -55,7 +55,9 @@ def audit_events(
         store.delete(rejected)
     counts = _counts(surface, parsed, shared)
     shared_sessions = counts.sessions_of_several_users()
-    ids = (counts.sessions, counts.item_ids, counts.users)
+    # Gates ask for the sizes of users, which find the users on the way.
+    users = counts.user_sizes["user_id"] if gates else counts.users
+    ids = (counts.sessions, counts.item_ids, users)
     distinct = {of_one.name: of_one.len() for of_one in ids}
     limits = surface.guardrails
     oversized = (

@@ -263,7 +263,8 @@ class _Graph:
                 return {}
 
             accepted = inputs.get(EVENTS, {})
-            drafted = drafts(store, surface, kind, accepted, shared)
+            last = date.fromisoformat(context.partition_keys[-1])
+            drafted = drafts(store, surface, kind, accepted, shared, last)
 
             with store.scratch() as scratch:
 
@@ -278,7 +279,7 @@ class _Graph:
 
     def manifest(self) -> dg.AssetsDefinition:
         """Build the asset that publishes a day: it flips what the online service reads."""
-        surface, store = self._surface, self._store
+        surface, store, known = self._surface, self._store, self._shared.profiles
 
         @self._asset(
             MANIFEST,
@@ -310,7 +311,8 @@ class _Graph:
                     return publish_and_compare(store, surface.place, candidate, why)
                 return publish_candidate(store, surface.place, candidate, why).shown
 
-            gates = ReleaseGates(store, surface, last) if surface.gates.are_on else None
+            on = surface.gates.are_on
+            gates = ReleaseGates(store, surface, last, known=known) if on else None
             yield from write_audit_publish(
                 context,
                 surface,

@@ -95,13 +95,18 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         return table_name in self._tables
 
     def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
-        """Store events: what a run plans to materialize in one transaction a shard."""
+        """Store events: what a run plans to materialize, and to check, in one transaction each."""
         planned: dict[str, list[dg.EventLogEntry]] = {}
+        checks: dict[str, list[dg.EventLogEntry]] = {}
         for event in events:
             if event.dagster_event_type is DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
                 planned.setdefault(event.run_id, []).append(event)
+            elif event.dagster_event_type is DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED:
+                checks.setdefault(event.run_id, []).append(event)
             else:
                 self.store_event(event)
+        for run_id, of_run in checks.items():
+            self._store_planned_checks(run_id, of_run)
         for run_id, of_run in planned.items():
             rows = [self._event_to_row(event) for event in of_run]
             with self.run_connection(run_id) as connection:
@@ -133,6 +138,18 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         if values and not conn.execute(update, values).rowcount:
             super()._store_asset_event(conn, event, event_id)
 
+    def _store_planned_checks(self, run_id: str, events: Sequence[dg.EventLogEntry]) -> None:
+        """Store that checks are planned: a day has some fifty, each of three transactions."""
+        rows = [self._event_to_row(event) for event in events]
+        insert = SqlEventLogStorageTable.insert()
+        with self.run_connection(run_id) as connection:
+            connection.execute(insert, rows)
+        with self.index_connection() as connection:
+            for event, row in zip(events, rows, strict=True):
+                key = connection.execute(insert.values(**row)).inserted_primary_key
+                executions = self._planned_check(event, key[0] if key else None, row["event"])
+                connection.execute(AssetCheckExecutionsTable.insert(), executions)
+
     def _store_asset_check_evaluation_planned(
         self, event: dg.EventLogEntry, event_id: int | None
     ) -> None:
@@ -140,6 +157,13 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
         Dagster's own writes the event out anew for each: 51 ms for a year of days, this takes 4.
         """
+        executions = self._planned_check(event, event_id, serialize_value(event))
+        with self.index_connection() as connection:
+            connection.execute(AssetCheckExecutionsTable.insert(), executions)
+
+    def _planned_check(
+        self, event: dg.EventLogEntry, event_id: int | None, text: str
+    ) -> list[dict[str, Any]]:
         planned = event.get_dagster_event().asset_check_planned_data
         subset = planned.partitions_subset
         row = {
@@ -147,15 +171,12 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             "check_name": planned.check_name,
             "run_id": event.run_id,
             "execution_status": AssetCheckExecutionRecordStatus.PLANNED.value,
-            "evaluation_event": serialize_value(event),
+            "evaluation_event": text,
             "evaluation_event_timestamp": self._event_insert_timestamp(event),  # type: ignore[no-untyped-call]
             "evaluation_event_storage_id": event_id,
         }
         keys = subset.get_partition_keys() if subset else [None]
-        with self.index_connection() as connection:
-            connection.execute(
-                AssetCheckExecutionsTable.insert(), [{**row, "partition": key} for key in keys]
-            )
+        return [{**row, "partition": key} for key in keys]
 
     def watch(self, run_id: str, cursor: str | None, callback: EventHandlerFn) -> None:
         """Call back for each further event of a run; the UI shows a run with it as it goes."""

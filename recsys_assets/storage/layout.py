@@ -96,8 +96,13 @@ def outline(place: Place, kind: str, version: str, form: int) -> str:
     return f"outlines/{place.name}/{kind}/{version}-{form}.arrow"
 
 
+def brief_outline(place: Place, kind: str, version: str, form: int) -> str:
+    """Return the key of what is kept of a version whose lists are not likely to be asked for."""
+    return f"outlines/{place.name}/{kind}/{version}-{form}.json"
+
+
 def outlined(key: str) -> str:
-    """Return the version in a key that `outline` gives."""
+    """Return the version in a key that `outline`, or `brief_outline`, gives."""
     return key.rpartition("/")[2].partition("-")[0]
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.compute import outlines
-from recsys_assets.compute.outlines import Outliner
+from recsys_assets.compute.outlines import Outline, Outliner
 from recsys_assets.compute.samples import hashes, take_sample
 from recsys_assets.compute.scores import Asked, compare_scores, held_by_owner, score
 from recsys_assets.config import Gates
@@ -31,7 +31,15 @@ def asked_of(*days: Sequence[tuple[str | None, str, str]]) -> Asked:
         frame = pl.DataFrame(events, schema=columns, orient="row")
         frame = frame.with_row_index("ts").with_columns(pl.col("ts").cast(pl.Datetime("ns", "UTC")))
         users = frame["user_id"].drop_nulls().unique()
-        samples.append(take_sample(frame.lazy(), users, rows=frame.height, most=1000))
+        samples.append(
+            take_sample(
+                frame.lazy(),
+                users,
+                rows=frame.height,
+                anonymous=frame["user_id"].null_count(),
+                most=1000,
+            )
+        )
     return Asked.of(samples)
 
 
@@ -141,6 +149,30 @@ def test_of_many_lists_those_of_some_owners_stay_whatever_the_pieces_are(
     assert (outline.owners, outline.entries) == (100, 6000)
     asked = asked_of([(f"u{n:03}", f"s{n}", f"i{n % 60}") for n in range(100)])
     assert score(outline, asked)[50] == pytest.approx(score(whole.made(), asked)[50])
+
+
+@pytest.mark.parametrize("entry", ["item_id", None])
+def test_a_brief_outline_has_the_sizes_and_one_of_many_rows_is_whole(
+    monkeypatch: pytest.MonkeyPatch, entry: str | None
+) -> None:
+    rows = lists_of(
+        "user_id", "item_id", {f"u{n}": [f"i{m}" for m in range(n % 4)] for n in range(9)}
+    )
+
+    def outline(*, may_be_brief: bool) -> Outline:
+        outliner = Outliner("user_id", entry, "score", may_be_brief=may_be_brief)
+        for start in (0, 5):
+            outliner.add(rows.slice(start, 5 - start or None))
+        return outliner.made()
+
+    whole, brief = outline(may_be_brief=False), outline(may_be_brief=True)
+    monkeypatch.setattr(outlines, "_MOST_BRIEF", rows.height - 1)
+    large = outline(may_be_brief=True)
+
+    assert (whole.is_brief, brief.is_brief, large.is_brief) == (False, True, False)
+    assert brief.lists.is_empty()
+    assert (brief.owners, brief.entries) == (whole.owners, whole.entries)
+    assert large.lists.rows() == whole.lists.rows()
 
 
 @given(st.lists(st.floats(-1, 1), max_size=30), st.floats(0, 1), st.floats(0, 1))
