@@ -11,10 +11,10 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
+from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.codes import (
     ascending,
     count_keys,
-    decoded,
     high_code,
     low_code,
     pair_key,
@@ -33,7 +33,7 @@ _BLOCKS_AT_ONCE: Final = 2
 class Cooccurrence:
     """Neighbours (contract `cooc`), and what was left out of them on purpose."""
 
-    neighbours: pl.LazyFrame
+    neighbours: Coded
     sessions: int
     oversized_sessions: int
 
@@ -84,10 +84,13 @@ def count_cooccurrence(
     rows = _of_items_in_most_sessions(rows, sizes, max_items)
     neighbours = _neighbours(held, rows, counts.item_ids.len(), min_support, max_neighbours)
     return Cooccurrence(
-        neighbours=neighbours.lazy().select(
-            decoded("owner", counts.item_ids).alias("item_id"),
-            decoded("entry", counts.item_ids).alias("neighbour_id"),
-            pl.col("number").cast(pl.Int64).alias("count"),
+        neighbours=Coded(
+            neighbours.lazy().select(
+                item_id="owner",
+                neighbour_id="entry",
+                count=pl.col("number").cast(pl.Int64),
+            ),
+            dict.fromkeys(("item_id", "neighbour_id"), counts.item_ids),
         ),
         sessions=sizes.len(),
         oversized_sessions=int((sizes > max_items_per_session).sum()),

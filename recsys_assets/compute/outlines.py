@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.codes import pair_key
 from recsys_assets.compute.samples import hashes, is_in_sample
 
@@ -70,32 +71,33 @@ class Outliner:
             self._form = "ranking" if owner == "item_id" and value != "tags" else "tags"
         self._owners = self._entries = self._kept = self._thinned = 0
         self._pieces: list[pl.DataFrame] = []
+        self._of_codes: pl.Series | None = None
 
-    def add(self, rows: pl.DataFrame) -> None:
-        """Look at the next rows."""
+    def add(self, piece: Piece) -> None:
+        """Look at the next rows; ids that are codes are the same as before."""
+        frame = piece.frame
         if self._entry is None:
-            self._owners += rows.height
-            self._entries += rows.height
-            items = rows[self._owner].head(FIRST[self._form] - self._kept)
+            self._owners += frame.height
+            self._entries += frame.height
+            items = piece.decoded()[self._owner].head(FIRST[self._form] - self._kept)
             if items.len():
                 zero = pl.zeros(items.len(), dtype=pl.UInt32, eager=True)
                 self._keep(pl.DataFrame({"owner": zero, "item": hashes(items)}))
             return
-        owner = rows[self._owner]
-        starts = owner.ne_missing(owner.shift())
-        self._owners += int(starts.sum())
-        self._entries += rows.height - rows[self._entry].null_count()
-        number = starts.cum_sum() - 1  # of the owner in these rows
-        place = pl.int_range(rows.height, eager=True) - starts.arg_true().gather(number)
-        hashed = hashes(owner.filter(starts))
+        owner = frame[self._owner]
+        is_start = owner.ne_missing(owner.shift())
+        starts = is_start.arg_true()
+        self._owners += starts.len()
+        self._entries += frame.height - frame[self._entry].null_count()
+        number = is_start.cum_sum() - 1  # of the owner in these rows
+        place = pl.int_range(frame.height, eager=True) - starts.gather(number)
+        hashed = hashes(piece.at(self._owner, starts))
         wanted = place < FIRST[self._form]
         if self._thinned:
             chosen = hashed.to_frame("hash").select(is_in_sample(pl.col("hash"), self._thinned))
             wanted &= chosen.to_series().gather(number)
-        entries = rows[self._entry].filter(wanted)
-        found = pl.DataFrame(
-            {"owner": hashed.gather(number.filter(wanted)), "item": _hashed(entries)}
-        )
+        entries = self._hashed(piece, wanted.arg_true())
+        found = pl.DataFrame({"owner": hashed.gather(number.filter(wanted)), "item": entries})
         self._keep(found.drop_nulls("item"))
         while self._kept > _MOST_ENTRIES:
             self._thin()
@@ -104,6 +106,15 @@ class Outliner:
         """Return the outline of what came by."""
         lists = pl.concat([pl.DataFrame(schema=_SCHEMA), *self._pieces])
         return Outline(self._form, self._owners, self._entries, lists, self._thinned, settings)
+
+    def _hashed(self, piece: Piece, wanted: pl.Series) -> pl.Series:
+        """Return the hashes of the items of some rows."""
+        entry = self._entry or ""
+        if entry not in piece.ids:
+            return _hashed(piece.at(entry, wanted))
+        if self._of_codes is None:
+            self._of_codes = hashes(piece.ids[entry])
+        return self._of_codes.gather(piece.frame[entry].gather(wanted))
 
     def _keep(self, entries: pl.DataFrame) -> None:
         self._pieces.append(entries)
