@@ -217,9 +217,11 @@ class ListsPage:
         # Owners are ascending: of equal numbers, the first ones are wanted.
         strengths = frame[self._layout.value].gather(starts).fill_null(0)
         weakest: Any = strengths.top_k(OWNERS).min()
+        beaten = self._strongest[-1][0] if len(self._strongest) == OWNERS else -math.inf
         for found in ((strengths > weakest).arg_true(), (strengths == weakest).arg_true()):
             for at in found.head(OWNERS):
-                if size := min(sizes[at], ENTRIES):
+                size = min(sizes[at], ENTRIES)
+                if size and strengths[at] > beaten:
                     shown = piece.slice(starts[at], size).decoded().rows()
                     entries = [(item, n) for _, item, n in shown]
                     self._strongest.append((strengths[at], shown[0][0], entries))

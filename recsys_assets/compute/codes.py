@@ -53,7 +53,7 @@ def high_code(key: str) -> pl.Expr:
 
 def low_code(key: str) -> pl.Expr:
     """Give the second code of a column of pair keys, UInt32."""
-    return (pl.col(key) % 2**32).cast(pl.UInt32)
+    return pl.col(key).cast(pl.UInt32, wrap_numerical=True)
 
 
 def ascending(numbers: pl.Series) -> pl.Series:
