@@ -18,6 +18,7 @@ import measure
 import numpy as np
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.compute.samples import take_sample
@@ -118,7 +119,7 @@ class Year:
 def outlined(kind: str, frame: Frame) -> Outline:
     """Return the outline of an artifact."""
     outliner = KINDS[kind].layout.outliner()
-    outliner.add(frame)
+    outliner.add(Piece(frame))
     return outliner.made()
 
 

@@ -23,6 +23,7 @@ from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
 from recsys_assets.audit.shared import Shared
+from recsys_assets.compute.coded import Piece
 from recsys_assets.config import Surface
 from recsys_assets.documents import DocumentHead, list_text, render
 from recsys_assets.events.accepted import AcceptedDays, accept_day, accepted_days
@@ -112,7 +113,7 @@ class Shop:
             head = DocumentHead(kind, self.place, "default", window)
             with self.store.scratch() as scratch:
                 document = render(
-                    list_text([frames[kind]], ALL_KINDS[kind].layout),
+                    list_text([Piece(frames[kind])], ALL_KINDS[kind].layout),
                     head,
                     scratch / f"{kind}.json",
                     source_hash="f" * 64,

@@ -16,6 +16,7 @@ from recsys_assets import pages
 from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import BotLimits, without_bots
+from recsys_assets.compute.coded import Coded, Piece
 from recsys_assets.compute.day_counts import Counts, DayCounts, Keep
 from recsys_assets.compute.outlines import Outliner
 from recsys_assets.compute.window_counts import WindowCounts
@@ -46,12 +47,12 @@ class CheckedList:
     def __init__(
         self,
         kind: Kind,
-        frame: pl.LazyFrame,
+        rows: Coded,
         unit: str = "",
         outliner: Outliner | None = None,
     ) -> None:
         self._layout = kind.layout
-        self._frame = frame
+        self._rows = rows
         self._checker = PieceChecker(kind.contract)
         self.page = kind.page(unit)
         self.outliner = outliner
@@ -71,8 +72,8 @@ class CheckedList:
         """Yield the list; it ends where the contract is broken."""
         return list_text(one_ahead(self._pieces()), self._layout)
 
-    def _pieces(self) -> Iterator[pl.DataFrame]:
-        for piece in whole_lists(self._frame, self._layout):
+    def _pieces(self) -> Iterator[Piece]:
+        for piece in whole_lists(self._rows, self._layout):
             if not self._checker.holds(piece):
                 return
             self.page.add(piece)
@@ -257,18 +258,18 @@ def compute_of_events(
     options = surface.artifacts.options(kind.name)
     computed = kind.compute(WindowEvents(days, together, listed), options, surface)
     if listed is not None:
-        frame = without_items(computed.frame, together.item_ids.filter(~listed))
-        computed = replace(computed, frame=frame)
+        rows = without_items(computed.rows, together.item_ids.filter(~listed))
+        computed = replace(computed, frame=rows)
     return computed, left_out
 
 
-def without_items(rows: pl.LazyFrame, unlisted: pl.Series) -> pl.LazyFrame:
+def without_items(rows: Coded, unlisted: pl.Series) -> Coded:
     """Take out rows of items that may not be listed, which a kind should not have listed.
 
     The kinds of this project leave them out themselves, before they cut, and lose nothing here.
     """
-    for name in {"item_id", "neighbour_id"} & {*rows.collect_schema()}:
-        rows = rows.filter(~pl.col(name).is_in(unlisted.implode()).fill_null(value=False))
+    for name in {"item_id", "neighbour_id"} & {*rows.plan.collect_schema()}:
+        rows = rows.without(name, unlisted)
     return rows
 
 
@@ -314,31 +315,31 @@ def _draft(
 ) -> Draft:
     # Ids are hashed for it one by one, which takes as long as writing the document.
     wanted = outliner if surface.gates.are_on else None
-    checked = CheckedList(kind, computed.frame, computed.unit, wanted)
+    checked = CheckedList(kind, computed.rows, computed.unit, wanted)
     page = partial(checked.page.show, labels)
     shown: dict[str, Shown] = {"unit": computed.unit} if computed.unit else {}
     shown |= {**computed.shown, **left_out}
     return Draft(source, checked, checked.text(), computed.found, shown, page)
 
 
-def whole_lists(frame: pl.LazyFrame, layout: ListLayout) -> Iterator[pl.DataFrame]:
-    """Yield an artifact frame in pieces, at least one; no owner's list is split between two.
+def whole_lists(rows: Coded, layout: ListLayout) -> Iterator[Piece]:
+    """Yield the rows of an artifact in pieces, at least one; no owner's list is split between two.
 
     A kind without lists is one piece: it is unique as a whole, and small.
     """
     if layout.entry is None:
-        yield frame.collect(engine="streaming")
+        yield Piece(rows.collect())
         return
     unfinished: list[pl.DataFrame] = []
     for start in count(0, _PIECE_ROWS):
-        rows = frame.slice(start, _PIECE_ROWS).collect()
-        piece = pl.concat([*unfinished, rows])
-        if rows.height < _PIECE_ROWS:
-            yield piece
+        read = rows.slice(start, _PIECE_ROWS).frame
+        piece = pl.concat([*unfinished, read])
+        if read.height < _PIECE_ROWS:
+            yield Piece(piece, rows.ids)
             return
         owner = piece.to_series(0)
         starts = owner.ne_missing(owner.shift()).arg_true()
         cut = starts[-1] if starts.len() else 0
         unfinished = [piece.slice(cut)]
         if cut:
-            yield piece.head(cut)
+            yield Piece(piece.head(cut), rows.ids)

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.samples import hashes, is_in_sample, pair_keys
 
 # A ranking of items; neighbours of items; items of users; and what is not scored.
@@ -79,13 +80,14 @@ class Outliner:
         self._pieces: list[pl.DataFrame] = []
         self._rows = 0
         self._may_be_brief = may_be_brief
-        self._unlisted: list[pl.DataFrame] = []
+        self._unlisted: list[Piece] = []
+        self._of_codes: pl.Series | None = None
 
-    def add(self, rows: pl.DataFrame) -> None:
-        """Look at the next rows."""
-        self._count(rows)
-        self._rows += rows.height
-        self._unlisted.append(rows)
+    def add(self, piece: Piece) -> None:
+        """Look at the next rows; ids that are codes are the same as before."""
+        self._count(piece.frame)
+        self._rows += piece.frame.height
+        self._unlisted.append(piece)
         if not self._may_be_brief or self._rows > _MOST_BRIEF:
             for each in self._unlisted:
                 self._list(each)
@@ -100,9 +102,10 @@ class Outliner:
             self._owners += int(owner.ne_missing(owner.shift()).sum())
             self._entries += rows.height - rows[self._entry].null_count()
 
-    def _list(self, rows: pl.DataFrame) -> None:
+    def _list(self, piece: Piece) -> None:
+        rows = piece.frame
         if self._entry is None:
-            items = rows[self._owner].head(FIRST[self._form] - self._kept)
+            items = piece.decoded()[self._owner].head(FIRST[self._form] - self._kept)
             if items.len():
                 zero = pl.zeros(items.len(), dtype=pl.UInt32, eager=True)
                 self._keep(pl.DataFrame({"owner": zero, "item": hashes(items)}))
@@ -110,15 +113,13 @@ class Outliner:
         owner, entry = rows[self._owner], rows[self._entry]
         starts = np.flatnonzero(owner.ne_missing(owner.shift()).to_numpy())
         sizes = np.diff(starts, append=rows.height)
-        hashed = hashes(owner.gather(starts)).to_numpy()
+        hashed = hashes(piece.at(self._owner, pl.Series(starts))).to_numpy()
         place = np.arange(rows.height) - starts.repeat(sizes)
         wanted = (place < FIRST[self._form]) & entry.is_not_null().to_numpy()
         if self._thinned:
             wanted &= is_in_sample(hashed, self._thinned).to_numpy().repeat(sizes)
-        of_each = hashed.repeat(sizes)[wanted]
-        self._keep(
-            pl.DataFrame({"owner": of_each, "item": _hashed(entry.filter(pl.Series(wanted)))})
-        )
+        entries = self._hashed(piece, pl.Series(np.flatnonzero(wanted)))
+        self._keep(pl.DataFrame({"owner": hashed.repeat(sizes)[wanted], "item": entries}))
         while self._kept > _MOST_ENTRIES:
             self._thin()
 
@@ -134,6 +135,15 @@ class Outliner:
             settings,
             is_brief=bool(self._unlisted),
         )
+
+    def _hashed(self, piece: Piece, wanted: pl.Series) -> pl.Series:
+        """Return the hashes of the items of some rows."""
+        entry = self._entry or ""
+        if entry not in piece.ids:
+            return _hashed(piece.at(entry, wanted))
+        if self._of_codes is None:
+            self._of_codes = hashes(piece.ids[entry])
+        return self._of_codes.gather(piece.frame[entry].gather(wanted))
 
     def _keep(self, entries: pl.DataFrame) -> None:
         self._pieces.append(entries)

@@ -7,6 +7,7 @@ from typing import Final
 
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.errors import StorageError
 from recsys_assets.kinds import KINDS
@@ -59,7 +60,7 @@ def _made(store: Store, kind: str, uri: str) -> Outline:
             items += of_owner or [None]
             owners += [entry[layout.owner]] * (len(of_owner) or 1)
         rows = {layout.owner: owners, **({layout.entry: items} if layout.entry else {})}
-        outliner.add(pl.DataFrame(rows, schema=dict.fromkeys(rows, pl.String)))
+        outliner.add(Piece(pl.DataFrame(rows, schema=dict.fromkeys(rows, pl.String))))
     except (KeyError, TypeError) as error:
         raise StorageError(f"{uri} is no artifact document: {error!r}") from None
     return outliner.made()

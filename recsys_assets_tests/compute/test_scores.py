@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.compute import outlines
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.outlines import Outline, Outliner
 from recsys_assets.compute.samples import hashes, take_sample
 from recsys_assets.compute.scores import Asked, compare_scores, held_by_owner, score
@@ -52,7 +53,7 @@ def lists_of(owner: str, entry: str, lists: dict[str, list[str]]) -> pl.DataFram
 
 def ranking(items: list[str]) -> Outliner:
     outliner = Outliner("item_id", None, "count")
-    outliner.add(pl.DataFrame({"item_id": pl.Series(items, dtype=pl.String)}))
+    outliner.add(Piece(pl.DataFrame({"item_id": pl.Series(items, dtype=pl.String)})))
     return outliner
 
 
@@ -84,7 +85,7 @@ def test_neighbours_hold_the_steps_of_sessions(
     events: list[tuple[str | None, str, str]], lists: dict[str, list[str]]
 ) -> None:
     outliner = Outliner("item_id", "neighbour_id", "count")
-    outliner.add(lists_of("item_id", "neighbour_id", lists))
+    outliner.add(Piece(lists_of("item_id", "neighbour_id", lists)))
 
     found = score(outliner.made(), asked_of(events))
 
@@ -102,7 +103,7 @@ def test_lists_of_users_hold_what_the_users_had(
 ) -> None:
     by_user = {f"u{n}": items for n, items in enumerate(lists.values(), 1)}
     outliner = Outliner("user_id", "item_id", "score")
-    outliner.add(lists_of("user_id", "item_id", by_user))
+    outliner.add(Piece(lists_of("user_id", "item_id", by_user)))
     outline, asked = outliner.made(), asked_of(events)
 
     found = score(outline, asked)
@@ -136,9 +137,9 @@ def test_of_many_lists_those_of_some_owners_stay_whatever_the_pieces_are(
     lists = {f"u{n:03}": [f"i{m}" for m in range(60)] for n in range(100)}
     rows = lists_of("user_id", "item_id", lists)
     whole, pieces = (Outliner("user_id", "item_id", "score") for _ in range(2))
-    whole.add(rows)
+    whole.add(Piece(rows))
     for start in range(0, rows.height, 1200):
-        pieces.add(rows.slice(start, 1200))
+        pieces.add(Piece(rows.slice(start, 1200)))
 
     outline = whole.made()
 
@@ -162,7 +163,7 @@ def test_a_brief_outline_has_the_sizes_and_one_of_many_rows_is_whole(
     def outline(*, may_be_brief: bool) -> Outline:
         outliner = Outliner("user_id", entry, "score", may_be_brief=may_be_brief)
         for start in (0, 5):
-            outliner.add(rows.slice(start, 5 - start or None))
+            outliner.add(Piece(rows.slice(start, 5 - start or None)))
         return outliner.made()
 
     whole, brief = outline(may_be_brief=False), outline(may_be_brief=True)
@@ -198,7 +199,7 @@ def test_a_change_is_judged_by_earlier_ones(past: list[float], share: float, liv
 
 def test_a_new_outline_of_tags_has_its_size_and_nothing_to_score() -> None:
     outliner = Outliner("item_id", None, "tags")
-    outliner.add(pl.DataFrame({"item_id": ["a", "b"], "tags": [["x"], ["y"]]}))
+    outliner.add(Piece(pl.DataFrame({"item_id": ["a", "b"], "tags": [["x"], ["y"]]})))
 
     outline = outliner.made()
 

@@ -64,7 +64,7 @@ def break_kind(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
     def broken(*arguments: Any) -> Computed:
         computed = sound(*arguments)
-        return replace(computed, frame=FAULTS[name](computed.frame))
+        return replace(computed, frame=FAULTS[name](computed.rows.collect().lazy()))
 
     monkeypatch.setitem(vars(kind), "compute", broken)  # the assets that are built know the row
 
