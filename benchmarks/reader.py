@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import statistics
 import subprocess
 import sys
@@ -47,10 +46,9 @@ def prepare(root: str, users: int, entries: int) -> None:
             number = pl.int_range(owners[layout.owner], eager=True).cast(pl.String).str.zfill(9)
             frame = pl.DataFrame({layout.owner: layout.owner[0] + number})
             if layout.entry:
-                drawn = pl.int_ranges(entries, eager=True) + day
-                frame = frame.with_columns(entry=pl.lit(drawn)).explode("entry")
-                text = pl.col("entry").cast(pl.String).str.zfill(9)
-                frame = frame.with_columns(("i" + text).alias(layout.entry)).drop("entry")
+                drawn = pl.int_range(day, day + entries, eager=True).cast(pl.String)
+                listed = pl.DataFrame({layout.entry: "i" + drawn.str.zfill(9)})
+                frame = frame.join(listed, how="cross", maintain_order="left_right")
             frame = frame.with_columns(pl.lit(7 + day, pl.Int64).alias(layout.value))
             with store.scratch() as scratch:
                 written = render(
@@ -110,7 +108,7 @@ def measure(root: str, users: int) -> dict[str, float]:
     if not reader.refresh():
         raise AssertionError("the flip is not seen")
     found["flip, s"] = time.perf_counter() - started
-    found["peak, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - at_first
+    found["peak, MB"] = _resident_mb("VmHWM") - at_first
     return found
 
 
@@ -125,9 +123,10 @@ def _each(look_up: Callable[[str], object], owners: list[str]) -> tuple[float, f
     return statistics.median(walls), statistics.median(cpus)
 
 
-def _resident_mb() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def _resident_mb(what: str = "VmRSS") -> float:
+    # Not of getrusage: that peak may be the one of the process that started this one.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / 1024
 
 
 def main() -> None:
