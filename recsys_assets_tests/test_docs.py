@@ -51,7 +51,7 @@ from recsys_assets.operations import publish, retention, webhook
 from recsys_assets.storage import answers, flips, objects
 from recsys_assets.storage.publications import Publication
 from recsys_assets.windows import Window
-from recsys_assets_tests import tables
+from recsys_assets_tests import schemas, tables
 from recsys_assets_tests.project import DAY, Project, day, event
 from recsys_assets_tests.test_layers import LAYERS
 
@@ -178,6 +178,7 @@ def generated() -> dict[tuple[str, str], str]:
         ("asset-pages.md", "kinds"): tables.pages_table(),
         ("checks.md", "checks"): tables.checks_table(),
         ("gates.md", "numbers"): tables.numbers_table(),
+        ("schemas.md", "schemas"): schemas.schemas_table(),
     }
 
 
@@ -1156,6 +1157,8 @@ def main() -> None:
         (DOCS / name).write_text(
             text[: found.start()] + table + "\n" + text[found.end() :], encoding="utf-8"
         )
+    for name, schema in schemas.schemas().items():
+        (DOCS / "schemas" / name).write_text(schemas.text(schema), encoding="utf-8")
 
 
 if __name__ == "__main__":
