@@ -87,6 +87,18 @@ def test_the_first_entries_are_those_of_the_decoded_document(folder: Path, ids: 
         assert document.first(k) == decoded["items"][:k]
 
 
+@pytest.mark.parametrize("length", [1, 90, 3000])
+def test_long_lists_and_long_ids_are_cut_where_they_should_be(tmp_path: Path, length: int) -> None:
+    ids = [f"{number:03}{'é' * length}" for number in range(200)]
+    rows = [(owner, item, 1) for owner in ("a" * length, "b" * 20_000) for item in ids]
+    document, decoded = loaded("cooc", rows, tmp_path)
+
+    for owner, entry in zip(("a" * length, "b" * 20_000), decoded["neighbors"], strict=True):
+        for k in (1, 7, 199, 200, 201, 1000):
+            assert document.of(owner, k) == entry["items"][:k]
+    assert document.of("a" * 20_000, 1) == []
+
+
 def test_ids_that_are_no_text_of_a_document_are_not_found(tmp_path: Path) -> None:
     document, _ = loaded("implicit", EXAMPLES["implicit"], tmp_path)
 
