@@ -126,7 +126,9 @@ def test_a_flip_and_a_rollback_are_followed_and_only_what_changed_is_read(
     first = published.day(1, numbered(1))
     stores = Watched()
     reader = watched(published, stores)
+    stores.uris.clear()
     assert not reader.refresh()
+    assert stores.uris == []  # not even the manifest: its tag is the same
     before = reader.snapshot
     second = published.day(2, numbered(2) | {"cooc": [("tea", "cup", 1)]})
     mixed = second | {"implicit": first["implicit"]}
