@@ -51,7 +51,7 @@ from recsys_assets.operations import publish, retention, webhook
 from recsys_assets.storage import answers, flips, objects
 from recsys_assets.storage.publications import Publication
 from recsys_assets.windows import Window
-from recsys_assets_tests import tables
+from recsys_assets_tests import schemas, tables
 from recsys_assets_tests.project import DAY, Project, day, event
 from recsys_assets_tests.test_layers import LAYERS
 
@@ -178,6 +178,7 @@ def generated() -> dict[tuple[str, str], str]:
         ("asset-pages.md", "kinds"): tables.pages_table(),
         ("checks.md", "checks"): tables.checks_table(),
         ("gates.md", "numbers"): tables.numbers_table(),
+        ("schemas.md", "schemas"): schemas.schemas_table(),
     }
 
 
@@ -317,7 +318,9 @@ def test_the_glossary_is_linked_where_people_begin(path: str, link: str) -> None
 
 @pytest.mark.long
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
-    """All but paths and time: `...` stands for any lines."""
+    """All but paths and time: `...` stands for any lines. What is stored keeps its schemas."""
+    from recsys_assets_tests.test_schemas import check_root  # which needs this module
+
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.split("\n1/3  ")[1].split("\n$ make test")[0].splitlines()
     folder = tmp_path / "project"
@@ -352,6 +355,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     for wanted in ("1/3  " + shown[0], *shown[1:]):
         if wanted.strip() not in {"", "..."}:
             assert without_what_varies(wanted) in lines, f"{wanted}\n{done.stdout}"
+    check_root(folder / "var")
     day_to_day = readme.split("\n## Day to day\n")[1].split("\n## ")[0]
     commands = re.findall(r"^\$ \.venv/bin/recsys-assets (.*)$", day_to_day, re.MULTILINE)
     assert len(commands) > 6
@@ -1158,6 +1162,8 @@ def main() -> None:
         (DOCS / name).write_text(
             text[: found.start()] + table + "\n" + text[found.end() :], encoding="utf-8"
         )
+    for name, schema in schemas.schemas().items():
+        (DOCS / "schemas" / name).write_text(schemas.text(schema), encoding="utf-8")
 
 
 if __name__ == "__main__":
