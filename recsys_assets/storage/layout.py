@@ -53,6 +53,11 @@ def override(place: Place, name: str) -> str:
     return f"registry/overrides/{place.name}/{name}.json"
 
 
+def erased(place: Place) -> str:
+    """Return the key of the list of who was erased, as keyed hashes; never deleted."""
+    return f"registry/erased/{place.name}/list.json"
+
+
 def rejected(place: Place, day: date) -> str:
     """Return the key of a day's refused lines; replaced whole, absent when there are none."""
     return f"rejected/{place.name}/{day}.jsonl.zst"

@@ -23,7 +23,7 @@ from recsys_assets.windows import Window
 
 PUBLICATION: Final = "publication"
 
-Action = Literal["publish", "rollback", "pin", "release", "retention", "repair"]
+Action = Literal["publish", "rollback", "pin", "release", "retention", "repair", "erase"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Change:
     window: Window
     current: Mapping[str, str]  # kind: URI
     pinned: bool = False  # publishes are held back until a release
-    retiring: tuple[str, ...] = ()  # URIs that retention is deleting; none may become live
+    retiring: tuple[str, ...] = ()  # URIs that are being deleted; none may become live
     # What a rollback or a repair made live again, and from which generation.
     restored: Mapping[str, int] = field(default_factory=dict)
 
