@@ -73,18 +73,28 @@ class Erased:
 
     def within(self, text: str) -> set[str]:
         """Return the hashes of those of whose ids a text is made."""
-        if len(text) < self._lengths[0]:
-            return set()
+        return {found for _, _, found in self._stretches(text)}
+
+    def without(self, text: str) -> str:
+        """Return a text with their ids taken out."""
+        for start, end, _ in sorted(self._stretches(text), reverse=True):
+            text = f"{text[:start]}erased{text[end:]}"
+        return text
+
+    def _stretches(self, text: str) -> Iterator[tuple[int, int, str]]:
+        """Yield where ids of theirs stand in a text, and their hashes."""
+        if not self._lengths or len(text) < self._lengths[0]:
+            return
         shape = shape_of(text)
         starts = [part.start() for part in _PARTS.finditer(shape)]
         ends = {*starts, len(shape)}
-        return {
-            found
-            for start in starts
-            for length in self._lengths
-            if (end := start + length) in ends and shape[start:end] in self._shapes
-            if (found := self._hash(text[start:end])) in self.hashes
-        }
+        for start in starts:
+            for length in self._lengths:
+                end = start + length
+                if end not in ends or shape[start:end] not in self._shapes:
+                    continue
+                if (found := self._hash(text[start:end])) in self.hashes:
+                    yield start, end, found
 
     def in_line(self, text: str) -> set[str]:
         """Return the hashes of those whose ids stand in a raw line, as it is or with escapes."""

@@ -140,6 +140,8 @@ def erase(
         ManifestConflictError: others kept flipping; do it again.
     """
     require_reason(why)
+    if Erased(key, entries).in_line(f"{why.reason} {why.who}"):
+        raise InputError("the reason names who is to be erased, and stays in the history")
     asked = {each.hash for each in entries}
     listed = read_erased(store, key.place)
     refuse_other_key(listed, key)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets import __version__, cli
-from recsys_assets.cli import changing, checking, landing, reading
+from recsys_assets.cli import changing, checking, erasing, landing, reading
 from recsys_assets.cli import days as days_of_cli
 from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
@@ -164,6 +164,7 @@ READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
 COMMANDS: Final = (
     *changing.COMMANDS,
     *days_of_cli.COMMANDS,
+    *erasing.COMMANDS,
     *experiment_of_cli.COMMANDS,
     *gates_of_cli.COMMANDS,
     *landing.COMMANDS,
@@ -192,6 +193,8 @@ OTHERS: Final = {
     "show": [NAME, "cooc"],
     "gates override": [NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
     "gates calibrate": [NAME],
+    "erase": [NAME, *REASON, "--users-file", "/dev/null"],
+    "find-user": [NAME, "--users-file", "/dev/null"],
 }
 
 
