@@ -25,6 +25,8 @@ from recsys_assets.compute.scores import Asked, compare_scores
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.events.listed import read_denied
+from recsys_assets.kinds import KINDS
+from recsys_assets.live.erased import erased_since
 from recsys_assets.live.outlines import outline_of
 from recsys_assets.pages import Shown
 from recsys_assets.storage.comparisons import Comparison, read_comparison, write_comparison
@@ -70,7 +72,8 @@ class ReleaseGates:
         why_not = _why_not(live, window, current, released=self._dry_run)
         if why_not or live is None or live.window is None:
             return _judged(ReleaseFacts(self._surface, why_not))
-        pairs, unread = self._pairs(live.current, current)
+        erased = erased_since(self._store, self._surface, live, window)
+        pairs, unread = self._pairs(live.current, current, erased)
         withdrawn = self._withdrawn() if any(pair.changed_list for pair in pairs) else None
         facts = ReleaseFacts(self._surface, "", pairs, unread, withdrawn)
         self._found_live = self._found_live or live.tag
@@ -88,7 +91,7 @@ class ReleaseGates:
         return found
 
     def _pairs(
-        self, before: Mapping[str, str], after: Mapping[str, str]
+        self, before: Mapping[str, str], after: Mapping[str, str], erased: Sequence[str]
     ) -> tuple[list[Pair], dict[str, str]]:
         pairs, unread, known = list[Pair](), dict[str, str](), dict[str, Outline]()
         for kind in [kind for kind in after if kind in before]:
@@ -97,7 +100,8 @@ class ReleaseGates:
                     known[uri] = self._outlines.get(uri) or outline_of(
                         self._store, self._surface.place, kind, uri, keeps=not self._dry_run
                     )
-                pairs.append(Pair(kind, known[before[kind]], known[after[kind]]))
+                why = erased if KINDS[kind].reads == "events" else ()
+                pairs.append(Pair(kind, known[before[kind]], known[after[kind]], why))
             except StorageError as error:
                 unread[kind] = str(error)
         self._outlines = known  # what is live next is among them

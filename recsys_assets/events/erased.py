@@ -28,6 +28,7 @@ from recsys_assets.events.provenance import Provenance, footer, provenance_of
 from recsys_assets.events.writers import rewrite
 from recsys_assets.places import Place
 from recsys_assets.storage.erasures import (
+    IN_WORD,
     Entry,
     EraseKey,
     erase_key,
@@ -48,6 +49,10 @@ _ERASED: Final = {"detail": ERASED_TEXT, "raw": ""}
 _PARTS: Final = re.compile(r"x+|[^x]")
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _MOST_REMEMBERED: Final = 2**17
+_LETTER: Final = "[0-9A-Za-z]"
+# Beyond ASCII, regular expressions do not agree on what a letter is: those texts are looked at.
+_FOREIGN: Final = r"[^\x00-\x7f]"
+_MOST_SHAPES: Final = 100
 
 
 class Erased:
@@ -63,6 +68,7 @@ class Erased:
         self.hashes = frozenset(entry.hash for entry in entries)
         self._shapes = frozenset(entry.shape for entry in entries)
         self._lengths = sorted({len(shape) for shape in self._shapes})
+        self._may_be, self._may_hold = _patterns(self._shapes)
         self._hash = lru_cache(_MOST_REMEMBERED)(key.hash)
 
     def whole(self, text: str) -> set[str]:
@@ -110,12 +116,14 @@ class Erased:
         Args:
             events: with `user_id`, `session_id` and `request_id`.
         """
-        users = {user: found for user in _distinct(events, USER) if (found := self.whole(user))}
+        likely = _distinct(events[USER], self._may_be)
+        users = {user: found for user in likely if (found := self.whole(user))}
         matched = set[str]().union(*users.values())
         are_erased = events[USER].is_in(pl.Series([*users], dtype=pl.String).implode())
         are_erased = are_erased.fill_null(value=False)
         for column in _MADE_OF_IDS:
-            made = [each for each in _distinct(events, column) if self.within(each)]
+            likely = _distinct(events[column], self._may_hold)
+            made = [each for each in likely if self.within(each)]
             if not made:
                 continue
             pairs = events.select(USER, column).filter(pl.col(column).is_in(made)).unique()
@@ -236,8 +244,25 @@ def without_text(entry: dict[str, Any], gone: Collection[tuple[str, int]]) -> di
     return {name: entry[name] for name in ("file", "line", "reason")} | _ERASED
 
 
-def _distinct(events: pl.DataFrame, column: str) -> list[str]:
-    return events[column].drop_nulls().unique().to_list()
+def _patterns(shapes: Collection[str]) -> tuple[str, str]:
+    """Return what every text of some shapes, and every text that holds one, matches.
+
+    Others may match too: it spares looking at most texts one by one.
+    """
+    if len(shapes) > _MOST_SHAPES:
+        return "", ""
+    each = [re.escape(shape).replace(IN_WORD, _LETTER) for shape in sorted(shapes)]
+    whole, other = f"^(?:{'|'.join(each)})$", f"[^{_LETTER[1:]}"
+    held = (
+        f"{f'(?:^|{other})' * (shape[0] == IN_WORD)}{text}"
+        f"{f'(?:{other}|$)' * (shape[-1] == IN_WORD)}"
+        for shape, text in zip(sorted(shapes), each, strict=True)
+    )
+    return f"{whole}|{_FOREIGN}", "|".join([*held, _FOREIGN])
+
+
+def _distinct(ids: pl.Series, pattern: str) -> list[str]:
+    return ids.filter(ids.str.contains(pattern)).unique().to_list()
 
 
 def _unescaped(text: str) -> str:

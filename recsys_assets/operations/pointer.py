@@ -117,9 +117,9 @@ def plan_rollback(
         gone = [each for each in kinds if target.current[each] in erasure.retiring]
         raise StorageError(
             f"cannot roll {surface.name} back to generation {target.generation}: its "
-            f"{', '.join(gone)} held a person who was erased (generation {erasure.generation}, "
-            f"{at}). Nothing was changed. It is gone for good; go back to a generation since, or "
-            "with --kind to what is not made of events"
+            f"{', '.join(gone)} were made of events of a person who was erased (generation "
+            f"{erasure.generation}, {at}). Nothing was changed. They are gone for good; go back to "
+            "a generation since, or with --kind to what is not made of events"
         )
     problems = [p for each in kinds if (p := problem_of(store, target.current[each]))]
     if problems:

@@ -23,15 +23,15 @@ from recsys_assets.storage.store import Store
 KEY_VARIABLE: Final = "RECSYS_ERASE_KEY"
 _SHORTEST_KEY: Final = 16
 _ATTEMPTS: Final = 5
-_IN_WORD: Final = "x"
-_ASCII: Final = {code: _IN_WORD for code in range(128) if chr(code).isalnum()}
+IN_WORD: Final = "x"
+_ASCII: Final = {code: IN_WORD for code in range(128) if chr(code).isalnum()}
 
 
 def shape_of(text: str) -> str:
     """Return a text with an x for each letter and digit: `a7-b` is `xx-x`."""
     if text.isascii():
         return text.translate(_ASCII)
-    return "".join(_IN_WORD if each.isalnum() else each for each in text)
+    return "".join(IN_WORD if each.isalnum() else each for each in text)
 
 
 @dataclass(frozen=True)

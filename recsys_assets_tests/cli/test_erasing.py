@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -26,7 +27,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def shop(project: Project, fast: None) -> Project:
     """Publish a day of two users."""
-    kinds = {"artifacts": {"popularity": {}, "implicit": {}}}
+    kinds: dict[str, Any] = {"artifacts": {"popularity": {}, "implicit": {}}}
     variant = {"surface": "other", "variant_of": NAME, **kinds}
     config = project.configure({**kinds, "catalog": None}, variant)
     users = (ANN, "bob")
@@ -61,7 +62,7 @@ def test_the_story_of_a_person(shop: Project) -> None:
     verified = done(run("verify", "--surface", NAME))
     assert "0 findings, 2 erased" in verified.stdout
     message = refused(run("rollback", NAME, "--to", "1", *REASON), code=1)
-    assert "held a person who was erased (generation 2, " in message
+    assert "of a person who was erased (generation 2, " in message
 
 
 def test_dagster_is_looked_through_unless_it_is_left_out(

@@ -15,9 +15,8 @@ from recsys_assets.config import Config, Surface
 from recsys_assets.errors import EraseKeyError, InputError, StorageError
 from recsys_assets.events.accepted import accept_day, accepted_days
 from recsys_assets.events.days import parse_day
-from recsys_assets.events.erased import erased_of
+from recsys_assets.events.erased import Erased, erased_of
 from recsys_assets.live.verify import verify_surface
-from recsys_assets.operations import erase as erasing
 from recsys_assets.operations.erase import Clock, Erasure, erase
 from recsys_assets.operations.find_user import Held, find_user, in_raw, raw_days
 from recsys_assets.operations.pointer import pin, plan_rollback, roll_back
@@ -102,7 +101,7 @@ class Site:
 
     def find(self, user: str = ANN) -> list[Held]:
         key = EraseKey(PLACE, b"k" * 16)
-        erased = erasing.Erased(key, [key.entry(user)])
+        erased = Erased(key, [key.entry(user)])
         return [*find_user(self.store, self.surfaces, erased, ids=[user])]
 
     def newest(self, number: int = 0) -> Publication:
@@ -253,7 +252,7 @@ def test_going_back_across_it_is_refused_and_names_it(site: Site) -> None:
 
 def test_a_kind_that_cannot_be_made_leaves_the_manifest(site: Site) -> None:
     config = site.config
-    kinds = {kind: {} for kind in ("popularity", "content_sim")}
+    kinds: dict[str, Any] = {kind: {} for kind in ("popularity", "content_sim")}
     site.config = site.project.configure({"artifacts": kinds})
     assert config
 
