@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, Protocol
@@ -86,14 +86,13 @@ def find_user(
             which can be looked up with the id only.
         holders: what else holds copies.
     """
-    base, hashed = surfaces[0], hashes(pl.Series([*ids], dtype=pl.String))
-    yield from in_events(store, base, erased)
-    yield from in_refused(store, base, erased)
-    yield from in_counts(store, base, erased)
-    yield from _hashed(store, layout.of_place("profiles", base.place), "user", hashed)
-    for surface in surfaces:
-        yield from in_documents(store, surface, erased)
-        yield from _hashed(store, layout.of_place("outlines", surface.place), "owner", hashed)
+    hashed = hashes(pl.Series([*ids], dtype=pl.String))
+    for layer, kept_as in layout.HOLD_IDS.items():
+        for surface in surfaces:
+            if kept_as == "hashes":
+                yield from _hashed(store, layout.of_place(layer, surface.place), hashed)
+            else:
+                yield from _LOOK[layer](store, surface, erased)
     for holder in holders:
         yield from holder.find(surfaces, erased)
 
@@ -206,15 +205,25 @@ def stale(store: Store, surface: Surface) -> Iterator[Stored]:
                 yield stored
 
 
-def _hashed(store: Store, prefix: str, column: str, hashed: pl.Series) -> Iterator[Held]:
-    """Yield the small frames that hold the hash of an id without a key."""
+# How each layer with ids is looked through; of a variant, there are none of events.
+_LOOK: Final[Mapping[str, Callable[[Store, Surface, Erased], Iterator[Held]]]] = {
+    "canonical": in_events,
+    "rejected": in_refused,
+    "objectstore": in_documents,
+    "counts": in_counts,
+}
+
+
+def _hashed(store: Store, prefix: str, hashed: pl.Series) -> Iterator[Held]:
+    """Yield the small frames, profiles and outlines, that hold the hash of an id without a key."""
     if hashed.is_empty():
         return
     for stored in store.list(prefix):
         try:
             frame, beside = from_bytes_beside(_bytes(store, stored))
             is_there = beside.get("form", "users") == "users"
-            found = is_there and bool(frame[column].is_in(hashed.implode()).any())
+            users = frame["user" if "user" in frame.columns else "owner"]
+            found = is_there and bool(users.is_in(hashed.implode()).any())
         except (pl.exceptions.PolarsError, ValueError, KeyError, OSError):
             continue  # damaged: it is made again, and nobody reads it
         if found:

@@ -6,8 +6,9 @@ docs/output-layout.md describes the same to people.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
+from typing import Final, Literal
 
 from recsys_assets.places import Place
 
@@ -51,6 +52,18 @@ def profile_named(place: Place, day: date, key: str, form: int) -> str | None:
 def override(place: Place, name: str) -> str:
     """Return the key of the record of an override of gates; write-once."""
     return f"registry/overrides/{place.name}/{name}.json"
+
+
+# The layers below which ids of users stand, as they are or as hashes without a key; no other has
+# any. Whoever adds one adds how it is looked through, in operations/find_user.py.
+HOLD_IDS: Final[Mapping[str, Literal["ids", "hashes"]]] = {
+    "canonical": "ids",
+    "rejected": "ids",
+    "objectstore": "ids",
+    "counts": "ids",
+    "profiles": "hashes",
+    "outlines": "hashes",
+}
 
 
 def erased(place: Place) -> str:

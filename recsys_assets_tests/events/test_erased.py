@@ -57,6 +57,7 @@ def test_an_id_is_made_of_another_where_no_letter_or_digit_touches_it(
     assert bool(erased.whole(text)) is (text == user)
 
 
+NO_IDS = dict.fromkeys(("user_id", "session_id", "request_id"), pl.String)
 TEXTS = st.text(st.sampled_from("ab1-_é ."), max_size=9)
 
 
@@ -66,7 +67,10 @@ def test_it_is_so_for_all_texts(user: str, text: str) -> None:
     left = r"(?<![^\W_])" if user[0].isalnum() else ""
     right = r"(?![^\W_])" if user[-1].isalnum() else ""
     pattern = f"{left}{re.escape(user)}{right}"
-    assert bool(of(user).within(text)) is bool(re.search(pattern, text))
+    is_made = bool(re.search(pattern, text))
+    assert bool(of(user).within(text)) is is_made
+    frame = pl.DataFrame({"user_id": [None], "session_id": [text], "request_id": [None]}, NO_IDS)
+    assert of(user).in_events(frame)[0].to_list() == [is_made]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from recsys_assets.compute.profiles import Profile
+from recsys_assets.compute.samples import Sample, hashes
 from recsys_assets.config import Config, Surface
 from recsys_assets.errors import EraseKeyError, InputError, StorageError
 from recsys_assets.events.accepted import accept_day, accepted_days
@@ -24,6 +26,7 @@ from recsys_assets.operations.retention import retain
 from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.erasures import KEY_VARIABLE, EraseKey, erase_key, read_erased
+from recsys_assets.storage.profiles import write_profile
 from recsys_assets.storage.publications import Publication, Why, read_live
 from recsys_assets.storage.store import Store
 from recsys_assets_tests.project import Project, day, event
@@ -142,8 +145,11 @@ def nothing_of_her(root: Path) -> bool:
 
 
 def test_she_is_nowhere_and_nobody_else_is_gone(site: Site) -> None:
-    places = {each.place for each in site.find()}
-    assert places == {"canonical", "rejected", "objectstore", "counts", "outlines"}
+    sample = pl.DataFrame(dict.fromkeys(("user", "session", "item"), hashes(pl.Series([ANN]))))
+    write_profile(
+        site.store, PLACE, "f" * 64, Profile(day(0), {"rows": 1}, [1] * 24, Sample(sample, 0))
+    )
+    assert {each.place for each in site.find()} == set(layout.HOLD_IDS)
 
     done = site.erase()
 
