@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 import pytest
 
+from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.samples import Sample, hashes
 from recsys_assets.config import Config, Surface
-from recsys_assets.errors import EraseKeyError, InputError, StorageError
+from recsys_assets.errors import (
+    CandidateOvertakenError,
+    EraseKeyError,
+    InputError,
+    StorageError,
+)
 from recsys_assets.events.accepted import accept_day, accepted_days
 from recsys_assets.events.days import parse_day
 from recsys_assets.events.erased import Erased, erased_of
@@ -22,6 +29,7 @@ from recsys_assets.live.verify import verify_surface
 from recsys_assets.operations.erase import Clock, Erasure, erase
 from recsys_assets.operations.find_user import Held, find_user, in_raw, raw_days
 from recsys_assets.operations.pointer import pin, plan_rollback, roll_back
+from recsys_assets.operations.publish import publish_candidate
 from recsys_assets.operations.retention import retain
 from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
@@ -234,6 +242,44 @@ def test_a_day_that_was_read_before_is_not_stored_after(site: Site) -> None:
         site.erase()
         with pytest.raises(StorageError, match="materialize the day again"):
             accept_day(site.store, PLACE, parsed)
+    assert site.find() == []
+
+
+def test_a_candidate_that_was_gathered_before_is_not_published_after(site: Site) -> None:
+    base, of = site.surfaces[0], DAYS[-1]
+    accepted = accepted_days(site.store, PLACE, [of])
+    candidate = audit_candidate(site.store, base, of, accepted).value
+    assert candidate
+    site.erase()
+    with pytest.raises(CandidateOvertakenError, match=r"generation 5 \(erase, ada\) came in"):
+        publish_candidate(site.store, PLACE, replace(candidate, current={}), WHY)
+    with pytest.raises(CandidateOvertakenError):
+        publish_candidate(site.store, PLACE, candidate, WHY)
+    assert site.find() == []
+
+
+def test_a_day_that_is_stored_meanwhile_is_not_lost(site: Site) -> None:
+    """It is accepted after the erasure has read the day, and before it writes it."""
+    base, of = site.surfaces[0], day(0)
+    late = event("late", of=of, user_id="eve")
+
+    class Meanwhile(Passing):
+        is_done = False
+
+        def open(self, key: str) -> tuple[BinaryIO, int]:
+            opened = super().open(key)
+            if key == layout.canonical(PLACE, of) and not self.is_done:
+                self.is_done = True
+                raw_file = site.project.land(of, [late], part=".late")
+                with self.scratch() as scratch:
+                    erased = erased_of(self, base)
+                    accept_day(self, PLACE, parse_day(base, of, scratch=scratch, erased=erased))
+                raw_file.unlink()
+            return opened
+
+    assert site.erase(store=Meanwhile(site.store)).held == []
+    frame = accepted_days(site.store, PLACE, [of])[of].frame.collect()
+    assert frame["user_id"].to_list().count("eve") == 1
     assert site.find() == []
 
 
