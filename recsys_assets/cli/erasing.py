@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 USERS: Final = click.option(
     "--users-file",
-    type=click.File("r", encoding="utf-8"),
+    type=click.File("r", encoding="utf-8-sig"),
     help="The ids, one a line; - is standard input.  [default: asks for one]",
 )
 NO_DAGSTER: Final = click.option(

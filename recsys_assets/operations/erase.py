@@ -204,6 +204,7 @@ def _clean_days(
         key, path = layout.canonical(base.place, day), scratch / f"{day}.parquet"
         for _ in range(_ATTEMPTS):
             seen = store.stat(key)
+            provenance, gone = read_provenance(store, key), 0
             file, _ = store.open(key)
             with file:
                 holds = any(everybody.in_events(group)[1] for group in id_groups(file))
@@ -211,7 +212,6 @@ def _clean_days(
                     file.seek(0)
                     with path.open("wb") as copy:
                         shutil.copyfileobj(file, copy, _BLOCK_BYTES)
-            provenance, gone = read_provenance(store, key), 0
             if holds:
                 gone, provenance = erase_events(
                     path, everybody, provenance, place=base.place, day=day

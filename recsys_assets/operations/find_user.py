@@ -85,6 +85,9 @@ def find_user(
         ids: theirs, where they are known. Samples and outlines hold ids as hashes without a key,
             which can be looked up with the id only.
         holders: what else holds copies.
+
+    Raises:
+        StorageError: a stored day is damaged.
     """
     hashed = hashes(pl.Series([*ids], dtype=pl.String))
     for layer, kept_as in layout.HOLD_IDS.items():
@@ -102,6 +105,7 @@ def in_events(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]:
     days = days_of_events(store, surface.place)
     for number, day in enumerate(days, start=1):
         key = layout.canonical(surface.place, day)
+        read_provenance(store, key)  # which says what to do with a damaged one
         file, _ = store.open(key)
         with file:
             events = sum(int(erased.in_events(group)[0].sum()) for group in id_groups(file))

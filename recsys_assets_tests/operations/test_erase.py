@@ -316,6 +316,15 @@ def test_a_kind_that_cannot_be_made_leaves_the_manifest(site: Site) -> None:
     assert [each for each in site.find() if each.key.split("/")[2] == "home"] == []
 
 
+def test_a_damaged_day_is_told_with_what_to_do(site: Site) -> None:
+    site.store.replace(layout.canonical(PLACE, day(1)), b"damaged")
+    for work in (site.find, site.erase):
+        with pytest.raises(StorageError, match="Materialize canonical_events of 2026-01-02 again"):
+            work()
+    make_day(site.store, site.surfaces[0], day(1))
+    assert site.erase().held == []
+
+
 def test_readers_of_the_manifest_before_have_their_time(site: Site) -> None:
     old = set(site.newest().current.values())
     waited = list[bool]()
