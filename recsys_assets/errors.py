@@ -6,6 +6,7 @@ RecsysAssetsError
 |   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
 |   +-- DeniedItemsError          the list of withdrawn items is unreadable
+|   +-- EraseKeyError           the key of the list of erased persons is lost, or another one
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- SourceUnavailableError        the database of a source does not answer; nothing changed
 +-- TopicError                    a topic cannot be landed; what is landed stays, land it again
@@ -51,6 +52,10 @@ class CatalogError(InputError):
 
 class DeniedItemsError(InputError):
     """The list of withdrawn items is unreadable, or a line of it is no id."""
+
+
+class EraseKeyError(InputError):
+    """The key that erased persons are recognised by is not set, or is another one."""
 
 
 class MissingPartitionError(InputError):

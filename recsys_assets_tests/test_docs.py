@@ -641,6 +641,7 @@ LAUNCHPAD: Final = {
     "override_gates": "gates.md",
     "verify": "roll-back.md",
     "retention": "retention.md",
+    "erase": "erase-a-person.md",
     "check_freshness": "freshness.md",
 }
 
@@ -792,8 +793,8 @@ def test_limits_that_are_written_as_words_are_those_in_the_code() -> None:
     assert said in " ".join(page("object-stores.md").split())
     assert flips._UNKNOWN_OUTCOMES == 3
     assert "after three unknown outcomes" in " ".join(page("publishing.md").split())
-    assert retention._LONGEST.total_seconds() == 3600
-    assert retention._ABANDONED_AFTER.total_seconds() == 2 * 3600
+    assert retention.LONGEST.total_seconds() == 3600
+    assert retention.ABANDONED_AFTER.total_seconds() == 2 * 3600
 
 
 @pytest.mark.parametrize(
@@ -1011,10 +1012,11 @@ class Shop:
         # What Dagster records is in memory: on a disk it takes most of the time.
         patch.setattr(dg.DagsterInstance, "get", dg.DagsterInstance.ephemeral)
         patch.delenv("RECSYS_ROOT", raising=False)
+        patch.setenv("RECSYS_ERASE_KEY", "a secret that nobody knows")
 
     def run(self, *arguments: str) -> Result:
         """Run `recsys-assets`."""
-        return CliRunner().invoke(main_command, arguments)
+        return CliRunner().invoke(main_command, arguments, input="ann\n")  # where it is asked
 
     def do(self, *arguments: str) -> None:
         """Run `recsys-assets` before the page begins."""
@@ -1071,6 +1073,7 @@ def shop(example_project: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) ->
         "roll-back.md",
         "promote.md",
         "retention.md",
+        "erase-a-person.md",
         "freshness.md",
         "operate-daily.md",
         "backfill.md",

@@ -24,6 +24,8 @@ from recsys_assets.compute.scores import Asked, compare_scores
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.events.listed import read_denied
+from recsys_assets.kinds import KINDS
+from recsys_assets.live.erased import erased_since
 from recsys_assets.live.outlines import outline_of, sizes_of
 from recsys_assets.pages import Shown
 from recsys_assets.storage.comparisons import Comparison, read_comparison, write_comparison
@@ -76,13 +78,15 @@ class ReleaseGates:
         why_not = _why_not(live, window, current, released=self._dry_run)
         if why_not or live is None or live.window is None:
             return _judged(ReleaseFacts(self._surface, why_not))
+        erased = erased_since(self._store, self._surface, live, window)
         self._found_live = self._found_live or live.tag
         is_passing = day < self._scored_from and live.tag != self._found_live
-        pairs, unread = self._pairs(live.current, current, sizes_of if is_passing else outline_of)
+        read = sizes_of if is_passing else outline_of
+        pairs, unread = self._pairs(live.current, current, read, erased)
         withdrawn = None
         if any(pair.changed_list for pair in pairs):
             withdrawn = self._withdrawn()
-            pairs, unread = self._pairs(live.current, current, outline_of)
+            pairs, unread = self._pairs(live.current, current, outline_of, erased)
         facts = ReleaseFacts(self._surface, "", pairs, unread, withdrawn, is_passing=is_passing)
         if not is_passing and not facts.is_quiet:  # nor does a quiet day say what is usual
             trusted, asked = self._trusted.before(min(window.start, live.window.start))
@@ -96,7 +100,11 @@ class ReleaseGates:
         return found
 
     def _pairs(
-        self, before: Mapping[str, str], after: Mapping[str, str], read: Callable[..., Outline]
+        self,
+        before: Mapping[str, str],
+        after: Mapping[str, str],
+        read: Callable[..., Outline],
+        erased: Sequence[str],
     ) -> tuple[list[Pair], dict[str, str]]:
         pairs, unread, known = list[Pair](), dict[str, str](), dict[str, Outline]()
         for kind in [kind for kind in after if kind in before]:
@@ -107,7 +115,8 @@ class ReleaseGates:
                         keeps = not self._dry_run
                         found = read(self._store, self._surface.place, kind, uri, keeps=keeps)
                     known[uri] = found
-                pairs.append(Pair(kind, known[before[kind]], known[after[kind]]))
+                why = erased if KINDS[kind].reads == "events" else ()
+                pairs.append(Pair(kind, known[before[kind]], known[after[kind]], why))
             except StorageError as error:
                 unread[kind] = str(error)
         self._outlines = known  # what is live next is among them

@@ -21,6 +21,7 @@ from recsys_assets.cli import (
     checking,
     ctrl_c,
     days,
+    erasing,
     experiment,
     gates,
     landing,
@@ -86,6 +87,7 @@ for command in (
     *changing.COMMANDS,
     *promoting.COMMANDS,
     *gates.COMMANDS,
+    *erasing.COMMANDS,
     *experiment.COMMANDS,
 ):
     for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):

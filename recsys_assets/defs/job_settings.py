@@ -95,6 +95,23 @@ class VerifyConfig(dg.Config):
     )
 
 
+class EraseConfig(ReasonConfig):
+    """Whom to erase from which surface, and why."""
+
+    persons: list[str] = Field(
+        description=(
+            "What `recsys-assets erase --print-hash` prints, one each: a keyed hash. Never an id."
+        )
+    )
+    reader_seconds: int = Field(
+        default=120,
+        ge=0,
+        le=86_400,
+        description="How long readers may go on with a manifest that they have read.",
+    )
+    dry_run: bool = _DRY_RUN
+
+
 class RetentionConfig(dg.Config):
     """What to delete; what is kept is set in surfaces.yaml."""
 

@@ -17,6 +17,7 @@ from pydantic import Field, create_model
 from recsys_assets.config import Config
 from recsys_assets.defs.internals import MAX_RETRIES
 from recsys_assets.defs.job_settings import (
+    EraseConfig,
     OverrideConfig,
     PinConfig,
     ReleaseConfig,
@@ -212,6 +213,19 @@ def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings
         raise dg.Failure("; ".join(problems), allow_retries=False)
 
 
+def erase_from(context: dg.OpExecutionContext, config: EraseConfig, settings: Config) -> None:
+    """Take persons, known by their keyed hashes, out of all that is stored."""
+    # Not above: it takes SQLAlchemy, which definitions do without (`defs/internals.py`).
+    from recsys_assets.defs.erase_job import erase_persons
+
+    with _plain_failures():
+        shown = erase_persons(context, config, settings)
+    if config.dry_run:
+        _show_dry_run(context, shown)
+    else:
+        context.add_output_metadata(as_metadata(shown))
+
+
 def _skipped(settings: Config, name: str | None) -> list[str]:
     """Say what was passed over, if anything was, since its entry has a mistake."""
     skipped = settings.skipped(name)
@@ -283,6 +297,12 @@ _JOBS: Final[Mapping[str, tuple[str, _Operation, type[dg.Config], str]]] = {
         delete_old,
         RetentionConfig,
         "Delete what is old and named by nothing.",
+    ),
+    "erase": (
+        "erase_from",
+        erase_from,
+        EraseConfig,
+        "Erase persons, known by their keyed hashes, from a surface and its variants.",
     ),
 }
 

@@ -112,6 +112,28 @@ def find(
     raise InputError(f"{day} was never live for {surface.name}; the days that were: {shown}")
 
 
+def erasure_of(store: Store, live: Live, uris: Collection[str]) -> Publication | None:
+    """Return the newest erasure that deleted, or is deleting, any of some versions.
+
+    One that was made again since, and is there, was deleted by none.
+    """
+    return next(
+        (
+            publication
+            for publication in history(store, live)
+            if publication.action == "erase"
+            for uri in publication.retiring
+            if uri in uris and not (uri in live.current.values() or _is_there(store, live, uri))
+        ),
+        None,
+    )
+
+
+def _is_there(store: Store, live: Live, uri: str) -> bool:
+    retiring = live.publication.retiring if live.publication else ()
+    return uri not in retiring and store.stat(store.key(uri)) is not None
+
+
 def began_pin(store: Store, live: Live) -> Publication | None:
     """Return the flip since which publishes are held back; None when they are not."""
     pinned = takewhile(lambda publication: publication.pinned, recent(store, live))

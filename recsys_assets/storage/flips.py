@@ -273,7 +273,7 @@ def _refuse_overtaken(store: Store, live: Live, change: Change, seen: int) -> No
     wanted = set(change.current.values())
     for publication in history(store, live):
         newer = publication.generation > seen and (
-            publication.action in {"rollback", "repair"}
+            publication.action in {"rollback", "repair", "erase"}
             or (publication.action in BRINGS and publication.window == change.window)
         )
         # What retention was deleting when we looked, or since, may have been gone under our eyes.
@@ -291,9 +291,9 @@ def _refuse_retiring(live: Live | None, change: Change) -> None:
     retiring = live.publication.retiring if live and live.publication else ()
     for uri in set(retiring) & set(change.current.values()):
         raise CandidateOvertakenError(
-            f"retention is deleting {uri}, which is to become live again. Nothing was changed; "
-            "wait until retention is done (if it was killed, run it again), then materialize the "
-            "day again."
+            f"retention is deleting {uri}, or an erasure is, and it is to become live again. "
+            "Nothing was changed; wait until that is done (if it was killed, run it again), then "
+            "materialize the day again."
         )
 
 

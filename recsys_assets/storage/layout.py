@@ -76,6 +76,23 @@ def override(place: Place, name: str) -> str:
     return f"registry/overrides/{place.name}/{name}.json"
 
 
+# The layers below which ids of users stand, as they are or as hashes without a key; no other has
+# any. Whoever adds one adds how it is looked through, in operations/find_user.py.
+HOLD_IDS: Final[Mapping[str, Literal["ids", "hashes"]]] = {
+    "canonical": "ids",
+    "rejected": "ids",
+    "objectstore": "ids",
+    "counts": "ids",
+    "profiles": "hashes",
+    "outlines": "hashes",
+}
+
+
+def erased(place: Place) -> str:
+    """Return the key of the list of who was erased, as keyed hashes; never deleted."""
+    return f"registry/erased/{place.name}/list.json"
+
+
 def rejected(place: Place, day: date) -> str:
     """Return the key of a day's refused lines; replaced whole, absent when there are none."""
     return f"rejected/{place.name}/{day}.jsonl.zst"

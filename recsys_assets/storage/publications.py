@@ -23,7 +23,7 @@ from recsys_assets.windows import Window
 
 PUBLICATION: Final = "publication"
 
-Action = Literal["publish", "promote", "rollback", "pin", "release", "retention", "repair"]
+Action = Literal["publish", "promote", "rollback", "pin", "release", "retention", "repair", "erase"]
 # Those that bring versions from outside of the history.
 BRINGS: Final[frozenset[Action]] = frozenset({"publish", "promote"})
 
@@ -54,7 +54,7 @@ class Change:
     window: Window
     current: Mapping[str, str]  # kind: URI
     pinned: bool = False  # publishes are held back until a release
-    retiring: tuple[str, ...] = ()  # URIs that retention is deleting; none may become live
+    retiring: tuple[str, ...] = ()  # URIs that are being deleted; none may become live
     # What a rollback or a repair made live again, and from which generation.
     restored: Mapping[str, int] = field(default_factory=dict)
     promoted_from: Origin | None = None

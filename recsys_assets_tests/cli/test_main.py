@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets import __version__, cli
-from recsys_assets.cli import changing, checking, landing, promoting, reading
+from recsys_assets.cli import changing, checking, erasing, landing, promoting, reading
 from recsys_assets.cli import days as days_of_cli
 from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
@@ -165,6 +165,7 @@ READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
 COMMANDS: Final = (
     *changing.COMMANDS,
     *days_of_cli.COMMANDS,
+    *erasing.COMMANDS,
     *experiment_of_cli.COMMANDS,
     *gates_of_cli.COMMANDS,
     *landing.COMMANDS,
@@ -195,6 +196,8 @@ OTHERS: Final = {
     "gates override": [NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
     "gates calibrate": [NAME],
     "promote": [NAME, "--from", "here", "--to", "there", *REASON],
+    "erase": [NAME, *REASON, "--users-file", "/dev/null"],
+    "find-user": [NAME, "--users-file", "/dev/null"],
 }
 
 

@@ -51,6 +51,8 @@ WITHOUT: Final = {
     "land",
     "gates override",
     "promote",
+    "erase",
+    "find-user",
 }
 # They need more days: a test of its own, below, and test_experiment.py look at their tables.
 ELSEWHERE: Final = {"gates calibrate", "experiment"}
