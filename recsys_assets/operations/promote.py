@@ -23,6 +23,7 @@ from recsys_assets.operations.pointer import allowed, problem_of, require_reason
 from recsys_assets.operations.retention import judged_by
 from recsys_assets.storage import layout
 from recsys_assets.storage.copies import Roots
+from recsys_assets.storage.erasures import copy_erased, erased_here_only
 from recsys_assets.storage.flips import Outcome, flip, read_live_or_refuse, refuse_moved
 from recsys_assets.storage.publications import (
     BRINGS,
@@ -132,6 +133,7 @@ def plan_promotion(source: Store, target: Store, surface: Surface) -> Promotion:
     if plan.is_empty:
         return plan
     _refuse_newer_or_pinned(plan)
+    _refuse_erased(plan)
     problems = [p for key in keys.values() if (p := _problem(source, surface, key))]
     if problems:
         raise StorageError(
@@ -204,9 +206,11 @@ def _copy(plan: Promotion) -> None:
     """Copy what the target lacks, what is made of it last: a crash leaves nothing half named."""
     roots, surface = plan.roots, plan.surface
     for layer, promoted in layout.LAYERS.items():
-        if promoted == "whole":
-            for place in {surface.place, surface.events_of}:
+        for place in {surface.place, surface.events_of}:
+            if promoted == "whole":
                 roots.copy_whole(layer, place)
+            elif promoted == "list":
+                copy_erased(roots.source, roots.target, place)
     for number, day in enumerate(plan.new_days, 1):
         key = layout.canonical(surface.events_of, day)
         with roots.fetched(key) as path:
@@ -265,6 +269,19 @@ def _refuse_newer_or_pinned(plan: Promotion) -> None:
             f"{held.reason}). Nothing was changed. `recsys-assets release {name}` with "
             f"RECSYS_ROOT={target} lets promotions through again"
         )
+
+
+def _refuse_erased(plan: Promotion) -> None:
+    """Refuse to bring back who was erased in the target alone."""
+    roots, surface = plan.roots, plan.surface
+    for place in {surface.place, surface.events_of}:
+        if persons := erased_here_only(roots.source, roots.target, place):
+            raise InputError(
+                f"{persons} persons were erased from {place.name} below {_root(roots.target)}, and "
+                f"not below {plan.origin.root}: a promotion would bring them back. Nothing was "
+                f"changed. Erase them there first, with the same key: `recsys-assets erase "
+                f"{place.name}` with RECSYS_ROOT={plan.origin.root}"
+            )
 
 
 def _other(plan: Promotion) -> str | None:

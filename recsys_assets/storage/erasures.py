@@ -170,3 +170,31 @@ def add_erased(store: Store, key: EraseKey, entries: Collection[Entry]) -> Erase
     written = read_erased(store, place)
     assert written is not None  # noqa: S101 (it was written, and nothing deletes it)
     return written
+
+
+def erased_here_only(source: Store, target: Store, place: Place) -> int:
+    """Return how many persons are on the list of the target and not on that of the source.
+
+    Raises:
+        StorageError: a list is damaged.
+    """
+    here, there = read_erased(target, place), read_erased(source, place)
+    if here is None:
+        return 0
+    if there is None or there.check != here.check:  # another key: nobody of one is in the other
+        return len(here.entries)
+    return len({each.hash for each in here.entries} - {each.hash for each in there.entries})
+
+
+def copy_erased(source: Store, target: Store, place: Place) -> None:
+    """Give the target the list of the source, which has whoever the target's has.
+
+    Raises:
+        ManifestConflictError: somebody was erased in the target meanwhile.
+        StorageError: a list is damaged.
+    """
+    there, here = source.read(layout.erased(place)), target.read(layout.erased(place))
+    if there is None or (here and here.data == there.data):
+        return
+    tag = here.tag if here and not erased_here_only(source, target, place) else None
+    target.compare_and_swap(layout.erased(place), there.data, expected=tag)

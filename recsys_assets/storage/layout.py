@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 from recsys_assets.places import Place
 
-Promoted = Literal["versions", "days", "whole", "not"]
+Promoted = Literal["versions", "days", "whole", "list", "not"]
 
 # Every prefix below which a surface has objects, and what a promotion to another root takes of it:
-# of the versions that are live, of the days that later ones look back to, all of it, or nothing,
-# since it is made there, or made again.
+# of the versions that are live, of the days that later ones look back to, all of it, the list of
+# who was erased, which may only grow, or nothing, since it is made there, or made again.
 LAYERS: Final[Mapping[str, Promoted]] = {
     "canonical": "days",
     "comparisons": "not",
@@ -27,6 +27,7 @@ LAYERS: Final[Mapping[str, Promoted]] = {
     "outlines": "not",
     "profiles": "not",
     "registry/current": "not",
+    "registry/erased": "list",
     "registry/overrides": "whole",
     "registry/publications": "not",
     "registry/records": "versions",

@@ -28,6 +28,7 @@ from recsys_assets.operations.pointer import pin, release
 from recsys_assets.operations.promote import Promotion, plan_promotion, promote
 from recsys_assets.operations.retention import retain
 from recsys_assets.storage import layout, open_store
+from recsys_assets.storage.erasures import EraseKey, add_erased, read_erased
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Origin, Why, read_live
 from recsys_assets.storage.registry import read_staged, version_of
@@ -505,7 +506,7 @@ def test_what_retention_is_deleting_does_not_become_live(
     shop.day(on(5), 5)
     assert run(shop, target) == "published"  # of others, and the fence stands
     assert len(target.newest.retiring) == len(KINDS)
-    monkeypatch.setattr(retention, "_ABANDONED_AFTER", retention._ABANDONED_AFTER * 0)
+    monkeypatch.setattr(retention, "ABANDONED_AFTER", retention.ABANDONED_AFTER * 0)
     retain(target.store, target.surface, Retention(publications=1, days=1, grace_hours=1), WHY)
     assert target.newest.retiring == ()
 
@@ -551,6 +552,7 @@ def test_it_goes_from_store_to_store_and_on_with_the_day_that_follows(
     surface = two_days(project, source)
     override = layout.override(surface.place, "one")
     source.put_new(override, b"{}")
+    add_erased(source, key := EraseKey(surface.place, b"a key of the tests"), [key.entry("nobody")])
 
     for target in map(open_store, roots):
         plan = plan_promotion(source, target, surface)
@@ -631,3 +633,48 @@ def test_a_variant_takes_the_events_of_its_base(project: Project, tmp_path: Path
     assert days_of_events(target, base.place) == [day(0)]
     assert publish_day(target, variant, day(0)) == "unchanged"
     assert read_live(target, base.place) is None
+
+
+class TestErased:
+    """Who was erased stays so: with the source's list, and against the target's."""
+
+    def test_the_list_of_the_source_goes_along_and_grows(self, shop: Shop, target: Shop) -> None:
+        key = EraseKey(shop.place, b"a key of the tests")
+        add_erased(shop.store, key, [key.entry("ann")])
+        assert run(shop, target) == "published"
+        add_erased(shop.store, key, [key.entry("bob")])
+        shop.day(on(4), 4)
+
+        assert run(shop, target) == "published"
+
+        taken = read_erased(target.store, shop.place)
+        assert taken is not None
+        assert [each.hash for each in taken.entries] == [key.hash("ann"), key.hash("bob")]
+
+    @pytest.mark.parametrize("source_has", ["no list", "a list", "a list of another key"])
+    def test_who_was_erased_in_the_target_alone_is_not_brought_back(
+        self, shop: Shop, target: Shop, source_has: str
+    ) -> None:
+        key, other = (EraseKey(shop.place, text) for text in (b"a key of the tests", b"another"))
+        add_erased(target.store, key, [key.entry("ann"), key.entry("bob")])
+        if source_has != "no list":
+            by = key if source_has == "a list" else other
+            add_erased(shop.store, by, [by.entry("ann")])
+        before = target.files()
+
+        with pytest.raises(InputError, match=r"persons were erased from .* would bring them back"):
+            run(shop, target, force=True)
+
+        assert target.files() == before
+
+    def test_who_is_erased_while_the_promotion_goes_on_is_not_brought_back(
+        self, shop: Shop, target: Shop
+    ) -> None:
+        plan, key = planned(shop, target), EraseKey(shop.place, b"a key of the tests")
+        add_erased(shop.store, key, [key.entry("ann")])
+        add_erased(target.store, key, [key.entry("bob")])
+
+        with pytest.raises(ManifestConflictError):
+            promote(plan, WHY)
+
+        assert not target.files("registry/current")
