@@ -78,6 +78,11 @@ def outlined(key: str) -> str:
     return key.rpartition("/")[2].partition("-")[0]
 
 
+def details(place: Place, fingerprint: str) -> str:
+    """Return the key of what a catalog, of that fingerprint, says of items besides their tags."""
+    return f"{of_place('details', place)}/{fingerprint}.arrow"
+
+
 def comparison(place: Place, day: date) -> str:
     """Return the key of how a day's artifacts compared with what was live; replaced whole."""
     return f"comparisons/{place.name}/{day}.json"
@@ -119,6 +124,16 @@ def publication_named(place: Place, key: str) -> tuple[int, str] | None:
     if found and publication(place, int(found[1]), found[2]) == key:
         return int(found[1]), found[2]
     return None
+
+
+def delivery(place: Place, sink: str) -> str:
+    """Return the key of what is known of deliveries to a sink; replaced whole."""
+    return f"{of_place('deliveries', place)}/{sink}.json"
+
+
+def export_folder(place: Place) -> str:
+    """Return the prefix of the files of a sink that has no place of its own."""
+    return of_place("exports", place)
 
 
 def damaged(key: str) -> str:
