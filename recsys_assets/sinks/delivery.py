@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,6 +18,9 @@ from recsys_assets.storage.store import Store
 
 # Places, such as servers, that are asked at once.
 _PLACES: Final = 8
+# A tick of a sensor has 60 s.
+_LONGEST_LOOK_S: Final = 40
+_SILENT: Final = SinkError("it was not asked in time: too many others do not answer")
 
 Clock = Callable[[], datetime]
 # A sink of a surface.
@@ -96,16 +99,19 @@ def look(
     together: dict[str, list[Target]] = {}
     for target in targets:
         together.setdefault(target[1].model_dump_json(exclude={"name"}), []).append(target)
-    if not together:
-        return
-    with ThreadPoolExecutor(min(len(together), _PLACES)) as pool:
-        groups = together.values()
-        for group, found in zip(groups, pool.map(lambda of: _held(of, root), groups), strict=True):
+    pool = ThreadPoolExecutor(_PLACES)
+    asked = [(group, pool.submit(_held, group, root)) for group in together.values()]
+    try:
+        wait([future for _, future in asked], timeout=_LONGEST_LOOK_S)
+        for group, future in asked:
+            found = future.result() if future.done() else _SILENT
             for target in group:
                 if isinstance(found, RecsysAssetsError):
                     yield target, found
                 else:
                     yield target, found.get(target[0].place)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _held(group: Sequence[Target], root: str) -> Mapping[Place, Held] | RecsysAssetsError:
