@@ -146,7 +146,7 @@ def show_command(
     Exit codes: 0 shown; 1 it is not live, not in the artifact, or damaged; 2 the command line or
     the configuration is wrong.
     """
-    from recsys_assets.events.catalog import item_titles
+    from recsys_assets.events.labels import item_titles
     from recsys_assets.live.tables import (
         artifact_table,
         document_of_day,

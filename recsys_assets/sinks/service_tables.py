@@ -104,8 +104,32 @@ class OfService:
             "namespace": self._release.place.surface,
             "day": self._release.publication.window.last_day,
         }
+        if "content_sim" in self._filled and self._wants_a_time():
+            self._run(
+                "update pg_temp.staged_item_tags s set created_at = coalesce((select t.created_at "
+                "from {schema}.item_tags t where t.tenant_id = %(tenant)s "
+                "and t.namespace = %(namespace)s and t.item_id = s.item_id), now()) "
+                "where s.created_at is null",
+                of,
+            )
         for table in self._filled.values():
             self._merge(table, of)
+
+    def _wants_a_time(self) -> bool:
+        """Tell whether the service's table takes no tags without `created_at`.
+
+        Then an item whose catalog does not say keeps the one it has, and a new one has now.
+        """
+        found = self._run(
+            "select attnotnull from pg_attribute where attname = 'created_at' "
+            "and attrelid = to_regclass(%(table)s)",
+            {
+                "table": sql.Composed([self._schema, sql.SQL(".item_tags")]).as_string(
+                    self._connection
+                )
+            },
+        ).fetchone()
+        return found is not None and bool(found[0])
 
     def _tenant_id(self) -> Any:
         """Return the id of the tenant, who is made where there is none."""

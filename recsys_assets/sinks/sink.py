@@ -20,6 +20,7 @@ from recsys_assets.sinks.rows import read_rows
 from recsys_assets.storage.deliveries import Held, versions_of
 from recsys_assets.storage.details import read_details
 from recsys_assets.storage.publications import Publication
+from recsys_assets.storage.registry import source_hash_of
 from recsys_assets.storage.store import Store
 
 # delivered: it holds the release now, and did not before. unchanged: it held it already.
@@ -70,7 +71,8 @@ class Release:
     def details(self, kind: str) -> pl.DataFrame:
         """Return what the catalog that a kind is made of says of items besides their tags."""
         uri = self.publication.current[kind]
-        return read_details(self.store, self.place, kind, uri)
+        source_hash = source_hash_of(self.store, self.place, kind, uri) or ""
+        return read_details(self.store, self.place, source_hash)
 
 
 @dataclass(frozen=True)

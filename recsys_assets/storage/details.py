@@ -14,7 +14,6 @@ from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.derived import read_derived
 from recsys_assets.storage.frames import from_bytes_beside, to_bytes_beside
-from recsys_assets.storage.registry import source_hash_of
 from recsys_assets.storage.store import Store
 from recsys_assets.windows import SourceHash
 
@@ -34,15 +33,12 @@ def write_details(store: Store, place: Place, source_hash: str, details: pl.Data
         store.write_derived(key, to_bytes_beside(details, {}))
 
 
-def read_details(store: Store, place: Place, kind: str, uri: str) -> pl.DataFrame:
-    """Return the details of the catalog that a version is made of; no rows where there are none.
+def read_details(store: Store, place: Place, source_hash: str) -> pl.DataFrame:
+    """Return the details of a catalog, by the source hash of what is made of it; or no rows.
 
     Raises:
         StoreUnavailableError: the object store does not answer.
     """
-    source_hash = source_hash_of(store, place, kind, uri)
-    if source_hash is None:
-        return DETAILS.to_frame()
     key = layout.details(place, SourceHash.from_text(source_hash).data)
     found = read_derived(store, key, lambda data: from_bytes_beside(data)[0], then="passed over")
     return DETAILS.to_frame() if found is None else found.cast(DETAILS)

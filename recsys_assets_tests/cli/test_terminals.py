@@ -50,6 +50,8 @@ WITHOUT: Final = {
     "retention",
     "land",
     "gates override",
+    "deliver",
+    "export",
 }
 # They need more days: a test of its own, below, and test_experiment.py look at their tables.
 ELSEWHERE: Final = {"gates calibrate", "experiment"}
