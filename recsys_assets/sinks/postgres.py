@@ -111,7 +111,8 @@ class Postgres:
             with connection:
                 connection.execute(
                     "select set_config('statement_timeout', %s, false), "
-                    "set_config('lock_timeout', %s, false), set_config('TimeZone', 'UTC', false)",
+                    "set_config('lock_timeout', %s, false), set_config('TimeZone', 'UTC', false), "
+                    "set_config('maintenance_work_mem', '256MB', false)",
                     [f"{timeout_s}s", f"{LOCK_S}s"],
                 )
                 yield connection

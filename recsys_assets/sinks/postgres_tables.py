@@ -44,7 +44,6 @@ create or replace view {schema}.live as
 _OF_KIND: Final = """
 create table if not exists {schema}.{table} (version_id bigint not null, {columns},
     primary key ({key})) partition by list (version_id);
-create index if not exists {index} on {schema}.{table} (version_id, {owner});
 create or replace view {schema}.{kind} as
     select v.tenant, v.surface, v.version, {names}
     from {schema}.versions v join {schema}.{table} a on a.version_id = v.id
@@ -95,7 +94,14 @@ class Tables:
             self._run("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self._schema_name])
             self._run(_COMMON)
             for kind in kinds:
-                self._run(_OF_KIND, **self._names(KINDS[kind]))
+                names = self._names(KINDS[kind])
+                self._run(_OF_KIND, **names)
+                if KINDS[kind].layout.entry is None:  # others begin their key with it
+                    self._run(
+                        "create index if not exists {index} on {schema}.{table} "
+                        "(version_id, {owner})",
+                        **names,
+                    )
 
     def _names(self, kind: Kind) -> dict[str, sql.Composable]:
         """Return how the tables of a kind are written."""
@@ -157,11 +163,11 @@ class Tables:
                 "check (version_id = {number}), {columns})",
                 **names,
             )
-            copy_rows(
-                self._connection, sql.Identifier(self._schema_name, f"{kind.name}_{number}"), rows
-            )
+            partition = sql.Identifier(self._schema_name, f"{kind.name}_{number}")
+            copy_rows(self._connection, partition, rows, freeze=True)
             self._run("alter table {schema}.{partition} add primary key ({key})", **names)
-            self._run("create index on {schema}.{partition} (version_id, {owner})", **names)
+            if kind.layout.entry is None:
+                self._run("create index on {schema}.{partition} (version_id, {owner})", **names)
             self._run(
                 "alter table {schema}.{table} attach partition {schema}.{partition} "
                 "for values in ({number})",
@@ -244,10 +250,15 @@ class Tables:
             self._run("drop table if exists {schema}.{partition}", **names)
 
 
-def copy_rows(connection: Any, table: sql.Composable, rows: pl.DataFrame) -> None:
-    """Append rows to a table, into the columns that have their names."""
-    statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
-        table, _identifiers(rows.columns)
+def copy_rows(
+    connection: Any, table: sql.Composable, rows: pl.DataFrame, *, freeze: bool = False
+) -> None:
+    """Append rows to a table, into the columns that have their names.
+
+    Frozen, they are not looked at again for it; the table must be of the same transaction.
+    """
+    statement = sql.SQL("copy {} ({}) from stdin (format csv, freeze {})").format(
+        table, _identifiers(rows.columns), sql.Literal(freeze)
     )
     texts = [
         _array_text(pl.col(name)) if dtype == pl.List else pl.col(name)
