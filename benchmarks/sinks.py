@@ -4,7 +4,7 @@ A server of its own is started, with its defaults and fsync. First a document of
 delivered, then what is live flips back and forth between two of them.
 
 Then a deliverer publishes and delivers for ever and is killed at random moments, with readers
-looping. Each release has its number in every row, and its number of rows, so that a reader tells
+looping. Each delivery has its number in every row, and its number of rows, so that a reader tells
 half of one. What was acknowledged must be held in the end. The control does the same without
 transactions, each statement for itself, and must show partial reads or lose something.
 """
@@ -35,7 +35,7 @@ from recsys_assets.config import PostgresSink
 from recsys_assets.documents import DocumentHead, list_text, render
 from recsys_assets.kinds import KINDS
 from recsys_assets.places import Place
-from recsys_assets.sinks import Release, open_sink
+from recsys_assets.sinks import Delivery, open_sink
 from recsys_assets.storage.flips import publish
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Publication, Why, read_live
@@ -54,7 +54,7 @@ _READ = (
 
 
 def rows_of(number: int, rows: int) -> pl.DataFrame:
-    """Return so many rows of `implicit`, the number of the release in each."""
+    """Return so many rows of `implicit`, the number of the delivery in each."""
     owner = pl.int_range(rows, eager=True) // _LIST
     item = pl.int_range(rows, eager=True) % _LIST
     return pl.DataFrame(
@@ -66,8 +66,8 @@ def rows_of(number: int, rows: int) -> pl.DataFrame:
     )
 
 
-def publish_release(store: LocalStore, number: int, rows: int) -> Publication:
-    """Publish the n-th release: `implicit` of so many rows, and `popularity` of one."""
+def publish_numbered(store: LocalStore, number: int, rows: int) -> Publication:
+    """Publish the n-th delivery: `implicit` of so many rows, and `popularity` of one."""
     window = Window.ending_with(_START + timedelta(days=number), days=1)
     frames = {
         "implicit": rows_of(number, rows),
@@ -92,20 +92,20 @@ def publish_release(store: LocalStore, number: int, rows: int) -> Publication:
 def measure_load(folder: Path, rows: int, runs: int) -> None:
     """Deliver documents of so many rows, and flip between two of them."""
     store, sink = LocalStore(folder / "load"), open_sink(SINK, "")
-    releases = []
+    deliveries = []
     for number in range(1, runs + 1):
-        releases.append(publish_release(store, number, rows))
+        deliveries.append(publish_numbered(store, number, rows))
         wall, cpu = time.monotonic(), time.process_time()
-        done = sink.deliver(Release(store, releases[-1]))
+        done = sink.deliver(Delivery(store, deliveries[-1]))
         wall, cpu = time.monotonic() - wall, time.process_time() - cpu
         assert done.rows["implicit"] == rows
         print(f"{rows:,} rows: {wall:.2f} s, CPU here {cpu:.2f} s, flip {done.flip_s * 1e3:.1f} ms")
     flips = []
     for again in range(20):  # both are loaded; the grace keeps them
-        of = releases[again % 2]
-        release = Release(store, type(of)(**{**vars(of), "generation": 1_000 + again}))
+        of = deliveries[again % 2]
+        delivery = Delivery(store, type(of)(**{**vars(of), "generation": 1_000 + again}))
         wall = time.monotonic()
-        done = sink.deliver(release)
+        done = sink.deliver(delivery)
         flips.append((done.flip_s, time.monotonic() - wall))
     flip, whole = (sorted(of)[len(flips) // 2] for of in zip(*flips, strict=True))
     worst = max(flip for flip, _ in flips)
@@ -123,11 +123,11 @@ def deliver_for_ever(folder: Path, rows: int, *, is_control: bool) -> None:
     number = live.publication.generation if live and live.publication else 0
     while True:
         if number:
-            done = sink.deliver(Release(store, publication_of(store)))
+            done = sink.deliver(Delivery(store, publication_of(store)))
             assert done.held.generation == number
             print(number, flush=True)
         number += 1
-        publish_release(store, number, rows)
+        publish_numbered(store, number, rows)
 
 
 def publication_of(store: LocalStore) -> Publication:
@@ -173,13 +173,13 @@ class Readers:
 
 
 def kill_at_random(folder: Path, rows: int, kills: int, seed: int, *, is_control: bool) -> bool:
-    """Kill deliverers so often; tell whether readers saw nothing but whole releases."""
+    """Kill deliverers so often; tell whether readers saw nothing but whole deliveries."""
     random_, lost, last = random.Random(seed), 0, 0  # noqa: S311 (no secret)
     dsn = os.environ["SINK_DSN"]
     store = LocalStore(folder)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("drop schema if exists recsys cascade")
-    open_sink(SINK, "").deliver(Release(store, publish_release(store, 1, rows)))
+    open_sink(SINK, "").deliver(Delivery(store, publish_numbered(store, 1, rows)))
     command = [sys.executable, __file__, "--deliver", str(folder), "--rows", str(rows)]
     command += ["--without-transactions"] if is_control else []
     with Readers(dsn, rows) as readers:
@@ -200,7 +200,7 @@ def kill_at_random(folder: Path, rows: int, kills: int, seed: int, *, is_control
     seen = readers.seen
     print(
         f"{'without transactions' if is_control else 'as it is':21} {kills} kills, {last} "
-        f"releases: {seen['whole']} whole reads, {seen['partial']} partial, "
+        f"deliveries: {seen['whole']} whole reads, {seen['partial']} partial, "
         f"{seen['back in time']} back in time; acknowledged and lost: {lost}",
         flush=True,
     )

@@ -27,7 +27,7 @@ def deliver_command(name: str, sink_name: str | None) -> None:
     Exit codes: 0 each holds what is live; 1 a sink could not be delivered to, and it holds what it
     held; 2 the command line, the configuration or the environment is wrong.
     """
-    from recsys_assets.sinks.delivery import deliver, sink_of
+    from recsys_assets.sinks.delivering import deliver, sink_of
 
     root = load_config().root
     surface, store = open_surface(name)
@@ -81,14 +81,14 @@ def export_command(name: str, folder: Path, form: str, generation: int | None) -
     command line or the configuration is wrong.
     """
     from recsys_assets.live.history import find
-    from recsys_assets.sinks import Release
+    from recsys_assets.sinks import Delivery
     from recsys_assets.sinks.files import write_table
 
     surface, store = open_surface(name)
-    release = Release(store, find(store, surface, str(generation or "live")))
+    delivery = Delivery(store, find(store, surface, str(generation or "live")))
     folder.mkdir(parents=True, exist_ok=True)
-    for kind in release.versions:
-        rows = release.rows(kind)
+    for kind in delivery.versions:
+        rows = delivery.rows(kind)
         path = folder / f"{kind}.{form}"
         ready = folder / f".{path.name}.part"
         try:
@@ -96,7 +96,7 @@ def export_command(name: str, folder: Path, form: str, generation: int | None) -
             ready.replace(path)
         finally:
             ready.unlink(missing_ok=True)
-        click.echo(printable(f"{path}: {rows.height:,} rows of generation {release.generation}"))
+        click.echo(printable(f"{path}: {rows.height:,} rows of generation {delivery.generation}"))
 
 
 COMMANDS: Final = (deliver_command, export_command)

@@ -37,7 +37,7 @@ MaxMinutesBehind = Annotated[
     Field(
         ge=1,
         le=525_600,
-        description="Most minutes that it may hold other versions than are live; more is stale.",
+        description="Most minutes that it may hold other versions than are live; more is late.",
     ),
 ]
 GraceMinutes = Annotated[

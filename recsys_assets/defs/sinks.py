@@ -20,7 +20,7 @@ from recsys_assets.defs.schedules import FIRST
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.operations.cursors import remembered
 from recsys_assets.pages import Shown, table
-from recsys_assets.sinks.delivery import deliver
+from recsys_assets.sinks.delivering import deliver
 from recsys_assets.sinks.sink import Delivered
 from recsys_assets.sinks.watching import Seen, name_of, watch
 from recsys_assets.storage import open_store

@@ -28,7 +28,7 @@ from recsys_assets.errors import (
     StoreUnavailableError,
 )
 from recsys_assets.places import Place
-from recsys_assets.sinks.sink import Delivered, Release, Sink, outcome_before
+from recsys_assets.sinks.sink import Delivered, Delivery, Sink, outcome_before
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.deliveries import Held
 from recsys_assets.storage.publications import read_time
@@ -48,7 +48,7 @@ class _Pointer:
     """What is live, and the files that hold it.
 
     Attributes:
-        generation: of the release.
+        generation: of the delivery.
         files: the key of each kind's file.
         versions: the version in it.
         left: when files that were named before left, RFC 3339; those that left long ago are not
@@ -81,42 +81,42 @@ class Files:
                 found[place] = pointer.held
         return found
 
-    def deliver(self, release: Release) -> Delivered:
+    def deliver(self, delivery: Delivery) -> Delivered:
         """Write the files that are not there, and name them in the pointer."""
         for _ in range(_ATTEMPTS):
-            tag, before = self._read(release.place)
-            outcome = outcome_before(before.held if before else None, release)
+            tag, before = self._read(delivery.place)
+            outcome = outcome_before(before.held if before else None, delivery)
             if outcome and before:
                 return replace(
-                    Delivered(outcome, before.held), problems=self._clean(release.place, before)
+                    Delivered(outcome, before.held), problems=self._clean(delivery.place, before)
                 )
-            done = self._deliver(release, tag, before)
+            done = self._deliver(delivery, tag, before)
             if done:
                 return done
         raise SinkError("others keep delivering of the same surface", advice="Deliver it again.")
 
     def _deliver(
-        self, release: Release, tag: str | None, before: _Pointer | None
+        self, delivery: Delivery, tag: str | None, before: _Pointer | None
     ) -> Delivered | None:
         """Write the files and the pointer; None when that has moved."""
         rows, files = dict[str, int](), dict[str, str]()
-        for kind, version in release.versions.items():
+        for kind, version in delivery.versions.items():
             if before and before.versions.get(kind) == version:
                 files[kind] = before.files[kind]
                 continue
-            frame = release.rows(kind)
-            files[kind] = self._key(release.place, kind, release.generation, version)
+            frame = delivery.rows(kind)
+            files[kind] = self._key(delivery.place, kind, delivery.generation, version)
             with self._store.scratch() as scratch:
                 file = scratch / "rows"
                 write_table(frame, file, self._sink.format)
                 self._store.replace(files[kind], file)
             rows[kind] = frame.height
-        pointer = _Pointer(release.generation, files, release.versions, self._left(before, files))
+        pointer = _Pointer(delivery.generation, files, delivery.versions, self._left(before, files))
         started = time.monotonic()
         try:
             self._store.compare_and_swap(
-                self._pointer_key(release.place),
-                to_bytes(self._members(release, pointer)),
+                self._pointer_key(delivery.place),
+                to_bytes(self._members(delivery, pointer)),
                 expected=tag,
             )
         except ManifestConflictError:
@@ -124,15 +124,15 @@ class Files:
         except (PublishOutcomeUnknownError, StoreUnavailableError) as error:
             raise SinkError(str(error)) from None
         flip_s = time.monotonic() - started
-        problems = self._clean(release.place, pointer)
-        return Delivered("delivered", release.held, rows, flip_s, problems)
+        problems = self._clean(delivery.place, pointer)
+        return Delivered("delivered", delivery.held, rows, flip_s, problems)
 
-    def _members(self, release: Release, pointer: _Pointer) -> dict[str, Any]:
-        publication = release.publication
+    def _members(self, delivery: Delivery, pointer: _Pointer) -> dict[str, Any]:
+        publication = delivery.publication
         return {
             "v": 1,
-            "tenant": release.place.tenant,
-            "surface": release.place.surface,
+            "tenant": delivery.place.tenant,
+            "surface": delivery.place.surface,
             "generation": pointer.generation,
             "window": publication.window.to_json(),
             "published_at": publication.published_at,

@@ -23,7 +23,7 @@ from recsys_assets.places import Place
 from recsys_assets.postgres import UNAVAILABLE, address_in, why_not_connected
 from recsys_assets.sinks.postgres_tables import LOCK_S, Tables
 from recsys_assets.sinks.service_tables import OfService
-from recsys_assets.sinks.sink import Delivered, Release, Sink, outcome_before
+from recsys_assets.sinks.sink import Delivered, Delivery, Sink, outcome_before
 from recsys_assets.storage.deliveries import Held
 
 # Seconds that the server may take to say what it holds; a tick of a sensor has 60.
@@ -56,39 +56,39 @@ class Postgres:
         with self._connected(_LOOKING_S) as connection:
             return Tables(connection, self._sink.db_schema).held(places)
 
-    def deliver(self, release: Release) -> Delivered:
+    def deliver(self, delivery: Delivery) -> Delivered:
         """Load the versions that are not there, and make them live in one transaction."""
         with self._connected(self._sink.max_load_minutes * 60) as connection:
             tables = Tables(connection, self._sink.db_schema)
-            tables.make(release.versions)
-            tables.wait_for_turn(release.place)
-            held = tables.held([release.place]).get(release.place)
-            before = outcome_before(held, release)
+            tables.make(delivery.versions)
+            tables.wait_for_turn(delivery.place)
+            held = tables.held([delivery.place]).get(delivery.place)
+            before = outcome_before(held, delivery)
             if before is None or held is None:
-                done = self._load_and_flip(connection, tables, release)
+                done = self._load_and_flip(connection, tables, delivery)
             else:
                 done = Delivered(before, held)
-            problems = tables.clean(release.place, self._sink.grace_minutes)
+            problems = tables.clean(delivery.place, self._sink.grace_minutes)
             return replace(done, problems=tuple(problems))
 
-    def _load_and_flip(self, connection: Any, tables: Tables, release: Release) -> Delivered:
+    def _load_and_flip(self, connection: Any, tables: Tables, delivery: Delivery) -> Delivered:
         loaded = {
-            kind: tables.load(release.place, KINDS[kind], version, release.rows(kind))
-            for kind, version in release.versions.items()
+            kind: tables.load(delivery.place, KINDS[kind], version, delivery.rows(kind))
+            for kind, version in delivery.versions.items()
             if not tables.has(version)
         }
         settings = self._sink.service_tables
-        service = OfService(connection, settings, release) if settings else None
+        service = OfService(connection, settings, delivery) if settings else None
         if service:
             service.stage()
         started = time.monotonic()
         with connection.transaction():
-            flipped = tables.flip(release)
+            flipped = tables.flip(delivery)
             if flipped and service:
                 service.merge()
         if not flipped:  # by one that did not wait for its turn
-            return Delivered("superseded", tables.held([release.place])[release.place])
-        return Delivered("delivered", release.held, loaded, time.monotonic() - started)
+            return Delivered("outdated", tables.held([delivery.place])[delivery.place])
+        return Delivered("delivered", delivery.held, loaded, time.monotonic() - started)
 
     @contextmanager
     def _connected(self, timeout_s: int) -> Iterator[Any]:

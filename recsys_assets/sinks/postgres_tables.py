@@ -18,7 +18,7 @@ from recsys_assets import contracts
 from recsys_assets.kind import Kind
 from recsys_assets.kinds import KINDS
 from recsys_assets.places import Place
-from recsys_assets.sinks.sink import Release
+from recsys_assets.sinks.sink import Delivery
 from recsys_assets.storage.deliveries import Held
 
 _COPY_ROWS: Final = 50_000
@@ -176,12 +176,12 @@ class Tables:
         self._run("analyze {schema}.{partition}", **names)
         return rows.height
 
-    def flip(self, release: Release) -> bool:
-        """Make the versions of a release live, unless a newer one is; tell whether they are.
+    def flip(self, delivery: Delivery) -> bool:
+        """Make the versions of a delivery live, unless a newer one is; tell whether they are.
 
         In a transaction of the caller's.
         """
-        place, publication = release.place, release.publication
+        place, publication = delivery.place, delivery.publication
         moved = self._run(
             "insert into {schema}.deliveries as d "
             "(tenant, surface, generation, first_day, last_day, published_at) "
@@ -190,14 +190,14 @@ class Tables:
             "last_day = excluded.last_day, published_at = excluded.published_at, "
             "delivered_at = now() where d.generation < excluded.generation",
             [
-                *(place.tenant, place.surface, release.generation),
+                *(place.tenant, place.surface, delivery.generation),
                 *(publication.window.start, publication.window.last_day),
                 publication.published_at,
             ],
         )
         if not moved.rowcount:
             return False
-        versions = [*release.versions.values()]
+        versions = [*delivery.versions.values()]
         self._run(
             "update {schema}.versions set left_at = now() where tenant = %s and surface = %s "
             "and left_at is null and version <> all(%s)",

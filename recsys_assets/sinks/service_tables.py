@@ -16,7 +16,7 @@ from psycopg import sql
 
 from recsys_assets.config import ServiceTables
 from recsys_assets.sinks.postgres_tables import copy_rows
-from recsys_assets.sinks.sink import Release
+from recsys_assets.sinks.sink import Delivery
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ _TABLES: Final[Mapping[str, _Table]] = {
 class OfService:
     """Fills the tables: first the rows are sent, where nobody sees them, then they are merged."""
 
-    def __init__(self, connection: Any, settings: ServiceTables, release: Release) -> None:
+    def __init__(self, connection: Any, settings: ServiceTables, delivery: Delivery) -> None:
         self._connection = connection
         self._schema = sql.Identifier(settings.db_schema)
-        self._tenant = settings.tenant or release.place.tenant
-        self._release = release
-        self._filled = {kind: of for kind, of in _TABLES.items() if kind in release.versions}
+        self._tenant = settings.tenant or delivery.place.tenant
+        self._delivery = delivery
+        self._filled = {kind: of for kind, of in _TABLES.items() if kind in delivery.versions}
 
     def _run(self, statement: str, values: Mapping[str, Any], /, **names: sql.Composable) -> Any:
         text = sql.SQL(statement).format(schema=self._schema, **names)
@@ -74,9 +74,9 @@ class OfService:
     def stage(self) -> None:
         """Send the rows into tables of this connection alone."""
         for kind, table in self._filled.items():
-            rows = self._release.rows(kind).rename(dict(table.renamed)).drop_nulls([*table.key])
+            rows = self._delivery.rows(kind).rename(dict(table.renamed)).drop_nulls([*table.key])
             if kind == "content_sim":
-                details = self._release.details(kind).unique("item_id", keep="last")
+                details = self._delivery.details(kind).unique("item_id", keep="last")
                 rows = rows.join(details, on="item_id", how="left", maintain_order="left")
             # A repeated item has one row there, as it has one entry in the service.
             rows = rows.unique(table.key, keep="last", maintain_order=True)
@@ -101,8 +101,8 @@ class OfService:
         """Put the rows in the place of those that are there, in a transaction of the caller's."""
         of: dict[str, Any] = {
             "tenant": self._tenant_id(),
-            "namespace": self._release.place.surface,
-            "day": self._release.publication.window.last_day,
+            "namespace": self._delivery.place.surface,
+            "day": self._delivery.publication.window.last_day,
         }
         if "content_sim" in self._filled and self._wants_a_time():
             self._run(

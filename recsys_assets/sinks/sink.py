@@ -23,13 +23,13 @@ from recsys_assets.storage.publications import Publication
 from recsys_assets.storage.registry import source_hash_of
 from recsys_assets.storage.store import Store
 
-# delivered: it holds the release now, and did not before. unchanged: it held it already.
-# superseded: it holds a newer one, which stays.
-Outcome = Literal["delivered", "unchanged", "superseded"]
+# delivered: it holds the delivery now, and did not before. unchanged: it held it already.
+# outdated: it holds a newer one, which stays.
+Outcome = Literal["delivered", "unchanged", "outdated"]
 
 
 @dataclass(frozen=True)
-class Release:
+class Delivery:
     """What is to be delivered: what a publication of a surface names, and its rows.
 
     Attributes:
@@ -47,7 +47,7 @@ class Release:
 
     @property
     def generation(self) -> int:
-        """It grows by one at each flip, a rollback too: of two releases the higher one is newer."""
+        """It grows by one at each flip, also a rollback: of two, the higher one is newer."""
         return self.publication.generation
 
     @cached_property
@@ -108,34 +108,34 @@ class Sink(Protocol):
             SinkError: it cannot be reached, or does not answer in time.
         """
 
-    def deliver(self, release: Release) -> Delivered:
-        """Make it hold a release, unless it holds it already or holds a newer one.
+    def deliver(self, delivery: Delivery) -> Delivered:
+        """Make it hold a delivery, unless it holds it already or holds a newer one.
 
-        Readers see what they saw before, or all of the release; whoever is killed meanwhile leaves
+        Readers see what they saw before, or all of the delivery; whoever is killed meanwhile leaves
         it so, and doing it again finishes the work. Of several that deliver at once, the newest
-        release is held in the end. When it returns, the delivery is durable.
+        delivery is held in the end. When it returns, the delivery is durable.
 
         Raises:
             ConfigError: what it connects with is not there.
-            SinkError: it cannot be reached, or refuses it. It holds what it held, or the release
+            SinkError: it cannot be reached, or refuses it. It holds what it held, or the delivery
                 where only the answer was lost.
             StorageError: a blob is missing or damaged.
         """
 
 
-def outcome_before(held: Held | None, release: Release) -> Outcome | None:
-    """Tell what to make of a release where a sink holds this; None has it delivered.
+def outcome_before(held: Held | None, delivery: Delivery) -> Outcome | None:
+    """Tell what to make of a delivery where a sink holds this; None has it delivered.
 
     Raises:
         SinkError: another root has delivered to it.
     """
-    if held is None or held.generation < release.generation:
+    if held is None or held.generation < delivery.generation:
         return None
-    if held.generation > release.generation:
-        return "superseded"
-    if dict(held.versions) != release.versions:
+    if held.generation > delivery.generation:
+        return "outdated"
+    if dict(held.versions) != delivery.versions:
         raise SinkError(
-            f"it holds another generation {held.generation} of {release.place.name}, which was "
+            f"it holds another generation {held.generation} of {delivery.place.name}, which was "
             "delivered from another root",
             advice="Give each root a schema or a path of its own, or remove what it holds.",
         )

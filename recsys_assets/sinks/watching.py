@@ -15,7 +15,7 @@ from typing import Final
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import RecsysAssetsError
-from recsys_assets.sinks.delivery import Target, look
+from recsys_assets.sinks.delivering import Target, look
 from recsys_assets.storage import layout
 from recsys_assets.storage.deliveries import Failure, Known, is_behind, note_held, read_known
 from recsys_assets.storage.publications import Live, read_live, read_time

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 
 from recsys_assets.config import AnySink, FilesSink, PostgresSink
-from recsys_assets.sinks import Delivered, Release, open_sink
+from recsys_assets.sinks import Delivered, Delivery, open_sink
 from recsys_assets.storage import local
 from recsys_assets.storage.deliveries import Held
 from recsys_assets.storage.publications import Publication
@@ -51,12 +51,12 @@ class Tried:
         return found.get(self.shop.place)
 
     def deliver(self, publication: Publication | None = None) -> Delivered:
-        release = Release(self.shop.store, publication or self.shop.newest)
-        return open_sink(self.config, str(self.shop.root)).deliver(release)
+        delivery = Delivery(self.shop.store, publication or self.shop.newest)
+        return open_sink(self.config, str(self.shop.root)).deliver(delivery)
 
     @property
     def number(self) -> int | None:
-        """What is in all that readers see, which is the same in all kinds of a release."""
+        """What is in all that readers see, which is the same in all kinds of a delivery."""
         numbers = {row[-1] for kind in ("popularity", "cooc") for row in self.read(kind)}
         assert len(numbers) <= 1, numbers
         return numbers.pop() if numbers else None

@@ -13,7 +13,7 @@ import pytest
 from recsys_assets.config import Config, PostgresSink
 from recsys_assets.errors import SinkError
 from recsys_assets.operations.pointer import plan_rollback, roll_back
-from recsys_assets.sinks.delivery import deliver
+from recsys_assets.sinks.delivering import deliver
 from recsys_assets.storage.publications import read_live
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project, day, event

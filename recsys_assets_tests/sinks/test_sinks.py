@@ -8,8 +8,9 @@ from itertools import count
 import pytest
 
 from recsys_assets.errors import SinkError
-from recsys_assets.sinks import Release
-from recsys_assets.storage.deliveries import Held, is_behind
+from recsys_assets.sinks import Delivery
+from recsys_assets.sinks.delivering import deliver
+from recsys_assets.storage.deliveries import Held, is_behind, read_known
 from recsys_assets_tests.shop import on
 from recsys_assets_tests.sinks.conftest import CutOffError, Tried
 
@@ -22,7 +23,7 @@ def test_what_is_live_is_held_and_read_and_again_changes_nothing(tried: Tried) -
 
     assert (first.outcome, again.outcome) == ("delivered", "unchanged")
     assert first.rows == {"popularity": 1, "cooc": 1}
-    assert again.held == first.held == tried.held == Release(tried.shop.store, published).held
+    assert again.held == first.held == tried.held == Delivery(tried.shop.store, published).held
     assert tried.read("popularity") == [("a", 5)]
     assert tried.read("cooc") == [("a", "b", 5)]
 
@@ -38,7 +39,7 @@ def test_a_rollback_is_a_newer_generation_with_older_versions(tried: Tried) -> N
     assert is_behind(tried.shop.live.current, tried.held)
     assert tried.deliver().outcome == "delivered"
     assert (before, tried.number) == (2, 1)
-    assert tried.held == Held(3, Release(tried.shop.store, tried.shop.newest).versions)
+    assert tried.held == Held(3, Delivery(tried.shop.store, tried.shop.newest).versions)
 
 
 def test_another_generation_of_the_same_versions_is_not_behind(tried: Tried) -> None:
@@ -51,24 +52,24 @@ def test_another_generation_of_the_same_versions_is_not_behind(tried: Tried) -> 
     assert (tried.deliver().rows, tried.number) == ({}, 1)
 
 
-def test_an_older_release_never_wins(tried: Tried) -> None:
+def test_an_older_delivery_never_wins(tried: Tried) -> None:
     old, new = tried.publish(1, 1), tried.publish(2, 2)
     tried.deliver(new)
 
     late = tried.deliver(old)
 
-    assert (late.outcome, late.held.generation) == ("superseded", new.generation)
+    assert (late.outcome, late.held.generation) == ("outdated", new.generation)
     assert (tried.number, tried.held) == (2, late.held)
 
 
-def test_of_deliverers_that_race_the_newest_release_is_held_in_the_end(tried: Tried) -> None:
-    releases = [tried.publish(day, day) for day in range(1, 4)]
+def test_of_deliverers_that_race_the_newest_delivery_is_held_in_the_end(tried: Tried) -> None:
+    deliveries = [tried.publish(day, day) for day in range(1, 4)]
 
     with ThreadPoolExecutor(6) as pool:
-        done = [*pool.map(tried.deliver, [*releases, *reversed(releases)])]
+        done = [*pool.map(tried.deliver, [*deliveries, *reversed(deliveries)])]
 
-    assert {each.outcome for each in done} <= {"delivered", "unchanged", "superseded"}
-    assert (tried.number, tried.held) == (3, Release(tried.shop.store, releases[-1]).held)
+    assert {each.outcome for each in done} <= {"delivered", "unchanged", "outdated"}
+    assert (tried.number, tried.held) == (3, Delivery(tried.shop.store, deliveries[-1]).held)
 
 
 def test_a_deliverer_that_is_cut_off_anywhere_leaves_the_old_or_the_new(tried: Tried) -> None:
@@ -126,3 +127,17 @@ def test_a_damaged_document_is_not_delivered(tried: Tried) -> None:
         tried.deliver()
 
     assert tried.number == 1
+
+
+def test_what_is_newer_than_all_that_was_live_is_of_another_root(tried: Tried) -> None:
+    """Its generations were counted from 1 again: nothing would ever be delivered."""
+    old = tried.publish(1, 1)
+    tried.deliver(type(old)(**{**vars(old), "generation": 100}))
+    shop, name = tried.shop, tried.config.name
+
+    with pytest.raises(SinkError, match="holds generation 100, and only 1 is live: another root"):
+        deliver(shop.store, str(shop.root), shop.surface, tried.config)
+
+    failure = read_known(shop.store, shop.place, name).failure
+    assert failure
+    assert "another root" in failure.error

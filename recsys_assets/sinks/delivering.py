@@ -11,9 +11,9 @@ from recsys_assets.config import AnySink, Surface
 from recsys_assets.errors import ConfigError, InputError, RecsysAssetsError, SinkError
 from recsys_assets.places import Place
 from recsys_assets.sinks import open_sink
-from recsys_assets.sinks.sink import Delivered, Release
+from recsys_assets.sinks.sink import Delivered, Delivery
 from recsys_assets.storage.deliveries import Held, note_failure, note_held
-from recsys_assets.storage.publications import read_live
+from recsys_assets.storage.publications import Live, generation_of, read_live
 from recsys_assets.storage.store import Store
 
 # Places, such as servers, that are asked at once.
@@ -58,8 +58,10 @@ def deliver(
     """
     place = surface.place
     try:
-        release = _live_release(store, surface)
-        delivered = open_sink(sink, root).deliver(release)
+        delivery = _of_live(store, surface)
+        delivered = open_sink(sink, root).deliver(delivery)
+        if delivered.outcome == "outdated":
+            _refuse_another_root(delivered.held, read_live(store, place))
     except (RecsysAssetsError, OSError) as error:
         note_failure(store, place, sink.name, str(error), now=clock())
         raise
@@ -68,14 +70,24 @@ def deliver(
         place,
         sink.name,
         delivered.held,
-        release.publication.current,
+        delivery.publication.current,
         now=clock(),
         delivered=delivered.outcome == "delivered",
     )
     return delivered
 
 
-def _live_release(store: Store, surface: Surface) -> Release:
+def _refuse_another_root(held: Held, live: Live | None) -> None:
+    """Raise SinkError where what is held is newer than all that was ever live."""
+    if held.generation > generation_of(live):
+        raise SinkError(
+            f"it holds generation {held.generation}, and only {generation_of(live)} is live: "
+            "another root has delivered to it",
+            advice="Give each root a schema or a path of its own, or remove what it holds.",
+        )
+
+
+def _of_live(store: Store, surface: Surface) -> Delivery:
     live = read_live(store, surface.place)
     if live is None:
         raise InputError(f"nothing is live for {surface.name} yet: materialize a day first")
@@ -85,7 +97,7 @@ def _live_release(store: Store, surface: Surface) -> Release:
             "generations",
             advice="The first day that is published here is delivered.",
         )
-    return Release(store, live.publication)
+    return Delivery(store, live.publication)
 
 
 def look(
