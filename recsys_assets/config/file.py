@@ -322,8 +322,7 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         meant = closest(str(where[-1]), known)
-        is_known = meant == str(where[-1])  # elsewhere
-        message = "unknown key" + (f" (did you mean {meant!r}?)" if meant and not is_known else "")
+        message = "unknown key" + (f" (did you mean {meant!r}?)" if meant else "")
     elif problem["type"] in {"missing", "union_tag_not_found"}:
         message = "is required"
     elif problem["type"] == "union_tag_invalid":  # what it says quotes the tag

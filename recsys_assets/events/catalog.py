@@ -310,7 +310,8 @@ def _cells(row: Mapping[str, Any]) -> _Row:
         row.get("tags") or [],
         row.get("namespace") or "",
         str(row.get("title") or ""),
-        *(_detail(row.get(name)) for name in _DETAILS),
+        _detail(row.get("price")),
+        _detail(row.get("created_at")),
     )
 
 

@@ -106,7 +106,6 @@ class Postgres:
             problem = why_not_connected(str(error))
         if problem:  # not above: what the driver said would go with it, and quotes the address
             raise SinkError(f"{self._where} cannot be used: {problem}")
-        refused: SinkError | None = None
         try:
             with connection:
                 connection.execute(
@@ -117,9 +116,7 @@ class Postgres:
                 )
                 yield connection
         except psycopg.Error as error:
-            refused = self._problem(error)
-        if refused:  # without the statement, which has rows in it
-            raise refused
+            raise self._problem(error) from None  # which has a row in it
 
     def _problem(self, error: Any) -> SinkError:
         """Return what the server said of a statement, without the statement."""
