@@ -19,7 +19,6 @@ from recsys_assets.config.quoting import (
     quoted_value,
     without_quotes,
 )
-from recsys_assets.config.sinks import FilesSink
 from recsys_assets.config.strict_yaml import read_strictly
 from recsys_assets.config.surface import Surface
 from recsys_assets.config.values import as_location, as_web_url, is_object_url, models_below
@@ -240,8 +239,8 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
                     update={"deny": surface.items.deny and absolute(surface.items.deny)}
                 ),
                 "sinks": [
-                    sink.model_copy(update={"path": sink.path and absolute(sink.path)})
-                    if isinstance(sink, FilesSink)
+                    sink.model_copy(update={"path": absolute(path)})
+                    if (path := getattr(sink, "path", None))
                     else sink
                     for sink in surface.sinks
                 ],

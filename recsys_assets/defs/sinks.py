@@ -57,7 +57,7 @@ def _asset(surface: Surface, sink: AnySink, root: str) -> dg.AssetsDefinition:
         group_name=surface.group,
         owners=OWNERS,
         tags=tags_of(surface),
-        kinds={"csv" if sink.type == "files" and sink.format == "csv" else _KINDS[sink.type]},
+        kinds={sink.type},
         description=(
             f"What is live of {as_markdown(surface.name)}, delivered to the sink "
             f"{as_code(sink.name)}. The sensor `deliveries` starts it when that holds other "
@@ -74,10 +74,6 @@ def _asset(surface: Surface, sink: AnySink, root: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=as_metadata(_shown(delivered)))
 
     return sink_asset
-
-
-# How the UI shows the kinds of sinks; a kind that is not among them by its name.
-_KINDS: Final[Mapping[str, str]] = {"postgres": "postgres", "files": "parquet"}
 
 
 def _shown(delivered: Delivered) -> dict[str, Shown]:

@@ -16,6 +16,7 @@ from recsys_assets.sinks import watching
 from recsys_assets.storage.deliveries import is_behind, read_known
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.shop import make_day
+from recsys_assets_tests.test_docs import section
 
 SINK: dict[str, Any] = {"name": "table", "type": "files", "path": "out"}
 SMALL: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None, "sinks": [SINK]}
@@ -96,6 +97,10 @@ def test_a_flip_of_anybody_reaches_the_sink_once(daemon: Daemon) -> None:
 
     assert (request.asset_selection, result.success) == ([KEY], True)
     (made,) = result.get_asset_materialization_events()
+    shown = made.materialization.metadata
+    assert set(shown) == {"outcome", "generation", "rows_written", "flip_seconds", "held"}
+    told = section("asset-pages.md", "What a sink got")
+    assert all(f"`{name}`" in told for name in shown)
     assert made.materialization.metadata["outcome"].value == "delivered"
     assert made.materialization.metadata["generation"].value == daemon.pointer["generation"] == 1
     assert daemon.tick() == []
