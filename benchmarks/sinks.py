@@ -179,7 +179,9 @@ def kill_at_random(folder: Path, rows: int, kills: int, seed: int, *, is_control
     store = LocalStore(folder)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("drop schema if exists recsys cascade")
+    started = time.monotonic()
     open_sink(SINK, "").deliver(Delivery(store, publish_numbered(store, 1, rows)))
+    longest = 3 * (time.monotonic() - started)
     command = [sys.executable, __file__, "--deliver", str(folder), "--rows", str(rows)]
     command += ["--without-transactions"] if is_control else []
     with Readers(dsn, rows) as readers:
@@ -187,7 +189,7 @@ def kill_at_random(folder: Path, rows: int, kills: int, seed: int, *, is_control
             child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert child.stdout
             first = child.stdout.readline()  # it is up, and has finished what was begun
-            time.sleep(random_.uniform(0, 1.2))
+            time.sleep(random_.uniform(0, longest))
             child.send_signal(signal.SIGKILL)
             numbers = [int(line) for line in [first, *child.stdout] if line.strip()]
             child.wait()
