@@ -18,6 +18,11 @@ from recsys_assets.storage.store import Store
 
 # Places, such as servers, that are asked at once.
 _PLACES: Final = 8
+# Keys of sinks that do not say where they keep what they hold.
+_NOT_WHERE: Final = {
+    *("name", "grace_minutes", "max_minutes_behind"),
+    *("service_tables", "max_load_minutes"),
+}
 # A tick of a sensor has 60 s.
 _LONGEST_LOOK_S: Final = 40
 _SILENT: Final = SinkError("it was not asked in time: too many others do not answer")
@@ -110,7 +115,7 @@ def look(
     """
     together: dict[str, list[Target]] = {}
     for target in targets:
-        together.setdefault(target[1].model_dump_json(exclude={"name"}), []).append(target)
+        together.setdefault(target[1].model_dump_json(exclude=_NOT_WHERE), []).append(target)
     pool = ThreadPoolExecutor(_PLACES)
     asked = [(group, pool.submit(_held, group, root)) for group in together.values()]
     try:

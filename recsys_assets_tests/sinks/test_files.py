@@ -15,8 +15,11 @@ from recsys_assets.config import FilesSink
 from recsys_assets.errors import SinkError
 from recsys_assets.sinks import files
 from recsys_assets.sinks.files import write_table
+from recsys_assets.storage import open_store
 from recsys_assets_tests.shop import Shop, on
 from recsys_assets_tests.sinks.conftest import Tried, in_files
+from recsys_assets_tests.storage.conftest import new_prefix, use
+from recsys_assets_tests.storage.servers import Server
 
 HOUR: Final = 3600
 
@@ -129,3 +132,29 @@ def test_lists_are_json_in_csv(tmp_path: Path) -> None:
 
     read = pl.read_csv(tmp_path / "tags.csv").rows()
     assert [(item, json.loads(tags)) for item, tags in read] == rows.rows()
+
+
+def test_an_object_store_holds_them_too(
+    tried: Tried, s3_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(s3_server, monkeypatch)
+    url = s3_server.url(new_prefix())
+    tried.config = FilesSink.model_validate({**tried.config.model_dump(), "path": url})
+    for day in (1, 2):
+        tried.publish(day, day)
+        tried.deliver()
+    tried.shop.rollback("previous")
+    later(monkeypatch, minutes=61)
+
+    assert tried.deliver().outcome == "delivered"
+    assert tried.deliver().outcome == "unchanged"
+
+    held, store = tried.held, open_store(url)
+    assert held
+    assert held.generation == 3
+    found = store.read("demo/home/current.parquet.json")
+    assert found
+    (uri,) = [uri for kind, uri in json.loads(found.data)["files"].items() if kind == "cooc"]
+    file, _ = store.open(store.key(uri))
+    with file:
+        assert pl.read_parquet(file).rows() == [("a", "b", 1)]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import polars as pl
+import psycopg
 import pytest
 
 from recsys_assets import contracts
@@ -20,8 +21,6 @@ from recsys_assets_tests.config.files import UNTOLD
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.shop import Shop
 from recsys_assets_tests.sinks.conftest import Tried, in_postgres
-
-psycopg = pytest.importorskip("psycopg")
 
 
 @pytest.fixture
@@ -222,21 +221,22 @@ def test_without_the_driver_it_is_said_what_to_install(monkeypatch: pytest.Monke
 def test_surfaces_are_asked_for_by_one_connection(
     tried: Tried, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recsys_assets.sinks import postgres
     from recsys_assets.sinks.delivering import look
 
     tried.publish(1, 1)
     tried.deliver()
     other = Shop(shop.root, shop.time, name="cart")
-    connect, calls = psycopg.connect, []
-    monkeypatch.setattr(
-        postgres.psycopg, "connect", lambda *of, **more: calls.append(1) or connect(*of, **more)
-    )
+    connect, calls = psycopg.connect, list[str]()
 
-    found = {
-        target[0].name: held
-        for target, held in look([(each.surface, tried.config) for each in (shop, other)], "")
-    }
+    def counted(dsn: str, **more: Any) -> Any:
+        calls.append(dsn)
+        return connect(dsn, **more)
+
+    monkeypatch.setattr(psycopg, "connect", counted)
+    another = tried.config.model_copy(update={"name": "other", "grace_minutes": 5})
+
+    targets = [(shop.surface, tried.config), (other.surface, another)]
+    found = {target[0].name: held for target, held in look(targets, "")}
 
     assert found == {"demo/home": tried.held, "demo/cart": None}
     assert len(calls) == 2, "one for both, and one to compare"
