@@ -231,7 +231,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3, help="at least 2 (3)")
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--control", type=int, default=5, help="kills of the control (5)")
     parser.add_argument("--killed-rows", type=int, default=20_000, help="rows while killing")

@@ -25,7 +25,6 @@ _COPY_ROWS: Final = 50_000
 # Seconds that a statement waits for a lock: of those that want the same one, each has it briefly.
 LOCK_S: Final = 30
 _COMMON: Final = """
-create schema if not exists {schema};
 create table if not exists {schema}.deliveries (
     tenant text, surface text, generation bigint not null, first_day date not null,
     last_day date not null, published_at timestamptz not null,
@@ -92,6 +91,10 @@ class Tables:
             return
         with self._connection.transaction():
             self._run("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self._schema_name])
+            # Not `if not exists`, which wants the right to make one also where it is there.
+            name = self._schema.as_string(self._connection)
+            if self._run("select to_regnamespace(%s)", [name]).fetchone()[0] is None:
+                self._run("create schema {schema}")
             self._run(_COMMON)
             for kind in kinds:
                 names = self._names(KINDS[kind])

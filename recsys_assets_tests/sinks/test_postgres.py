@@ -208,6 +208,30 @@ def test_a_schema_that_may_not_be_made_is_told_with_what_to_do(
         tried.deliver()
 
 
+def test_who_has_the_schema_needs_no_other_right_and_readers_see_the_views(
+    tried: Tried, connection: Any, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, reader = (f"{role}_{database.schema}" for role in ("writer", "reader"))
+    connection.execute(f"create role {writer} login; create role {reader} login")
+    connection.execute(f"alter schema {database.schema} owner to {writer}")
+    connection.execute(f"grant usage on schema {database.schema} to {reader}")
+    connection.execute(
+        f"alter default privileges for role {writer} in schema {database.schema} "
+        f"grant select on tables to {reader}"
+    )
+    monkeypatch.setenv("SINK_DSN", replace(database, user=writer).url)
+    tried.publish(1, 1)
+
+    assert tried.deliver().problems == ()
+
+    with psycopg.connect(replace(database, user=reader).url) as seeing:
+        assert seeing.execute("select count from popularity").fetchall() == [(1,)]
+        assert seeing.execute("select kind from live order by 1").fetchall() == [
+            ("cooc",),
+            ("popularity",),
+        ]
+
+
 def test_without_the_driver_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("recsys_assets.sinks.postgres")]:
         monkeypatch.delitem(sys.modules, name)
