@@ -35,7 +35,7 @@ from recsys_assets.config import PostgresSink
 from recsys_assets.documents import DocumentHead, list_text, render
 from recsys_assets.kinds import KINDS
 from recsys_assets.places import Place
-from recsys_assets.sinks import Delivery, open_sink
+from recsys_assets.sinks import Delivery, open_sink, postgres_tables
 from recsys_assets.storage.flips import publish
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import Publication, Why, read_live
@@ -118,6 +118,8 @@ def deliver_for_ever(folder: Path, rows: int, *, is_control: bool) -> None:
     """Publish and deliver until killed, and say which numbers were acknowledged."""
     if is_control:
         psycopg.Connection.transaction = lambda *_, **__: contextlib.nullcontext()  # type: ignore
+        copy_rows = postgres_tables.copy_rows  # frozen, they need a transaction
+        postgres_tables.copy_rows = lambda *of, freeze: copy_rows(*of, freeze=False)  # type: ignore
     store, sink = LocalStore(folder), open_sink(SINK, "")
     live = read_live(store, PLACE)
     number = live.publication.generation if live and live.publication else 0
