@@ -119,7 +119,7 @@ def deliver_for_ever(folder: Path, rows: int, *, is_control: bool) -> None:
     if is_control:
         psycopg.Connection.transaction = lambda *_, **__: contextlib.nullcontext()  # type: ignore
         copy_rows = postgres_tables.copy_rows  # frozen, they need a transaction
-        postgres_tables.copy_rows = lambda *of, freeze: copy_rows(*of, freeze=False)  # type: ignore
+        postgres_tables.copy_rows = lambda *of, freeze: copy_rows(*of, freeze=False)
     store, sink = LocalStore(folder), open_sink(SINK, "")
     live = read_live(store, PLACE)
     number = live.publication.generation if live and live.publication else 0
