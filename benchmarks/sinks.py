@@ -148,6 +148,7 @@ class Readers:
         self._dsn, self._rows = dsn, rows
         self._end = threading.Event()
         self._threads = [threading.Thread(target=self._read) for _ in range(number)]
+        self._threads.append(threading.Thread(target=self._look))
 
     def __enter__(self) -> Readers:
         for thread in self._threads:
@@ -172,6 +173,15 @@ class Readers:
                 else:
                     self.seen["whole"] += 1
                     newest = number
+
+    def _look(self) -> None:
+        """Look at a few rows, often: what is wrong for a millisecond is seen too."""
+        with psycopg.connect(self._dsn, autocommit=True) as connection:
+            while not self._end.is_set():
+                found = connection.execute(
+                    "select count(*), (select count(*) from recsys.live) from recsys.popularity"
+                ).fetchone()
+                self.seen["whole" if found == (1, 2) else "partial"] += 1
 
 
 def kill_at_random(folder: Path, rows: int, kills: int, seed: int, *, is_control: bool) -> bool:
@@ -235,7 +245,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3, help="at least 2 (3)")
     parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--control", type=int, default=5, help="kills of the control (5)")
+    parser.add_argument("--control", type=int, default=15, help="kills of the control (15)")
     parser.add_argument("--killed-rows", type=int, default=20_000, help="rows while killing")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--deliver", type=Path, help=argparse.SUPPRESS)
