@@ -8,6 +8,9 @@ One set of assets per surface, one IO manager per layer, and the operations on w
     catalog ────────────┼──────────┴──► session_seq  │       │
     (external)          └─────────────► content_sim ─┘       ▼
                                                            live (what readers see)
+                                                             │
+                                                             ▼
+                                                           sink_<name> (where it is delivered to)
 
 The configuration is read when Dagster asks for the definitions, not when this module is imported; a
 mistake in it is shown by `recsys-assets check` and in the UI.
@@ -37,6 +40,7 @@ from recsys_assets.defs.live import build_live
 from recsys_assets.defs.schedules import build_schedules
 from recsys_assets.defs.sensors import build_sensors
 from recsys_assets.defs.side_by_side import run_steps_side_by_side
+from recsys_assets.defs.sinks import build_sinks
 from recsys_assets.defs.topics import build_topics
 from recsys_assets.errors import ConfigError
 from recsys_assets.places import Place
@@ -147,6 +151,7 @@ def _build(config: Config, settings: Config) -> dg.Definitions:
         build_batches(config),
         build_freshness(config),
         build_live(config),
+        build_sinks(config),
         build_failure_reports(config),
     ]
     return dg.Definitions.merge(common, *operations, *surfaces)

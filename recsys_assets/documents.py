@@ -128,6 +128,7 @@ class RenderedDocument:
     size_bytes: int
     built_at: datetime
     outline: Outline | None = None
+    details: pl.DataFrame | None = None  # what the catalog it is made of says besides the tags
 
 
 def render(

@@ -16,6 +16,7 @@ RecsysAssetsError
 +-- StoreUnavailableError         the object store denies, fails or stays silent; nothing changed
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
++-- SinkError                     a sink refused a delivery and holds what it held; deliver again
 +-- WebhookError                  a failed run could not be reported; the next tick tries again
 """
 
@@ -116,6 +117,10 @@ class ManifestConflictError(RecsysAssetsError):
 
 class PublishOutcomeUnknownError(RecsysAssetsError):
     """Storage failed after the point of no return; publishing again settles it."""
+
+
+class SinkError(RecsysAssetsError):
+    """A sink cannot be reached, or refuses a delivery; readers of it see what they saw before."""
 
 
 class WebhookError(RecsysAssetsError):

@@ -858,7 +858,9 @@ def test_the_publication_record_is_as_documented() -> None:
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    of_extras = [extras[name] for name in ("dev", "docs", "postgres", "postgres-source")]
+    of_extras = [
+        extras[name] for name in ("dev", "docs", "postgres", "postgres-source", "postgres-sink")
+    ]
     wanted = [*project["dependencies"], *chain.from_iterable(of_extras)]
     for requirement in wanted:
         name = re.split(r"[<>=\[]", requirement)[0]

@@ -37,11 +37,12 @@ from recsys_assets_tests.test_docs import (
 from recsys_assets_tests.test_followed import write_example
 
 GUIDES: Final = Path(__file__).with_name("guides")
-KIND, CHECK, SOURCE, FIELD = (
+KIND, CHECK, SOURCE, FIELD, SINK = (
     "add-an-artifact-kind.md",
     "add-a-check.md",
     "add-a-source.md",
     "add-an-event-field.md",
+    "add-a-sink.md",
 )
 # A kind that is added before the one of the page; it is no part of the documentation.
 FURTHER_KIND: Final = "closeness.md"
@@ -158,6 +159,7 @@ TRIED: Final = (
 # try, and are about something else. Whatever goes by a table of kinds, checks or sources runs.
 APART: Final = below(
     "test_extending.py",
+    "sinks",
     "storage",
     "test_site.py",
     "test_installed.py",
@@ -210,15 +212,17 @@ def test_an_artifact_kind_can_be_added_where_none_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_kind_a_check_and_a_source_can_be_added_where_others_were(tmp_path: Path) -> None:
+def test_a_kind_a_check_a_source_and_a_sink_can_be_added_where_others_were(tmp_path: Path) -> None:
     copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK)
     *of_lines, of_log = (f"recsys_assets_tests/extended.py::{name}" for name in TRIED)
     run_tests(copy, *of_lines)
 
+    change(copy, SINK)
     change(copy, SOURCE)  # whose example reads no JSON lines any more
     write_tables(copy)
     new = below("compute/test_reach.py", "audit/test_known_users.py", "events/test_log.py")
     run_tests(copy, *OWED, *new, of_log)
+    run_tests(copy, "-k", "sqlite", *below("sinks/test_sinks.py"))
     run_tests(copy, "-k", OF_DOCS, *below("test_docs.py"))
 
 
@@ -243,7 +247,7 @@ def test_an_event_field_can_be_added_as_the_page_says(
 @pytest.mark.extended
 def test_the_whole_suite_is_green_when_every_page_was_followed(tmp_path: Path) -> None:
     """But for what stands apart, it takes about as long as half of the suite."""
-    copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK, SOURCE)
+    copy = extended(tmp_path, FURTHER_KIND, KIND, CHECK, SOURCE, SINK)
     left_out = [f"--ignore={path}" for path in APART]
 
     run(
@@ -267,6 +271,7 @@ def touched(name: str) -> dict[str, int]:
         (KIND, ["config/options.py", "compute/reach.py", "contracts.py", "kinds.py"]),
         (CHECK, ["audit/checks.py", "config/surface.py"]),
         (SOURCE, ["config/sources.py", "events/sources/log.py"]),
+        (SINK, ["config/sinks.py", "sinks/sqlite.py"]),
     ],
 )
 def test_what_extending_touches_is_counted_in_the_decisions(name: str, files: list[str]) -> None:

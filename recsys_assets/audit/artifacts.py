@@ -46,6 +46,7 @@ def audit_artifact(
     if (outliner := draft.list.outliner) is not None:
         outline = outliner.made(settings_of(surface, kind, draft.source_hash))
         document = replace(document, outline=outline)
+    document = replace(document, details=draft.details)
     contract = draft.list.verdict
     size_bytes = document.size_bytes if contract.passed else None
     facts = ArtifactFacts(surface, contract, draft.found, size_bytes, draft.missing)

@@ -17,6 +17,7 @@ from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import BotLimits, without_bots
 from recsys_assets.compute.coded import Coded, Piece
+from recsys_assets.compute.content_sim import details_of_surface
 from recsys_assets.compute.day_counts import Counts, DayCounts, Keep
 from recsys_assets.compute.outlines import Outliner
 from recsys_assets.compute.window_counts import WindowCounts
@@ -24,7 +25,7 @@ from recsys_assets.config import Surface
 from recsys_assets.documents import ListLayout, list_text
 from recsys_assets.errors import MissingPartitionError
 from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
-from recsys_assets.events.catalog import item_labels, labels_in
+from recsys_assets.events.labels import item_labels, labels_in
 from recsys_assets.events.listed import ListedItems, listed_items
 from recsys_assets.kind import Computed, Kind, WindowEvents
 from recsys_assets.pages import Shown
@@ -95,6 +96,7 @@ class Draft:
         page: gives what the page shows besides numbers. It is called last: the catalog it reads is
             no part of the work that is timed.
         missing: days of the window that are not there.
+        details: what the catalog says of items besides what is listed; None of none.
     """
 
     source_hash: str
@@ -104,6 +106,7 @@ class Draft:
     shown: Mapping[str, Shown]
     page: Callable[[], Mapping[str, Shown]]
     missing: Sequence[date] = field(default=())
+    details: pl.DataFrame | None = None
 
 
 # Gives the draft of a day.
@@ -290,7 +293,15 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
         labels = partial(labels_in, snapshot.frame)
         source, outliner = items.source(snapshot.fingerprint), kind.layout.outliner()
         made = _draft(surface, kind, source, computed, labels, left_out, outliner)
-        return replace(made, text=list(made.text), page=cache(made.page))
+        details = details_of_surface(
+            snapshot.frame.lazy(), snapshot.details, surface=surface.events_of.surface
+        )
+        return replace(
+            made,
+            text=list(made.text),
+            page=cache(made.page),
+            details=None if details.is_empty() else details,
+        )
 
     return lambda _: draft()
 

@@ -27,6 +27,7 @@ from recsys_assets.cli import (
     landing,
     promoting,
     reading,
+    sinks,
 )
 from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
@@ -89,6 +90,7 @@ for command in (
     *gates.COMMANDS,
     *erasing.COMMANDS,
     *experiment.COMMANDS,
+    *sinks.COMMANDS,
 ):
     for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
         each.params.append(config_option())

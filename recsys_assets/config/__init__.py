@@ -17,6 +17,7 @@ Each module imports only from those above it:
     tables       names of tables, and queries in place of them
     landing      when raw events have landed, and Kafka topics
     sources      where raw events come from
+    sinks        where what is live is delivered to
     surface      one surface, its limits, its days
     whole        the whole file
     strict_yaml  text to plain values
@@ -48,6 +49,7 @@ from recsys_assets.config.options import (
 )
 from recsys_assets.config.patterns import DayPattern, segments_of
 from recsys_assets.config.quoting import closest, without_quotes, without_secrets
+from recsys_assets.config.sinks import AnySink, FilesSink, PostgresSink, ServiceTables
 from recsys_assets.config.sources import Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
@@ -69,6 +71,7 @@ __all__ = [
     "PACKAGED_CONFIG",
     "ROOT_VARIABLE",
     "Alerts",
+    "AnySink",
     "Artifacts",
     "AtLeastOne",
     "AtLeastZero",
@@ -78,6 +81,7 @@ __all__ = [
     "ContentSim",
     "Cooc",
     "DayPattern",
+    "FilesSink",
     "Freshness",
     "Gates",
     "Guardrails",
@@ -89,9 +93,11 @@ __all__ = [
     "Model",
     "Options",
     "Popularity",
+    "PostgresSink",
     "Reads",
     "Retention",
     "Segment",
+    "ServiceTables",
     "SessionSeq",
     "Share",
     "Source",

@@ -238,6 +238,12 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
                 "items": surface.items.model_copy(
                     update={"deny": surface.items.deny and absolute(surface.items.deny)}
                 ),
+                "sinks": [
+                    sink.model_copy(update={"path": absolute(path)})
+                    if (path := getattr(sink, "path", None))
+                    else sink
+                    for sink in surface.sinks
+                ],
             }
         )
         for surface in config.surfaces
@@ -316,6 +322,9 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
         of = entry if isinstance(entry, dict) else {}
         name = quoted_name(of.get("tenant"), of.get("surface"), where[1] + 1)
         prefix, where = f"surface {name}: ", where[2:]
+        if where[:1] == ["sinks"] and len(where) > 1:
+            prefix += f"sink {_sink_of(of['sinks'], where[1])}: "
+            where = where[3:]  # behind the number stands the type
     known = {
         of.alias or name for model in models_below() for name, of in model.model_fields.items()
     }
@@ -323,9 +332,20 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         meant = closest(str(where[-1]), known)
         message = "unknown key" + (f" (did you mean {meant!r}?)" if meant else "")
-    elif problem["type"] == "missing":
+    elif problem["type"] in {"missing", "union_tag_not_found"}:
         message = "is required"
+    elif problem["type"] == "union_tag_invalid":  # what it says quotes the tag
+        message = f"must be one of {problem['ctx']['expected_tags']}"
     elif not problem["type"].startswith("value_error"):
         message = f"{message}, got {quoted_value(problem['input'])}"
+    if problem["type"].startswith("union_tag"):
+        where = ["type"]
     key = ".".join(quoted_key(each, known) for each in where)
     return prefix + (f"{key}: " if key else "") + message
+
+
+def _sink_of(sinks: Sequence[Any], number: int) -> str:
+    """Return the name of a sink, if it is one, else its number."""
+    name = sinks[number].get("name") if isinstance(sinks[number], dict) else None
+    plain = isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name)
+    return str(name) if plain else f"number {number + 1}"

@@ -6,7 +6,6 @@ leaves its failed check and nothing else, and does not hold back the other days 
 """
 
 # No postponed annotations here: Dagster reads the type of `context` when an asset is declared.
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -31,7 +30,14 @@ from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window, with_li
 from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.internals import PRIORITY
 from recsys_assets.defs.io_managers import SURFACE, TENANT
-from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
+from recsys_assets.defs.keys import (
+    EVENTS,
+    MANIFEST,
+    OWNERS,
+    asset_key,
+    partitions_of,
+    tags_of,
+)
 from recsys_assets.defs.landed import reports_in
 from recsys_assets.defs.metadata import as_metadata, column_schema
 from recsys_assets.defs.write_audit_publish import write_audit_publish
@@ -52,7 +58,6 @@ from recsys_assets.storage.registry import stage_version
 from recsys_assets.texts import as_code, as_markdown
 
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
-OWNERS = ["team:recsys"]
 
 # Days that one run of a backfill covers: starting a run costs as much as computing many days.
 # Assets whose numbers differ are never put into the same run, and that is wanted: a day that fails
@@ -122,10 +127,7 @@ class _Graph:
             "group_name": self._surface.group,
             "partitions_def": self._partitions,
             "owners": OWNERS,
-            "tags": {
-                "tenant": _tag_value(self._surface.tenant),
-                "surface": _tag_value(self._surface.surface),
-            },
+            "tags": tags_of(self._surface),
             "kinds": kinds,
         }
 
@@ -373,8 +375,3 @@ def _schema_of_events(further: tuple[str, ...]) -> dg.TableSchema:
 @cache
 def _schema_of_kind(name: str) -> dg.TableSchema:
     return column_schema(KINDS[name].contract)
-
-
-def _tag_value(text: str) -> str:
-    """Return text as a Dagster tag value, which is at most 63 of a few characters."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,6 +24,7 @@ from recsys_assets.errors import (
     StorageError,
     StoreUnavailableError,
 )
+from recsys_assets.kinds import KINDS
 from recsys_assets.live.verify import newest_different, staged_refs
 from recsys_assets.storage import layout
 from recsys_assets.storage.flips import Outcome, flip, refuse_moved
@@ -38,8 +39,9 @@ from recsys_assets.storage.publications import (
     read_live,
     read_time,
 )
-from recsys_assets.storage.registry import version_of
+from recsys_assets.storage.registry import source_hash_of, version_of
 from recsys_assets.storage.store import Store, Stored
+from recsys_assets.windows import SourceHash
 
 # Another retention that has not ended by then is taken for dead, and a running one gives up well
 # before: two never delete at once.
@@ -90,8 +92,8 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     of the last `keep.days` days and the kept staged references name; staged references and refused
     lines of the last `keep.days` days, and references whose blob is kept; counts of the days that
     the windows of the last `keep.days` days hold; profiles and comparisons of those that they are
-    judged by; outlines of versions that stay; and whatever was written less than `keep.grace_hours`
-    ago. Canonical events and every record stay for good.
+    judged by; outlines of versions that stay, and details of their catalogs; and whatever was
+    written less than `keep.grace_hours` ago. Canonical events and every record stay for good.
 
     Raises:
         InputError: another retention of the surface is running.
@@ -131,6 +133,8 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         if stored.modified < old and layout.outlined(stored.key) not in stay
     ]
 
+    details = _details_of_none(store, surface, stay, old)
+
     def before(layer: str, days: int) -> list[Stored]:
         """Return what is stored of days that no day is made of, or judged by, any more."""
         first = since.date() - timedelta(days=days)
@@ -146,10 +150,28 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         before("rejected", 0),
         before("counts", surface.longest_window),
         before("profiles", judged_by(surface)),
-        [*outlines, *before("comparisons", usual), *before("gates", usual)],
+        [*outlines, *details, *before("comparisons", usual), *before("gates", usual)],
         len(listed) - len(blobs),
         unfinished=last.generation if (last := last_fence(chain)) and last.retiring else 0,
     )
+
+
+def _details_of_none(
+    store: Store, surface: Surface, stay: Collection[str], old: datetime
+) -> list[Stored]:
+    """Return the details of catalogs that no version is made of which stays."""
+    listed = store.list(layout.of_place("details", surface.place))
+    going = [stored for stored in listed if stored.modified < old]
+    if not going:
+        return []
+    place, kinds = surface.place, [of.name for of in KINDS.values() if of.reads == "catalog"]
+    named = {
+        layout.details(place, SourceHash.from_text(source_hash).data)
+        for kind in kinds
+        for version in stay
+        if (source_hash := source_hash_of(store, place, kind, version))
+    }
+    return [stored for stored in going if stored.key not in named]
 
 
 def retain(

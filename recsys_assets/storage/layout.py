@@ -21,6 +21,9 @@ LAYERS: Final[Mapping[str, Promoted]] = {
     "canonical": "days",
     "comparisons": "not",
     "counts": "not",
+    "deliveries": "not",
+    "details": "whole",
+    "exports": "not",
     "gates": "not",
     "latencies": "not",
     "objectstore": "versions",
@@ -124,6 +127,11 @@ def outlined(key: str) -> str:
     return key.rpartition("/")[2].partition("-")[0]
 
 
+def details(place: Place, fingerprint: str) -> str:
+    """Return the key of what a catalog, of that fingerprint, says of items besides their tags."""
+    return f"{of_place('details', place)}/{fingerprint}.arrow"
+
+
 def comparison(place: Place, day: date) -> str:
     """Return the key of how a day's artifacts compared with what was live; replaced whole."""
     return f"comparisons/{place.name}/{day}.json"
@@ -175,6 +183,16 @@ def publication_named(place: Place, key: str) -> tuple[int, str] | None:
 def publication_of(place: Place, uri: str) -> str:
     """Return the key of the publication record that a URI names, whatever root it is below."""
     return f"{of_place('registry/publications', place)}/{uri.rpartition('/')[2]}"
+
+
+def delivery(place: Place, sink: str) -> str:
+    """Return the key of what is known of deliveries to a sink; replaced whole."""
+    return f"{of_place('deliveries', place)}/{sink}.json"
+
+
+def export_folder(place: Place) -> str:
+    """Return the prefix of the files of a sink that has no place of its own."""
+    return of_place("exports", place)
 
 
 def damaged(key: str) -> str:

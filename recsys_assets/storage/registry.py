@@ -16,6 +16,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.details import write_details
 from recsys_assets.storage.outlines import write_outline
 from recsys_assets.storage.store import Store
 
@@ -141,6 +142,8 @@ def stage_version(
         },
         may_differ=NOT_OF_THE_VERSION,
     )
+    if document.details is not None:
+        write_details(store, head.place, document.source_hash, document.details)
     if document.outline is not None:
         write_outline(store, *where, document.outline)
     ref = StagedRef(

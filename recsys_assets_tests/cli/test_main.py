@@ -18,6 +18,7 @@ from recsys_assets.cli import changing, checking, erasing, landing, promoting, r
 from recsys_assets.cli import days as days_of_cli
 from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
+from recsys_assets.cli import sinks as sinks_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
 from recsys_assets.places import Place
@@ -171,6 +172,7 @@ COMMANDS: Final = (
     *landing.COMMANDS,
     *promoting.COMMANDS,
     *READING,
+    *sinks_of_cli.COMMANDS,
 )
 # What each command needs besides a surface.
 ARGUMENTS = {
@@ -185,6 +187,7 @@ ARGUMENTS = {
     "verify": [],
     "check": [],
     "retention": [],
+    "export": ["--to", "exported"],
 }
 OTHERS: Final = {
     "experiment": [NAME, "--days", "2020-01-08..2020-01-10", "--try", "cooc.min_support=3"],
@@ -193,6 +196,7 @@ OTHERS: Final = {
     "status": [],
     "metrics": [],
     "show": [NAME, "cooc"],
+    "deliver": [NAME],
     "gates override": [NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
     "gates calibrate": [NAME],
     "promote": [NAME, "--from", "here", "--to", "there", *REASON],

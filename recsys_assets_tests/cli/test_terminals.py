@@ -53,6 +53,8 @@ WITHOUT: Final = {
     "promote",
     "erase",
     "find-user",
+    "deliver",
+    "export",
 }
 # They need more days: a test of its own, below, and test_experiment.py look at their tables.
 ELSEWHERE: Final = {"gates calibrate", "experiment"}

@@ -166,7 +166,7 @@ def test_names_follow_the_conventions(shop: Shop) -> None:
     text = metrics.text(config_of(shop), clock=shop.time)
 
     families = list(text_string_to_metric_families(text))
-    assert len(families) == 30
+    assert len(families) == 36
     for family in families:
         assert re.fullmatch(r"recsys_[a-z_]+", family.name)
         assert not re.search(r"_(total|count|hours|minutes|milliseconds)$", family.name)

@@ -552,6 +552,8 @@ def test_it_goes_from_store_to_store_and_on_with_the_day_that_follows(
     surface = two_days(project, source)
     override = layout.override(surface.place, "one")
     source.put_new(override, b"{}")
+    source.put_new(layout.details(surface.place, "of another catalog"), b"prices")
+    monkeypatch.setenv("RECSYS_ERASE_KEY", "a key of the tests")
     add_erased(source, key := EraseKey(surface.place, b"a key of the tests"), [key.entry("nobody")])
 
     for target in map(open_store, roots):

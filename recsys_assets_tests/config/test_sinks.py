@@ -1,0 +1,74 @@
+"""`sinks` of a surface: what is taken, and what each mistake is told as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from recsys_assets.config import FilesSink, PostgresSink
+from recsys_assets_tests.config.files import SURFACE, UNTOLD, load, problems
+
+DATABASE: Final = {"name": "db", "type": "postgres", "dsn_env": "SINK_DSN"}
+TABLE: Final = {"name": "table", "type": "files"}
+
+
+def test_each_has_the_keys_of_its_type_and_a_path_is_relative_to_the_file(file: Path) -> None:
+    sinks = [DATABASE | {"schema": "shop"}, TABLE | {"path": "out", "format": "csv"}]
+    database, table = load(file, {**SURFACE, "sinks": sinks}).surfaces[0].sinks
+
+    assert isinstance(database, PostgresSink)
+    assert (database.db_schema, database.service_tables) == ("shop", None)
+    assert isinstance(table, FilesSink)
+    assert (table.path, table.format) == (str(file.parent / "out"), "csv")
+
+
+def test_a_variant_has_its_own_or_none(file: Path) -> None:
+    base = {**SURFACE, "sinks": [DATABASE]}
+    variant = {key: SURFACE[key] for key in ("tenant", "artifacts")} | {"variant_of": "demo/home"}
+    config = load(
+        file,
+        base,
+        {**variant, "surface": "plain"},
+        {**variant, "surface": "other", "sinks": [TABLE]},
+    )
+
+    names = [[sink.name for sink in surface.sinks] for surface in config.surfaces]
+    assert names == [["db"], [], ["table"]]
+
+
+@pytest.mark.parametrize(
+    ("sink", "told"),
+    [
+        ({"name": "db", "type": "postgres"}, "sink db: dsn_env: is required"),
+        ({"name": "db"}, "sink db: type: is required"),
+        ({"name": "db", "type": UNTOLD}, "sink db: type: must be one of 'postgres', 'files'"),
+        (UNTOLD, "sink number 1: Input should be a valid dictionary or object to extract fields "
+         "from, got text"),
+        (TABLE | {"dsn_env": "X"}, "sink table: dsn_env: unknown key (did you mean 'dsn_env'?)"),
+        (TABLE | {"fromat": "csv"}, "sink table: fromat: unknown key (did you mean 'format'?)"),
+        (TABLE | {"name": f"{UNTOLD} "}, "sink number 1: name: must be small letters, digits and "
+         "'_', at most 40, a letter first"),
+        (DATABASE | {"dsn_env": f"postgresql://u:{UNTOLD}@h/x"}, "sink db: dsn_env: must be the "
+         "name of an environment variable: the URL is a secret and stays out of this file"),
+        (DATABASE | {"schema": "pg_catalog"}, "sink db: schema: must be the name of a schema, of "
+         "63 bytes at most, not the server's own"),
+        (DATABASE | {"grace_minutes": 0}, "sink db: grace_minutes: Input should be greater than or "
+         "equal to 1, got 0"),
+        (TABLE | {"path": f"s3://u:{UNTOLD}@bucket"}, "sink table: path: must be "
+         "s3://bucket/prefix, with nothing else in it: credentials and options come from the "
+         "environment"),
+    ],
+)  # fmt: skip
+def test_a_mistake_names_the_sink_and_quotes_no_secret(file: Path, sink: Any, told: str) -> None:
+    (problem,) = problems(file, {**SURFACE, "sinks": [sink]})
+
+    assert problem == f"surface demo/home: {told}"
+    assert UNTOLD not in problem
+
+
+def test_two_of_a_name_are_refused(file: Path) -> None:
+    (problem,) = problems(file, {**SURFACE, "sinks": [TABLE, DATABASE | {"name": "table"}]})
+
+    assert problem == "surface demo/home: sinks: there are two that are called table"
