@@ -52,7 +52,7 @@ def prepare(root: str, users: int, entries: int) -> None:
             frame = frame.with_columns(pl.lit(7 + day, pl.Int64).alias(layout.value))
             with store.scratch() as scratch:
                 written = render(
-                    list_text([frame], layout),
+                    list_text([Piece(frame)], layout),
                     DocumentHead(kind, place, "default", window),
                     scratch / kind,
                     source_hash="f" * 64,

@@ -31,6 +31,7 @@ import measure
 import polars as pl
 import psycopg
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.config import PostgresSink
 from recsys_assets.documents import DocumentHead, list_text, render
 from recsys_assets.kinds import KINDS
@@ -77,7 +78,7 @@ def publish_numbered(store: LocalStore, number: int, rows: int) -> Publication:
     for kind, frame in frames.items():
         with store.scratch() as scratch:
             document = render(
-                list_text([frame], KINDS[kind].layout),
+                list_text([Piece(frame)], KINDS[kind].layout),
                 DocumentHead(kind, PLACE, "default", window),
                 scratch / kind,
                 source_hash="f" * 64,

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.contracts import dtypes
 from recsys_assets.documents import DocumentHead, RenderedDocument, list_text, render
 from recsys_assets.kinds import KINDS
@@ -35,7 +36,7 @@ def rendered(
     """Write a document to a path."""
     return render(
         list_text(
-            [pl.DataFrame(list(rows), schema=dtypes(KINDS[kind].contract), orient="row")],
+            [Piece(pl.DataFrame(list(rows), schema=dtypes(KINDS[kind].contract), orient="row"))],
             KINDS[kind].layout,
         ),
         DocumentHead(kind, PLACE, "default", Window.ending_with(of, days=1)),
