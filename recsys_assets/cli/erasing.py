@@ -121,11 +121,12 @@ def find_user_command(
 ) -> None:
     """Look for persons in every place that holds ids, of the surface and its variants.
 
-    It asks for the id. Raw files that still hold them are named too: they are yours, and nothing
-    here changes them.
+    It asks for the id. Sinks and Dagster's databases are such places; one that cannot be reached
+    counts as one that holds them. Raw files that still do are named too: they are yours, and
+    nothing here changes them.
 
-    Exit codes: 0 they are nowhere but in raw files; 1 they are, and the output says where; 2 the
-    command line, the configuration or the environment is wrong.
+    Exit codes: 0 they are nowhere but in raw files; 1 they are, or may be, and the output says
+    where; 2 the command line, the configuration or the environment is wrong.
     """
     surfaces, store, root = _base_and_variants(name)
     ids = _ids(users_file)
