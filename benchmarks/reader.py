@@ -28,6 +28,7 @@ def prepare(root: str, users: int, entries: int) -> None:
     """Publish two days of `demo/home` in which each user and item has a list."""
     import polars as pl
 
+    from recsys_assets.compute.coded import Piece
     from recsys_assets.documents import DocumentHead, list_text, render
     from recsys_assets.kinds import KINDS
     from recsys_assets.places import Place
