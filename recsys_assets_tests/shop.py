@@ -101,11 +101,14 @@ class Shop:
             }
         )
 
-    def stage(self, of: date, number: int, *, kinds: Sequence[str] = KINDS) -> dict[str, str]:
+    def stage(
+        self, of: date, number: int, *, kinds: Sequence[str] = KINDS, user: str = "ann"
+    ) -> dict[str, str]:
         """Accept a document of each kind for a day, `number` in it; return their URIs."""
         frames = {
             "popularity": pl.DataFrame({"item_id": ["a"], "count": [number]}),
             "cooc": pl.DataFrame({"item_id": ["a"], "neighbour_id": ["b"], "count": [number]}),
+            "implicit": pl.DataFrame({"user_id": [user], "item_id": ["a"], "score": [number]}),
         }
         current = {}
         for kind in kinds:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-from recsys_assets.config import Guardrails
+import yaml
+
+from recsys_assets.config import Guardrails, PostgresSink
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
-from recsys_assets_tests.test_docs import example, page
+from recsys_assets_tests.project import Project
+from recsys_assets_tests.test_docs import example, page, section
 
 
 def test_the_templates_lead_to_the_manifest() -> None:
@@ -37,3 +40,15 @@ def test_the_page_on_promotion_says_of_each_layer_whether_it_is_copied() -> None
     }
 
     assert said == {layer: how != "not" for layer, how in layout.LAYERS.items()}
+
+
+def test_the_sink_that_fills_its_tables_can_be_configured_as_the_page_says(
+    project: Project,
+) -> None:
+    entry = yaml.safe_load(example("online-service.md", "entry: service"))
+
+    (sink,) = project.configure(entry).surfaces[0].sinks
+
+    assert isinstance(sink, PostgresSink)
+    assert sink.service_tables
+    assert sink.dsn_env in section("online-service.md", "Tags, and the database mode")

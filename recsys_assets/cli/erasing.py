@@ -65,7 +65,7 @@ def erase_command(
     from recsys_assets.operations.erase import erase
     from recsys_assets.storage.erasures import erase_key
 
-    surfaces, store = _base_and_variants(name)
+    surfaces, store, root = _base_and_variants(name)
     ids = _ids(users_file)
     key = erase_key(surfaces[0].place)
     entries = [key.entry(each) for each in ids]
@@ -74,11 +74,14 @@ def erase_command(
             click.echo(entry.token)
         return
     if dry_run:
-        held, raw = _found(store, surfaces, ids, no_dagster=no_dagster)
+        held, raw = _found(store, root, surfaces, ids, no_dagster=no_dagster)
         _print_held(held, raw)
         click.echo(f"{len(held):,} places would be cleaned. Nothing was changed")
         return
-    with _holders(no_dagster=no_dagster) as holders, progress(name):
+    with (
+        _holders(store, root, no_dagster=no_dagster, reader_seconds=reader_seconds) as holders,
+        progress(name),
+    ):
         done = erase(
             store,
             surfaces,
@@ -100,7 +103,10 @@ def erase_command(
     )
     if done.held:
         _print_held(done.held, [])
-        click.echo("something was stored meanwhile: run the same command again", err=True)
+        click.echo(
+            "something is left: mend what these lines say of sinks, and run the same command again",
+            err=True,
+        )
         sys.exit(1)
     click.echo(f"nothing is left; `recsys-assets find-user {name}` names raw files that have them")
 
@@ -115,16 +121,17 @@ def find_user_command(
 ) -> None:
     """Look for persons in every place that holds ids, of the surface and its variants.
 
-    It asks for the id. Raw files that still hold them are named too: they are yours, and nothing
-    here changes them.
+    It asks for the id. Sinks and Dagster's databases are such places; one that cannot be reached
+    counts as one that holds them. Raw files that still do are named too: they are yours, and
+    nothing here changes them.
 
-    Exit codes: 0 they are nowhere but in raw files; 1 they are, and the output says where; 2 the
-    command line, the configuration or the environment is wrong.
+    Exit codes: 0 they are nowhere but in raw files; 1 they are, or may be, and the output says
+    where; 2 the command line, the configuration or the environment is wrong.
     """
-    surfaces, store = _base_and_variants(name)
+    surfaces, store, root = _base_and_variants(name)
     ids = _ids(users_file)
     with progress(name):
-        held, raw = _found(store, surfaces, ids, no_dagster=no_dagster)
+        held, raw = _found(store, root, surfaces, ids, no_dagster=no_dagster)
     if as_json:
         print_json(
             {
@@ -139,8 +146,8 @@ def find_user_command(
         sys.exit(1)
 
 
-def _base_and_variants(name: str) -> tuple[list[Surface], Store]:
-    """Return a base and all that is made of its events, and the root."""
+def _base_and_variants(name: str) -> tuple[list[Surface], Store, str]:
+    """Return a base and all that is made of its events, the root, and its place."""
     from recsys_assets.storage import open_store
 
     config = load_config()
@@ -149,7 +156,7 @@ def _base_and_variants(name: str) -> tuple[list[Surface], Store]:
         raise InputError(f"{name} is made of the events of {surface.variant_of}: name that one")
     if skipped := config.skipped(None):  # one of them may be a variant
         raise ConfigError(config.told(skipped))
-    return [surface, *config.variants_of(surface)], open_store(config.root)
+    return [surface, *config.variants_of(surface)], open_store(config.root), config.root
 
 
 def _ids(users_file: IO[str] | None) -> list[str]:
@@ -162,20 +169,25 @@ def _ids(users_file: IO[str] | None) -> list[str]:
 
 
 @contextmanager
-def _holders(*, no_dagster: bool) -> Iterator[Sequence[Holder]]:
+def _holders(
+    store: Store, root: str, *, no_dagster: bool, reader_seconds: float = 0
+) -> Iterator[Sequence[Holder]]:
     """Give what else holds copies of what is below the root."""
+    from recsys_assets.operations.in_sinks import InSinks
+
+    sinks = InSinks(store, root, reader_seconds=reader_seconds)
     if no_dagster:
-        yield []
+        yield [sinks]
         return
     from recsys_assets.defs.erased_metadata import DagsterEvents
     from recsys_assets.defs.instance import dagster_home, open_instance
 
     with open_instance(dagster_home()) as instance:
-        yield [DagsterEvents(instance)]
+        yield [sinks, DagsterEvents(instance)]
 
 
 def _found(
-    store: Store, surfaces: Sequence[Surface], ids: Sequence[str], *, no_dagster: bool
+    store: Store, root: str, surfaces: Sequence[Surface], ids: Sequence[str], *, no_dagster: bool
 ) -> tuple[list[Held], list[Held]]:
     """Return where ids stand, and the raw inputs that hold them."""
     import os
@@ -199,7 +211,7 @@ def _found(
         key = erase_key(place)
         refuse_other_key(listed, key)
     erased = Erased(key, [key.entry(each) for each in ids])
-    with _holders(no_dagster=no_dagster) as holders:
+    with _holders(store, root, no_dagster=no_dagster) as holders:
         held = [*find_user(store, surfaces, erased, ids=ids, holders=holders)]
     return held, [*in_raw(surfaces[0], raw_days(store, surfaces[0], erased), erased)]
 

@@ -9,7 +9,8 @@ from recsys_assets.defs.job_settings import EraseConfig
 from recsys_assets.errors import InputError
 from recsys_assets.events.erased import Erased
 from recsys_assets.operations.erase import erase
-from recsys_assets.operations.find_user import Held, find_user
+from recsys_assets.operations.find_user import Held, Holder, find_user
+from recsys_assets.operations.in_sinks import InSinks
 from recsys_assets.pages import Shown, table
 from recsys_assets.storage import open_store
 from recsys_assets.storage.erasures import Entry, erase_key, read_erased, refuse_other_key
@@ -25,7 +26,7 @@ def erase_persons(
     """Erase them, or say where they are found; return what the run shows.
 
     Raises:
-        InputError: a person is no keyed hash, or something was stored meanwhile.
+        InputError: a person is no keyed hash, or something is left.
     """
     base, store = settings.surface(config.surface), open_store(settings.root)
     if base.variant_of:
@@ -42,7 +43,8 @@ def erase_persons(
         raise InputError("persons: none is named")
     key = erase_key(base.place)
     refuse_other_key(read_erased(store, base.place), key)
-    holders = [DagsterEvents(context.instance)]
+    sinks = InSinks(store, settings.root, reader_seconds=config.reader_seconds)
+    holders: list[Holder] = [sinks, DagsterEvents(context.instance)]
     if config.dry_run:
         found = [*find_user(store, surfaces, Erased(key, entries), holders=holders)]
         return {"places": len(found), "found": _table(found)}
@@ -57,8 +59,8 @@ def erase_persons(
     )
     if done.held:
         raise InputError(
-            f"{len(done.held)} places hold them, as {done.held[0].uri}: something was stored "
-            "meanwhile. Launch it again"
+            f"{len(done.held)} places hold them, or may: {done.held[0].uri}: {done.held[0].said}. "
+            "Mend what it says, if it says anything, and launch it again"
         )
     left_out = [
         {"surface": surface, "kind": kind, "day": str(day), "problem": problem}

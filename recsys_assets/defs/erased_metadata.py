@@ -35,13 +35,11 @@ class DagsterEvents:
             where = f"{event.table} {event.number}, run {event.run_id}"
             yield Held("dagster", where, "an event with an id in its metadata")
 
-    def purge(self, surfaces: Sequence[Surface], erased: Erased) -> int:
-        """Take their ids out of the stored events; return of how many."""
-        changed = 0
+    def purge(self, surfaces: Sequence[Surface], erased: Erased) -> Sequence[Held]:
+        """Take their ids out of the stored events."""
         for event, text in self._naming(surfaces, erased):
             replace_stored(self._instance, event, text)
-            changed += 1
-        return changed
+        return ()
 
     def _naming(
         self, surfaces: Sequence[Surface], erased: Erased

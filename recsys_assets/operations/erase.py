@@ -36,6 +36,7 @@ from recsys_assets.operations.find_user import (
     Holder,
     find_user,
     in_counts,
+    in_exports,
     in_refused,
     stale,
 )
@@ -85,7 +86,8 @@ class Erasure:
         remade: of each surface, by name, what was made again, and what could not be.
         blobs: documents that were deleted.
         others: other objects that were: counts, profiles, outlines, comparisons.
-        held: what is left; nothing unless something was stored meanwhile.
+        held: what is left: nothing, unless a holder could not be purged, or something was stored
+            meanwhile.
     """
 
     surfaces: Sequence[Surface]
@@ -170,9 +172,13 @@ def erase(
         if fence:
             _delete(store, surface, fence, done, why, reader_seconds, clock)
         _delete_derived(store, surface, wanted, done)
-    for holder in holders:
-        holder.purge(surfaces, wanted)
-    done.held = [*find_user(store, surfaces, wanted, ids=ids, holders=holders)]
+    failed = [held for holder in holders for held in holder.purge(surfaces, wanted)]
+    for surface in surfaces:  # of a sink that is none any more, or that could not do it itself
+        for exported in [*in_exports(store, surface, wanted)]:
+            store.delete(exported.key)
+            done.others += 1
+    left = find_user(store, surfaces, wanted, ids=ids, holders=holders)
+    done.held = [*dict.fromkeys([*failed, *left])]
     return done
 
 

@@ -1,6 +1,6 @@
 """Where the ids of some persons stand: in every place of docs/output-layout.md that holds ids.
 
-Whatever else holds copies, such as Dagster's databases, is a `Holder`.
+Whatever else holds copies, such as sinks and Dagster's databases, is a `Holder`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import polars as pl
 
 from recsys_assets.compute.samples import hashes
-from recsys_assets.config import Surface
+from recsys_assets.config import FilesSink, Surface
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.events.accepted import accepted_days, days_of_events
 from recsys_assets.events.erased import (
@@ -31,7 +31,8 @@ from recsys_assets.events.erased import (
 )
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.events.sources import open_source
-from recsys_assets.kinds import KINDS
+from recsys_assets.kinds import OF_USERS
+from recsys_assets.sinks.files import Files
 from recsys_assets.storage import layout
 from recsys_assets.storage.frames import from_bytes_beside
 from recsys_assets.storage.store import Store, Stored
@@ -64,8 +65,8 @@ class Holder(Protocol):
     def find(self, surfaces: Sequence[Surface], erased: Erased) -> Iterator[Held]:
         """Yield where it holds ids of them."""
 
-    def purge(self, surfaces: Sequence[Surface], erased: Erased) -> int:
-        """Take them out, once they are out of the root; return of how many places."""
+    def purge(self, surfaces: Sequence[Surface], erased: Erased) -> Sequence[Held]:
+        """Take them out, once they are out of the root; return where it could not, and why."""
 
 
 def find_user(
@@ -90,14 +91,18 @@ def find_user(
         StorageError: a stored day is damaged.
     """
     hashed = hashes(pl.Series([*ids], dtype=pl.String))
+    seen = set[str]()  # the files of a sink may lie below the root
     for layer, kept_as in layout.HOLD_IDS.items():
         for surface in surfaces:
             if kept_as == "hashes":
-                yield from _hashed(store, layout.of_place(layer, surface.place), hashed)
+                found = _hashed(store, layout.of_place(layer, surface.place), hashed)
             else:
-                yield from _LOOK[layer](store, surface, erased)
+                found = _LOOK[layer](store, surface, erased)
+            for held in found:
+                seen.add(held.uri)
+                yield held
     for holder in holders:
-        yield from holder.find(surfaces, erased)
+        yield from (held for held in holder.find(surfaces, erased) if held.uri not in seen)
 
 
 def in_events(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]:
@@ -124,11 +129,11 @@ def in_refused(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]
 
 def in_documents(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]:
     """Yield the documents that have lists of them."""
-    for name in [kind.name for kind in KINDS.values() if kind.layout.owner == USER]:
+    for name in OF_USERS:
         prefix = f"{layout.of_place('objectstore', surface.place)}/{name}"
         for stored in store.list(prefix):
             owners = _OWNER.findall(_bytes(store, stored))
-            users = sum(bool(erased.whole(_text(owner))) for owner in owners)
+            users = number_of(map(_text, owners), erased)
             _LOG.info("%s: %s looked through", surface.name, stored.key)
             if users:
                 yield _held(store, stored, f"{users:,} users")
@@ -142,9 +147,23 @@ def in_counts(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]:
         except pl.exceptions.PolarsError:  # damaged: it is counted again, and nobody reads it
             continue
         if USER in table.columns and table.schema[USER] == pl.String:
-            users = sum(bool(erased.whole(user)) for user in table[USER].drop_nulls().unique())
+            users = number_of(table[USER].drop_nulls().unique(), erased)
             if users:
                 yield _held(store, stored, f"{users:,} users")
+
+
+def in_exports(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]:
+    """Yield the files of sinks below the root that have rows of them; some may be no sink's now."""
+    for form in ("parquet", "csv"):
+        sink = FilesSink(name="exports", type="files", path=None, format=form)
+        for uri, users in Files(sink, store).users(surface.place):
+            if found := number_of(users, erased):
+                yield Held("exports", uri, f"{found:,} users", store.key(uri))
+
+
+def number_of(users: Iterable[str], erased: Erased) -> int:
+    """Return how many of some ids are theirs."""
+    return sum(bool(erased.whole(user)) for user in users)
 
 
 def raw_days(store: Store, surface: Surface, erased: Erased) -> list[date]:
@@ -215,6 +234,7 @@ _LOOK: Final[Mapping[str, Callable[[Store, Surface, Erased], Iterator[Held]]]] =
     "rejected": in_refused,
     "objectstore": in_documents,
     "counts": in_counts,
+    "exports": in_exports,
 }
 
 

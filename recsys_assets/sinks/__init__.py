@@ -6,9 +6,9 @@ from importlib import import_module
 
 from recsys_assets.config import AnySink
 from recsys_assets.errors import ConfigError
-from recsys_assets.sinks.sink import Delivered, Delivery, Sink
+from recsys_assets.sinks.sink import Delivered, Delivery, HoldsUsers, Sink
 
-__all__ = ["Delivered", "Delivery", "Sink", "open_sink"]
+__all__ = ["Delivered", "Delivery", "HoldsUsers", "Sink", "open_sink"]
 
 
 def open_sink(sink: AnySink, root: str) -> Sink:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import polars as pl
 
@@ -27,13 +27,14 @@ from recsys_assets.errors import (
     SinkError,
     StoreUnavailableError,
 )
+from recsys_assets.kinds import KINDS, OF_USERS
 from recsys_assets.places import Place
 from recsys_assets.sinks.sink import Delivered, Delivery, Sink, outcome_before
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.deliveries import Held
 from recsys_assets.storage.publications import read_time
 from recsys_assets.storage.registry import to_bytes, utc_text
-from recsys_assets.storage.store import Store
+from recsys_assets.storage.store import Store, Stored, Versioned
 
 _ATTEMPTS: Final = 20
 
@@ -94,6 +95,32 @@ class Files:
             if done:
                 return done
         raise SinkError("others keep delivering of the same surface", advice="Deliver it again.")
+
+    def users(self, place: Place) -> Iterator[tuple[str, Iterable[str]]]:
+        """Yield each file of a kind of users, also one that nothing names, and whose ids it has."""
+        self._stored(place)  # to list a place that cannot be reached may give nothing
+        for stored, kind, _ in self._files(place):
+            if kind not in OF_USERS:
+                continue
+            owner, uri = KINDS[kind].layout.owner, self._store.uri(stored.key)
+            try:
+                file, _ = self._store.open(stored.key)
+            except FileNotFoundError:  # it has gone since it was listed
+                continue
+            try:
+                with file:
+                    yield uri, _read_column(file, owner, self._sink.format)
+            except pl.exceptions.PolarsError as error:
+                raise SinkError(f"{uri} cannot be read: {error}", advice="Remove it.") from None
+
+    def purge(self, place: Place) -> None:
+        """Remove the files that the pointer does not name, whenever they left it."""
+        _, pointer = self._read(place)
+        named = {*pointer.files.values()} if pointer else set()
+        for stored, _, generation in self._files(place):
+            # A newer generation's are of somebody who is going to name them.
+            if pointer and generation <= pointer.generation and stored.key not in named:
+                self._store.delete(stored.key)
 
     def _deliver(
         self, delivery: Delivery, tag: str | None, before: _Pointer | None
@@ -168,13 +195,19 @@ class Files:
         named = {*pointer.files.values()}
         named |= {key for key, at in pointer.left.items() if not self._is_over(at, now)}
         oldest = now - timedelta(minutes=self._sink.grace_minutes)
-        for stored in self._store.list(self._folder(place)):
-            found = re.search(rf"/(\d+)-[0-9a-f]{{64}}\.{self._sink.format}$", stored.key)
+        for stored, _, generation in self._files(place):
             # A newer generation's are of somebody who is going to name them.
-            if not found or int(found[1]) > pointer.generation or stored.key in named:
+            if generation > pointer.generation or stored.key in named:
                 continue
             if stored.key in pointer.left or stored.modified < oldest:
                 yield stored.key
+
+    def _files(self, place: Place) -> Iterator[tuple[Stored, str, int]]:
+        """Yield the files of its format, each with its kind and generation."""
+        for stored in self._store.list(self._folder(place)):
+            found = re.search(rf"/([^/]+)/(\d+)-[0-9a-f]{{64}}\.{self._sink.format}$", stored.key)
+            if found:
+                yield stored, found[1], int(found[2])
 
     def _read(self, place: Place) -> tuple[str | None, _Pointer | None]:
         """Return the tag and what stands in the pointer; None where there is none.
@@ -182,11 +215,7 @@ class Files:
         Raises:
             SinkError: it is damaged, or cannot be read.
         """
-        key = self._pointer_key(place)
-        try:
-            found = self._store.read(key)
-        except (OSError, StoreUnavailableError) as error:
-            raise SinkError(f"{self._store.uri(key)} cannot be read: {error}") from None
+        key, found = self._pointer_key(place), self._stored(place)
         if found is None:
             return None, None
         try:
@@ -204,6 +233,13 @@ class Files:
             ) from None
         return found.tag, pointer
 
+    def _stored(self, place: Place) -> Versioned | None:
+        key = self._pointer_key(place)
+        try:
+            return self._store.read(key)
+        except (OSError, StoreUnavailableError) as error:
+            raise SinkError(f"{self._store.uri(key)} cannot be read: {error}") from None
+
     def _folder(self, place: Place) -> str:
         return place.name if self._sink.path else layout.export_folder(place)
 
@@ -212,6 +248,15 @@ class Files:
 
     def _key(self, place: Place, kind: str, generation: int, version: str) -> str:
         return f"{self._folder(place)}/{kind}/{generation}-{version}.{self._sink.format}"
+
+
+def _read_column(file: BinaryIO, name: str, form: str) -> list[str]:
+    """Return the texts of a column of what `write_table` writes, each once."""
+    if form == "parquet":
+        rows = pl.read_parquet(file, columns=[name])
+    else:
+        rows = pl.read_csv(file, columns=[name], schema_overrides={name: pl.String})
+    return rows[name].unique().to_list()
 
 
 def write_table(rows: pl.DataFrame, path: Path, form: str) -> None:

@@ -9,7 +9,7 @@ is dropped after a grace.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -70,6 +70,24 @@ class Postgres:
                 done = Delivered(before, held)
             problems = tables.clean(delivery.place, self._sink.grace_minutes)
             return replace(done, problems=tuple(problems))
+
+    def users(self, place: Place) -> Iterator[tuple[str, Iterable[str]]]:
+        """Yield each table of a version of a kind of users, and whose ids it has.
+
+        The tables of the service have ids of items only.
+        """
+        with self._connected(self._sink.max_load_minutes * 60) as connection:
+            schema = self._sink.db_schema
+            for table, users in Tables(connection, schema).users(place):
+                yield f"{self._where}: {schema}.{table}", users
+
+    def purge(self, place: Place) -> None:
+        """Drop the versions that are not live, whenever they left."""
+        with self._connected(self._sink.max_load_minutes * 60) as connection:
+            tables = Tables(connection, self._sink.db_schema)
+            tables.wait_for_turn(place)
+            for problem in tables.clean(place, grace_minutes=0):
+                raise SinkError(problem)
 
     def _load_and_flip(self, connection: Any, tables: Tables, delivery: Delivery) -> Delivered:
         loaded = {

@@ -8,7 +8,7 @@ live, <kind>       views of what is live
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 import polars as pl
@@ -16,7 +16,7 @@ from psycopg import Error, sql
 
 from recsys_assets import contracts
 from recsys_assets.kind import Kind
-from recsys_assets.kinds import KINDS
+from recsys_assets.kinds import KINDS, OF_USERS
 from recsys_assets.places import Place
 from recsys_assets.sinks.sink import Delivery
 from recsys_assets.storage.deliveries import Held
@@ -209,10 +209,34 @@ class Tables:
         self._run("update {schema}.versions set left_at = null where version = any(%s)", [versions])
         return True
 
+    def users(self, place: Place) -> Iterator[tuple[str, Iterator[str]]]:
+        """Yield the tables of versions of a surface, and of forgotten ones, and whose ids each has.
+
+        The ids come as they are read, so a table is read before the next one is asked for.
+        """
+        if not self._is_there("versions"):
+            return
+        tables = self._run(
+            "select c.relname from pg_class c "
+            "join pg_namespace n on n.oid = c.relnamespace and n.nspname = %s "
+            "left join {schema}.versions v on c.relname = v.kind || '_' || v.id "
+            "where c.relkind = 'r' and c.relname ~ %s "
+            "and (v.id is null or (v.tenant = %s and v.surface = %s)) order by 1",
+            [self._schema_name, _named(OF_USERS), place.tenant, place.surface],
+        ).fetchall()
+        for (table,) in tables:
+            owner = KINDS[table.rpartition("_")[0]].layout.owner
+            statement = sql.SQL("select distinct {} from {}").format(
+                sql.Identifier(owner), sql.Identifier(self._schema_name, table)
+            )
+            with self._connection.cursor() as cursor:
+                yield table, (user for (user,) in cursor.stream(statement))
+
     def clean(self, place: Place, grace_minutes: int) -> list[str]:
         """Drop the versions of a surface that left longer ago; return what went wrong.
 
-        First a version is forgotten, so that none is taken for loaded while it is dropped.
+        First a version is forgotten, so that none is taken for loaded while it is dropped. One at a
+        time drops; others leave it to that one, and without a grace they wait for it.
         """
         try:
             self._run(
@@ -220,10 +244,15 @@ class Tables:
                 "and left_at < now() - make_interval(mins => %s)",
                 [place.tenant, place.surface, grace_minutes],
             )
-            lock = "(hashtextextended(%s, 3))"
-            mine = self._run(f"select pg_try_advisory_lock{lock}", [self._schema_name])
-            if mine.fetchone()[0]:  # until the connection ends; else somebody does it now
-                self._drop_forgotten()
+            lock = "pg_try_advisory_lock" if grace_minutes else "pg_advisory_lock"
+            key = "(hashtextextended(%s, 3))"
+            (mine,) = self._run(f"select {lock}{key}", [self._schema_name]).fetchone()
+            if mine is not False:  # whoever waited is told nothing
+                try:
+                    self._drop_forgotten()
+                finally:  # the server may take a while to see that the connection has ended
+                    if not self._connection.broken:
+                        self._run(f"select pg_advisory_unlock{key}", [self._schema_name])
         except Error as error:
             if self._connection.broken:
                 return ["the connection broke while old versions were dropped"]
@@ -238,7 +267,7 @@ class Tables:
             "left join pg_class p on p.oid = i.inhparent "
             "where c.relkind = 'r' and c.relname ~ %s and not exists (select 1 from "
             "{schema}.versions v where c.relname = v.kind || '_' || v.id)",
-            [self._schema_name, f"^({'|'.join(KINDS)})_[0-9]+$"],
+            [self._schema_name, _named(KINDS)],
         ).fetchall()
         for name, parent, is_pending in found:
             names: dict[str, sql.Composable] = {"partition": sql.Identifier(name)}
@@ -251,6 +280,11 @@ class Tables:
                     **names,
                 )
             self._run("drop table if exists {schema}.{partition}", **names)
+
+
+def _named(kinds: Iterable[str]) -> str:
+    """Return the pattern of the names of the partitions of some kinds."""
+    return f"^({'|'.join(kinds)})_[0-9]+$"
 
 
 def copy_rows(

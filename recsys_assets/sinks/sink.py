@@ -7,10 +7,10 @@ wins. What is behind is told in `storage/deliveries.py`, in one place for all of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -120,6 +120,30 @@ class Sink(Protocol):
             SinkError: it cannot be reached, or refuses it. It holds what it held, or the delivery
                 where only the answer was lost.
             StorageError: a blob is missing or damaged.
+        """
+
+
+@runtime_checkable
+class HoldsUsers(Protocol):
+    """What a sink can do besides, that holds ids of users: each but one that only tells somebody.
+
+    An erasure of a person delivers what is without the person, and then has the rest purged.
+    """
+
+    def users(self, place: Place) -> Iterator[tuple[str, Iterable[str]]]:
+        """Yield where ids of users of a surface stand, and which, of old versions too.
+
+        Raises:
+            ConfigError: what it connects with is not there.
+            SinkError: it cannot be reached, or cannot be looked through.
+        """
+
+    def purge(self, place: Place) -> None:
+        """Remove all of a surface that is not live, at once instead of after the grace.
+
+        Raises:
+            ConfigError: what it connects with is not there.
+            SinkError: it cannot be reached, or something could not be removed.
         """
 
 

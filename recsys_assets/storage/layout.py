@@ -87,6 +87,7 @@ HOLD_IDS: Final[Mapping[str, Literal["ids", "hashes"]]] = {
     "rejected": "ids",
     "objectstore": "ids",
     "counts": "ids",
+    "exports": "ids",
     "profiles": "hashes",
     "outlines": "hashes",
 }

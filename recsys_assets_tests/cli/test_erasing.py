@@ -29,10 +29,12 @@ def shop(project: Project, fast: None) -> Project:
     """Publish a day of two users."""
     kinds: dict[str, Any] = {"artifacts": {"popularity": {}, "implicit": {}}}
     variant = {"surface": "other", "variant_of": NAME, **kinds}
-    config = project.configure({**kinds, "catalog": None}, variant)
+    sinks = [{"name": "table", "type": "files", "path": "out"}]
+    config = project.configure({**kinds, "catalog": None, "sinks": sinks}, variant)
     users = (ANN, "bob")
     project.land(day(0), [event(item, user_id=user) for user in users for item in "ab"])
     make_day(project.store, config.surfaces[0], day(0))
+    done(run("deliver", NAME))
     return project
 
 
@@ -45,6 +47,7 @@ def test_the_story_of_a_person(shop: Project) -> None:
     before = asked("find-user", NAME, "--no-dagster")
     assert before.exit_code == 1
     assert "canonical: " in before.stdout
+    assert f"sink: file://{shop.folder}/out/demo/home/implicit/1-" in before.stdout
 
     would = done(asked("erase", NAME, *REASON, *NOW, "--dry-run"))
     assert "places would be cleaned. Nothing was changed" in would.stdout
@@ -63,6 +66,25 @@ def test_the_story_of_a_person(shop: Project) -> None:
     assert "0 findings, 2 erased" in verified.stdout
     message = refused(run("rollback", NAME, "--to", "1", *REASON), code=1)
     assert "of a person who was erased (generation 2, " in message
+
+
+def test_a_sink_that_cannot_be_reached_is_told_and_the_same_command_finishes_it(
+    shop: Project,
+) -> None:
+    out = shop.folder / "out"
+    out.rename(shop.folder / "elsewhere")
+    out.write_text("no directory")
+
+    result = asked("erase", NAME, *REASON, *NOW)
+
+    assert result.exit_code == 1
+    assert f"sink: table of {NAME}: " in result.stdout
+    assert "mend what these lines say of sinks, and run the same command again" in result.stderr
+    assert asked("find-user", NAME, "--no-dagster").exit_code == 1
+    out.unlink()
+    (shop.folder / "elsewhere").rename(out)
+    assert "nothing is left" in done(asked("erase", NAME, *REASON, *NOW)).stdout
+    done(asked("find-user", NAME, "--no-dagster"))
 
 
 def test_dagster_is_looked_through_unless_it_is_left_out(

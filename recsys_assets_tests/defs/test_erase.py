@@ -16,8 +16,10 @@ from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs.erased_metadata import DagsterEvents
 from recsys_assets.events.erased import Erased
-from recsys_assets.operations.find_user import find_user
+from recsys_assets.operations.find_user import Holder, find_user
+from recsys_assets.operations.in_sinks import InSinks
 from recsys_assets.places import Place
+from recsys_assets.sinks.delivering import deliver
 from recsys_assets.storage.erasures import KEY_VARIABLE, erase_key
 from recsys_assets_tests.defs.test_event_log import SETTINGS
 from recsys_assets_tests.defs.test_jobs import QUIET, failure, outputs
@@ -31,6 +33,7 @@ SMALL: dict[str, Any] = {
     "artifacts": {"popularity": {}, "implicit": {}},
     "catalog": None,
     "guardrails": LOOSE,
+    "sinks": [{"name": "table", "type": "files", "path": "out"}],
 }
 
 
@@ -97,7 +100,7 @@ def test_what_dagster_keeps_of_her_is_found_and_taken_out(
     assert ANN in before.replace(f"{ANN}-2", "")
     assert len([*holder.find(surfaces, erased())]) >= 2
 
-    assert holder.purge(surfaces, erased()) >= 2
+    assert [*holder.purge(surfaces, erased())] == []
 
     assert [*holder.find(surfaces, erased())] == []
     after = texts(instance)
@@ -143,15 +146,19 @@ class TestJob:
         project = Project(tmp_path, instance)
         config = made(project)
 
+        (surface,) = config.surfaces
+        deliver(project.store, config.root, surface, surface.sinks[0])
+        sinks = InSinks(project.store, config.root)
+        assert len([*sinks.find([surface], erased())]) == 1
+
         would = outputs(self.run(project, config))
         assert would["outcome"].startswith("dry run")
         assert would["places"] > 4
         done = outputs(self.run(project, config, dry_run=False))
 
         assert (done["outcome"], done["events"], done["days"]) == ("erased", 2, 1)
-        found = find_user(
-            project.store, config.surfaces, erased(), ids=[ANN], holders=[DagsterEvents(instance)]
-        )
+        holders: list[Holder] = [sinks, DagsterEvents(instance)]
+        found = find_user(project.store, config.surfaces, erased(), ids=[ANN], holders=holders)
         assert [*found] == []
         assert ANN not in texts(instance).replace(f"{ANN}-2", "")
         assert 'user_id":"ann-the-user-2' in str(project.blobs())

@@ -28,10 +28,12 @@ from recsys_assets.events.erased import Erased, erased_of
 from recsys_assets.live.verify import verify_surface
 from recsys_assets.operations.erase import Clock, Erasure, erase
 from recsys_assets.operations.find_user import Held, find_user, in_raw, raw_days
+from recsys_assets.operations.in_sinks import InSinks
 from recsys_assets.operations.pointer import pin, plan_rollback, roll_back
 from recsys_assets.operations.publish import publish_candidate
 from recsys_assets.operations.retention import retain
 from recsys_assets.places import Place
+from recsys_assets.sinks.delivering import deliver
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.erasures import KEY_VARIABLE, EraseKey, erase_key, read_erased
 from recsys_assets.storage.profiles import write_profile
@@ -81,10 +83,12 @@ class Site:
             project.land(of, raw(of))
             for surface in self.surfaces:
                 make_day(store, surface, of)
+            deliver(store, self.config.root, self.surfaces[0], self.surfaces[0].sinks[0])
 
     def _configured(self) -> Config:
         loose = {"max_rejected_share": 1, "max_rejected_bytes_share": 1}
-        base = {"gates": {"mode": "warn"}, "guardrails": loose}
+        files = {"name": "table", "type": "files"}
+        base = {"gates": {"mode": "warn"}, "guardrails": loose, "sinks": [files]}
         variant = {"surface": "other", "variant_of": "demo/home", "window_days": 2}
         return self.project.configure(base, variant)
 
@@ -108,12 +112,18 @@ class Site:
             why,
             ids=ids or (ANN,),
             reader_seconds=seconds,
+            holders=[self.sinks],
         )
+
+    @property
+    def sinks(self) -> InSinks:
+        return InSinks(self.store, self.config.root)
 
     def find(self, user: str = ANN) -> list[Held]:
         key = EraseKey(PLACE, b"k" * 16)
         erased = Erased(key, [key.entry(user)])
-        return [*find_user(self.store, self.surfaces, erased, ids=[user])]
+        holders = [self.sinks]
+        return [*find_user(self.store, self.surfaces, erased, ids=[user], holders=holders)]
 
     def newest(self, number: int = 0) -> Publication:
         live = read_live(self.store, self.surfaces[number].place)

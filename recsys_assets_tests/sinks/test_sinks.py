@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Final
 
 import pytest
 
 from recsys_assets.errors import SinkError
-from recsys_assets.sinks import Delivery
+from recsys_assets.sinks import Delivery, HoldsUsers, open_sink
 from recsys_assets.sinks.delivering import deliver
 from recsys_assets.storage.deliveries import Held, is_behind, read_known
-from recsys_assets_tests.shop import on
+from recsys_assets_tests.shop import KINDS, Shop, on
 from recsys_assets_tests.sinks.conftest import CutOffError, Tried
+
+# Those that only tell somebody; any other has ids of users, and says whose.
+HOLD_NOBODY: Final = {"webhook"}
 
 
 def test_what_is_live_is_held_and_read_and_again_changes_nothing(tried: Tried) -> None:
@@ -104,6 +108,37 @@ def test_a_kind_that_is_not_live_any_more_is_not_held_either(tried: Tried) -> No
     held = tried.held
     assert held is not None
     assert set(held.versions) == {"popularity"}
+
+
+def test_whose_ids_it_holds_is_told_and_those_of_what_is_not_live_are_purged(tried: Tried) -> None:
+    """Also those of a generation that left within the grace, and of another surface nothing."""
+    if tried.config.type in HOLD_NOBODY:
+        return
+    shop, other = tried.shop, Shop(tried.shop.root, name="cart")
+
+    def users(of: Shop = shop) -> set[str]:
+        opened = open_sink(tried.config, str(shop.root))
+        assert isinstance(opened, HoldsUsers)
+        return {user for _, users in opened.users(of.place) for user in users}
+
+    def purge() -> None:
+        opened = open_sink(tried.config, str(shop.root))
+        assert isinstance(opened, HoldsUsers)
+        opened.purge(shop.place)
+
+    assert users() == set()
+    for day, user, of in ((1, "1,001", shop), (1, "eve", other), (2, "bob", shop)):
+        of.publish(on(day), of.stage(on(day), day, kinds=[*KINDS, "implicit"], user=user))
+        tried.deliver(of.newest)
+    left = {"1,001"} if hasattr(tried.config, "grace_minutes") else set()
+    assert (users(), users(other)) == ({"bob"} | left, {"eve"})
+
+    purge()
+
+    assert (users(), users(other)) == ({"bob"}, {"eve"})
+    assert (tried.number, tried.deliver().outcome) == (2, "unchanged")
+    purge()
+    assert users() == {"bob"}
 
 
 def test_what_another_root_delivered_is_not_taken_for_ones_own(tried: Tried) -> None:
