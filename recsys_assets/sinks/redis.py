@@ -293,6 +293,8 @@ def _said(error: redis.RedisError) -> tuple[str, str]:
     """Return what it means that the driver raised this, and what to do about it."""
     text = str(error)
     code = next((code for code in _SAYS if re.search(rf"\b{code}\b", text)), "")
+    if "can't run this command" in text:  # in a script
+        code = "NOPERM"
     if isinstance(error, redis.AuthenticationError):
         code = "WRONGPASS" if "invalid" in text.lower() else "NOAUTH"
     # The driver takes the code off the text of what it has classes for.

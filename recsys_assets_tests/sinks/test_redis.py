@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from recsys_assets_tests.config.files import UNTOLD
 from recsys_assets_tests.redis_server import PASSWORD
 from recsys_assets_tests.shop import Shop, on
 from recsys_assets_tests.sinks.conftest import CutOffError, Tried, in_redis
+from recsys_assets_tests.test_docs import example, section
 
 GRACE_MS: Final = 3_600_000
 
@@ -139,6 +141,56 @@ def test_a_slow_deliverer_cannot_put_a_time_to_live_on_what_is_live(
     assert lives(tried, client).keys() >= {"live"}
     assert set(lives(tried, client).values()) == {-1}
     assert tried.number == 1
+
+
+def test_a_reader_reads_as_the_docs_say(tried: Tried, client: Any) -> None:
+    code: dict[str, Any] = {}
+    exec(example("sinks.md", "example: redis reader"), code)  # noqa: S102 (of this repository)
+    start = prefix(tried).rstrip(":")
+    tried.publish(1, 7)
+    tried.deliver()
+
+    assert code["popular"](client, 5, start) == [{"item_id": "a", "count": 7}]
+    assert code["next_items"](client, "a", start, "cooc") == [{"neighbour_id": "b", "count": 7}]
+    assert code["next_items"](client, "nobody", start, "cooc") == []
+    version = tried.deliver().held.versions["cooc"]
+    tried.publish(2, 8)
+
+    class Slow:
+        """The version goes away after what is live was read."""
+
+        def get(self, key: str) -> str:
+            text: str = client.get(key)
+            if version in text:
+                tried.deliver()
+                client.delete(f"{start}:cooc:{version}")
+            return text
+
+        hget = client.hget
+
+    assert code["next_items"](Slow(), "a", start, "cooc") == [{"neighbour_id": "b", "count": 8}]
+
+
+def test_the_rights_that_the_docs_name_are_enough(
+    tried: Tried, redis_url: str, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has one fewer is refused."""
+    text = section("sinks.md", "Redis")
+    rights = re.search(r"user needs `([^`]+)`", text)
+    assert rights
+    commands = rights[1].split()
+    url = redis_url.replace(f":{PASSWORD}", f"writer:{UNTOLD}")
+    monkeypatch.setenv("SINK_URL", url)
+    of = {"username": "writer", "enabled": True, "passwords": [f"+{UNTOLD}"], "keys": ["of-*"]}
+    for number, without in enumerate(commands, start=1):
+        client.acl_deluser("writer")
+        client.acl_setuser(**of, commands=[each for each in commands if each != without])
+        tried.publish(number, number)
+        if without != "+unlink":  # where two load the same at once
+            with pytest.raises(SinkError, match="the user may not do that"):
+                tried.deliver()
+    client.acl_setuser(**of, commands=commands)
+    assert tried.deliver().outcome == "delivered"
 
 
 def test_what_was_evicted_or_lost_is_behind_and_loaded_again(tried: Tried, client: Any) -> None:
