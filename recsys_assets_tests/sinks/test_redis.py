@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from itertools import count
@@ -24,7 +26,7 @@ from recsys_assets.sinks import open_sink
 from recsys_assets.sinks.redis import texts_of
 from recsys_assets_tests import redis_server
 from recsys_assets_tests.config.files import UNTOLD
-from recsys_assets_tests.redis_server import PASSWORD
+from recsys_assets_tests.redis_server import PASSWORD, url_of
 from recsys_assets_tests.shop import Shop, on
 from recsys_assets_tests.sinks.conftest import CutOffError, Tried, in_redis
 from recsys_assets_tests.test_docs import example, section
@@ -284,6 +286,20 @@ def test_an_address_that_cannot_be_used_is_told_and_not_shown(
         _ = tried.held
 
     assert UNTOLD not in "".join(traceback.format_exception(raised.value))
+
+
+def test_one_that_is_silent_is_given_up_in_time(
+    tried: Tried, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recsys_assets.sinks import redis as redis_sink
+
+    monkeypatch.setattr(redis_sink, "_LOOKING_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("SINK_URL", url_of(silent.getsockname()[1]))
+        started = time.monotonic()
+        with pytest.raises(SinkError, match="it does not answer in time"):
+            _ = tried.held
+    assert time.monotonic() - started < 2
 
 
 def test_what_the_server_refuses_is_told_without_what_was_sent(
