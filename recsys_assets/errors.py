@@ -122,6 +122,10 @@ class PublishOutcomeUnknownError(RecsysAssetsError):
 class SinkError(RecsysAssetsError):
     """A sink cannot be reached, or refuses a delivery; readers of it see what they saw before."""
 
+    def __init__(self, problem: str, *, advice: str = "", soon: bool = True) -> None:
+        super().__init__(problem, advice=advice)
+        self.soon = soon  # whether the same delivery may succeed soon, without anybody's doing
+
 
 class WebhookError(RecsysAssetsError):
     """The webhook did not take a report; the message never holds its URL."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import dagster as dg
 import pytest
 from hypothesis import settings
 
-from recsys_assets_tests import needed, postgres
+from recsys_assets_tests import needed, postgres, redis_server
 from recsys_assets_tests.instances import cheap_instances
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project
@@ -93,6 +94,26 @@ def postgres_server() -> Iterator[Database]:
         needed.skip_unless_required("postgres", "adbc-driver-postgresql is not installed")
     with postgres.running(found) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """Give the program of Redis."""
+    program = shutil.which("redis-server")
+    if program is None:
+        needed.skip_unless_required(
+            "redis", "Redis is not installed (Debian: redis-server): nothing of it is tried"
+        )
+    if importlib.util.find_spec("redis") is None:
+        needed.skip_unless_required("redis", "the package redis is not installed")
+    return program
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_program: str) -> Iterator[str]:
+    """Run Redis for all tests that ask for it."""
+    with redis_server.running(redis_program) as url:
+        yield url
 
 
 @pytest.fixture

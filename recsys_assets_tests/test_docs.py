@@ -859,7 +859,8 @@ def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     of_extras = [
-        extras[name] for name in ("dev", "docs", "postgres", "postgres-source", "postgres-sink")
+        extras[name]
+        for name in ("dev", "docs", "postgres", "postgres-source", "postgres-sink", "redis-sink")
     ]
     wanted = [*project["dependencies"], *chain.from_iterable(of_extras)]
     for requirement in wanted:

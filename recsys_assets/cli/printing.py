@@ -245,6 +245,8 @@ def _sink_row(surface: str, status: SinkStatus) -> list[Cell]:
         state = Text(f"behind since {age_text(status.behind)}", "red" if status.is_late else "")
     failure = known.failure
     failed = f"failed {failure.tries}x, last {failure.at[:19]}Z: {failure.error}" if failure else ""
+    if failure and failure.dead:
+        failed = f"dead letter: generation {failure.dead}, until `deliver` sends it anew; {failed}"
     generation = str(known.held.generation) if known.held else ""
     return [surface, status.sink.name, state, generation, (known.delivered_at or "")[:19], failed]
 

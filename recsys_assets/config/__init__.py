@@ -49,7 +49,14 @@ from recsys_assets.config.options import (
 )
 from recsys_assets.config.patterns import DayPattern, segments_of
 from recsys_assets.config.quoting import closest, without_quotes, without_secrets
-from recsys_assets.config.sinks import AnySink, FilesSink, PostgresSink, ServiceTables
+from recsys_assets.config.sinks import (
+    AnySink,
+    FilesSink,
+    PostgresSink,
+    RedisSink,
+    ServiceTables,
+    WebhookSink,
+)
 from recsys_assets.config.sources import Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
@@ -95,6 +102,7 @@ __all__ = [
     "Popularity",
     "PostgresSink",
     "Reads",
+    "RedisSink",
     "Retention",
     "Segment",
     "ServiceTables",
@@ -105,6 +113,7 @@ __all__ = [
     "TimeOfDay",
     "VariableName",
     "WebUrl",
+    "WebhookSink",
     "closest",
     "config_file",
     "is_object_url",

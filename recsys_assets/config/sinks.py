@@ -27,6 +27,25 @@ def _name_of_schema(value: str) -> str:
     return value
 
 
+def _prefix_of_keys(value: str) -> str:
+    """Refuse what would change what part of a key tells where it lies in a cluster."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", value):
+        raise ValueError("must be 1 to 100 letters, digits and any of '_', '.', ':', '-'")
+    return value
+
+
+def _name_of_header(value: str) -> str:
+    """Refuse what is no name of a header, and those that the sink sets itself."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", value):
+        raise ValueError("must be the name of a header: letters, digits and '-', a letter first")
+    own = ("content-", "host", "connection", "transfer-encoding", "x-recsys-")
+    if value.lower().startswith(own):
+        raise ValueError("must be no header that the sink sets itself")
+    return value
+
+
+KeyPrefix = Annotated[str, AfterValidator(_prefix_of_keys)]
+HeaderName = Annotated[str, AfterValidator(_name_of_header)]
 SinkName = Annotated[
     str, AfterValidator(_name_of_sink), Field(description="What it is called: `sink_<name>`.")
 ]
@@ -99,4 +118,56 @@ class FilesSink(Model):
     max_minutes_behind: MaxMinutesBehind = 15
 
 
-AnySink = Annotated[PostgresSink | FilesSink, Field(discriminator="type")]
+class RedisSink(Model):
+    """Documents by owner in Redis: a key a kind and version, and one that names what is live."""
+
+    name: SinkName
+    type: Literal["redis"] = Field(description="Documents by owner in Redis.")
+    url_env: VariableName = Field(
+        description=(
+            "Environment variable that holds the address of the server, "
+            "`redis://user:password@host:port/0`, or `rediss://` for TLS, a secret."
+        )
+    )
+    cluster: bool = Field(False, description="Whether the address is that of a node of a cluster.")
+    prefix: KeyPrefix = Field("recsys", description="What its keys begin with.")
+    grace_minutes: GraceMinutes = 60
+    max_minutes_behind: MaxMinutesBehind = 15
+
+
+class WebhookSink(Model):
+    """A request that tells of each flip; nothing is stored by it."""
+
+    name: SinkName
+    type: Literal["webhook"] = Field(description="A request that tells of each flip.")
+    url_env: VariableName = Field(
+        description=(
+            "Environment variable that holds the address that is posted to, "
+            "`https://host/path`, a secret."
+        )
+    )
+    secret_env: VariableName = Field(
+        description="Environment variable that holds the secret that requests are signed with."
+    )
+    headers_env: dict[HeaderName, VariableName] = Field(
+        default_factory=dict,
+        description=(
+            "Further headers, each with the environment variable that holds its value: "
+            "`{Authorization: HOOK_AUTHORIZATION}`."
+        ),
+    )
+    body: Literal["event", "service"] = Field(
+        "event",
+        description="What is posted: what is live, or what empties the online service's cache.",
+    )
+    timeout_s: int = Field(10, ge=1, le=60, description="Seconds that an answer may take.")
+    max_tries: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="After so many failures in a row, each flip is told of once only.",
+    )
+    max_minutes_behind: MaxMinutesBehind = 15
+
+
+AnySink = Annotated[PostgresSink | FilesSink | RedisSink | WebhookSink, Field(discriminator="type")]

@@ -23,6 +23,8 @@ _NOT_WHERE: Final = {
     *("name", "grace_minutes", "max_minutes_behind"),
     *("service_tables", "max_load_minutes"),
 }
+# Kinds that keep what they hold by the name of the sink.
+_BY_NAME: Final = {"webhook"}
 # A tick of a sensor has 60 s.
 _LONGEST_LOOK_S: Final = 40
 _SILENT: Final = SinkError("it was not asked in time: too many others do not answer")
@@ -61,14 +63,24 @@ def deliver(
         InputError: nothing is live.
         RecsysAssetsError: as `Sink.deliver`; what was held is still held.
     """
-    place = surface.place
+    place, generation = surface.place, None
     try:
         delivery = _of_live(store, surface)
+        generation = delivery.generation
         delivered = open_sink(sink, root).deliver(delivery)
         if delivered.outcome == "outdated":
             _refuse_another_root(delivered.held, read_live(store, place))
     except (RecsysAssetsError, OSError) as error:
-        note_failure(store, place, sink.name, str(error), now=clock())
+        note_failure(
+            store,
+            place,
+            sink.name,
+            str(error),
+            now=clock(),
+            soon=not isinstance(error, SinkError) or error.soon,
+            generation=generation,
+            max_tries=getattr(sink, "max_tries", None),
+        )
         raise
     note_held(
         store,
@@ -115,7 +127,9 @@ def look(
     """
     together: dict[str, list[Target]] = {}
     for target in targets:
-        together.setdefault(target[1].model_dump_json(exclude=_NOT_WHERE), []).append(target)
+        where = target[1].model_dump_json(exclude=_NOT_WHERE)
+        name = target[1].name if target[1].type in _BY_NAME else ""
+        together.setdefault(f"{name} {where}", []).append(target)
     pool = ThreadPoolExecutor(_PLACES)
     asked = [(group, pool.submit(_held, group, root)) for group in together.values()]
     try:

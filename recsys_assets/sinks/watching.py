@@ -18,7 +18,7 @@ from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.sinks.delivering import Target, look
 from recsys_assets.storage import layout
 from recsys_assets.storage.deliveries import Failure, Known, is_behind, note_held, read_known
-from recsys_assets.storage.publications import Live, read_live, read_time
+from recsys_assets.storage.publications import Live, generation_of, read_live, read_time
 from recsys_assets.storage.store import READERS, Store
 
 # What held what is live is asked again after this: somebody may have restored it from a backup.
@@ -97,7 +97,10 @@ def watch(
     asked = dict[str, Known]()
     for target, of_it in zip(due, known, strict=True):
         name, tag = name_of(target), tags[target[0].name] or ""
-        if (until := _paused_until(of_it.failure)) and now < until:
+        failure = of_it.failure
+        if failure and failure.dead and failure.dead == generation_of(lives[target[0].name]):
+            watched.seen[name] = Seen(tag, (now + _ASKED_AGAIN).timestamp())
+        elif (until := _paused_until(failure)) and now < until:
             watched.seen[name] = Seen(tag, until.timestamp())
         else:
             asked[name] = of_it
@@ -130,6 +133,8 @@ def _paused_until(failure: Failure | None) -> datetime | None:
     at = read_time(failure.at) if failure else None
     if failure is None or at is None:
         return None
+    if not failure.soon:
+        return at + _LONGEST_PAUSE
     doubled: int = 2 ** min(failure.tries - 1, 10)
     return at + min(_LONGEST_PAUSE, _PAUSE * doubled)
 

@@ -37,11 +37,15 @@ class Failure:
         at: when the last of them did, RFC 3339, UTC.
         error: what it said.
         tries: how many there were.
+        soon: whether it is worth trying again soon; no where the sink said no.
+        dead: the generation that is given up, and delivered by a command only; None where none is.
     """
 
     at: str
     error: str
     tries: int
+    soon: bool = True
+    dead: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,33 @@ def note_held(
     _write(store, place, sink, Known(held, at, delivered_at, failure))
 
 
-def note_failure(store: Store, place: Place, sink: str, error: str, *, now: datetime) -> None:
-    """Keep that a delivery failed, and why."""
+def note_failure(
+    store: Store,
+    place: Place,
+    sink: str,
+    error: str,
+    *,
+    now: datetime,
+    soon: bool = True,
+    generation: int | None = None,
+    max_tries: int | None = None,
+) -> None:
+    """Keep that a delivery failed, and why.
+
+    Args:
+        store: the root.
+        place: whose sink.
+        sink: its name.
+        error: what it said.
+        now: when it failed.
+        soon: whether it is worth trying again soon.
+        generation: of what was to be delivered, where that is known.
+        max_tries: after so many failures a generation is given up; None tries for ever.
+    """
     known = read_known(store, place, sink)
     tries = known.failure.tries + 1 if known.failure else 1
-    failure = Failure(utc_text(now), error, tries)
+    dead = generation if max_tries is not None and tries >= max_tries else None
+    failure = Failure(utc_text(now), error, tries, soon, dead)
     _write(store, place, sink, Known(known.held, known.seen_at, known.delivered_at, failure))
 
 

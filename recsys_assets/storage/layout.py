@@ -191,6 +191,11 @@ def delivery(place: Place, sink: str) -> str:
     return f"{of_place('deliveries', place)}/{sink}.json"
 
 
+def acknowledged(place: Place, sink: str) -> str:
+    """Return the key of what a webhook has acknowledged last; replaced by compare-and-swap."""
+    return f"{of_place('deliveries', place)}/{sink}.acknowledged.json"
+
+
 def export_folder(place: Place) -> str:
     """Return the prefix of the files of a sink that has no place of its own."""
     return of_place("exports", place)

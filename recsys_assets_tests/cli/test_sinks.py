@@ -61,6 +61,25 @@ def test_status_tells_what_each_holds_and_what_has_failed(out: Path, shop: Shop)
     assert "NOBODY_SETS_THIS" in text
 
 
+def test_a_dead_letter_is_told_until_it_is_delivered(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = out.parent / "surfaces.yaml"
+    config = yaml.safe_load(file.read_text())
+    hook = {"name": "hook", "type": "webhook", "url_env": "HOOK", "secret_env": "HOOK_SECRET"}
+    config["surfaces"][0]["sinks"] = [hook | {"max_tries": 2}]
+    file.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("HOOK", "http://127.0.0.1:1/")
+    monkeypatch.setenv("HOOK_SECRET", "x")
+    run("deliver", NAME)
+    assert "dead letter" not in run("status").stdout
+    run("deliver", NAME)
+
+    assert "dead letter: generation 3" in " ".join(run("status").stdout.replace("│", " ").split())
+    (surface,) = json.loads(run("status", "--json").stdout)["surfaces"]
+    assert surface["sinks"][0]["failed"]["dead"] == 3
+
+
 def test_prometheus_is_told_the_same(out: Path, shop: Shop) -> None:
     run("deliver", NAME)
     config = load_config(out.parent / "surfaces.yaml")

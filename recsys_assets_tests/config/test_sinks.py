@@ -11,6 +11,8 @@ from recsys_assets.config import FilesSink, PostgresSink
 from recsys_assets_tests.config.files import SURFACE, UNTOLD, load, problems
 
 DATABASE: Final = {"name": "db", "type": "postgres", "dsn_env": "SINK_DSN"}
+CACHE: Final = {"name": "cache", "type": "redis", "url_env": "SINK_URL"}
+HOOK: Final = {"name": "hook", "type": "webhook", "url_env": "X", "secret_env": "Y"}
 TABLE: Final = {"name": "table", "type": "files"}
 
 
@@ -43,7 +45,8 @@ def test_a_variant_has_its_own_or_none(file: Path) -> None:
     [
         ({"name": "db", "type": "postgres"}, "sink db: dsn_env: is required"),
         ({"name": "db"}, "sink db: type: is required"),
-        ({"name": "db", "type": UNTOLD}, "sink db: type: must be one of 'postgres', 'files'"),
+        ({"name": "db", "type": UNTOLD}, "sink db: type: must be one of 'postgres', 'files', "
+         "'redis', 'webhook'"),
         (UNTOLD, "sink number 1: Input should be a valid dictionary or object to extract fields "
          "from, got text"),
         (TABLE | {"dsn_env": "X"}, "sink table: dsn_env: unknown key (did you mean 'dsn_env'?)"),
@@ -54,6 +57,21 @@ def test_a_variant_has_its_own_or_none(file: Path) -> None:
          "name of an environment variable: the URL is a secret and stays out of this file"),
         (DATABASE | {"schema": "pg_catalog"}, "sink db: schema: must be the name of a schema, of "
          "63 bytes at most, not the server's own"),
+        ({"name": "cache", "type": "redis"}, "sink cache: url_env: is required"),
+        (CACHE | {"url_env": f"redis://:{UNTOLD}@h/0"}, "sink cache: url_env: must be the name of "
+         "an environment variable: the URL is a secret and stays out of this file"),
+        (CACHE | {"prefix": "{x}"}, "sink cache: prefix: must be 1 to 100 letters, digits and any "
+         "of '_', '.', ':', '-'"),
+        ({"name": "hook", "type": "webhook", "url_env": "X"}, "sink hook: secret_env: is required"),
+        (HOOK | {"headers_env": {"A\n": "X"}}, "sink hook: headers_env.(a key).(a key): must be "
+         "the name of a header: letters, digits and '-', a letter first"),
+        (HOOK | {"headers_env": {"Content-Type": "X"}}, "sink hook: headers_env.(a key).(a key): "
+         "must be no header that the sink sets itself"),
+        (HOOK | {"headers_env": {"Authorization": f"Bearer {UNTOLD}"}}, "sink hook: headers_env.(a "
+         "key): must be the name of an environment variable: the URL is a secret and stays out of "
+         "this file"),
+        (HOOK | {"body": "json"}, "sink hook: body: Input should be 'event' or 'service', "
+         "got text"),
         (DATABASE | {"grace_minutes": 0}, "sink db: grace_minutes: Input should be greater than or "
          "equal to 1, got 0"),
         (TABLE | {"path": f"s3://u:{UNTOLD}@bucket"}, "sink table: path: must be "
