@@ -13,6 +13,7 @@ from recsys_assets.audit.catalog_gate import (
     CATALOG_FITS,
     CatalogFacts,
     catalog_facts,
+    keep_catalog,
 )
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import Drafts
@@ -59,6 +60,7 @@ def audit_artifact(
             else CatalogFacts(surface, "the contract is broken, so there is no document")
         )
         verdicts |= judge([CATALOG_CHECK], compared)
+        keep_catalog(store, kind, day, compared, verdicts[CATALOG_FITS])
     if not contract.passed:
         document.path.unlink()  # of broken rows, it is meaningless
         return Audited(verdicts)
