@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import pytest
 
-from recsys_assets.config import FilesSink, PostgresSink
+from recsys_assets.config import AnySink, FilesSink, PostgresSink
 from recsys_assets_tests.config.files import SURFACE, UNTOLD, load, problems
 
 DATABASE: Final = {"name": "db", "type": "postgres", "dsn_env": "SINK_DSN"}
 CACHE: Final = {"name": "cache", "type": "redis", "url_env": "SINK_URL"}
 HOOK: Final = {"name": "hook", "type": "webhook", "url_env": "X", "secret_env": "Y"}
 TABLE: Final = {"name": "table", "type": "files"}
+KINDS_OF_SINKS: Final = get_args(get_args(AnySink)[0])
+TYPES: Final = ", ".join(
+    repr(name) for kind in KINDS_OF_SINKS for name in get_args(kind.model_fields["type"].annotation)
+)
 
 
 def test_each_has_the_keys_of_its_type_and_a_path_is_relative_to_the_file(file: Path) -> None:
@@ -45,8 +49,7 @@ def test_a_variant_has_its_own_or_none(file: Path) -> None:
     [
         ({"name": "db", "type": "postgres"}, "sink db: dsn_env: is required"),
         ({"name": "db"}, "sink db: type: is required"),
-        ({"name": "db", "type": UNTOLD}, "sink db: type: must be one of 'postgres', 'files', "
-         "'redis', 'webhook'"),
+        ({"name": "db", "type": UNTOLD}, f"sink db: type: must be one of {TYPES}"),
         (UNTOLD, "sink number 1: Input should be a valid dictionary or object to extract fields "
          "from, got text"),
         (TABLE | {"dsn_env": "X"}, "sink table: dsn_env: unknown key (did you mean 'dsn_env'?)"),

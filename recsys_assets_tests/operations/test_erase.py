@@ -25,6 +25,7 @@ from recsys_assets.errors import (
 from recsys_assets.events.accepted import accept_day, accepted_days
 from recsys_assets.events.days import parse_day
 from recsys_assets.events.erased import Erased, erased_of
+from recsys_assets.kinds import KINDS
 from recsys_assets.live.verify import verify_surface
 from recsys_assets.operations.erase import Clock, Erasure, erase
 from recsys_assets.operations.find_user import Held, find_user, in_raw, raw_days
@@ -308,8 +309,8 @@ def test_going_back_across_it_is_refused_and_names_it(site: Site) -> None:
     )
     assert verified.findings == []
     assert {uri.split("/")[-2] for uri in verified.erased} == {
-        "popularity", "cooc", "implicit", "session_seq"
-    }  # fmt: skip
+        kind.name for kind in KINDS.values() if kind.reads == "events"
+    }
 
 
 def test_a_kind_that_cannot_be_made_leaves_the_manifest(site: Site) -> None:
