@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,11 @@ def ratios(one: Cost, other: Cost) -> str:
     """Return wall, CPU and peak of one as parts of the other's."""
     pairs = ((one.wall_s, other.wall_s), (one.cpu_s, other.cpu_s), (one.peak_mb, other.peak_mb))
     return "  ".join(f"{mine / its:5.2f}" for mine, its in pairs)
+
+
+def peak_mb() -> float:
+    """Return the largest resident memory of this process until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def environment() -> str:

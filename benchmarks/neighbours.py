@@ -74,7 +74,8 @@ def of_ours(baskets: pl.Series, items: pl.Series, min_support: int) -> Callable[
             max_items=_UNLIMITED,
             max_items_per_session=_UNLIMITED,
         )
-        rows = found.neighbours.select(pl.col("neighbour_id").is_not_null().sum())
+        plan: Any = getattr(found.neighbours, "plan", found.neighbours)  # of earlier versions
+        rows = plan.select(pl.col("neighbour_id").is_not_null().sum())
         return int(rows.collect().item())
 
     return run

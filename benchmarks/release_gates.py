@@ -18,6 +18,7 @@ import measure
 import numpy as np
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.compute.samples import take_sample
@@ -49,7 +50,13 @@ class Year:
         )
         self.counts = {day: DayCounts(_as_canonical(of)) for day, of in events.items()}
         self.samples = {
-            day: take_sample(of.events, of.users, rows=events[day].height, most=20_000)
+            day: take_sample(
+                of.events,
+                of.users,
+                rows=events[day].height,
+                anonymous=events[day]["user_id"].null_count(),
+                most=20_000,
+            )
             for day, of in self.counts.items()
         }
         self.frames: dict[tuple[date, str], Frame] = {}
@@ -112,7 +119,7 @@ class Year:
 def outlined(kind: str, frame: Frame) -> Outline:
     """Return the outline of an artifact."""
     outliner = KINDS[kind].layout.outliner()
-    outliner.add(frame)
+    outliner.add(Piece(frame))
     return outliner.made()
 
 

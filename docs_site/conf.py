@@ -5,6 +5,7 @@ The sources stay as a forge shows them; what only a site has, such as navigation
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -62,8 +63,17 @@ def _navigate(_app: Sphinx, docname: str, source: list[str]) -> None:
             source[0] += "\n\n" + "\n".join([head, *names, "```"])
 
 
+def _give_schemas(app: Sphinx, _error: Exception | None) -> None:
+    """Put the JSON Schemas where their files are, too: a link to a file gets a name of Sphinx's."""
+    there = Path(app.outdir, "docs/schemas")
+    there.mkdir(parents=True, exist_ok=True)
+    for path in Path(app.srcdir, "docs/schemas").glob("*.json"):
+        shutil.copy(path, there)
+
+
 def setup(app: Sphinx) -> None:
     """Tell Sphinx what is ours."""
     app.add_builder(SiteBuilder, override=True)
     app.add_lexer("csv", TextLexer)  # Pygments has none
     app.connect("source-read", _navigate)
+    app.connect("build-finished", _give_schemas)

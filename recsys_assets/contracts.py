@@ -280,12 +280,19 @@ def dtypes(contract: pa.DataFrameSchema) -> pl.Schema:
     return pl.Schema({name: column.dtype.type for name, column in contract.columns.items()})
 
 
-def holds(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> bool:
+def holds(contract: pa.DataFrameSchema, frame: pl.DataFrame, coded: Collection[str] = ()) -> bool:
     """Tell in one pass whether a frame keeps a contract.
 
     True is certain. What is not held, Pandera decides, slower: it says what breaks the contract.
+
+    Args:
+        contract: that the frame is held to.
+        frame: its rows.
+        coded: the columns with codes in place of ids, of which `ids_hold`.
     """
-    if frame.schema != dtypes(contract):
+    expected = dtypes(contract)
+    expected.update(dict.fromkeys(coded, pl.UInt32()))
+    if frame.schema != expected:
         return False
     if contract.unique or any(column.unique for column in contract.columns.values()):
         return False
@@ -294,12 +301,41 @@ def holds(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> bool:
         for name, column in contract.columns.items()
         if not column.nullable
     ]
-    rules = [(name, rule) for name, column in contract.columns.items() for rule in column.checks]
-    for name, rule in [*rules, *(("", rule) for rule in contract.checks)]:
-        if not hasattr(rule, "surely"):  # one of Pandera's own
-            return False
-        kept.append(rule.surely(name))
-    return bool(frame.select(pl.all_horizontal(kept)).item())
+    rules = [
+        (name, rule)
+        for name, column in contract.columns.items()
+        if name not in coded
+        for rule in column.checks
+    ]
+    return _all_hold(frame, [*rules, *(("", rule) for rule in contract.checks)], kept)
+
+
+def ids_hold(contract: pa.DataFrameSchema, ids: Mapping[str, pl.Series]) -> bool:
+    """Tell whether ids keep the rules of their columns, and codes compare as they do.
+
+    So they hold wherever codes stand for them. True is certain.
+
+    Args:
+        contract: that rows with codes are held to.
+        ids: of each column with codes, what a code is the place in.
+    """
+    return all(
+        _all_hold(
+            of.to_frame(name),
+            [(name, rule) for rule in contract.columns[name].checks],
+            [_strictly_ascending(name).all(), pl.col(name).null_count() == 0],
+        )
+        for name, of in ids.items()
+    )
+
+
+def _all_hold(
+    frame: pl.DataFrame, rules: Sequence[tuple[str, Any]], kept: Sequence[pl.Expr]
+) -> bool:
+    if not all(hasattr(rule, "surely") for _, rule in rules):  # some are Pandera's own
+        return False
+    surely = [rule.surely(name) for name, rule in rules]
+    return bool(frame.select(pl.all_horizontal(*kept, *surely)).item())
 
 
 def canonical_dtypes(further: Collection[str] = ()) -> Mapping[str, pl.DataType]:

@@ -8,6 +8,9 @@ One set of assets per surface, one IO manager per layer, and the operations on w
     catalog ────────────┼──────────┴──► session_seq  │       │
     (external)          └─────────────► content_sim ─┘       ▼
                                                            live (what readers see)
+                                                             │
+                                                             ▼
+                                                           sink_<name> (where it is delivered to)
 
 The configuration is read when Dagster asks for the definitions, not when this module is imported; a
 mistake in it is shown by `recsys-assets check` and in the UI.
@@ -26,6 +29,7 @@ import dagster as dg
 from recsys_assets.audit.shared import Shared
 from recsys_assets.config import Broken, Config, load_config, without_quotes, without_secrets
 from recsys_assets.defs.assets import build_surface
+from recsys_assets.defs.batches import build_batches
 from recsys_assets.defs.failures import build_failure_reports
 from recsys_assets.defs.freshness import CHECK_FRESHNESS, build_freshness
 from recsys_assets.defs.internals import ASSET_JOB, look_up_targets_once, run_of_worker
@@ -36,6 +40,7 @@ from recsys_assets.defs.live import build_live
 from recsys_assets.defs.schedules import build_schedules
 from recsys_assets.defs.sensors import build_sensors
 from recsys_assets.defs.side_by_side import run_steps_side_by_side
+from recsys_assets.defs.sinks import build_sinks
 from recsys_assets.defs.topics import build_topics
 from recsys_assets.errors import ConfigError
 from recsys_assets.places import Place
@@ -143,8 +148,10 @@ def _build(config: Config, settings: Config) -> dg.Definitions:
         build_topics(settings),
         build_sensors(config),
         build_schedules(config),
+        build_batches(config),
         build_freshness(config),
         build_live(config),
+        build_sinks(config),
         build_failure_reports(config),
     ]
     return dg.Definitions.merge(common, *operations, *surfaces)

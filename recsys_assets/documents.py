@@ -17,8 +17,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import numpy as np
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.outlines import Outline, Outliner
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
@@ -27,6 +29,8 @@ from recsys_assets.windows import Window
 
 DOCUMENT_FORMAT: Final = 1
 _SLICE_ROWS: Final = 100_000
+# Whole numbers up to this one are written once for all rows that have them.
+_MANY_NUMBERS: Final = 10_000
 _BLOCK_BYTES: Final = 2**18
 _HEAD_BYTES: Final = 2**16
 # `build` is the last member; the version is that of the document with this in its place.
@@ -108,9 +112,9 @@ class ListLayout:
         """What the items of an owner's list are called, where there is one."""
         return (self.entry or "").replace("_id", "s")
 
-    def outliner(self) -> Outliner:
+    def outliner(self, *, may_be_brief: bool = False) -> Outliner:
         """Return what makes the outline of such a list."""
-        return Outliner(self.owner, self.entry, self.value)
+        return Outliner(self.owner, self.entry, self.value, may_be_brief=may_be_brief)
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class RenderedDocument:
     size_bytes: int
     built_at: datetime
     outline: Outline | None = None
+    details: pl.DataFrame | None = None  # what the catalog it is made of says besides the tags
 
 
 def render(
@@ -205,7 +210,7 @@ def read_window(file: BinaryIO) -> Window | None:
     return None
 
 
-def list_text(pieces: Iterable[pl.DataFrame], layout: ListLayout) -> Iterator[bytes]:
+def list_text(pieces: Iterable[Piece], layout: ListLayout) -> Iterator[bytes]:
     """Yield the list of a document, key included, in pieces of bounded size.
 
     Args:
@@ -214,15 +219,11 @@ def list_text(pieces: Iterable[pl.DataFrame], layout: ListLayout) -> Iterator[by
         layout: of the kind.
     """
     yield f'"{layout.key}":['.encode()
-    first = True
-    for piece in pieces:
-        # Only an owner's list must stay whole.
-        for rows in [piece] if layout.entry else piece.iter_slices(_SLICE_ROWS):
-            if rows.height:
-                # As binary: one copy less than through a Python string.
-                text = _entries(rows, layout).str.join("").cast(pl.Binary).item()
-                yield text.removeprefix(b",") if first else text
-                first = False
+    texts = _flat(pieces, layout) if layout.entry is None else _nested(pieces, layout, layout.entry)
+    for number, text in enumerate(texts):
+        # As binary: one copy less than through a Python string.
+        data = text.str.join("").cast(pl.Binary).item()
+        yield data if number else data.removeprefix(b",")
     yield b"]"
 
 
@@ -260,13 +261,13 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _entries(frame: pl.DataFrame, layout: ListLayout) -> pl.Series:
-    """Write a frame's rows as entries of its list, a comma before each."""
-    owner, value = frame[layout.owner], frame[layout.value]
-    if layout.entry is not None:
-        return _nested(owner, frame[layout.entry], value)
-    text = _tags_text(value) if value.dtype == pl.List else _number_text(value)
-    return _concat(f',{{"{owner.name}":"', _escaped(owner), f'","{value.name}":', text, "}")
+def _flat(pieces: Iterable[Piece], layout: ListLayout) -> Iterator[pl.Series]:
+    """Yield texts that make up the entries of a list, a comma before each."""
+    for piece in pieces:
+        for rows in piece.decoded().iter_slices(_SLICE_ROWS):
+            owner, value = _escaped(rows[layout.owner]), rows[layout.value]
+            text = _tags_text(value) if value.dtype == pl.List else _number_text(value)
+            yield _concat(f',{{"{layout.owner}":"', owner, f'","{layout.value}":', text, "}")
 
 
 def _tags_text(tags: pl.Series) -> pl.Series:
@@ -275,24 +276,51 @@ def _tags_text(tags: pl.Series) -> pl.Series:
     return _concat("[", pl.select(pl.lit(tags).list.eval(quoted).list.join(",")).to_series(), "]")
 
 
-def _nested(owner: pl.Series, entry: pl.Series, number: pl.Series) -> pl.Series:
-    """Write `{owner, items: [{item_id, number}]}`, one row per entry."""
-    first = owner.ne_missing(owner.shift())
-    last = first.shift(-1, fill_value=True)
-    # An owner is written once, not once for each of its rows.
-    openings = _concat(f',{{"{owner.name}":"', _escaped(owner.filter(first)), '","items":[')
-    of_owner = openings.gather(first.cum_sum() - 1)
-    entries = pl.concat_str(
-        pl.when(first).then(of_owner).otherwise(pl.lit(",")),
-        pl.lit('{"item_id":"'),
-        _escaped(entry),
-        pl.lit(f'","{number.name}":'),
-        _number_text(number),
-        pl.when(last).then(pl.lit("}]}")).otherwise(pl.lit("}")),
-    )
-    if entry.null_count():
-        entries = entries.fill_null(pl.concat_str(of_owner, pl.lit("]}")))
-    return pl.select(entries).to_series()
+def _nested(pieces: Iterable[Piece], layout: ListLayout, entry: str) -> Iterator[pl.Series]:
+    """Yield texts that make up entries `{owner, items: [{item_id, number}]}`, a comma before each.
+
+    Text is made of an id or of a number once, and gathered for each row that has it.
+    """
+    made_of, beginnings = None, pl.Series(dtype=pl.String)
+    for piece in pieces:
+        if piece.frame.is_empty():
+            continue
+        ids, at_id = piece.coded(entry)
+        if ids is not made_of:
+            made_of = ids
+            beginnings = _concat('{"item_id":"', _escaped(ids), f'","{layout.value}":')
+        owner = piece.frame[layout.owner]
+        first = owner.ne_missing(owner.shift())
+        starts = first.arg_true()
+        ids_of_owners = _escaped(piece.at(layout.owner, starts))
+        openings = _concat(f',{{"{layout.owner}":"', ids_of_owners, '","items":[')
+        endings, at_ending = _endings(piece.frame[layout.value], first.shift(-1, fill_value=True))
+        parts = pl.concat([beginnings, pl.Series([""]), endings, openings], rechunk=True)
+        places = np.empty((at_id.len(), 2), np.uint32)
+        places[:, 0] = at_id.fill_null(beginnings.len())
+        places[:, 1] = at_ending + (beginnings.len() + 1)
+        of_openings = np.arange(parts.len() - openings.len(), parts.len(), dtype=np.uint32)
+        in_order = np.insert(places.ravel(), 2 * starts.to_numpy().astype(np.int64), of_openings)
+        yield parts.gather(pl.Series(in_order))
+
+
+def _endings(number: pl.Series, last: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return how entries end, and of each row which of these is its own.
+
+    Args:
+        number: of each row; null where the owner's list is empty.
+        last: whether the row is its owner's last.
+    """
+    most: Any = number.max()
+    whole = number.cast(pl.UInt32, strict=False)
+    is_whole = whole.null_count() == number.null_count() and (whole == number).all()
+    if most is None or most > _MANY_NUMBERS or not is_whole:
+        closing = pl.when(last).then(pl.lit("}]}")).otherwise(pl.lit("},"))
+        texts = pl.select(pl.concat_str(_number_text(number), closing).fill_null("]}")).to_series()
+        return texts, pl.int_range(texts.len(), dtype=pl.UInt32, eager=True)
+    numbers = pl.int_range(most + 1, eager=True).cast(pl.String)
+    endings = pl.concat([_concat(numbers, "},"), _concat(numbers, "}]}"), pl.Series(["]}"])])
+    return endings, (whole + last.cast(pl.UInt32) * numbers.len()).fill_null(endings.len() - 1)
 
 
 def _concat(*parts: str | pl.Series) -> pl.Series:

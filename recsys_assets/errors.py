@@ -6,6 +6,7 @@ RecsysAssetsError
 |   +-- RawEventsError            a raw file is unreadable or damaged
 |   +-- CatalogError              the catalog is unreadable or has no usable columns
 |   +-- DeniedItemsError          the list of withdrawn items is unreadable
+|   +-- EraseKeyError           the key of the list of erased persons is lost, or another one
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- SourceUnavailableError        the database of a source does not answer; nothing changed
 +-- TopicError                    a topic cannot be landed; what is landed stays, land it again
@@ -15,6 +16,7 @@ RecsysAssetsError
 +-- StoreUnavailableError         the object store denies, fails or stays silent; nothing changed
 +-- ManifestConflictError         others kept publishing first; nothing changed, safe to retry
 +-- PublishOutcomeUnknownError    the flip may or may not have happened; publish again
++-- SinkError                     a sink refused a delivery and holds what it held; deliver again
 +-- WebhookError                  a failed run could not be reported; the next tick tries again
 """
 
@@ -51,6 +53,10 @@ class CatalogError(InputError):
 
 class DeniedItemsError(InputError):
     """The list of withdrawn items is unreadable, or a line of it is no id."""
+
+
+class EraseKeyError(InputError):
+    """The key that erased persons are recognised by is not set, or is another one."""
 
 
 class MissingPartitionError(InputError):
@@ -111,6 +117,14 @@ class ManifestConflictError(RecsysAssetsError):
 
 class PublishOutcomeUnknownError(RecsysAssetsError):
     """Storage failed after the point of no return; publishing again settles it."""
+
+
+class SinkError(RecsysAssetsError):
+    """A sink cannot be reached, or refuses a delivery; readers of it see what they saw before."""
+
+    def __init__(self, problem: str, *, advice: str = "", soon: bool = True) -> None:
+        super().__init__(problem, advice=advice)
+        self.soon = soon  # whether the same delivery may succeed soon, without anybody's doing
 
 
 class WebhookError(RecsysAssetsError):

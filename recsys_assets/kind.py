@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from recsys_assets import pages
+from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.config import Surface
 from recsys_assets.config.options import (
@@ -48,16 +49,22 @@ class Computed:
     """What a kind's function returns.
 
     Attributes:
-        frame: the artifact's rows in published order, before they are held to the contract.
+        frame: the artifact's rows in published order, before they are held to the contract; those
+            of a kind that counts codes are `Coded`.
         unit: what the numbers in the rows count, such as `exposures`; for the asset page.
         shown: further numbers for the asset page.
         found: what the kind's own checks look at.
     """
 
-    frame: pl.LazyFrame
+    frame: pl.LazyFrame | Coded
     unit: str = ""
     shown: Mapping[str, float] = field(default_factory=dict)
     found: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Coded:
+        """The rows, whether or not their ids are codes."""
+        return self.frame if isinstance(self.frame, Coded) else Coded(self.frame)
 
 
 @dataclass(frozen=True)

@@ -230,3 +230,5 @@ _ROWS: Final = (
 )
 
 KINDS: Final = {row.name: row for row in _ROWS}
+# Those whose documents hold ids of users.
+OF_USERS: Final = tuple(row.name for row in _ROWS if row.layout.owner == "user_id")

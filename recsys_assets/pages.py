@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from recsys_assets import pictures
+from recsys_assets.compute.coded import Piece
 from recsys_assets.documents import ListLayout
 
 PICTURE: Final = "picture"
@@ -161,9 +162,9 @@ class FlatPage:
         self._value = _with_unit(layout.value, unit)
         self._frame: pl.DataFrame | None = None
 
-    def add(self, piece: pl.DataFrame) -> None:
+    def add(self, piece: Piece) -> None:
         """Look at all rows."""
-        self._frame = piece
+        self._frame = piece.decoded()
 
     @property
     def owners(self) -> int:
@@ -201,26 +202,29 @@ class ListsPage:
         # Number and owner of the strongest lists, and their first entries.
         self._strongest: list[tuple[float, str, list[tuple[str, float]]]] = []
 
-    def add(self, piece: pl.DataFrame) -> None:
+    def add(self, piece: Piece) -> None:
         """Look at the next lists."""
-        if piece.is_empty():
+        frame = piece.frame
+        if frame.is_empty():
             return
-        starts, sizes = list_sizes(piece)
+        starts, sizes = list_sizes(frame)
         self._figures.sizes.update(_counts(sizes))
-        numbers = piece[self._layout.value].drop_nulls()
+        numbers = frame[self._layout.value].drop_nulls()
         if numbers.len():
             self._figures.powers.update(_counts(_powers_of_two(numbers)))
             highest: Any = numbers.max()
             self._figures.highest = max(self._figures.highest, highest)
         # Owners are ascending: of equal numbers, the first ones are wanted.
-        strengths = piece[self._layout.value].gather(starts).fill_null(0)
+        strengths = frame[self._layout.value].gather(starts).fill_null(0)
         weakest: Any = strengths.top_k(OWNERS).min()
+        beaten = self._strongest[-1][0] if len(self._strongest) == OWNERS else -math.inf
         for found in ((strengths > weakest).arg_true(), (strengths == weakest).arg_true()):
             for at in found.head(OWNERS):
-                if size := min(sizes[at], ENTRIES):
-                    rows = piece.slice(starts[at], size).rows()
-                    entries = [(item, n) for _, item, n in rows]
-                    self._strongest.append((strengths[at], rows[0][0], entries))
+                size = min(sizes[at], ENTRIES)
+                if size and strengths[at] > beaten:
+                    shown = piece.slice(starts[at], size).decoded().rows()
+                    entries = [(item, n) for _, item, n in shown]
+                    self._strongest.append((strengths[at], shown[0][0], entries))
         self._strongest.sort(key=lambda found: (-found[0], found[1]))
         del self._strongest[OWNERS:]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ import dagster as dg
 import pytest
 from hypothesis import settings
 
-from recsys_assets_tests import needed, postgres
+from recsys_assets_tests import needed, postgres, redis_server
+from recsys_assets_tests.instances import cheap_instances
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project
-from recsys_assets_tests.shop import fast, once, shop
+from recsys_assets_tests.shop import fast, once, shop, unsynced
 from recsys_assets_tests.storage import servers
 from recsys_assets_tests.storage.servers import Server
 
@@ -33,8 +35,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, since nothing runs beside it in the end."""
-    items.sort(key=lambda item: item.get_closest_marker("extended") is None)
+    """Begin with what takes longest, or waits most: nothing would run beside it in the end."""
+    first = ("extended", "browser", "long")
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -44,9 +47,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             needed.skip_unless_required(group, reason)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_instances() -> Iterator[None]:
+    with cheap_instances():
+        yield
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as instance, unsynced():
         yield Project(tmp_path, instance)
 
 
@@ -85,6 +94,26 @@ def postgres_server() -> Iterator[Database]:
         needed.skip_unless_required("postgres", "adbc-driver-postgresql is not installed")
     with postgres.running(found) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_program() -> str:
+    """Give the program of Redis."""
+    program = shutil.which("redis-server")
+    if program is None:
+        needed.skip_unless_required(
+            "redis", "Redis is not installed (Debian: redis-server): nothing of it is tried"
+        )
+    if importlib.util.find_spec("redis") is None:
+        needed.skip_unless_required("redis", "the package redis is not installed")
+    return program
+
+
+@pytest.fixture(scope="session")
+def redis_url(redis_program: str) -> Iterator[str]:
+    """Run Redis for all tests that ask for it."""
+    with redis_server.running(redis_program) as url:
+        yield url
 
 
 @pytest.fixture

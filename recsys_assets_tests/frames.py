@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from recsys_assets.compute.coded import Coded
+from recsys_assets.compute.codes import codes_among
 from recsys_assets.contracts import CANONICAL_DTYPES
 
 DAY = date(2026, 1, 1)
@@ -55,3 +57,11 @@ def shown(*items: str) -> pl.DataFrame:
 def sessions(**items: str) -> pl.DataFrame:
     """Build a frame of anonymous sessions, each item one character: `sessions(s1="abc")`."""
     return events_frame((None, session, item) for session in items for item in items[session])
+
+
+def coded(frame: pl.DataFrame, *columns: str) -> Coded:
+    """Put codes in the place of the ids of some columns, which share their ids."""
+    together = pl.concat([frame[column] for column in columns])
+    ids = together.drop_nulls().unique().sort().alias("id")
+    codes = [codes_among(ids, frame[column].alias("id")).alias(column) for column in columns]
+    return Coded(frame.lazy().with_columns(codes), dict.fromkeys(columns, ids))

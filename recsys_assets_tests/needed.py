@@ -18,6 +18,7 @@ Group = Literal[
     "browser",
     "promtool",
     "postgres",
+    "redis",
     "azurite",
     "docs",
     "mount",

@@ -69,8 +69,8 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def running(found: Path) -> Iterator[Database]:
-    """Run a server of its own, of the programs that were found."""
+def running(found: Path, *settings: str) -> Iterator[Database]:
+    """Run a server of its own, of the programs that were found; it keeps nothing, unless told."""
     # Not below tmp_path: as root, PostgreSQL has to run as somebody else, who cannot look there.
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     somebody: dict[str, Any] = {"cwd": folder}
@@ -84,7 +84,9 @@ def running(found: Path) -> Iterator[Database]:
     try:
         make: list[str | Path] = [found / "initdb", "-D", data, "-U", "dagster", "-A", "trust"]
         subprocess.run([*make, "--no-sync"], check=True, capture_output=True, **somebody)
-        options: list[str | Path] = ["-k", folder, "-p", str(port), "-c", "fsync=off"]
+        options: list[str | Path] = ["-k", folder, "-p", str(port)]
+        for setting in ("fsync=off", *settings):
+            options += ["-c", setting]
         server = subprocess.Popen(
             [found / "postgres", "-D", data, *options],
             stdout=subprocess.DEVNULL,

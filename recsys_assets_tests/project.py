@@ -24,6 +24,8 @@ from recsys_assets.storage.publications import Live, read_live
 DAY = date(2026, 1, 1)
 # Every kind, with options by which a handful of events gives something.
 ALL_KINDS: dict[str, dict[str, int]] = {kind: {} for kind in KINDS} | {"cooc": {"min_support": 1}}
+# For what has nothing to do with the kind: each takes its share of the time of a day.
+SMALL: dict[str, Any] = {"artifacts": {"popularity": {}, "cooc": {"min_support": 1}}}
 CATALOG = "item_id,tags,title\na,red|round,Apple\nb,yellow,Banana\n"
 
 

@@ -23,6 +23,7 @@ from recsys_assets.audit.candidates import audit_candidate
 from recsys_assets.audit.drafts import drafts
 from recsys_assets.audit.events import audit_events
 from recsys_assets.audit.shared import Shared
+from recsys_assets.compute.coded import Piece
 from recsys_assets.config import Surface
 from recsys_assets.documents import DocumentHead, list_text, render
 from recsys_assets.events.accepted import AcceptedDays, accept_day, accepted_days
@@ -100,11 +101,14 @@ class Shop:
             }
         )
 
-    def stage(self, of: date, number: int, *, kinds: Sequence[str] = KINDS) -> dict[str, str]:
+    def stage(
+        self, of: date, number: int, *, kinds: Sequence[str] = KINDS, user: str = "ann"
+    ) -> dict[str, str]:
         """Accept a document of each kind for a day, `number` in it; return their URIs."""
         frames = {
             "popularity": pl.DataFrame({"item_id": ["a"], "count": [number]}),
             "cooc": pl.DataFrame({"item_id": ["a"], "neighbour_id": ["b"], "count": [number]}),
+            "implicit": pl.DataFrame({"user_id": [user], "item_id": ["a"], "score": [number]}),
         }
         current = {}
         for kind in kinds:
@@ -112,7 +116,7 @@ class Shop:
             head = DocumentHead(kind, self.place, "default", window)
             with self.store.scratch() as scratch:
                 document = render(
-                    list_text([frames[kind]], ALL_KINDS[kind].layout),
+                    list_text([Piece(frames[kind])], ALL_KINDS[kind].layout),
                     head,
                     scratch / f"{kind}.json",
                     source_hash="f" * 64,

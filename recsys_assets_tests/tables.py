@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from recsys_assets.audit.checks import CHECKS
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.judging import DAY_GATES, NUMBERS
 from recsys_assets.config import Margins
 from recsys_assets.contracts import dtypes
@@ -55,7 +56,7 @@ def lists_table() -> str:
 
 def _list(kind: Kind) -> str:
     frame = pl.DataFrame(kind.example.rows, schema=dtypes(kind.contract), orient="row")
-    return b"".join(list_text([frame], kind.layout)).decode()
+    return b"".join(list_text([Piece(frame)], kind.layout)).decode()
 
 
 def pages_table() -> str:

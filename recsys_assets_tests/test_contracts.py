@@ -15,9 +15,11 @@ from recsys_assets.contracts import (
     canonical_event,
     dtypes,
     holds,
+    ids_hold,
 )
 from recsys_assets.kinds import KINDS
 from recsys_assets.texts import WHITE_SPACE
+from recsys_assets_tests.frames import coded
 
 DAY = date(2026, 1, 1)
 NOON = datetime(2026, 1, 1, 12)
@@ -54,11 +56,22 @@ def broken_rules(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> set[str]:
         contract.validate(frame, lazy=True)
     except SchemaErrors as errors:
         assert not holds(contract, frame)
+        assert not holds_with_codes(contract, frame)
         return set(errors.failure_cases["check"])
     rules = [*contract.checks, *(r for column in contract.columns.values() for r in column.checks)]
     if all(hasattr(rule, "surely") for rule in rules):  # of Pandera's own, Pandera alone decides
         assert holds(contract, frame)
+        assert holds_with_codes(contract, frame)
     return set()
+
+
+def holds_with_codes(contract: pa.DataFrameSchema, frame: pl.DataFrame) -> bool:
+    """Tell whether a frame keeps its contract, with codes in the place of its ids."""
+    columns = [name for name in contract.columns if name.endswith("_id")]
+    if any(frame.schema.get(name) != pl.String for name in columns):
+        return False
+    rows = coded(frame, *columns)
+    return ids_hold(contract, rows.ids) and holds(contract, rows.plan.collect(), columns)
 
 
 def with_value(name: str, row: int, column: str, value: Any) -> pl.DataFrame:
@@ -323,3 +336,9 @@ def test_white_space_is_what_polars_trims() -> None:
     assert "".join(c for c, rest in zip(everything, trimmed, strict=True) if not rest) == (
         WHITE_SPACE
     )
+
+
+@pytest.mark.parametrize("ids", [["b", "a"], ["a", "a"], ["a", " b"], ["", "a"], [None, "a"]])
+def test_ids_that_are_out_of_order_or_no_ids_do_not_hold(ids: list[str | None]) -> None:
+    assert not ids_hold(ARTIFACTS["cooc"], {"item_id": pl.Series(ids)})
+    assert ids_hold(ARTIFACTS["cooc"], {"item_id": pl.Series(["a", "b"])})

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets import documents
+from recsys_assets.compute.coded import Piece
 from recsys_assets.contracts import ARTIFACTS, dtypes
 from recsys_assets.documents import (
     DocumentHead,
@@ -119,7 +120,7 @@ def render_in(
     built_at: datetime = BUILT_AT,
 ) -> tuple[RenderedDocument, str]:
     path = folder / f"{len(list(folder.iterdir()))}.json"
-    text = list_text([frame], KINDS[about.kind].layout)
+    text = list_text([Piece(frame)], KINDS[about.kind].layout)
     document = render(text, about, path, source_hash=source_hash, built_at=built_at)
     return document, path.read_bytes().decode()
 
@@ -235,7 +236,7 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
 
     with pytest.raises(FileExistsError):
         render(
-            list_text([frame_of("popularity", [])], KINDS["popularity"].layout),
+            list_text([Piece(frame_of("popularity", []))], KINDS["popularity"].layout),
             head("popularity"),
             path,
             source_hash="",

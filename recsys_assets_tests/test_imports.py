@@ -14,6 +14,7 @@ LIGHT: Final = [
     "recsys_assets.audit.candidates",
     "recsys_assets.operations.landing",
     "recsys_assets.operations.pointer",
+    "recsys_assets.operations.promote",
     "recsys_assets.operations.retention",
     *(
         found.name

@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 
 from recsys_assets.audit.contract import check_contract
 from recsys_assets.audit.drafts import CheckedList
+from recsys_assets.compute.coded import Coded, Piece
 from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.compute.window_counts import WindowCounts
 from recsys_assets.config import Artifacts, Options, Surface
@@ -111,7 +112,7 @@ def test_the_layout_names_the_columns_of_the_contract(kind: Kind) -> None:
 @each_kind
 def test_nothing_to_count_gives_an_empty_list(kind: Kind) -> None:
     nothing = of_events(kind, events_frame([])) if kind.reads == "events" else of_catalog(kind, [])
-    checked = CheckedList(kind, nothing.lazy())
+    checked = CheckedList(kind, Coded(nothing.lazy()))
 
     assert nothing.is_empty()
     assert b"".join(checked.text()) == f'"{kind.layout.key}":[]'.encode()
@@ -157,7 +158,7 @@ def test_a_window_is_its_days_put_together(kind: Kind, events: list[Event], cut:
 @each_kind
 def test_a_document_says_what_the_rows_say(kind: Kind) -> None:
     frame, layout = of_example(kind), kind.layout
-    text = b"".join(list_text([frame], layout)).decode()
+    text = b"".join(list_text([Piece(frame)], layout)).decode()
     entries = json.loads(f"{{{text}}}")[layout.key]
 
     read: list[tuple[Any, ...]] = []
@@ -175,7 +176,7 @@ def test_a_document_says_what_the_rows_say(kind: Kind) -> None:
 @each_kind
 def test_a_page_shows_the_first_rows_and_a_picture_that_is_small(kind: Kind) -> None:
     frame, page = of_example(kind), kind.page()
-    page.add(frame)
+    page.add(Piece(frame))
 
     shown = page.show(lambda _: {})
 

@@ -65,7 +65,9 @@ def test_every_alert_is_shown_to_fire_and_to_stay_silent(alert: str) -> None:
 
 def test_every_metric_of_the_rules_is_one_that_is_given(project: Project) -> None:
     text = metrics.text(project.configure(), clock=lambda: datetime(2026, 1, 3, tzinfo=UTC))
-    given = {family.name for family in text_string_to_metric_families(text)}
+    families = text_string_to_metric_families(text)
+    given = {sample.name for family in families for sample in family.samples}
+    given |= {family.name for family in text_string_to_metric_families(text)}
 
     named = {name for rule in RULES for name in re.findall(r"\brecsys_\w+", rule["expr"])}
 

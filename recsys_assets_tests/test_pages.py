@@ -16,6 +16,7 @@ from dagster._serdes import serialize_value
 from hypothesis import given
 
 from recsys_assets import pages
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.config import Surface
 from recsys_assets.contracts import dtypes
@@ -61,7 +62,7 @@ def show_artifact(kind: str, frame: pl.DataFrame, labels: pages.Labels) -> dict[
 def shown_by(
     page: pages.FlatPage | pages.ListsPage, frame: pl.DataFrame, labels: pages.Labels
 ) -> dict[str, Any]:
-    page.add(frame)
+    page.add(Piece(frame))
     return as_metadata(page.show(labels))
 
 

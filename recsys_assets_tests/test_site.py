@@ -101,6 +101,13 @@ def test_links_inside_the_site_lead_to_what_is_there(site: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_schemas_are_on_the_site_at_their_path(site: Path) -> None:
+    assert list((DOCS / "schemas").iterdir())
+    for path in (DOCS / "schemas").iterdir():
+        assert (site / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
 def test_nothing_of_the_site_is_fetched_from_elsewhere(site: Path) -> None:
     fetched = r'<(?:script|img|link)[^>]+(?:src|href)="(https?:[^"]+)"'
     for page in site.rglob("*.html"):

@@ -13,6 +13,7 @@ from recsys_assets.audit.catalog_gate import (
     CATALOG_FITS,
     CatalogFacts,
     catalog_facts,
+    keep_catalog,
 )
 from recsys_assets.audit.checks import checks_of
 from recsys_assets.audit.drafts import Drafts
@@ -46,6 +47,7 @@ def audit_artifact(
     if (outliner := draft.list.outliner) is not None:
         outline = outliner.made(settings_of(surface, kind, draft.source_hash))
         document = replace(document, outline=outline)
+    document = replace(document, details=draft.details)
     contract = draft.list.verdict
     size_bytes = document.size_bytes if contract.passed else None
     facts = ArtifactFacts(surface, contract, draft.found, size_bytes, draft.missing)
@@ -58,6 +60,7 @@ def audit_artifact(
             else CatalogFacts(surface, "the contract is broken, so there is no document")
         )
         verdicts |= judge([CATALOG_CHECK], compared)
+        keep_catalog(store, kind, day, compared, verdicts[CATALOG_FITS])
     if not contract.passed:
         document.path.unlink()  # of broken rows, it is meaningless
         return Audited(verdicts)

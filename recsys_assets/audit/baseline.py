@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from functools import cached_property
 from typing import Final
@@ -20,8 +19,8 @@ from recsys_assets.events.accepted import AcceptedDay, accepted_days
 from recsys_assets.events.catalog import CatalogCache
 from recsys_assets.events.listed import known_items
 from recsys_assets.storage.overrides import Override
-from recsys_assets.storage.profiles import read_profile, write_profile
-from recsys_assets.storage.store import READERS, Store
+from recsys_assets.storage.profiles import KnownProfiles, read_profile, write_profile
+from recsys_assets.storage.store import Store, read_each
 
 _NOTHING: Final = (None, None)
 
@@ -35,10 +34,25 @@ class Baseline:
     """
 
     def __init__(
-        self, store: Store, surface: Surface, overrides: Sequence[Override], *, keeps: bool = True
+        self,
+        store: Store,
+        surface: Surface,
+        overrides: Sequence[Override],
+        *,
+        keeps: bool = True,
+        known: KnownProfiles | None = None,
     ) -> None:
-        """Begin without any; `keeps` says whether those that are made again are stored."""
+        """Begin without any.
+
+        Args:
+            store: the root.
+            surface: whose days.
+            overrides: that may restart it.
+            keeps: whether profiles that are made again are stored.
+            known: profiles that the process has read already.
+        """
         self._store = store
+        self._known_profiles = known
         self._keeps = keeps
         self._surface = surface
         self._overrides = [override for override in overrides if override.restart_baseline]
@@ -50,7 +64,8 @@ class Baseline:
 
         Whether its events are accepted, the next day finds out.
         """
-        write_profile(self._store, self._surface.events_of, fingerprint, profile)
+        place = self._surface.events_of
+        write_profile(self._store, place, fingerprint, profile, self._known_profiles)
         self._judged = {(profile.day, fingerprint): profile}
 
     def before(self, day: date) -> list[Profile]:
@@ -107,8 +122,7 @@ class Baseline:
     def _read_all(
         self, days: Sequence[date]
     ) -> dict[date, tuple[AcceptedDay | None, Profile | None]]:
-        with ThreadPoolExecutor(min(READERS, max(1, len(days)))) as pool:
-            return dict(zip(days, pool.map(self._read, days), strict=True))
+        return dict(zip(days, read_each(self._read, days), strict=True))
 
     def _read(self, day: date) -> tuple[AcceptedDay | None, Profile | None]:
         """Read an accepted day and its profile; one that is damaged is told elsewhere."""
@@ -124,7 +138,9 @@ class Baseline:
             return _NOTHING
         fingerprint = accepted.fingerprint
         judged = self._judged.get((day, fingerprint))
-        return accepted, judged or read_profile(self._store, place, day, fingerprint)
+        return accepted, judged or read_profile(
+            self._store, place, day, fingerprint, self._known_profiles
+        )
 
     def _made(self, day: date, accepted: AcceptedDay) -> Profile | None:
         """Make the profile of an accepted day from its events."""
@@ -154,5 +170,6 @@ class Baseline:
         judged = judge_day(profile, self._profiles(day), self._surface.gates, self.starts(day))
         if self._keeps:
             place = self._surface.events_of
-            write_profile(self._store, place, accepted.fingerprint, judged.profile)
+            of, known = judged.profile, self._known_profiles
+            write_profile(self._store, place, accepted.fingerprint, of, known)
         return judged.profile

@@ -18,8 +18,9 @@ from recsys_assets.config.release_gates import CatalogGate
 from recsys_assets.documents import RenderedDocument
 from recsys_assets.errors import StorageError
 from recsys_assets.kinds import KINDS
-from recsys_assets.live.outlines import outline_of
+from recsys_assets.live.outlines import sizes_of
 from recsys_assets.live.tables import parse_document, read_document
+from recsys_assets.storage.found import Figures, Found, keep_found, read_found
 from recsys_assets.storage.overrides import Override, read_overrides
 from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.registry import source_hash_of
@@ -30,6 +31,7 @@ from recsys_assets.windows import SourceHash
 CATALOG_FITS: Final = "catalog_fits"
 _DAYS_BACK: Final = 7  # the newest accepted day among so many is asked
 _SHOWN: Final = 5  # items that are named
+_IS_LIVE: Final = "the catalog is the one that is live"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def catalog_facts(
         return CatalogFacts(surface, "it does not become live: what is live is later")
     uri = live.current[kind]
     if source_hash_of(store, surface.place, kind, uri) == document.source_hash:
-        return CatalogFacts(surface, "the catalog is the one that is live")
+        return CatalogFacts(surface, _IS_LIVE)
     days = [day - timedelta(days=back) for back in range(_DAYS_BACK, -1, -1)]
     overrides = read_overrides(store, surface.place)
     known = Baseline(store, surface, read_overrides(store, surface.events_of)).of(days)
@@ -84,7 +86,7 @@ def catalog_facts(
     try:
         before = _tags(kind, read_document(store, uri, kind))
         after = _tags(kind, parse_document(document.path.read_bytes(), kind, str(document.path)))
-        made_with = outline_of(store, surface.place, kind, uri).settings
+        made_with = sizes_of(store, surface.place, kind, uri).settings
     except StorageError as error:
         return CatalogFacts(surface, str(error))
     newest = judged_on[-1]
@@ -102,6 +104,32 @@ def catalog_facts(
         after,
         asked,
     )
+
+
+def keep_catalog(store: Store, kind: str, day: date, facts: CatalogFacts, verdict: Verdict) -> None:
+    """Keep what the gate found, for whoever watches many surfaces."""
+    place = facts.surface.place
+    if not facts.why_not:
+        refused = verdict.outcome == "failed"
+        told = Found.now(
+            day, {CATALOG_FITS: _is_fault(facts)}, _figures(kind, facts), refused=refused
+        )
+        keep_found(store, place, "catalog", told)
+    elif facts.why_not == _IS_LIVE:  # then whatever was found of another one is over
+        known = read_found(store, place, "catalog")
+        if known and known.failed[CATALOG_FITS]:
+            told = Found.now(day, {CATALOG_FITS: False}, {}, refused=False)
+            keep_found(store, place, "catalog", told)
+
+
+def _figures(kind: str, facts: CatalogFacts) -> dict[str, Figures]:
+    new, live, most = facts.new.covered, facts.live.covered, facts.surface.gates.catalog
+    used = (live - new) / most.max_uncovered if most.max_uncovered else None
+    figures = {"covered": Figures(kind, new, live, used)}
+    ratio = _ratio(facts)
+    if ratio is not None:
+        figures["coherence_ratio"] = Figures(kind, ratio, 1, None)
+    return figures
 
 
 def _compared(
@@ -145,21 +173,11 @@ def _fits(facts: Any) -> Verdict | None:
         return None
     if facts.why_not:
         return skipped(facts.why_not)
-    limits, gates = facts.surface.gates.catalog, facts.surface.gates
-    said = list[str]()
-    if facts.live.covered - facts.new.covered > limits.max_uncovered:
-        said.append(
-            f"{facts.new.covered:.2%} have an item with tags, live {facts.live.covered:.2%}"
-        )
-    ratio = _ratio(facts)
-    if ratio is not None and not limits.min_coherence <= ratio <= limits.max_coherence:
-        said.append(
-            f"tags of consecutive items are {ratio:.2f} times as alike as those that are live"
-        )
+    gates, said, ratio = facts.surface.gates, _wrong(facts), _ratio(facts)
     numbers = {"covered": facts.new.covered, "covered/live": facts.live.covered}
     numbers |= {"changed": facts.changed} | ({} if ratio is None else {"coherence_ratio": ratio})
     is_wrong = bool(said)
-    if facts.changed > limits.warn_changed:
+    if facts.changed > gates.catalog.warn_changed:
         said.append(f"{facts.changed:.2%} have an item with other tags, or none any more")
     if not said:
         return passed(**numbers)
@@ -172,6 +190,25 @@ def _fits(facts: Any) -> Verdict | None:
         text = f"accepted by {by.who}, {by.reason}: {text}"
     outcome = Verdict("warned", text, len(said), facts.examples, numbers)
     return replace(outcome, outcome="failed") if refuses else outcome
+
+
+def _wrong(facts: CatalogFacts) -> list[str]:
+    """Say what is beyond a limit."""
+    limits, ratio, said = facts.surface.gates.catalog, _ratio(facts), list[str]()
+    if facts.live.covered - facts.new.covered > limits.max_uncovered:
+        said.append(
+            f"{facts.new.covered:.2%} have an item with tags, live {facts.live.covered:.2%}"
+        )
+    if ratio is not None and not limits.min_coherence <= ratio <= limits.max_coherence:
+        said.append(
+            f"tags of consecutive items are {ratio:.2f} times as alike as those that are live"
+        )
+    return said
+
+
+def _is_fault(facts: CatalogFacts) -> bool:
+    """Tell whether it is worse than what is live, and no change explains that, and nobody did."""
+    return bool(_wrong(facts)) and not facts.because and not facts.overrides
 
 
 def _ratio(facts: CatalogFacts) -> float | None:

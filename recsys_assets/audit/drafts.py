@@ -16,6 +16,8 @@ from recsys_assets import pages
 from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import BotLimits, without_bots
+from recsys_assets.compute.coded import Coded, Piece
+from recsys_assets.compute.content_sim import details_of_surface
 from recsys_assets.compute.day_counts import Counts, DayCounts, Keep
 from recsys_assets.compute.outlines import Outliner
 from recsys_assets.compute.window_counts import WindowCounts
@@ -23,7 +25,7 @@ from recsys_assets.config import Surface
 from recsys_assets.documents import ListLayout, list_text
 from recsys_assets.errors import MissingPartitionError
 from recsys_assets.events.accepted import AcceptedDay, AcceptedDays, accepted_days
-from recsys_assets.events.catalog import item_labels, labels_in
+from recsys_assets.events.labels import item_labels, labels_in
 from recsys_assets.events.listed import ListedItems, listed_items
 from recsys_assets.kind import Computed, Kind, WindowEvents
 from recsys_assets.pages import Shown
@@ -46,12 +48,12 @@ class CheckedList:
     def __init__(
         self,
         kind: Kind,
-        frame: pl.LazyFrame,
+        rows: Coded,
         unit: str = "",
         outliner: Outliner | None = None,
     ) -> None:
         self._layout = kind.layout
-        self._frame = frame
+        self._rows = rows
         self._checker = PieceChecker(kind.contract)
         self.page = kind.page(unit)
         self.outliner = outliner
@@ -71,8 +73,8 @@ class CheckedList:
         """Yield the list; it ends where the contract is broken."""
         return list_text(one_ahead(self._pieces()), self._layout)
 
-    def _pieces(self) -> Iterator[pl.DataFrame]:
-        for piece in whole_lists(self._frame, self._layout):
+    def _pieces(self) -> Iterator[Piece]:
+        for piece in whole_lists(self._rows, self._layout):
             if not self._checker.holds(piece):
                 return
             self.page.add(piece)
@@ -94,6 +96,7 @@ class Draft:
         page: gives what the page shows besides numbers. It is called last: the catalog it reads is
             no part of the work that is timed.
         missing: days of the window that are not there.
+        details: what the catalog says of items besides what is listed; None of none.
     """
 
     source_hash: str
@@ -103,6 +106,7 @@ class Draft:
     shown: Mapping[str, Shown]
     page: Callable[[], Mapping[str, Shown]]
     missing: Sequence[date] = field(default=())
+    details: pl.DataFrame | None = None
 
 
 # Gives the draft of a day.
@@ -110,7 +114,12 @@ Drafts = Callable[[date], Draft]
 
 
 def drafts(
-    store: Store, surface: Surface, kind: Kind, accepted: AcceptedDays, shared: Shared
+    store: Store,
+    surface: Surface,
+    kind: Kind,
+    accepted: AcceptedDays,
+    shared: Shared,
+    last: date | None = None,
 ) -> Drafts:
     """Return how the artifact of a day is computed.
 
@@ -121,10 +130,11 @@ def drafts(
         accepted: the accepted days of canonical events, those of the windows at least; empty for a
             kind that reads the catalog.
         shared: what is parsed and counted already.
+        last: day of the run, where the outlines of days long before it may be brief.
     """
     if kind.reads == "catalog":
         return _drafts_of_catalog(surface, kind, shared)
-    return _DraftsOfEvents(store, surface, kind, accepted, shared)
+    return _DraftsOfEvents(store, surface, kind, accepted, shared, last)
 
 
 class _DraftsOfEvents:
@@ -141,7 +151,9 @@ class _DraftsOfEvents:
         kind: Kind,
         accepted: AcceptedDays,
         shared: Shared,
+        last: date | None,
     ) -> None:
+        self._scored_from = surface.gates.scored_from(last) if last else date.min
         self._store = store
         self._surface = surface
         self._kind = kind
@@ -168,7 +180,10 @@ class _DraftsOfEvents:
         together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
         items = listed_items(surface, self._catalogs, of_catalog=False)
         computed, left_out = compute_of_events(self._kind, surface, days, together, items)
-        draft = _draft(surface, self._kind, items.source(source), computed, self._labels, left_out)
+        outliner = self._kind.layout.outliner(may_be_brief=day < self._scored_from)
+        draft = _draft(
+            surface, self._kind, items.source(source), computed, self._labels, left_out, outliner
+        )
         missing = [each for each in wanted if each not in window]
         if not missing:
             return draft
@@ -246,18 +261,18 @@ def compute_of_events(
     options = surface.artifacts.options(kind.name)
     computed = kind.compute(WindowEvents(days, together, listed), options, surface)
     if listed is not None:
-        frame = without_items(computed.frame, together.item_ids.filter(~listed))
-        computed = replace(computed, frame=frame)
+        rows = without_items(computed.rows, together.item_ids.filter(~listed))
+        computed = replace(computed, frame=rows)
     return computed, left_out
 
 
-def without_items(rows: pl.LazyFrame, unlisted: pl.Series) -> pl.LazyFrame:
+def without_items(rows: Coded, unlisted: pl.Series) -> Coded:
     """Take out rows of items that may not be listed, which a kind should not have listed.
 
     The kinds of this project leave them out themselves, before they cut, and lose nothing here.
     """
-    for name in {"item_id", "neighbour_id"} & {*rows.collect_schema()}:
-        rows = rows.filter(~pl.col(name).is_in(unlisted.implode()).fill_null(value=False))
+    for name in {"item_id", "neighbour_id"} & {*rows.plan.collect_schema()}:
+        rows = rows.without(name, unlisted)
     return rows
 
 
@@ -276,8 +291,17 @@ def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
             frame = frame if listed is None else frame.filter(listed)
         computed = kind.compute(frame, surface.artifacts.options(kind.name), surface)
         labels = partial(labels_in, snapshot.frame)
-        made = _draft(surface, kind, items.source(snapshot.fingerprint), computed, labels, left_out)
-        return replace(made, text=list(made.text), page=cache(made.page))
+        source, outliner = items.source(snapshot.fingerprint), kind.layout.outliner()
+        made = _draft(surface, kind, source, computed, labels, left_out, outliner)
+        details = details_of_surface(
+            snapshot.frame.lazy(), snapshot.details, surface=surface.events_of.surface
+        )
+        return replace(
+            made,
+            text=list(made.text),
+            page=cache(made.page),
+            details=None if details.is_empty() else details,
+        )
 
     return lambda _: draft()
 
@@ -298,34 +322,35 @@ def _draft(
     computed: Computed,
     labels: pages.Labels,
     left_out: Mapping[str, int],
+    outliner: Outliner,
 ) -> Draft:
     # Ids are hashed for it one by one, which takes as long as writing the document.
-    outliner = kind.layout.outliner() if surface.gates.are_on else None
-    checked = CheckedList(kind, computed.frame, computed.unit, outliner)
+    wanted = outliner if surface.gates.are_on else None
+    checked = CheckedList(kind, computed.rows, computed.unit, wanted)
     page = partial(checked.page.show, labels)
     shown: dict[str, Shown] = {"unit": computed.unit} if computed.unit else {}
     shown |= {**computed.shown, **left_out}
     return Draft(source, checked, checked.text(), computed.found, shown, page)
 
 
-def whole_lists(frame: pl.LazyFrame, layout: ListLayout) -> Iterator[pl.DataFrame]:
-    """Yield an artifact frame in pieces, at least one; no owner's list is split between two.
+def whole_lists(rows: Coded, layout: ListLayout) -> Iterator[Piece]:
+    """Yield the rows of an artifact in pieces, at least one; no owner's list is split between two.
 
     A kind without lists is one piece: it is unique as a whole, and small.
     """
     if layout.entry is None:
-        yield frame.collect(engine="streaming")
+        yield Piece(rows.collect())
         return
     unfinished: list[pl.DataFrame] = []
     for start in count(0, _PIECE_ROWS):
-        rows = frame.slice(start, _PIECE_ROWS).collect()
-        piece = pl.concat([*unfinished, rows])
-        if rows.height < _PIECE_ROWS:
-            yield piece
+        read = rows.slice(start, _PIECE_ROWS).frame
+        piece = pl.concat([*unfinished, read])
+        if read.height < _PIECE_ROWS:
+            yield Piece(piece, rows.ids)
             return
         owner = piece.to_series(0)
         starts = owner.ne_missing(owner.shift()).arg_true()
         cut = starts[-1] if starts.len() else 0
         unfinished = [piece.slice(cut)]
         if cut:
-            yield piece.head(cut)
+            yield Piece(piece.head(cut), rows.ids)

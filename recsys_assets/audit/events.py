@@ -18,7 +18,9 @@ from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import oversized_sessions
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.config import Surface
+from recsys_assets.events.accepted import refuse_erased_since
 from recsys_assets.events.days import ParsedDay, parse_day
+from recsys_assets.events.erased import erased_of
 from recsys_assets.pages import Json, Link, Shown
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
@@ -45,17 +47,21 @@ def audit_events(
 
     Raises:
         RawEventsError: an input cannot be read.
+        EraseKeyError: persons were erased, and the key that they are recognised by is not there.
     """
-    parsed = parse_day(surface, day, scratch=scratch)
+    parsed = parse_day(surface, day, scratch=scratch, erased=erased_of(store, surface))
     rejected = layout.rejected(surface.place, day)
     if parsed.rejected_path:
+        refuse_erased_since(store, surface.place, parsed)
         # Kept whether or not the day passes: it is what one needs to see when it does not.
         store.replace(rejected, parsed.rejected_path)
     elif store.stat(rejected):  # most days have none, and who may not delete must not be asked to
         store.delete(rejected)
     counts = _counts(surface, parsed, shared)
     shared_sessions = counts.sessions_of_several_users()
-    ids = (counts.sessions, counts.item_ids, counts.users)
+    # Gates ask for the sizes of users, which find the users on the way.
+    users = counts.user_sizes["user_id"] if gates else counts.users
+    ids = (counts.sessions, counts.item_ids, users)
     distinct = {of_one.name: of_one.len() for of_one in ids}
     limits = surface.guardrails
     oversized = (
@@ -94,6 +100,8 @@ def audit_events(
     if surface.source.days_around:
         shown["from_days_around"] = parsed.from_days_around
         shown["of_days_around"] = parsed.of_days_around
+    if parsed.list_tag is not None:
+        shown["erased"] = parsed.erased
     if parsed.rejected_path:
         shown["rejected"] = Link(store.uri(rejected))
     if parsed.not_kept:

@@ -68,7 +68,7 @@ class DayGates:
         self._store = store
         self._surface = surface
         self._overrides = read_overrides(store, surface.place)
-        self._baseline = Baseline(store, surface, self._overrides)
+        self._baseline = Baseline(store, surface, self._overrides, known=shared.profiles)
 
     def begin(
         self, day: date, fingerprint: str, counts: DayCounts, by_hour: Sequence[int]

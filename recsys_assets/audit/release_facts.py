@@ -23,16 +23,17 @@ _FEW: Final = 20
 
 @dataclass(frozen=True)
 class Pair:
-    """A kind as it is live, and as it would be."""
+    """A kind as it is live, and as it would be; `erased` says of whom since, in words."""
 
     kind: str
     before: Outline
     after: Outline
+    erased: Sequence[str] = ()
 
     @property
     def changed(self) -> list[str]:
-        """Which settings were changed in between."""
-        return changed_settings(self.before.settings, self.after.settings)
+        """Which settings were changed in between, and whether somebody was erased."""
+        return [*changed_settings(self.before.settings, self.after.settings), *self.erased]
 
     @property
     def changed_list(self) -> list[str]:

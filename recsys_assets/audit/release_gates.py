@@ -6,8 +6,7 @@ pin or a repair is never asked: what becomes live by them has been live.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
@@ -25,12 +24,15 @@ from recsys_assets.compute.scores import Asked, compare_scores
 from recsys_assets.config import Surface
 from recsys_assets.errors import StorageError
 from recsys_assets.events.listed import read_denied
-from recsys_assets.live.outlines import outline_of
+from recsys_assets.kinds import KINDS
+from recsys_assets.live.erased import erased_since
+from recsys_assets.live.outlines import outline_of, sizes_of
 from recsys_assets.pages import Shown
 from recsys_assets.storage.comparisons import Comparison, read_comparison, write_comparison
 from recsys_assets.storage.found import Figures, Found, keep_found
+from recsys_assets.storage.profiles import KnownProfiles
 from recsys_assets.storage.publications import Live, read_live
-from recsys_assets.storage.store import READERS, Store
+from recsys_assets.storage.store import Store, read_each
 from recsys_assets.verdicts import judge
 from recsys_assets.windows import Window
 
@@ -39,24 +41,30 @@ class ReleaseGates:
     """Compares what is to become live in one run with what is, in the order of days."""
 
     def __init__(
-        self, store: Store, surface: Surface, last: date, *, dry_run: bool = False
+        self,
+        store: Store,
+        surface: Surface,
+        last: date,
+        *,
+        dry_run: bool = False,
+        known: KnownProfiles | None = None,
     ) -> None:
         """Begin.
 
         Args:
             store: the root.
             surface: whose releases.
-            last: day of the run. Of a long backfill the days near it are scored: they say what is
-                usual for it and for those that follow. Those before are live for a moment only,
-                and are scored until one of them replaces what was live before the run.
+            last: day of the run. Days before `Gates.scored_from` are scored until one of them
+                replaces what was live before the run.
             dry_run: whether nothing is kept; it finds what a release would find, pinned or not.
+            known: profiles that the process has read already.
         """
-        self._scored_from = last - timedelta(days=surface.gates.history_days)
+        self._scored_from = surface.gates.scored_from(last)
         self._found_live: str | None = None  # tag of what was live when the run began
         self._store = store
         self._surface = surface
         self._dry_run = dry_run
-        self._trusted = TrustedDays(store, surface, keeps=not dry_run)
+        self._trusted = TrustedDays(store, surface, keeps=not dry_run, known=known)
         self._outlines: dict[str, Outline] = {}  # of what is live, by URI
         self._past: dict[date, Comparison | None] = {}
 
@@ -70,13 +78,17 @@ class ReleaseGates:
         why_not = _why_not(live, window, current, released=self._dry_run)
         if why_not or live is None or live.window is None:
             return _judged(ReleaseFacts(self._surface, why_not))
-        pairs, unread = self._pairs(live.current, current)
-        withdrawn = self._withdrawn() if any(pair.changed_list for pair in pairs) else None
-        facts = ReleaseFacts(self._surface, "", pairs, unread, withdrawn)
+        erased = erased_since(self._store, self._surface, live, window)
         self._found_live = self._found_live or live.tag
-        if day < self._scored_from and live.tag != self._found_live:
-            facts = replace(facts, is_passing=True)
-        elif not facts.is_quiet:  # nor does a quiet day say what is usual
+        is_passing = day < self._scored_from and live.tag != self._found_live
+        read = sizes_of if is_passing else outline_of
+        pairs, unread = self._pairs(live.current, current, read, erased)
+        withdrawn = None
+        if any(pair.changed_list for pair in pairs):
+            withdrawn = self._withdrawn()
+            pairs, unread = self._pairs(live.current, current, outline_of, erased)
+        facts = ReleaseFacts(self._surface, "", pairs, unread, withdrawn, is_passing=is_passing)
+        if not is_passing and not facts.is_quiet:  # nor does a quiet day say what is usual
             trusted, asked = self._trusted.before(min(window.start, live.window.start))
             scored = self._scored(day, pairs, asked, withdrawn) if asked else []
             worse = [each for each in scored if each.change.failed]
@@ -88,16 +100,23 @@ class ReleaseGates:
         return found
 
     def _pairs(
-        self, before: Mapping[str, str], after: Mapping[str, str]
+        self,
+        before: Mapping[str, str],
+        after: Mapping[str, str],
+        read: Callable[..., Outline],
+        erased: Sequence[str],
     ) -> tuple[list[Pair], dict[str, str]]:
         pairs, unread, known = list[Pair](), dict[str, str](), dict[str, Outline]()
         for kind in [kind for kind in after if kind in before]:
             try:
                 for uri in (before[kind], after[kind]):
-                    known[uri] = self._outlines.get(uri) or outline_of(
-                        self._store, self._surface.place, kind, uri, keeps=not self._dry_run
-                    )
-                pairs.append(Pair(kind, known[before[kind]], known[after[kind]]))
+                    found = self._outlines.get(uri)
+                    if found is None or (found.is_brief and read is outline_of):
+                        keeps = not self._dry_run
+                        found = read(self._store, self._surface.place, kind, uri, keeps=keeps)
+                    known[uri] = found
+                why = erased if KINDS[kind].reads == "events" else ()
+                pairs.append(Pair(kind, known[before[kind]], known[after[kind]], why))
             except StorageError as error:
                 unread[kind] = str(error)
         self._outlines = known  # what is live next is among them
@@ -141,10 +160,8 @@ class ReleaseGates:
         span = self._surface.gates.history_days
         days = [day - timedelta(days=back) for back in range(span, 0, -1)]
         unread = [each for each in days if each not in self._past]
-        if unread:
-            read = partial(read_comparison, self._store, self._surface.place)
-            with ThreadPoolExecutor(min(READERS, len(unread))) as pool:
-                self._past |= zip(unread, pool.map(read, unread), strict=True)
+        read = partial(read_comparison, self._store, self._surface.place)
+        self._past |= zip(unread, read_each(read, unread), strict=True)
         self._past = {each: self._past[each] for each in days}
         return [of.changes for of in self._past.values() if of]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from recsys_assets.audit.turns import Turns
 from recsys_assets.events.catalog import CatalogCache
 from recsys_assets.storage.counts import CountsCache
+from recsys_assets.storage.profiles import KnownProfiles
 
 
 @dataclass(frozen=True)
@@ -15,4 +16,5 @@ class Shared:
 
     counts: CountsCache = field(default_factory=CountsCache)
     catalogs: CatalogCache = field(default_factory=CatalogCache)
+    profiles: KnownProfiles = field(default_factory=KnownProfiles)
     turns: Turns = field(default_factory=Turns)

@@ -11,6 +11,7 @@ from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.scores import Asked
 from recsys_assets.config import Surface
 from recsys_assets.storage.overrides import read_overrides
+from recsys_assets.storage.profiles import KnownProfiles
 from recsys_assets.storage.store import Store
 
 # Days back from the windows that are looked at, for each that is wanted: some are not accepted.
@@ -20,11 +21,18 @@ _LOOKED_AT: Final = 2
 class TrustedDays:
     """Accepted days that gates found sound, each read once."""
 
-    def __init__(self, store: Store, surface: Surface, *, keeps: bool = True) -> None:
-        """Begin without any; `keeps` says whether profiles that are made again are stored."""
+    def __init__(
+        self,
+        store: Store,
+        surface: Surface,
+        *,
+        keeps: bool = True,
+        known: KnownProfiles | None = None,
+    ) -> None:
+        """Begin without any; `Baseline` says what `keeps` and `known` are."""
         self._surface = surface
         overrides = read_overrides(store, surface.events_of)
-        self._baseline = Baseline(store, surface, overrides, keeps=keeps)
+        self._baseline = Baseline(store, surface, overrides, keeps=keeps, known=known)
         self._known: dict[date, Profile | None] = {}
         self._asked: tuple[Sequence[date], Asked] | None = None
 

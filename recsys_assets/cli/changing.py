@@ -132,9 +132,9 @@ def _print_found(held: HeldBack, *, force: bool) -> None:
     for check, verdict in held.audited.verdicts.items():
         said = ": ".join(filter(None, (verdict.outcome, verdict.description)))
         click.echo(printable(f"{check}: {said}"))
-    would = "would be published" if held.may_go(force=force) else "would be refused"
     forced = held.may_go(force=True) and not held.may_go(force=force)
-    click.echo(f"{held.day} {would}{'; --force accepts it' if forced else ''}")
+    advice = "; --force accepts it" if forced else ""
+    click.echo(f"{held.day} would be {held.would_be(force=force)}{advice}")
 
 
 @click.command("repair")

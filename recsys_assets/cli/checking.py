@@ -141,6 +141,8 @@ def _show_sample(name: str, sample: Sample) -> None:
 def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool) -> None:
     """Re-read every blob that is live, or was lately, and recompute its version.
 
+    What an erasure took is told as `erased`, and is no finding.
+
     Exit codes: 0 all is as it was written; 1 something is missing, corrupt or orphaned, or a
     surface was passed over since its entry has a mistake; 2 the command line or the configuration
     is wrong.
@@ -169,6 +171,7 @@ def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool)
                             "blobs": verified.blobs,
                             "publications": verified.publications,
                             "findings": [vars(finding) for finding in verified.findings],
+                            "erased": verified.erased,
                         }
                         for verified in found
                     ]
@@ -180,6 +183,7 @@ def verify_command(name: str | None, last: int, grace_hours: int, as_json: bool)
                     f"{verified.surface.name}: {verified.blobs} blobs of "
                     f"{verified.publications} publications verified, "
                     f"{len(verified.findings)} findings"
+                    + (f", {len(verified.erased)} erased" if verified.erased else "")
                 )
             for finding in verified.findings:
                 click.echo(

@@ -16,7 +16,19 @@ from typing import Any
 import click
 
 from recsys_assets import __version__
-from recsys_assets.cli import changing, checking, ctrl_c, days, experiment, gates, landing, reading
+from recsys_assets.cli import (
+    changing,
+    checking,
+    ctrl_c,
+    days,
+    erasing,
+    experiment,
+    gates,
+    landing,
+    promoting,
+    reading,
+    sinks,
+)
 from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
 
@@ -74,8 +86,11 @@ for command in (
     *reading.COMMANDS,
     *checking.COMMANDS,
     *changing.COMMANDS,
+    *promoting.COMMANDS,
     *gates.COMMANDS,
+    *erasing.COMMANDS,
     *experiment.COMMANDS,
+    *sinks.COMMANDS,
 ):
     for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
         each.params.append(config_option())

@@ -25,6 +25,7 @@ from recsys_assets.windows import span_text
 if TYPE_CHECKING:  # imported where they are used: Dagster and Polars take a second each to import
     from recsys_assets.defs.materialize import Complaint, RangeResult
     from recsys_assets.live.compare import Difference
+    from recsys_assets.live.sinks import SinkStatus
     from recsys_assets.live.status import SurfaceStatus
     from recsys_assets.live.tables import Table
     from recsys_assets.storage.overrides import Override
@@ -56,6 +57,14 @@ _STATUS: Final = (
     Column("kind", is_text=True),
     Column("version", short=first_digits, spare=3),
     Column("bytes", right=True),
+)
+_SINKS: Final = (
+    Column("surface", is_text=True),
+    Column("sink", is_text=True),
+    Column("state", is_text=True),
+    Column("gen", spare=1),
+    Column("delivered", short=_to_the_minute, spare=2),
+    Column("failed", is_text=True),
 )
 _FLIPS: Final = (
     Column("gen"),
@@ -224,6 +233,22 @@ def print_status(statuses: Sequence[SurfaceStatus]) -> None:
     print_rows(_STATUS, rows)
     for reason in reasons:
         click.echo(reason)
+    sinks = [_sink_row(status.surface.name, sink) for status in statuses for sink in status.sinks]
+    if sinks:
+        print_rows(_SINKS, sinks, title="sinks, as far as is known")
+
+
+def _sink_row(surface: str, status: SinkStatus) -> list[Cell]:
+    known = status.known
+    state = Text("holds what is live")
+    if status.behind is not None:
+        state = Text(f"behind since {age_text(status.behind)}", "red" if status.is_late else "")
+    failure = known.failure
+    failed = f"failed {failure.tries}x, last {failure.at[:19]}Z: {failure.error}" if failure else ""
+    if failure and failure.dead:
+        failed = f"dead letter: generation {failure.dead}, until `deliver` sends it anew; {failed}"
+    generation = str(known.held.generation) if known.held else ""
+    return [surface, status.sink.name, state, generation, (known.delivered_at or "")[:19], failed]
 
 
 def print_table(table: Table, *, title: str) -> None:

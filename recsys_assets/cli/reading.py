@@ -47,8 +47,8 @@ def status_command(name: str | None, as_json: bool) -> None:
     """Show what is live, and whether it is as new as `freshness` of surfaces.yaml promises.
 
     Exit codes: 0 every surface is fresh; 1 a surface is stale, has nothing live though a day is
-    over, its manifest is damaged, or its entry has a mistake, and the other surfaces are shown all
-    the same; 2 the command line or the configuration is wrong.
+    over, its manifest is damaged, a sink of it is late, or its entry has a mistake, and the other
+    surfaces are shown all the same; 2 the command line or the configuration is wrong.
     """
     from recsys_assets.live.status import stale_because, surface_status
     from recsys_assets.storage import open_store
@@ -64,7 +64,8 @@ def status_command(name: str | None, as_json: bool) -> None:
         for status in statuses:
             if status.error:
                 click.echo(printable(f"Error: {status.surface.name}: {status.error}"), err=True)
-        if any(map(stale_because, statuses)):
+        late = any(sink.is_late for status in statuses for sink in status.sinks)
+        if late or any(map(stale_because, statuses)):
             sys.exit(1)
 
 
@@ -145,7 +146,7 @@ def show_command(
     Exit codes: 0 shown; 1 it is not live, not in the artifact, or damaged; 2 the command line or
     the configuration is wrong.
     """
-    from recsys_assets.events.catalog import item_titles
+    from recsys_assets.events.labels import item_titles
     from recsys_assets.live.tables import (
         artifact_table,
         document_of_day,

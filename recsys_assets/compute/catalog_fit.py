@@ -32,9 +32,9 @@ def fit_of(tags: pl.DataFrame, asked: Keys) -> Fit:
         tags: `item` (UInt32, hash), `tags` (list of String), an item once.
         asked: what happened.
     """
-    covered = asked.items.join(tags, on="item", how="semi")["events"].sum()
+    covered = _items(asked).join(tags, on="item", how="semi")["events"].sum()
     steps = (
-        asked.next_steps.to_frame("key")
+        pl.DataFrame({"key": asked.next_steps})
         .group_by(before=high_code("key"), item=low_code("key"))
         .agg(times=pl.len())
     )
@@ -64,8 +64,14 @@ def changed_items(before: pl.DataFrame, after: pl.DataFrame, asked: Keys) -> pl.
         `item`, `events`, `tags` (before) and `tags_now` (null where it has none).
     """
     return (
-        asked.items.join(before, on="item")
+        _items(asked)
+        .join(before, on="item")
         .join(after.rename({"tags": "tags_now"}), on="item", how="left")
         .filter(pl.col("tags").list.sort().ne_missing(pl.col("tags_now").list.sort()))
         .sort("events", "item", descending=[True, False])
     )
+
+
+def _items(asked: Keys) -> pl.DataFrame:
+    item, events = asked.items
+    return pl.DataFrame({"item": item, "events": events.astype("uint32")})

@@ -35,14 +35,6 @@ def with_codes(frame: pl.LazyFrame, ids: pl.Series) -> pl.LazyFrame:
     return frame.join(table, on=column, how="inner").drop(column)
 
 
-def decoded(codes: str, ids: pl.Series) -> pl.Expr:
-    """Give the strings behind a column of codes; null stays null.
-
-    Rows are decoded as they are asked for: a slice of a lazy frame costs what the slice holds.
-    """
-    return pl.col(codes).map_batches(ids.gather, return_dtype=pl.String, is_elementwise=True)
-
-
 def pair_key(high: pl.Expr, low: pl.Expr) -> pl.Expr:
     """Pack two codes into one UInt64 that sorts by `high`, then by `low`."""
     return high.cast(pl.UInt64) * 2**32 + low.cast(pl.UInt64)
@@ -61,7 +53,7 @@ def high_code(key: str) -> pl.Expr:
 
 def low_code(key: str) -> pl.Expr:
     """Give the second code of a column of pair keys, UInt32."""
-    return (pl.col(key) % 2**32).cast(pl.UInt32)
+    return pl.col(key).cast(pl.UInt32, wrap_numerical=True)
 
 
 def ascending(numbers: pl.Series) -> pl.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
@@ -63,6 +64,43 @@ def items_of_surface(catalog: pl.LazyFrame, *, surface: str) -> pl.Series:
         surface: as there.
     """
     return _of_surface(catalog, surface).select("item_id").unique().collect().to_series()
+
+
+def details_of_surface(
+    catalog: pl.LazyFrame, details: pl.DataFrame, *, surface: str
+) -> pl.DataFrame:
+    """Return what a catalog says of the items of a surface besides their tags.
+
+    Args:
+        catalog: as for `normalise_tags`.
+        details: `price` and `created_at` as texts, in the order of the catalog.
+        surface: as there.
+
+    Returns:
+        `item_id`, `price`, a number of up to 18 digits, 6 of them behind the point, and
+        `created_at`, UTC: one row per item of which either is known, that of its last row. What is
+        no number, or no time, is null.
+    """
+    price, at = pl.col("price").str.strip_chars(), pl.col("created_at").str.strip_chars()
+    number = pl.Decimal(18, 6)
+    rows = _of_surface(catalog.with_columns(details.get_columns()), surface).select(
+        "item_id",
+        price=pl.coalesce(
+            price.cast(number, strict=False),
+            price.cast(pl.Float64, strict=False).cast(number, strict=False),
+        ),
+        created_at=at.map_elements(_moment, return_dtype=pl.Datetime("us", "UTC")),
+    )
+    known = rows.filter(pl.col("price").is_not_null() | pl.col("created_at").is_not_null())
+    return known.unique("item_id", keep="last", maintain_order=True).collect()
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _of_surface(catalog: pl.LazyFrame, surface: str) -> pl.LazyFrame:

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.codes import (
     ascending,
     count_keys,
-    decoded,
     high_code,
     low_code,
     pair_key,
 )
 from recsys_assets.compute.day_counts import Counts
-from recsys_assets.compute.lists import strongest_of
+from recsys_assets.compute.lists import strongest_rows
 
 # Pairs of a block, about 40 bytes each; larger blocks leave the processor's caches. What belongs
 # to one item stays together, so an item in very many sessions makes its block larger.
@@ -33,7 +34,7 @@ _BLOCKS_AT_ONCE: Final = 2
 class Cooccurrence:
     """Neighbours (contract `cooc`), and what was left out of them on purpose."""
 
-    neighbours: pl.LazyFrame
+    neighbours: Coded
     sessions: int
     oversized_sessions: int
 
@@ -84,10 +85,13 @@ def count_cooccurrence(
     rows = _of_items_in_most_sessions(rows, sizes, max_items)
     neighbours = _neighbours(held, rows, counts.item_ids.len(), min_support, max_neighbours)
     return Cooccurrence(
-        neighbours=neighbours.lazy().select(
-            decoded("owner", counts.item_ids).alias("item_id"),
-            decoded("entry", counts.item_ids).alias("neighbour_id"),
-            pl.col("number").cast(pl.Int64).alias("count"),
+        neighbours=Coded(
+            neighbours.lazy().select(
+                item_id="owner",
+                neighbour_id="entry",
+                count=pl.col("number").cast(pl.Int64),
+            ),
+            dict.fromkeys(("item_id", "neighbour_id"), counts.item_ids),
         ),
         sessions=sizes.len(),
         oversized_sessions=int((sizes > max_items_per_session).sum()),
@@ -157,14 +161,7 @@ def _neighbours(
     def lists(block: tuple[int, int]) -> pl.DataFrame:
         of_block = rows.slice(*block)
         pairs = of_block.select("item", entry=held.gather(of_block["session"])).explode("entry")
-        found = _supported(pairs, items, min_support)
-        owners = of_block["item"].rle().struct.field("value").alias("owner")
-        without = owners.filter(~owners.is_in(found["owner"].implode()))
-        if without.len():
-            zero = pl.lit(0, pl.UInt32)
-            empty = without.to_frame().with_columns(entry=zero, number=zero)
-            found = pl.concat([found, empty]).sort("owner", maintain_order=True)
-        return strongest_of(found, max_neighbours)
+        return _lists(pairs, items, min_support, max_neighbours)
 
     found = [pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))]
     blocks = _blocks(rows["item"], held.list.len().gather(rows["session"]))
@@ -175,31 +172,45 @@ def _neighbours(
     return pl.concat(found)
 
 
-def _supported(pairs: pl.DataFrame, items: int, min_support: int) -> pl.DataFrame:
-    """Count equal pairs: `owner`, `entry`, `number` (UInt32), by owner, then entry.
+def _lists(pairs: pl.DataFrame, items: int, min_support: int, max_neighbours: int) -> pl.DataFrame:
+    """Count equal pairs, and return the lists of their items.
 
-    Without those of an item with itself, and those that are fewer than `min_support`.
+    Without pairs of an item with itself, and those that are fewer than `min_support`.
 
     Args:
-        pairs: `item`, ascending, and `entry`, each below `items`; at least one.
+        pairs: `item`, ascending, and `entry`, each below `items`; those of an item with itself
+            are among them.
         items: number of item codes.
         min_support: at least 1.
+        max_neighbours: kept per item, at least 1.
     """
-    item = pairs["item"]
-    first = item[0]
+    owners = pairs["item"].rle().struct.field("value").to_numpy()
+    first = int(owners[0])
     # Half as wide where they fit, which are sorted in half the time.
-    width: Any = pl.UInt32 if (item[-1] - first + 1) * items < 2**32 else pl.UInt64
+    is_small = (int(owners[-1]) - first + 1) * items < 2**32
+    width: Any = pl.UInt32 if is_small else pl.UInt64
     key = (pl.col("item") - first).cast(width) * items + pl.col("entry").cast(width)
-    return (
-        count_keys(pairs.select(key=key).to_series())
-        .filter(pl.col("count") >= min_support)
-        .select(
-            owner=(pl.col("key") // items).cast(pl.UInt32) + first,
-            entry=(pl.col("key") % items).cast(pl.UInt32),
-            number="count",
-        )
-        .filter(pl.col("owner") != pl.col("entry"))
+    counted = count_keys(pairs.select(key=key).to_series())
+    keys = counted["key"].to_numpy()
+    begins = (owners - first).astype(keys.dtype) * items
+    with_itself = pl.Series(np.searchsorted(keys, begins + owners))
+    is_kept = (counted["count"] >= min_support).scatter(with_itself, False)
+    kept = counted.filter(is_kept)
+    keys, numbers = kept["key"].to_numpy(), kept["count"].to_numpy()
+    lengths = np.diff(np.searchsorted(keys, begins), append=keys.size)
+    rows = strongest_rows(lengths, numbers, max_neighbours)
+    listed = np.minimum(lengths, max_neighbours)
+    entry = (keys[rows] - np.repeat(begins, listed)).astype(np.uint32)
+    found = pl.DataFrame(
+        {"owner": np.repeat(owners, listed), "entry": entry, "number": numbers[rows]}
     )
+    without = owners[lengths == 0]
+    if not without.size:
+        return found
+    empty = pl.DataFrame({"owner": without}).with_columns(
+        pl.lit(None, pl.UInt32).alias(name) for name in ("entry", "number")
+    )
+    return pl.concat([found, empty]).sort("owner", maintain_order=True)
 
 
 def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[tuple[int, int]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
+from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.user_items import score_items
 
 
 def count_user_exposures(
     counts: Counts, *, top_n: int, weighted: bool = False, listed: pl.Series | None = None
-) -> pl.LazyFrame:
+) -> Coded:
     """Score each user's items by how often the user was shown them.
 
     Args:

@@ -62,13 +62,16 @@ def profile_of(
         known: ids of the items of the catalog; None where there is none.
     """
     rows, users, sessions = sum(by_hour), counts.user_sizes, counts.session_sizes
-    sample = take_sample(counts.events, users["user_id"], rows=rows, most=most)
+    known_rows = int(users["events"].sum())
+    sample = take_sample(
+        counts.events, users["user_id"], rows=rows, anonymous=rows - known_rows, most=most
+    )
     numbers: dict[str, float] = {"rows": rows, "sessions": sessions.height}
     if rows:
         numbers |= {
             "length": rows / sessions.height,
             "repeats": sample.repeats,
-            "no_user": 1 - int(users["events"].sum()) / rows,
+            "no_user": 1 - known_rows / rows,
             "shared_sessions": counts.sessions_of_several_users() / sessions.height,
             "top_item": _most(counts.items["count"]) / rows,
             "top_session": _most(sessions["events"]) / rows,

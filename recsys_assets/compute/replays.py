@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from recsys_assets.compute.codes import high_code, low_code
+from recsys_assets.compute.lookups import AnyKeys, Counts, counted, counts_of, times_among
 from recsys_assets.compute.profiles import Profile
-from recsys_assets.compute.samples import Keys
+from recsys_assets.compute.samples import Keys, Words
 
 _HEAD: Final = 100  # first items of the reference
 _SUPPORT: Final = 2  # times that a step is in the reference, to count as foretold
@@ -22,6 +24,8 @@ _LIFT: Final = 3
 _RISEN_EVENTS: Final = 10
 _RISEN: Final = 4
 _DAYS_OF_SESSIONS: Final = 7
+_HALF: Final = np.uint64(32)
+_LOW: Final = np.uint64(2**32 - 1)
 
 
 def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
@@ -48,27 +52,26 @@ def replay(day: Profile, before: Sequence[Profile]) -> dict[str, float]:
     total = sum(keys.rows for keys in kept)
     if not asked.rows or not total:  # so few events that none is in the sample
         return numbers
-    items = pl.concat([keys.items for keys in kept]).group_by("item").agg(pl.col("events").sum())
-    head = items.top_k(_HEAD, by=["events", "item"], reverse=[False, True])["item"]
-    before_events = items.rename({"events": "events_before"})
-    known = asked.items.join(before_events, on="item", how="left")
-    in_head = known["events"].filter(known["item"].is_in(head.implode()))
+    items, events = asked.items
+    usual_items = counted(np.concatenate([keys.item for keys in kept]))
+    before_events = counts_of(items, *usual_items)
+    in_head = counts_of(items, *_head(*usual_items)) > 0
     numbers |= {
-        "new_items": int(known["events"].filter(known["events_before"].is_null()).sum())
-        / asked.rows,
-        "risen_items": _risen(known, asked.rows / total) / asked.rows,
-        "replay_popularity": int(in_head.sum()) / asked.rows,
+        "new_items": int(events[before_events == 0].sum()) / asked.rows,
+        "risen_items": _risen(events, before_events * (asked.rows / total)) / asked.rows,
+        "replay_popularity": int(events[in_head].sum()) / asked.rows,
     }
     week = day.day - timedelta(days=_DAYS_OF_SESSIONS)
     newest = [keys for of, keys in zip(before, kept, strict=True) if of.day >= week]
     if newest:
-        numbers["old_sessions"] = _share(asked.sessions, (keys.sessions for keys in newest))
-    if asked.next_steps.len() or any(keys.next_steps.len() for keys in kept):
-        foretold = _foretold(asked, kept, known.select("item", events="events_before"), total)
-        numbers["replay_cooc"] = foretold / max(asked.next_steps.len(), 1)
-    if asked.users.len() or any(keys.users.len() for keys in kept):
-        numbers["new_users"] = 1 - _share(asked.users, (keys.users for keys in kept))
-        numbers["replay_users"] = _share(asked.user_items, (keys.user_items for keys in kept))
+        numbers["old_sessions"] = _share(asked.sessions, [keys.sessions for keys in newest])
+    if asked.next_steps.size or any(keys.next_steps.size for keys in kept):
+        foretold = _foretold(asked, kept, before_events, total)
+        numbers["replay_cooc"] = foretold / max(asked.next_steps.size, 1)
+    if asked.user.size or any(keys.user.size for keys in kept):
+        numbers["new_users"] = 1 - _share(asked.users, [keys.users for keys in kept])
+        owned = counted(asked.user_items)
+        numbers["replay_users"] = _share(owned[0], [keys.user_items for keys in kept], owned[1])
     return numbers
 
 
@@ -83,14 +86,9 @@ def usual_events(items: pl.Series, rows: int, before: Sequence[Profile]) -> list
     thinned = max(each.sample.thinned for each in before)
     kept = [each.sample.keys(thinned) for each in before]
     total = sum(keys.rows for keys in kept)
-    counts = (
-        pl.concat([keys.items for keys in kept])
-        .join(items.unique().to_frame("item"), on="item", how="semi")
-        .group_by("item")
-        .agg(pl.col("events").sum())
-    )
-    events = dict(counts.iter_rows())
-    return [events.get(item, 0) * rows / max(total, 1) for item in items]
+    known = counted(np.concatenate([keys.item for keys in kept]))
+    found = counts_of(items.to_numpy(), *known)
+    return [events * rows / max(total, 1) for events in found.tolist()]
 
 
 def distance(one: Sequence[int], other: Sequence[int]) -> float:
@@ -106,44 +104,62 @@ def distance(one: Sequence[int], other: Sequence[int]) -> float:
     return math.sqrt(max(0.0, (divergence(p, middle) + divergence(q, middle)) / 2))
 
 
-def _foretold(asked: Keys, kept: Sequence[Keys], items: pl.DataFrame, total: int) -> int:
-    """Count the steps of the day that the reference has, and more often than by chance."""
-    steps = pl.concat([keys.steps for keys in kept])
-    counts = (
-        steps.filter(steps.is_in(asked.next_steps.implode()))
-        .to_frame("key")
-        .group_by("key")
-        .agg(times=pl.len())
-        .filter(pl.col("times") >= _SUPPORT)
-    )
-    by_chance = steps.len() * (pl.col("events") / total) * (pl.col("events_before") / total)
-    return (
-        asked.next_steps.to_frame("key")
-        .join(counts, on="key")
-        .with_columns(before=high_code("key"), item=low_code("key"))
-        .join(items, on="item")
-        .join(items.rename({"item": "before", "events": "events_before"}), on="before")
-        .filter(pl.col("times") >= _LIFT * by_chance)
-        .height
-    )
+def _head(items: Words, counts: Counts) -> tuple[Words, Counts]:
+    """Return the first items of the reference, ascending; of equal ones, those with the least hash.
+
+    Args:
+        items: ascending.
+        counts: events of each.
+    """
+    if items.size <= _HEAD:
+        return items, counts
+    least = np.partition(counts, -_HEAD)[-_HEAD]
+    is_in = counts > least
+    is_in[np.flatnonzero(counts == least)[: _HEAD - np.count_nonzero(is_in)]] = True
+    return items[is_in], counts[is_in]
 
 
-def _risen(items: pl.DataFrame, size: float) -> float:
+def _foretold(asked: Keys, kept: Sequence[Keys], before_events: Counts, total: int) -> int:
+    """Count the steps of the day that the reference has, and more often than by chance.
+
+    Args:
+        asked: the day.
+        kept: the reference.
+        before_events: of each item of the day, how many the reference has.
+        total: events of the reference.
+    """
+    kept_steps = [keys.steps for keys in kept]
+    steps, events = counted(asked.next_steps)
+    times = times_among(steps, kept_steps)
+    often = times >= _SUPPORT
+    steps, events, times = steps[often], events[often], times[often]
+    share = before_events / total
+    items, _ = asked.items
+    before, item = (share[items.searchsorted(of)] for of in (steps >> _HALF, steps & _LOW))
+    by_chance = sum(each.size for each in kept_steps) * item * before
+    return int(events[times >= _LIFT * by_chance].sum())
+
+
+def _risen(events: Counts, usual: npt.NDArray[np.floating[Any]]) -> float:
     """Return the events above what is usual, of items that have far more.
 
     Args:
-        items: `events` of each on the day, `events_before` in the reference.
-        size: of the day beside the reference.
+        events: of each item on the day.
+        usual: of each, on a day of that size.
     """
-    usual = pl.col("events_before").fill_null(0) * size
-    risen = (pl.col("events") >= _RISEN_EVENTS) & (pl.col("events") > _RISEN * usual)
-    return float(items.select((pl.col("events") - usual).filter(risen).sum()).item())
+    risen = (events >= _RISEN_EVENTS) & (events > _RISEN * usual)
+    return float(pl.Series(events - usual).filter(pl.Series(risen)).sum())
 
 
-def _share(asked: pl.Series, kept: Iterable[pl.Series]) -> float:
-    """Return the share of keys that are among others; 0 without keys."""
-    if not asked.len():
+def _share(distinct: AnyKeys, kept: Sequence[AnyKeys], times: Counts | None = None) -> float:
+    """Return the share of keys that are among others; 0 without keys.
+
+    Args:
+        distinct: the keys, ascending.
+        kept: the others.
+        times: that each of the keys comes; once where it is not given.
+    """
+    if not distinct.size:
         return 0.0
-    keys = pl.concat(list(kept))
-    found = keys.filter(keys.is_in(asked.implode()))  # few: what is asked is looked up in these
-    return int(asked.is_in(found.implode()).sum()) / asked.len()
+    times = np.ones(distinct.size, dtype=np.intp) if times is None else times
+    return int(times[times_among(distinct, kept) > 0].sum()) / int(times.sum())

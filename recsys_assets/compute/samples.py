@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from recsys_assets.compute.codes import pair_key
+from recsys_assets.compute.lookups import Counts, counted
 
 # Steps back in a session at which one item still counts as leading to another.
 _BACK: Final = 3
@@ -24,30 +24,65 @@ _WORD: Final = 2**32
 _HALF: Final = np.uint64(32)
 
 Words = npt.NDArray[np.uint32]
+PairKeys = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True)
 class Keys:
-    """What a later day is looked up in, and what is looked up of it.
+    """What a later day is looked up in, and what is looked up of it; each made when asked for."""
 
-    Attributes:
-        rows: events.
-        items: `item` (UInt32), `events` of it.
-        user_items: key (UInt64) of user and item of each event that has a user.
-        next_steps: key of (item before, item) of each event whose item is another than that of the
-            event before it in its session.
-        steps: keys of the steps to an item from each of the few before it.
-        users: distinct.
-        sessions: distinct.
-    """
+    def __init__(self, events: pl.DataFrame) -> None:
+        """Begin.
 
-    rows: int
-    items: pl.DataFrame
-    user_items: pl.Series
-    next_steps: pl.Series
-    steps: pl.Series
-    users: pl.Series
-    sessions: pl.Series
+        Args:
+            events: as `Sample` has them.
+        """
+        user = events["user"]
+        known = events.filter(user.is_not_null()) if user.null_count() else events
+        self.rows = events.height
+        self.item: Words = events["item"].to_numpy()
+        """Of each event."""
+        self.session: Words = events["session"].to_numpy()
+        """Of each event, ascending."""
+        self.user: Words = known["user"].to_numpy()
+        """Of each event that has one."""
+        self._item_of_user: Words = known["item"].to_numpy()
+
+    @cached_property
+    def items(self) -> tuple[Words, Counts]:
+        """Distinct, ascending, and how many events each has."""
+        return counted(self.item)
+
+    @cached_property
+    def users(self) -> Words:
+        """Distinct, ascending."""
+        return counted(self.user)[0]
+
+    @cached_property
+    def sessions(self) -> Words:
+        """Distinct, ascending."""
+        return counted(self.session)[0]
+
+    @cached_property
+    def user_items(self) -> PairKeys:
+        """Key of user and item of each event that has a user."""
+        return pair_keys(self.user, self._item_of_user)
+
+    @cached_property
+    def next_steps(self) -> PairKeys:
+        """Key of (item before, item) of each event whose item is another than the one before it."""
+        return self._steps(1)
+
+    @cached_property
+    def steps(self) -> PairKeys:
+        """Keys of the steps to an item from each of the few before it in its session."""
+        return np.concatenate([self._steps(back) for back in range(1, _BACK + 1)])
+
+    def _steps(self, back: int) -> PairKeys:
+        """Return the keys of steps of sessions to an item from another, `back` events before it."""
+        session, item = self.session, self.item
+        same, other = session[back:] == session[:-back], item[back:] != item[:-back]
+        is_step: npt.NDArray[np.bool_] = same & other
+        return pair_keys(item[:-back], item[back:])[is_step]
 
 
 @dataclass(frozen=True)
@@ -65,40 +100,46 @@ class Sample:
         """Return its keys as if it had been thinned so far; those that were asked for last stay."""
         if thinned not in self._keys:
             self._keys.clear()
-            self._keys[thinned] = _keys(self.at(thinned))
+            self._keys[thinned] = Keys(self.at(thinned))
         return self._keys[thinned]
 
     def at(self, thinned: int) -> pl.DataFrame:
         """Return its events as if it had been thinned so far."""
         if thinned <= self.thinned:
             return self.events
-        return self.events.filter(is_in_sample(pl.coalesce("user", "session"), thinned))
+        owner = self.events.select(pl.coalesce("user", "session")).to_series().to_numpy()
+        return self.events.filter(is_in_sample(owner, thinned))
 
     @cached_property
     def repeats(self) -> float:
         """Share of its events that show an item again in its session; 0 without events."""
         if not self.events.height:
             return 0.0
-        distinct = self.events.select(pair_key(pl.col("session"), pl.col("item")).n_unique())
-        return 1 - int(distinct.item()) / self.events.height
+        keys = pair_keys(self.events["session"].to_numpy(), self.events["item"].to_numpy())
+        return 1 - counted(keys)[0].size / keys.size
 
 
-def take_sample(events: pl.LazyFrame, users: pl.Series, *, rows: int, most: int) -> Sample:
+def take_sample(
+    events: pl.LazyFrame, users: pl.Series, *, rows: int, anonymous: int, most: int
+) -> Sample:
     """Take the sample of a day.
 
     Args:
         events: contract `canonical_event`, in source order.
         users: its distinct users.
         rows: number of the events.
+        anonymous: of them, those without a user.
         most: of which so many may be in the sample, about.
     """
     thinned = max(0, (-(-rows // most) - 1).bit_length()) if rows else 0
     if thinned:
-        anonymous = pl.col("user_id").is_null()
-        sessions = events.filter(anonymous).select(pl.col("session_id").unique()).collect()
-        of_users = pl.col("user_id").is_in(_chosen(users, thinned).implode())
-        of_sessions = pl.col("session_id").is_in(_chosen(sessions.to_series(), thinned).implode())
-        events = events.filter(of_users | (anonymous & of_sessions))
+        is_chosen = pl.col("user_id").is_in(_chosen(users, thinned).implode())
+        if anonymous:
+            by_nobody = pl.col("user_id").is_null()
+            ids = events.filter(by_nobody).select(pl.col("session_id").unique()).collect()
+            sessions = _chosen(ids.to_series(), thinned)
+            is_chosen |= by_nobody & pl.col("session_id").is_in(sessions.implode())
+        events = events.filter(is_chosen)
     found = events.select("user_id", "session_id", "item_id", "ts").collect(engine="streaming")
     hashed = pl.DataFrame(
         {
@@ -114,58 +155,34 @@ def take_sample(events: pl.LazyFrame, users: pl.Series, *, rows: int, most: int)
 
 def hashes(ids: pl.Series) -> pl.Series:
     """Return the hash of each id, UInt32; null stays null."""
-    found = [None if each is None else zlib.crc32(each) for each in ids.cast(pl.Binary).to_list()]
-    return pl.Series(ids.name, found, dtype=pl.UInt32)
+    found = ids.cast(pl.Binary).to_list()
+    if ids.null_count():
+        of_each = [None if each is None else zlib.crc32(each) for each in found]
+        return pl.Series(ids.name, of_each, dtype=pl.UInt32)
+    return pl.Series(ids.name, np.fromiter(map(zlib.crc32, found), np.uint32, len(found)))
 
 
 def _chosen(ids: pl.Series, thinned: int) -> pl.Series:
-    hashed = hashes(ids).alias("hash").to_frame()
-    return ids.filter(hashed.select(is_in_sample(pl.col("hash"), thinned)).to_series())
+    return ids.filter(is_in_sample(hashes(ids).to_numpy(), thinned))
 
 
-def is_in_sample(owner: pl.Expr, thinned: int) -> pl.Expr:
-    """Tell whether a hashed owner is in what is thinned so far."""
-    return _mixed(owner) < _WORD >> thinned
+def is_in_sample(owners: Words, thinned: int) -> pl.Series:
+    """Tell of each hashed owner whether it is in what is thinned so far.
 
-
-def _mixed(crc: pl.Expr) -> pl.Expr:
-    """Spread a CRC over 32 bits: ids that follow each other have CRCs with a pattern.
-
-    It is the last step of MurmurHash3.
+    CRCs of ids that follow each other have a pattern. So they are spread over 32 bits, by the last
+    step of MurmurHash3; products are those modulo 2**32.
     """
-    once = _times(_folded(crc.cast(pl.UInt64), 16), 0x85EBCA6B)
-    return _folded(_times(_folded(once, 13), 0xC2B2AE35), 16)
+    mixed = owners ^ (owners >> np.uint32(16))
+    mixed *= np.uint32(0x85EBCA6B)
+    mixed ^= mixed >> np.uint32(13)
+    mixed *= np.uint32(0xC2B2AE35)
+    mixed ^= mixed >> np.uint32(16)
+    return pl.Series(mixed < (_WORD >> thinned))
 
 
-def _folded(of: pl.Expr, bits: int) -> pl.Expr:
-    return of.xor(of // 2**bits)
-
-
-def _times(of: pl.Expr, factor: int) -> pl.Expr:
-    return of * pl.lit(factor, dtype=pl.UInt64) % _WORD
-
-
-def _keys(events: pl.DataFrame) -> Keys:
-    known = events.filter(events["user"].is_not_null())
-    session, item = events["session"].to_numpy(), events["item"].to_numpy()
-    steps = [_steps(session, item, back) for back in range(1, _BACK + 1)]
-    items, counts = np.unique(item, return_counts=True)
-    return Keys(
-        rows=events.height,
-        items=pl.DataFrame({"item": items, "events": counts.astype(np.uint32)}),
-        user_items=pl.Series("key", _pairs(known["user"].to_numpy(), known["item"].to_numpy())),
-        next_steps=pl.Series("key", steps[0]),
-        steps=pl.Series("key", np.concatenate(steps)),
-        users=pl.Series("user", np.unique(known["user"].to_numpy())),
-        sessions=pl.Series("session", np.unique(session)),
-    )
-
-
-def _steps(session: Words, item: Words, back: int) -> npt.NDArray[np.uint64]:
-    """Return the keys of steps of sessions to an item from another one, `back` events before it."""
-    is_step = (session[back:] == session[:-back]) & (item[back:] != item[:-back])
-    return _pairs(item[:-back][is_step], item[back:][is_step])
-
-
-def _pairs(high: Words, low: Words) -> npt.NDArray[np.uint64]:
-    return (high.astype(np.uint64) << _HALF) | low
+def pair_keys(high: Words, low: Words) -> PairKeys:
+    """Return a key of each pair that sorts by `high`, then by `low`."""
+    keys = high.astype(np.uint64)
+    keys <<= _HALF
+    keys |= low
+    return keys

@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from recsys_assets.compute.codes import high_code, low_code, pair_key
+from recsys_assets.compute.codes import high_code, low_code
 from recsys_assets.compute.outlines import Form, Outline
-from recsys_assets.compute.samples import Sample, is_in_sample
+from recsys_assets.compute.samples import Keys, Sample, is_in_sample
 from recsys_assets.config import Gates
 
 # After so many of the first entries it is counted how much they hold.
@@ -35,29 +37,34 @@ class Asked:
     """What happened on some days, of the users and sessions in their samples.
 
     Attributes:
-        by: what artifacts of a form are asked for: a key (UInt64) for each event, or step.
+        by: what artifacts of a form are asked for: `key` (UInt64) of what happens, and how many
+            `events`, or steps, that are. Of a ranking a key comes once.
     """
 
-    by: Mapping[Form, pl.Series]
+    by: Mapping[Form, pl.DataFrame]
 
     @classmethod
     def of(cls, samples: Iterable[Sample]) -> Asked:
         """Put samples of days together; as they are nested, those of the smallest share count."""
         samples = list(samples)
         thinned = max((each.thinned for each in samples), default=0)
-        events = pl.concat([each.at(thinned) for each in samples])
-        known = events.filter(events["user"].is_not_null())
-        session, item = events["session"], events["item"]
-        before = item.shift()
-        steps = pl.DataFrame({"before": before, "item": item})
-        steps = steps.filter((session == session.shift()) & (item != before))
+        keys = Keys(pl.concat([each.at(thinned) for each in samples]))
+        items, events = keys.items
         return cls(
             {
-                "ranking": item.cast(pl.UInt64).alias("key"),
-                "neighbours": _keys(steps, "before", "item"),
-                "users": _keys(known, "user", "item"),
+                "ranking": _asked(items, events),
+                "neighbours": _asked(keys.next_steps),
+                "users": _asked(keys.user_items),
             }
         )
+
+
+def _asked(
+    keys: npt.NDArray[np.unsignedinteger[Any]], events: npt.NDArray[np.intp] | None = None
+) -> pl.DataFrame:
+    ones = np.ones(keys.size, dtype=np.uint32)
+    times = ones if events is None else events.astype(np.uint32)
+    return pl.DataFrame({"key": keys.astype(np.uint64, copy=False), "events": times})
 
 
 def score(
@@ -77,8 +84,9 @@ def score(
     if not CUTS[outline.form]:
         return {}
     wanted = _wanted(outline, asked, thinned, without)
+    events = wanted["events"]
     return {
-        cut: int(_is_held(outline, wanted, cut).sum()) / wanted.len() if wanted.len() else 0.0
+        cut: int(events.filter(_is_held(outline, wanted, cut)).sum()) / max(int(events.sum()), 1)
         for cut in CUTS[outline.form]
     }
 
@@ -86,9 +94,9 @@ def score(
 def held_by_owner(outline: Outline, asked: Asked, cut: int, *, thinned: int = 0) -> pl.DataFrame:
     """Return `owner` (hash; of a ranking, the item), `events`: what the first entries hold."""
     wanted = _wanted(outline, asked, thinned, None)
-    held = wanted.filter(_is_held(outline, wanted, cut)).to_frame("key")
+    held = wanted.filter(_is_held(outline, wanted, cut))
     owner = low_code("key") if outline.form == "ranking" else high_code("key")
-    return held.group_by(owner=owner).agg(events=pl.len())
+    return held.group_by(owner=owner).agg(pl.col("events").sum())
 
 
 @dataclass(frozen=True)
@@ -145,21 +153,20 @@ def _ratio(share: float, live: float) -> float:
     return math.log((share + _LEAST) / (live + _LEAST))
 
 
-def _keys(rows: pl.DataFrame, high: str, low: str) -> pl.Series:
-    return rows.select(key=pair_key(pl.col(high), pl.col(low))).to_series()
-
-
-def _wanted(outline: Outline, asked: Asked, thinned: int, without: pl.Series | None) -> pl.Series:
-    wanted = asked.by[outline.form].to_frame("key")
+def _wanted(
+    outline: Outline, asked: Asked, thinned: int, without: pl.Series | None
+) -> pl.DataFrame:
+    wanted = asked.by[outline.form]
     if outline.form != "ranking" and (least := max(thinned, outline.thinned)):
-        wanted = wanted.filter(is_in_sample(high_code("key"), least))
+        owners = (wanted["key"].to_numpy() >> np.uint64(32)).astype(np.uint32)
+        wanted = wanted.filter(is_in_sample(owners, least))
     if without is not None:
         items = [low_code("key"), *([high_code("key")] if outline.form == "neighbours" else [])]
         for item in items:
             wanted = wanted.filter(~item.is_in(without.implode()))
-    return wanted["key"]
+    return wanted
 
 
-def _is_held(outline: Outline, wanted: pl.Series, cut: int) -> pl.Series:
+def _is_held(outline: Outline, wanted: pl.DataFrame, cut: int) -> pl.Series:
     keys = outline.keys.head(cut) if outline.form == "ranking" else outline.keys
-    return wanted.is_in(keys.implode())
+    return wanted["key"].is_in(keys.implode())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import polars as pl
 
+from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.codes import high_code, numbered
 from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.user_items import score_items
 
 
-def count_next_items(
-    counts: Counts, *, top_n: int, listed: pl.Series | None = None
-) -> pl.LazyFrame:
+def count_next_items(counts: Counts, *, top_n: int, listed: pl.Series | None = None) -> Coded:
     """Score each user's items by how often they came next, the user's events put in time order.
 
     Every event of a user but the first is next to another one, so this counts the user's events per

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from recsys_assets.compute.codes import decoded, high_code, low_code
+from recsys_assets.compute.coded import Coded
+from recsys_assets.compute.codes import high_code, low_code
 from recsys_assets.compute.day_counts import Counts
 from recsys_assets.compute.lists import strongest
 
@@ -16,7 +17,7 @@ def score_items(
     top_n: int,
     listed: pl.Series | None,
     empty_lists: bool,
-) -> pl.LazyFrame:
+) -> Coded:
     """Score each user's items by their exposures.
 
     Args:
@@ -39,15 +40,16 @@ def score_items(
     entries = exposures.select(owner=high_code("key"), entry=low_code("key"), number="count")
     if listed is not None:
         entries = _of_listed(entries, listed, empty_lists=empty_lists)
-    return (
+    rows = (
         strongest(entries, top_n)
         .lazy()
         .select(
-            decoded("owner", counts.users).alias("user_id"),
-            decoded("entry", counts.item_ids).alias("item_id"),
-            pl.col("number").cast(pl.Float64).alias("score"),
+            user_id="owner",
+            item_id="entry",
+            score=pl.col("number").cast(pl.Float64),
         )
     )
+    return Coded(rows, {"user_id": counts.users, "item_id": counts.item_ids})
 
 
 def _of_listed(entries: pl.DataFrame, listed: pl.Series, *, empty_lists: bool) -> pl.DataFrame:

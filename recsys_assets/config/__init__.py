@@ -17,6 +17,7 @@ Each module imports only from those above it:
     tables       names of tables, and queries in place of them
     landing      when raw events have landed, and Kafka topics
     sources      where raw events come from
+    sinks        where what is live is delivered to
     surface      one surface, its limits, its days
     whole        the whole file
     strict_yaml  text to plain values
@@ -32,6 +33,7 @@ from recsys_assets.config.file import (
     config_file,
     load_config,
     surface_with,
+    typed_root,
 )
 from recsys_assets.config.gates import Gates, Margins
 from recsys_assets.config.landing import Kafka, Landing
@@ -47,6 +49,14 @@ from recsys_assets.config.options import (
 )
 from recsys_assets.config.patterns import DayPattern, segments_of
 from recsys_assets.config.quoting import closest, without_quotes, without_secrets
+from recsys_assets.config.sinks import (
+    AnySink,
+    FilesSink,
+    PostgresSink,
+    RedisSink,
+    ServiceTables,
+    WebhookSink,
+)
 from recsys_assets.config.sources import Source
 from recsys_assets.config.surface import Freshness, Guardrails, Surface
 from recsys_assets.config.values import (
@@ -68,6 +78,7 @@ __all__ = [
     "PACKAGED_CONFIG",
     "ROOT_VARIABLE",
     "Alerts",
+    "AnySink",
     "Artifacts",
     "AtLeastOne",
     "AtLeastZero",
@@ -77,6 +88,7 @@ __all__ = [
     "ContentSim",
     "Cooc",
     "DayPattern",
+    "FilesSink",
     "Freshness",
     "Gates",
     "Guardrails",
@@ -88,9 +100,12 @@ __all__ = [
     "Model",
     "Options",
     "Popularity",
+    "PostgresSink",
     "Reads",
+    "RedisSink",
     "Retention",
     "Segment",
+    "ServiceTables",
     "SessionSeq",
     "Share",
     "Source",
@@ -98,12 +113,14 @@ __all__ = [
     "TimeOfDay",
     "VariableName",
     "WebUrl",
+    "WebhookSink",
     "closest",
     "config_file",
     "is_object_url",
     "load_config",
     "segments_of",
     "surface_with",
+    "typed_root",
     "without_quotes",
     "without_secrets",
 ]

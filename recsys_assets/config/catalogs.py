@@ -19,6 +19,12 @@ class CatalogColumns(Model):
     tags: FieldName = Field(description="Its tags: a list of texts, or one text that is split.")
     namespace: FieldName | None = Field(None, description="The surface; null is every surface.")
     title: FieldName | None = Field(None, description="What people call it.")
+    price: FieldName | None = Field(
+        None, description="Its price, for sinks that have one: a number, or a text of it."
+    )
+    created_at: FieldName | None = Field(
+        None, description="Since when there is it, for sinks that say so: an ISO 8601 time."
+    )
 
 
 class Catalog(Model):

@@ -238,17 +238,32 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
                 "items": surface.items.model_copy(
                     update={"deny": surface.items.deny and absolute(surface.items.deny)}
                 ),
+                "sinks": [
+                    sink.model_copy(update={"path": absolute(path)})
+                    if (path := getattr(sink, "path", None))
+                    else sink
+                    for sink in surface.sinks
+                ],
             }
         )
         for surface in config.surfaces
     ]
     from_environment = os.environ.get(ROOT_VARIABLE)
-    root = _root_from(from_environment) if from_environment else absolute(config.root)
+    root = (
+        typed_root(f"${ROOT_VARIABLE}", from_environment)
+        if from_environment
+        else absolute(config.root)
+    )
     return config.model_copy(update={"root": root, "surfaces": surfaces})
 
 
-def _root_from(environment: str) -> str:
-    root = _checked(as_location, ROOT_VARIABLE, environment)
+def typed_root(where: str, text: str) -> str:
+    """Return a root as it was typed in a shell, so relative to the working directory.
+
+    Raises:
+        ConfigError: it is no directory and no URL of an object store; `where` says what it is of.
+    """
+    root = _checked(as_location, where, text)
     return root if is_object_url(root) else str(Path(root).absolute())
 
 
@@ -256,19 +271,20 @@ def _with_addresses(config: Config) -> Config:
     """Fill in what the file leaves to whoever starts the servers, as `make dev` does."""
     docs, ui = os.environ.get(DOCS_VARIABLE), os.environ.get(UI_VARIABLE)
     if docs and config.docs_url is None:
-        config = config.model_copy(update={"docs_url": _checked(as_web_url, DOCS_VARIABLE, docs)})
+        docs_url = _checked(as_web_url, f"${DOCS_VARIABLE}", docs)
+        config = config.model_copy(update={"docs_url": docs_url})
     if ui and "ui_url" not in config.alerts.model_fields_set:
-        url = _checked(as_web_url, UI_VARIABLE, ui)
+        url = _checked(as_web_url, f"${UI_VARIABLE}", ui)
         alerts = config.alerts.model_copy(update={"ui_url": url})
         config = config.model_copy(update={"alerts": alerts})
     return config
 
 
-def _checked(check: Callable[[str], str], variable: str, value: str) -> str:
+def _checked(check: Callable[[str], str], where: str, value: str) -> str:
     try:
         return check(value)
     except ValueError as error:
-        raise ConfigError(f"${variable}: {error}") from None
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _read_yaml(file: Path) -> Any:
@@ -306,6 +322,9 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
         of = entry if isinstance(entry, dict) else {}
         name = quoted_name(of.get("tenant"), of.get("surface"), where[1] + 1)
         prefix, where = f"surface {name}: ", where[2:]
+        if where[:1] == ["sinks"] and len(where) > 1:
+            prefix += f"sink {_sink_of(of['sinks'], where[1])}: "
+            where = where[3:]  # behind the number stands the type
     known = {
         of.alias or name for model in models_below() for name, of in model.model_fields.items()
     }
@@ -313,9 +332,20 @@ def _explain(raw: Any, problem: ErrorDetails) -> str:
     if problem["type"] == "extra_forbidden":
         meant = closest(str(where[-1]), known)
         message = "unknown key" + (f" (did you mean {meant!r}?)" if meant else "")
-    elif problem["type"] == "missing":
+    elif problem["type"] in {"missing", "union_tag_not_found"}:
         message = "is required"
+    elif problem["type"] == "union_tag_invalid":  # what it says quotes the tag
+        message = f"must be one of {problem['ctx']['expected_tags']}"
     elif not problem["type"].startswith("value_error"):
         message = f"{message}, got {quoted_value(problem['input'])}"
+    if problem["type"].startswith("union_tag"):
+        where = ["type"]
     key = ".".join(quoted_key(each, known) for each in where)
     return prefix + (f"{key}: " if key else "") + message
+
+
+def _sink_of(sinks: Sequence[Any], number: int) -> str:
+    """Return the name of a sink, if it is one, else its number."""
+    name = sinks[number].get("name") if isinstance(sinks[number], dict) else None
+    plain = isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name)
+    return str(name) if plain else f"number {number + 1}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -120,6 +121,14 @@ class Gates(Model):
                     f"{self.history_days}: make it smaller, or history_days larger"
                 )
         return self
+
+    def scored_from(self, last: date) -> date:
+        """Return the first day whose release is scored in any case, of a run that ends with `last`.
+
+        Of a long backfill the days near its end say what is usual for it and for those that follow.
+        Those before are live for a moment only.
+        """
+        return last - timedelta(days=self.history_days)
 
     @property
     def are_on(self) -> bool:

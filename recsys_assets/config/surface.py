@@ -12,6 +12,7 @@ from recsys_assets.config.gates import Gates
 from recsys_assets.config.leaving_out import Bots, Items
 from recsys_assets.config.options import Artifacts
 from recsys_assets.config.patterns import DayPattern
+from recsys_assets.config.sinks import AnySink
 from recsys_assets.config.sources import Source
 from recsys_assets.config.values import (
     AtLeastOne,
@@ -124,6 +125,9 @@ class Surface(Model):
         default_factory=lambda: Freshness.model_validate({}),
         description="How old what is live may be.",
     )
+    sinks: list[AnySink] = Field(
+        [], description="Where what is live is delivered to, besides the documents."
+    )
     max_run_minutes: AtLeastOne = Field(
         240, description="Minutes after which a run that still goes on is ended, as failed."
     )
@@ -138,6 +142,9 @@ class Surface(Model):
             if not self.catalog:
                 add = f"add `catalog: {{path: ...}}`{to}"
                 raise ValueError(f"artifacts.{kind} needs a catalog: {add}")
+        names = [sink.name for sink in self.sinks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"sinks: there are two that are called {twice[0]}")
         if self.variant_of:  # what else there is to say, its base says
             return self
         if self.items.only_in_catalog and not self.catalog:

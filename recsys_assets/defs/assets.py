@@ -6,7 +6,6 @@ leaves its failed check and nothing else, and does not hold back the other days 
 """
 
 # No postponed annotations here: Dagster reads the type of `context` when an asset is declared.
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -31,7 +30,15 @@ from recsys_assets.defs.automation import ANY_DAY, OF_LANDED, of_window, with_li
 from recsys_assets.defs.checks import check_spec
 from recsys_assets.defs.internals import PRIORITY
 from recsys_assets.defs.io_managers import SURFACE, TENANT
-from recsys_assets.defs.keys import EVENTS, MANIFEST, asset_key, partitions_of
+from recsys_assets.defs.keys import (
+    EVENTS,
+    MANIFEST,
+    OWNERS,
+    asset_key,
+    partitions_of,
+    tags_of,
+)
+from recsys_assets.defs.landed import reports_in
 from recsys_assets.defs.metadata import as_metadata, column_schema
 from recsys_assets.defs.write_audit_publish import write_audit_publish
 from recsys_assets.documents import RenderedDocument
@@ -40,6 +47,7 @@ from recsys_assets.events.days import ParsedDay
 from recsys_assets.events.provenance import CANONICAL_FORMAT
 from recsys_assets.events.sources import open_source
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.latency import count_flip
 from recsys_assets.operations.publish import (
     materialized,
     publish_and_compare,
@@ -50,7 +58,6 @@ from recsys_assets.storage.registry import stage_version
 from recsys_assets.texts import as_code, as_markdown
 
 CODE_VERSION = "1"  # of the artifacts: raise it when the same events would give other documents
-OWNERS = ["team:recsys"]
 
 # Days that one run of a backfill covers: starting a run costs as much as computing many days.
 # Assets whose numbers differ are never put into the same run, and that is wanted: a day that fails
@@ -91,6 +98,7 @@ class _Graph:
         docs_url: str | None,
     ) -> None:
         self._surface = surface
+        self._root = root
         self._store = open_store(root)
         self._partitions = partitions
         self._shared = shared
@@ -119,10 +127,7 @@ class _Graph:
             "group_name": self._surface.group,
             "partitions_def": self._partitions,
             "owners": OWNERS,
-            "tags": {
-                "tenant": _tag_value(self._surface.tenant),
-                "surface": _tag_value(self._surface.surface),
-            },
+            "tags": tags_of(self._surface),
             "kinds": kinds,
         }
 
@@ -136,8 +141,7 @@ class _Graph:
             warnings.simplefilter("ignore", dg.BetaWarning)
             decorator: Callable[..., Any] = dg.asset(
                 key=key,
-                # Of a run over both, what the base publishes does not wait for its variants.
-                op_tags={PRIORITY: "-1"} if self._surface.variant_of else {},
+                op_tags={PRIORITY: self._priority(name)},
                 backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run),
                 output_required=False,  # a day that fails its checks is not materialized
                 check_specs=[
@@ -148,6 +152,18 @@ class _Graph:
                 **details,
             )
         return decorator
+
+    def _priority(self, name: str) -> str:
+        """Return what goes first in a run over many surfaces: one is done before the next begins.
+
+        What breaks the run then finds the ones before it published. What a base publishes does not
+        wait for its variants.
+        """
+        if self._surface.variant_of:
+            return "-1"
+        # What waits for no events could begin at once: it takes its turn beside them.
+        reads_events = name in KINDS and KINDS[name].reads == "events"
+        return "2" if name == MANIFEST else "1" if reads_events else "0"
 
     def raw_events(self) -> dg.AssetSpec:
         """Declare the raw exposure events, which somebody else lands."""
@@ -183,7 +199,7 @@ class _Graph:
 
     def canonical_events(self) -> dg.AssetsDefinition:
         """Build the asset that turns a day's raw lines into canonical events."""
-        surface, store, shared = self._surface, self._store, self._shared
+        surface, store, shared, root = self._surface, self._store, self._shared, self._root
 
         @self._asset(
             EVENTS,
@@ -207,6 +223,8 @@ class _Graph:
                 accept_day(store, surface.place, parsed)
                 return {}
 
+            for report in reports_in(context.run.tags, surface):
+                context.log_event(report.event(surface, root))
             gates = DayGates(store, surface, shared) if surface.gates.are_on else None
             with store.scratch() as scratch:
                 audit = partial(
@@ -247,7 +265,8 @@ class _Graph:
                 return {}
 
             accepted = inputs.get(EVENTS, {})
-            drafted = drafts(store, surface, kind, accepted, shared)
+            last = date.fromisoformat(context.partition_keys[-1])
+            drafted = drafts(store, surface, kind, accepted, shared, last)
 
             with store.scratch() as scratch:
 
@@ -262,7 +281,7 @@ class _Graph:
 
     def manifest(self) -> dg.AssetsDefinition:
         """Build the asset that publishes a day: it flips what the online service reads."""
-        surface, store = self._surface, self._store
+        surface, store, known = self._surface, self._store, self._shared.profiles
 
         @self._asset(
             MANIFEST,
@@ -294,7 +313,8 @@ class _Graph:
                     return publish_and_compare(store, surface.place, candidate, why)
                 return publish_candidate(store, surface.place, candidate, why).shown
 
-            gates = ReleaseGates(store, surface, last) if surface.gates.are_on else None
+            on = surface.gates.are_on
+            gates = ReleaseGates(store, surface, last, known=known) if on else None
             yield from write_audit_publish(
                 context,
                 surface,
@@ -302,6 +322,8 @@ class _Graph:
                 audit=lambda day: audit_candidate(store, surface, day, accepted, gates),
                 save=save,
             )
+            if len(context.partition_keys) == 1:  # those of a backfill landed long ago
+                count_flip(store, surface, last, context.run.run_id)
 
         return manifest  # type: ignore[no-any-return]
 
@@ -316,7 +338,7 @@ class _Graph:
         names = ["catalog"] if of_events and items.only_in_catalog else []
         return [self._key(name) for name in [*names, *(["denied_items"] if items.deny else [])]]
 
-    def _automation(self, *lists: dg.AssetKey) -> dg.AutomationCondition[dg.AssetKey]:
+    def _automation(self, *lists: dg.AssetKey) -> dg.AutomationCondition[Any]:
         """Return when an asset that reads canonical events is materialized by itself."""
         if self._surface.window_days > 1:
             return of_window(self._key("raw_events"), self._key(EVENTS), *lists)
@@ -353,8 +375,3 @@ def _schema_of_events(further: tuple[str, ...]) -> dg.TableSchema:
 @cache
 def _schema_of_kind(name: str) -> dg.TableSchema:
     return column_schema(KINDS[name].contract)
-
-
-def _tag_value(text: str) -> str:
-    """Return text as a Dagster tag value, which is at most 63 of a few characters."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:63]

@@ -6,12 +6,27 @@ from typing import Any
 
 import dagster as dg
 
-# Dagster's `eager` looks at the newest day only; late data lands for older ones.
+from recsys_assets.defs.internals import LANDED
+
+# What a run makes that a landing sensor asked for, it makes to the end: whole, or red.
+_NEWLY_UPDATED = (
+    dg.AutomationCondition.newly_updated()
+    & ~dg.AutomationCondition.executed_with_root_target()
+    & ~dg.AutomationCondition.all_new_updates_have_run_tags(tag_keys={LANDED})
+).with_label("newly_updated_by_others")
+
+# As Dagster's `eager`, of which two things are left out. It looks at the newest day only; late data
+# lands for older ones. And it asks for what is missing; a day that failed is missing too.
 ANY_DAY = (
-    dg.AutomationCondition.eager()
-    .without(dg.AutomationCondition.in_latest_time_window())
-    .with_label("eager_any_day")
-)
+    dg.AutomationCondition.any_deps_match(
+        _NEWLY_UPDATED | dg.AutomationCondition.will_be_requested()
+    )
+    .with_label("any_deps_updated")
+    .since_last_handled()
+    & ~dg.AutomationCondition.any_deps_missing()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+).with_label("eager_any_day")
 
 # Dagster counts a request as the answer to whatever is reported before its next look, also to what
 # was reported after it. A file that lands in between would be forgotten.

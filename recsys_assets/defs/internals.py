@@ -47,6 +47,12 @@ REPOSITORY_TAG: Final = ".dagster/repository"
 REPOSITORY: Final = "__repository__"
 # A materialization says by it what its data is.
 DATA_VERSION: Final = "dagster/data_version"
+# A run has it that makes a day whole because it is due: conditions leave what it makes alone.
+LANDED: Final = "recsys_assets/landed"
+# A run has it that makes days of several surfaces: what breaks it is retried surface by surface.
+BATCH: Final = "recsys_assets/batch"
+# How often a run that broke is started again, where its tags say otherwise than the instance.
+MAX_RETRIES: Final = "dagster/max_retries"
 # A batch of events is stored as one only where this variable is set.
 BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 

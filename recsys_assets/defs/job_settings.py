@@ -60,6 +60,10 @@ class ReleaseConfig(ReasonConfig):
         default=False,
         description="Also where gates find it worse than what is live; the reason is to say why.",
     )
+    dry_run: bool = Field(
+        default=False,
+        description="Change nothing, and show what the gates find of the day that was held back.",
+    )
 
 
 class OverrideConfig(ReasonConfig):
@@ -89,6 +93,23 @@ class VerifyConfig(dg.Config):
         le=876_000,
         description="Age from which a blob that nothing names is reported.",
     )
+
+
+class EraseConfig(ReasonConfig):
+    """Whom to erase from which surface, and why."""
+
+    persons: list[str] = Field(
+        description=(
+            "What `recsys-assets erase --print-hash` prints, one each: a keyed hash. Never an id."
+        )
+    )
+    reader_seconds: int = Field(
+        default=120,
+        ge=0,
+        le=86_400,
+        description="How long readers may go on with a manifest that they have read.",
+    )
+    dry_run: bool = _DRY_RUN
 
 
 class RetentionConfig(dg.Config):

@@ -15,7 +15,9 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from recsys_assets.config import Config
+from recsys_assets.defs.internals import MAX_RETRIES
 from recsys_assets.defs.job_settings import (
+    EraseConfig,
     OverrideConfig,
     PinConfig,
     ReleaseConfig,
@@ -40,7 +42,7 @@ _DRY_RUN_TAG = {"recsys_assets/dry_run": "true"}
 _NOTHING_CHANGED = "dry run: nothing was changed; launch it with dry_run: false to do it"
 _SHOWN = 50
 # A run that was killed is not started again by itself: `previous` would be another one by then.
-_TAGS = {"dagster/max_retries": "0"}
+_TAGS = {MAX_RETRIES: "0"}
 
 
 def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, settings: Config) -> None:
@@ -78,6 +80,10 @@ def release_surface(
     """Release the surface, and publish the newest day that was held back."""
     with _plain_failures():
         surface, store = settings.surface(config.surface), open_store(settings.root)
+        if config.dry_run:
+            pinned, held = pointer.plan_release(store, surface)
+            _show_dry_run(context, {"pinned": pinned, **(_found(held, config) if held else {})})
+            return
         released = pointer.release(
             store, surface, _why(context, config.who, config.reason), force=config.force
         )
@@ -94,6 +100,21 @@ def release_surface(
             f"{released.next_outcome}",
             allow_retries=False,
         )
+
+
+def _found(held: pointer.HeldBack, config: ReleaseConfig) -> dict[str, Shown]:
+    """Show the day that a release would publish, and what its checks find."""
+    verdicts = held.audited.verdicts.items()
+    return {
+        "next_day": str(held.day),
+        "next_day_outcome": f"would be {held.would_be(force=config.force)}",
+        "found": table(
+            [
+                {"check": check, "outcome": found.outcome, "found": found.description or ""}
+                for check, found in verdicts
+            ]
+        ),
+    }
 
 
 def override_day(context: dg.OpExecutionContext, config: OverrideConfig, settings: Config) -> None:
@@ -192,6 +213,19 @@ def delete_old(context: dg.OpExecutionContext, config: RetentionConfig, settings
         raise dg.Failure("; ".join(problems), allow_retries=False)
 
 
+def erase_from(context: dg.OpExecutionContext, config: EraseConfig, settings: Config) -> None:
+    """Take persons, known by their keyed hashes, out of all that is stored."""
+    # Not above: it takes SQLAlchemy, which definitions do without (`defs/internals.py`).
+    from recsys_assets.defs.erase_job import erase_persons
+
+    with _plain_failures():
+        shown = erase_persons(context, config, settings)
+    if config.dry_run:
+        _show_dry_run(context, shown)
+    else:
+        context.add_output_metadata(as_metadata(shown))
+
+
 def _skipped(settings: Config, name: str | None) -> list[str]:
     """Say what was passed over, if anything was, since its entry has a mistake."""
     skipped = settings.skipped(name)
@@ -263,6 +297,12 @@ _JOBS: Final[Mapping[str, tuple[str, _Operation, type[dg.Config], str]]] = {
         delete_old,
         RetentionConfig,
         "Delete what is old and named by nothing.",
+    ),
+    "erase": (
+        "erase_from",
+        erase_from,
+        EraseConfig,
+        "Erase persons, known by their keyed hashes, from a surface and its variants.",
     ),
 }
 

@@ -14,6 +14,7 @@ from recsys_assets.places import Place
 CODE_LOCATION = "recsys_assets"  # as workspace.yaml names it
 EVENTS = "canonical_events"
 MANIFEST = "manifest"
+OWNERS: Final = ["team:recsys"]
 
 
 # Of these a variant has none: it reads those of its base.
@@ -44,3 +45,9 @@ def partitions_of(surface: Surface) -> dg.DailyPartitionsDefinition:
         start_date=datetime.combine(start, datetime.min.time()),
         end_date=datetime.combine(end, datetime.min.time()) if end else None,
     )
+
+
+def tags_of(surface: Surface) -> dict[str, str]:
+    """Return the tags of its assets; Dagster takes at most 63 of a few characters."""
+    names = {"tenant": surface.tenant, "surface": surface.surface}
+    return {key: re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:63] for key, name in names.items()}

@@ -20,6 +20,7 @@ import dagster as dg
 from recsys_assets.config import Surface
 from recsys_assets.defs.checks import FAILED_PARTITIONS, WARNED_PARTITIONS
 from recsys_assets.defs.internals import (
+    MAX_RETRIES,
     RANGE_END,
     RANGE_START,
     count_with_location,
@@ -219,7 +220,7 @@ def _partitions(first: date, last: date) -> dict[str, Any]:
     """Return the partitions of a run, and its tags."""
     # The UI says who launched it by `user`. Whoever waits for it in a shell is told what failed:
     # the daemon is not to start it again.
-    tags = {"user": actor(), "dagster/max_retries": "0"}
+    tags = {"user": actor(), MAX_RETRIES: "0"}
     if first == last:
         return {"partition_key": first.isoformat(), "tags": tags}
     return {"tags": tags | {RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}}

@@ -1,26 +1,42 @@
 """What makes the days by itself: two sensors of each surface, off until somebody starts them.
 
-`<group>_landing` reports what landed, `<group>_materialize` materializes what that changes.
+`<group>_landing` looks at what landed, and asks for the run that makes a new day. What else that
+changes, it reports, and `<group>_materialize` materializes it.
 """
 
 # No postponed annotations here: Dagster reads the types of a sensor's arguments.
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Literal
 
 import dagster as dg
 
 from recsys_assets.config import Config, Surface
-from recsys_assets.defs.internals import DATA_VERSION, AssetsAlone, partition_status
+from recsys_assets.defs.internals import (
+    ASSET_JOB,
+    DATA_VERSION,
+    AssetsAlone,
+    partition_status,
+)
 from recsys_assets.defs.keys import EVENTS, asset_key, asset_names, partitions_of
-from recsys_assets.defs.metadata import as_metadata
+from recsys_assets.defs.landed import request_of, split
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
 from recsys_assets.operations.cursors import Cursor
-from recsys_assets.operations.landing import Arrival, LastReport
+from recsys_assets.operations.landing import Arrivals, LastReport
 from recsys_assets.storage import open_store
 from recsys_assets.texts import as_markdown
 
 _INTERVAL_S = 30
+
+
+def landing_interval_s(surfaces: int) -> int:
+    """Return the seconds from tick to tick of each landing sensor.
+
+    The daemon looks for sensors that are due every 5 seconds, and ticks them one after the other: a
+    few may tick as often, and many have to wait for each other.
+    """
+    return min(_INTERVAL_S, max(5, surfaces // 2))
 
 
 def build_sensors(config: Config) -> dg.Definitions:
@@ -39,42 +55,55 @@ def build_sensors(config: Config) -> dg.Definitions:
 
 def _landing(surface: Surface, config: Config) -> dg.SensorDefinition:
     root, variants = config.root, config.variants_of(surface)
-    first = " and ".join(f"{each.group}_materialize" for each in (surface, *variants))
+    others = " and ".join(f"{each.group}_materialize" for each in (surface, *variants))
 
     @dg.sensor(
         name=f"{surface.group}_landing",
-        minimum_interval_seconds=_INTERVAL_S,
+        job_name=ASSET_JOB,
+        minimum_interval_seconds=landing_interval_s(len(config.surfaces)),
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Reports new and changed raw files of {as_markdown(surface.name)}, and its catalog. "
-            f"Start {first} first: what is reported before it runs is not built."
+            f"Asks for a run of each new day of {as_markdown(surface.name)}, and reports other "
+            f"changes of its raw files and its catalog. Start {others} first: what is reported "
+            "before it runs is not built."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        def reported(asset: str, day: date) -> LastReport | None:
-            return last_report(context.instance, asset_key(surface, asset), day, root)
-
-        found = landing.look(
-            open_store(root),
-            surface,
-            Cursor.from_text(context.cursor, root),
-            now=datetime.now(UTC),
-            reported=reported,
-            tried=lambda day: _tried(context.instance, surface, day),
-            variants=variants,
-        )
-        context.log.info(str(found))
-        events = [
-            _event(surface, asset, arrival, root)
-            for asset in ("canonical_events", "raw_events", "catalog", "denied_items")
-            for arrival in getattr(found, asset)
-        ]
+        found = look(context, [surface, *variants], Cursor.from_text(context.cursor, root))
+        new, reports = split(open_store(root), [surface, *variants], found, datetime.now(UTC))
         # A tick that asks for no run is shown as skipped; what it reported stands in the reason.
         return dg.SensorResult(
-            asset_events=events, skip_reason=str(found), cursor=found.cursor.to_text()
+            asset_events=[report.event(surface, root) for report in reports],
+            run_requests=[request_of([new])] if new else [],
+            skip_reason=None if new else str(found),
+            cursor=found.cursor.to_text(),
         )
 
     return sensor
+
+
+def look(
+    context: dg.SensorEvaluationContext, surfaces: Sequence[Surface], cursor: Cursor
+) -> Arrivals:
+    """Find out what has landed for a surface and its variants since the last look.
+
+    Raises:
+        RawEventsError: `source.path` is no directory.
+        StoreUnavailableError: the object store does not answer.
+    """
+    surface, *variants = surfaces
+    instance, root = context.instance, cursor.root
+    found = landing.look(
+        open_store(root),
+        surface,
+        cursor,
+        now=datetime.now(UTC),
+        reported=lambda asset, day: last_report(instance, asset_key(surface, asset), day, root),
+        tried=lambda day: _tried(instance, surface, day),
+        variants=variants,
+    )
+    context.log.info(f"{surface.name}: {found}")
+    return found
 
 
 def last_report(
@@ -105,15 +134,6 @@ def _tried(
     return "made" if status else "unknown"
 
 
-def _event(surface: Surface, asset: str, arrival: Arrival, root: str) -> dg.AssetMaterialization:
-    return dg.AssetMaterialization(
-        asset_key(surface, asset),
-        partition=str(arrival.day),
-        metadata=as_metadata({**arrival.shown, "root": root}),
-        tags={DATA_VERSION: arrival.data_version},
-    )
-
-
 def _materialize(surface: Surface) -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         name=f"{surface.group}_materialize",
@@ -124,7 +144,8 @@ def _materialize(surface: Surface) -> dg.AutomationConditionSensorDefinition:
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description=(
-            f"Materializes the days of {as_markdown(surface.name)} whose raw files or catalog were "
-            "reported, and with a trailing window those whose window holds them."
+            f"Materializes what else changed of {as_markdown(surface.name)}: the days whose raw "
+            "files or catalog were reported, and with a trailing window those that look back on "
+            "them."
         ),
     )

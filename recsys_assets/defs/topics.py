@@ -6,6 +6,7 @@ from typing import Final
 import dagster as dg
 
 from recsys_assets.config import Config
+from recsys_assets.defs.internals import MAX_RETRIES
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.operations.topics import land, landings_of
@@ -43,7 +44,7 @@ def land_topics(context: dg.OpExecutionContext, settings: dg.ResourceParam[Confi
 
 @dg.job(
     name=LAND,
-    tags={"dagster/max_retries": "0"},  # the next tick goes on where it ended
+    tags={MAX_RETRIES: "0"},  # the next tick goes on where it ended
     description="Land Kafka topics as raw files, each message once.",
 )
 def land_job() -> None:

@@ -102,7 +102,7 @@ def show_what_is_live(root: str, name: str) -> None:
 
     The first that has neighbours: on a thin day the most popular ones may have none.
     """
-    from recsys_assets.events.catalog import item_titles
+    from recsys_assets.events.labels import item_titles
     from recsys_assets.live.status import surface_status
     from recsys_assets.live.tables import artifact_table, live_document
     from recsys_assets.storage import layout, open_store

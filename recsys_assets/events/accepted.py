@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from recsys_assets.errors import StorageError
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
@@ -55,8 +56,23 @@ AcceptedDays = Mapping[date, AcceptedDay]
 
 
 def accept_day(store: Store, place: Place, parsed: ParsedDay) -> None:
-    """Put a day that passed its checks in place of what was there."""
+    """Put a day that passed its checks in place of what was there.
+
+    Raises:
+        StorageError: somebody was erased since it was parsed, and may be in it.
+    """
+    refuse_erased_since(store, place, parsed)
     store.replace(layout.canonical(place, parsed.day), parsed.path)
+
+
+def refuse_erased_since(store: Store, place: Place, parsed: ParsedDay) -> None:
+    """Raise StorageError where somebody was erased since a day was parsed, and may be in it."""
+    found = store.read(layout.erased(place))
+    if (found.tag if found else None) != parsed.list_tag:
+        raise StorageError(
+            f"a person was erased from {place.name} while {parsed.day} was read, so it was not "
+            "stored: materialize the day again"
+        )
 
 
 def accepted_days(store: Store, place: Place, days: Iterable[date]) -> dict[date, AcceptedDay]:

@@ -8,10 +8,9 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
 from operator import itemgetter
 from typing import Any, Final
@@ -20,9 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_assets.config import Surface
 from recsys_assets.config.catalogs import Catalog, CatalogColumns
-from recsys_assets.errors import CatalogError, RecsysAssetsError
+from recsys_assets.errors import CatalogError
 from recsys_assets.events.fields import value_of
 from recsys_assets.events.sources.compression import most_bytes
 from recsys_assets.storage import open_store
@@ -39,7 +37,12 @@ _COLUMNS: Final = {
     "tags": ("tags", "tag_list"),
     "namespace": ("namespace", "surface"),
     "title": ("title",),
+    "price": ("price",),
+    "created_at": ("created_at",),
 }
+# What only sinks read; a row, in the order of the columns.
+_DETAILS: Final = ("price", "created_at")
+_Row = tuple[str, list[str], str, str, str, str]
 # Other names for them, which are not taken: a hint is given.
 _OTHER_NAMES: Final = {
     "item_id": ("movieid", "movie_id", "productid", "product_id", "article_id", "asin", "sku"),
@@ -52,16 +55,23 @@ _MAX_FIELD_CHARACTERS: Final = 2**24
 # Of a catalog this large or smaller, what was parsed last is kept.
 _MAX_KEPT_BYTES: Final = 2**26
 
-# Item ids, the tags of all items, how many of them each item has, namespaces, titles.
-Columns = tuple[Sequence[str], Sequence[str], Iterable[int], Sequence[str], Sequence[str]]
+# Item ids, the tags of all items, how many of them each item has, namespaces, titles; prices, and
+# since when there are the items.
+Columns = tuple[
+    Sequence[str], Sequence[str], Iterable[int], Sequence[str], Sequence[str], tuple[Any, Any]
+]
 
 
 @dataclass(frozen=True)
 class CatalogSnapshot:
-    """A catalog as it was read: `frame` in file order, `fingerprint` of its bytes (SHA-256)."""
+    """A catalog as it was read: `frame` in file order, `fingerprint` of its bytes (SHA-256).
+
+    `details` has what only sinks read, as texts, in the same order.
+    """
 
     frame: pl.DataFrame
     fingerprint: str
+    details: pl.DataFrame = field(default_factory=pl.DataFrame)
 
 
 class CatalogCache:
@@ -121,7 +131,7 @@ def _parse(data: bytes, catalog: Catalog, fingerprint: str) -> CatalogSnapshot:
     path = catalog.path
     name = path.lower()
     if name.endswith(".parquet"):
-        return CatalogSnapshot(_frame(*_parquet_columns(data, catalog)), fingerprint)
+        return _snapshot(*_parquet_columns(data, catalog), fingerprint=fingerprint)
     if name.endswith(".gz"):
         data = _decompressed(data, path)
     try:
@@ -131,7 +141,7 @@ def _parse(data: bytes, catalog: Catalog, fingerprint: str) -> CatalogSnapshot:
         raise CatalogError(f"catalog {path}, line {line}: is not UTF-8 ({error.reason})") from None
     is_csv = name.removesuffix(".gz").endswith(".csv")
     columns = _csv_columns(text, catalog) if is_csv else _json_columns(text, catalog)
-    return CatalogSnapshot(_frame(*columns), fingerprint)
+    return _snapshot(*columns, fingerprint=fingerprint)
 
 
 def _decompressed(data: bytes, path: str) -> bytes:
@@ -146,52 +156,16 @@ def _decompressed(data: bytes, path: str) -> bytes:
     return plain
 
 
-def item_titles(surface: Surface) -> dict[str, str]:
-    """Return the catalog's titles by item; empty when there is no catalog, or it cannot be read."""
-    frame = _courtesy(surface, CatalogCache())
-    return {item: title for item, title in frame.select("item_id", "title").iter_rows() if title}
-
-
-def item_labels(
-    surface: Surface, catalogs: CatalogCache
-) -> Callable[[Sequence[str]], dict[str, str]]:
-    """Return what looks up the labels of items (`labels_in`), for as many days as one likes.
-
-    The catalog is read at the first look-up, and only then. No item has a label when there is no
-    catalog, or it cannot be read.
-    """
-    frame = cache(lambda: _courtesy(surface, catalogs))
-    return lambda items: labels_in(frame(), items)
-
-
-def labels_in(catalog: pl.DataFrame, items: Sequence[str]) -> dict[str, str]:
-    """Return what people call some items: their title or, without one, their tags."""
-    return {
-        item: title or ", ".join(tags)
-        for item, title, tags in catalog.filter(pl.col("item_id").is_in(items))
-        .select("item_id", "title", "tags")
-        .iter_rows()
-        if title or any(tags)
-    }
-
-
-def _courtesy(surface: Surface, catalogs: CatalogCache) -> pl.DataFrame:
-    """Read the catalog for its titles, which nothing may fail for: content_sim's check reports."""
-    try:
-        if surface.catalog:
-            return catalogs.read(surface.catalog).frame
-    except RecsysAssetsError:  # also a store whose settings are wrong
-        pass
-    return pl.DataFrame(schema=CATALOG_DTYPES)
-
-
-def _frame(
+def _snapshot(
     items: Sequence[str],
     tags: Sequence[str],
     counts: Iterable[int],
     namespaces: Sequence[str],
     titles: Sequence[str],
-) -> pl.DataFrame:
+    details: tuple[Any, Any],
+    *,
+    fingerprint: str,
+) -> CatalogSnapshot:
     """Lay a catalog out by column: of rows, Polars would make a series of each list of tags.
 
     Args:
@@ -200,11 +174,16 @@ def _frame(
         counts: of each item, how many of them are its own.
         namespaces: of each item, empty where there is none.
         titles: of each item, empty where there is none.
+        details: prices and times, empty where there are none.
+        fingerprint: of the bytes.
     """
     offsets = pa.array([0, *accumulate(counts)], pa.int64())
     lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, pa.array(tags, pa.large_string())))
     columns = {"item_id": items, "tags": lists, "namespace": namespaces, "title": titles}
-    return pl.DataFrame(columns, schema=CATALOG_DTYPES)
+    beside = pl.DataFrame(
+        dict(zip(_DETAILS, details, strict=True)), schema=dict.fromkeys(_DETAILS, pl.String)
+    )
+    return CatalogSnapshot(pl.DataFrame(columns, schema=CATALOG_DTYPES), fingerprint, beside)
 
 
 def catalog_object(path: str) -> tuple[str, str]:
@@ -249,8 +228,8 @@ def _csv_columns(text: str, catalog: Catalog) -> Columns:
     # What a column that is not there holds comes last, where `_find` points to.
     columns = [*zip(*rows, strict=True)] or [()] * len(header)
     columns.append(("",) * len(rows))
-    items, tags, namespaces, titles = (columns[index[column]] for column in CATALOG_DTYPES)
-    return items, tags, repeat(1, len(rows)), namespaces, titles
+    items, tags, namespaces, titles, *details = (columns[index[column]] for column in _COLUMNS)
+    return items, tags, repeat(1, len(rows)), namespaces, titles, (details[0], details[1])
 
 
 def _rows(text: str, catalog: Catalog) -> Any:
@@ -301,12 +280,13 @@ def _json_columns(text: str, catalog: Catalog) -> Columns:
     return _by_column(list(_json_rows(text, catalog)))
 
 
-def _by_column(rows: Sequence[tuple[str, list[str], str, str]]) -> Columns:
-    items, tags, namespaces, titles = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return items, list(chain.from_iterable(tags)), map(len, tags), namespaces, titles
+def _by_column(rows: Sequence[_Row]) -> Columns:
+    items, tags, namespaces, titles, *more = zip(*rows, strict=True) if rows else [()] * 6
+    flat = list(chain.from_iterable(tags))
+    return items, flat, map(len, tags), namespaces, titles, (more[0], more[1])
 
 
-def _json_rows(text: str, catalog: Catalog) -> Iterator[tuple[str, list[str], str, str]]:
+def _json_rows(text: str, catalog: Catalog) -> Iterator[_Row]:
     path = catalog.path
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -323,14 +303,21 @@ def _json_rows(text: str, catalog: Catalog) -> Iterator[tuple[str, list[str], st
         yield _cells(row)
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, list[str], str, str]:
+def _cells(row: Mapping[str, Any]) -> _Row:
     """Return a row without problems by column, empty where it has nothing."""
     return (
         row.get("item_id") or "",
         row.get("tags") or [],
         row.get("namespace") or "",
         str(row.get("title") or ""),
+        _detail(row.get("price")),
+        _detail(row.get("created_at")),
     )
+
+
+def _detail(value: Any) -> str:
+    """Return what is a number, a time or a text as a text; of anything else, nothing is known."""
+    return "" if isinstance(value, bool | dict | list | None) else str(value)
 
 
 def _mapped(row: dict[str, Any], columns: CatalogColumns) -> dict[str, Any]:
@@ -345,6 +332,8 @@ def _mapped(row: dict[str, Any], columns: CatalogColumns) -> dict[str, Any]:
     for column in ("item_id", "namespace"):
         if type(found.get(column)) is int:
             found[column] = str(found[column])
+    for column in _DETAILS:
+        found[column] = _detail(found.get(column))
     if isinstance(found.get("tags"), str):
         found["tags"] = [found["tags"]]
     return found
@@ -358,7 +347,7 @@ def _parquet_columns(data: bytes, catalog: Catalog) -> Columns:
     except pa.ArrowException as error:
         raise CatalogError(f"catalog {path} cannot be read as Parquet: {error}") from None
     found = []
-    usual = CatalogColumns(item_id="item_id", tags="tags", namespace="namespace", title="title")
+    usual = CatalogColumns.model_validate({name: name for name in _COLUMNS})
     for number, whole in enumerate(rows, start=1):
         row = _mapped(whole, catalog.columns or usual)
         if problem := _json_problem(row):

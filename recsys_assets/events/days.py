@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -27,6 +27,13 @@ from recsys_assets.config import Surface
 from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.around import Around, around
+from recsys_assets.events.erased import (
+    ERASED_TEXT,
+    Erased,
+    erase_events,
+    erase_refused,
+    without_text,
+)
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine
 from recsys_assets.events.provenance import Provenance, footer, provenance_of
 from recsys_assets.events.redelivered import (
@@ -63,12 +70,14 @@ class ParsedDay:
     `lines` counts those of the day's own files that are not blank, and in the files of the days
     around it the lines that are its events, which are `from_days_around`. Each is in exactly one of
     `events`, `redelivered`, `outside_window`, `of_days_around` (which those days keep),
-    `other_surface`, `left_out` and `refused`; where entries of lines are events, every entry.
+    `other_surface`, `left_out`, `erased` and `refused`; where entries of lines are events, every
+    entry.
     `wanted` says what was looked for, should there be no `own_files`.
     Bytes are those of the own files' lines with their newlines, decompressed. Of the refused lines,
     `not_kept` counts by file those that are not below `rejected_path`. Of the redelivered ones,
     `other_items` are of another item than the one that stays. `repeated` of the `undistinguished`
-    events that were looked at, which have no request_id, are equal to another one.
+    events that were looked at, which have no request_id, are equal to another one. `list_tag` is
+    that of the list of erased persons which it was held to.
     """
 
     day: date
@@ -96,6 +105,8 @@ class ParsedDay:
     other_items: int = 0
     undistinguished: int = 0
     repeated: int = 0
+    erased: int = 0
+    list_tag: str | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -121,7 +132,7 @@ class ParsedDay:
     @property
     def own_events(self) -> int:
         """Readable lines of the surface in the day's own files, of whatever day."""
-        found = self.events + self.redelivered - self.from_days_around
+        found = self.events + self.redelivered + self.erased - self.from_days_around
         return found + self.of_days_around + self.outside_window
 
     @property
@@ -183,18 +194,22 @@ class _Tally:
             self.first_refused = replace(parsed.refused[0], raw=b"")  # which may be 4 MiB
 
 
-def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
+def parse_day(
+    surface: Surface, day: date, *, scratch: Path, erased: Erased | None = None
+) -> ParsedDay:
     """Read the day's raw events into a Parquet file of canonical events.
 
     The same raw bytes give the same file. Of events that carry a request_id and agree in what they
     are known by, the earliest stays and the others are left out and counted. They are known by all
     columns, or by what `deduplicate_by` says; an earlier one may then be of another day. Events
-    without a session are given one once those are left out.
+    without a session are given one once those are left out. At last, events of persons who were
+    erased are left out, and what their refused lines say.
 
     Args:
         surface: whose events to keep.
         day: UTC day to keep.
         scratch: an existing directory, on the filesystem the result will be moved within.
+        erased: who was erased; None where nobody was.
 
     Raises:
         RawEventsError: an input cannot be read to its end, or holds what another one does; nothing
@@ -257,6 +272,10 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         else 0
     )
     refused = sum((tally.refused for tally in tallies), Counter[str]())
+    gone, gone_lines = 0, set[tuple[str, int]]()
+    if erased is not None:
+        gone, provenance = erase_events(path, erased, provenance, place=surface.place, day=day)
+        gone_lines = erase_refused(rejected, erased) if refused else gone_lines
     is_own = [inputs.is_own(name) for name in names]
     return ParsedDay(
         day=day,
@@ -265,17 +284,19 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         provenance=provenance,
         wanted=source.wanted(day),
         lines=sum(tally.lines for tally in tallies),
-        events=sum(tally.events for tally in tallies) - dropped.events,
+        events=sum(tally.events for tally in tallies) - dropped.events - gone,
         size_bytes=sum(tally.size_bytes for tally in tallies),
         refused=refused,
         refused_bytes=sum(tally.refused_bytes for tally in tallies),
         refused_files=[
-            RefusedFile(source.label(name), tally.lines, tally.first_refused)
+            RefusedFile(
+                source.label(name), tally.lines, _told(name, tally.first_refused, gone_lines)
+            )
             for name, tally in zip(names, tallies, strict=True)
             if not by_message and tally.first_refused and tally.lines == tally.refused.total()
         ],
         not_kept=refusals.not_kept,
-        first_refused=refusals.first,
+        first_refused=[without_text(entry, gone_lines) for entry in refusals.first],
         redelivered=dropped.events,
         outside_window=sum(tally.outside_window for tally in tallies),
         other_surface=sum(tally.other_surface for tally in tallies),
@@ -290,7 +311,14 @@ def parse_day(surface: Surface, day: date, *, scratch: Path) -> ParsedDay:
         other_items=dropped.other_items,
         undistinguished=repeats.looked_at,
         repeated=repeats.repeated,
+        erased=gone,
+        list_tag=erased.tag if erased else None,
     )
+
+
+def _told(name: str, line: RefusedLine, gone: Collection[tuple[str, int]]) -> RefusedLine:
+    """Return a refused line as it is told, without what it said where it is one of some."""
+    return replace(line, detail=ERASED_TEXT) if (name, line.line) in gone else line
 
 
 def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tally]) -> None:

@@ -140,7 +140,11 @@ class RefusedWriter:
 
 
 def rewrite(
-    path: Path, dtypes: Mapping[str, Any], change: Callable[[int, pl.DataFrame], pl.DataFrame]
+    path: Path,
+    dtypes: Mapping[str, Any],
+    change: Callable[[int, pl.DataFrame], pl.DataFrame],
+    *,
+    footer: bytes | None = None,
 ) -> None:
     """Put other events in the place of those of a staged file, a row group at a time.
 
@@ -148,12 +152,13 @@ def rewrite(
         path: the events.
         dtypes: the columns of the events.
         change: returns what becomes of a row group, given the number of its first row.
+        footer: in place of the one that the file has.
     """
     changed = path.with_suffix(".changed")
     with pq.ParquetFile(path) as whole, EventsWriter(changed, dtypes) as writer:
         for start, group in numbered(whole):
             writer.write(change(start, group))
-        writer.footer = whole.metadata.metadata[FOOTER_KEY]
+        writer.footer = whole.metadata.metadata[FOOTER_KEY] if footer is None else footer
     changed.replace(path)
 
 

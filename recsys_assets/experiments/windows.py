@@ -59,7 +59,7 @@ class Windows:
         row = KINDS[kind]
         computed, _ = compute_of_events(row, surface, days, together, self._listed(surface))
         outliner = row.layout.outliner()
-        for piece in whole_lists(computed.frame, row.layout):
+        for piece in whole_lists(computed.rows, row.layout):
             outliner.add(piece)
         return outliner.made()
 

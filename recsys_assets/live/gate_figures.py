@@ -79,6 +79,7 @@ class _Last:
     day: Found | None = None
     refused: Mapping[date, datetime] = field(default_factory=dict)
     release: Found | None = None
+    catalog: Found | None = None
 
 
 def gate_metrics(store: Store, statuses: Iterable[SurfaceStatus]) -> Iterator[Metric]:
@@ -96,14 +97,16 @@ def gate_metrics(store: Store, statuses: Iterable[SurfaceStatus]) -> Iterator[Me
 
 
 def _read(store: Store, surface: Surface) -> _Last:
-    """Read two small objects and a listing that is nearly always empty.
+    """Read three small objects and a listing that is nearly always empty.
 
     A variant has no days of its own: its base tells of them.
     """
     place = surface.place
     try:
         days = read_found(store, place, "day"), refused_days(store, place)
-        return _Last(*days, read_found(store, place, "release"))
+        return _Last(
+            *days, read_found(store, place, "release"), read_found(store, place, "catalog")
+        )
     except (RecsysAssetsError, OSError) as error:
         _LOG.warning("what gates found of %s cannot be read: %s", surface.name, error)
         return _Last()
@@ -113,6 +116,7 @@ def _samples(status: SurfaceStatus, last: _Last) -> Iterator[Sample]:
     if day := last.day:
         named = ("value", "usual_value", "margin_used_ratio")
         yield from _of_found("recsys_gate", day, named)
+        yield "recsys_gate_day_timestamp_seconds", [], _begins(day.day)
         for check in day.failed:
             yield "recsys_gate_drifting", [check], check in day.drifting
         oldest = day.day - timedelta(days=status.surface.gates.history_days)
@@ -121,14 +125,18 @@ def _samples(status: SurfaceStatus, last: _Last) -> Iterator[Sample]:
         if refused:
             first = min(refused.values())
             yield "recsys_gate_refused_timestamp_seconds", [], first.timestamp()
-    if release := last.release:
-        named = ("share_ratio", "live_share_ratio", "margin_used_ratio")
-        since = read_time(release.found_at)
-        if release.refused and _is_live(status, release.day):  # somebody has forced it
-            release = replace(release, failed=dict.fromkeys(release.failed, False))
-        elif release.refused and since:
-            yield "recsys_release_refused_timestamp_seconds", [], since.timestamp()
-        yield from _of_found("recsys_release", release, named)
+    named, since = ("share_ratio", "live_share_ratio", "margin_used_ratio"), list[datetime]()
+    for compared in filter(None, (last.release, last.catalog)):
+        found, refused_at = compared, read_time(compared.found_at)
+        if found.refused and _is_live(status, found.day):  # somebody has forced it
+            found = replace(found, failed=dict.fromkeys(found.failed, False))
+        elif found.refused and refused_at:
+            since.append(refused_at)
+        yield from _of_found("recsys_release", found, named)
+    if since:
+        yield "recsys_release_refused_timestamp_seconds", [], min(since).timestamp()
+    if last.release:
+        yield "recsys_release_day_timestamp_seconds", [], _begins(last.release.day)
 
 
 def _of_found(prefix: str, found: Found, named: Sequence[str]) -> Iterator[Sample]:
@@ -138,8 +146,10 @@ def _of_found(prefix: str, found: Found, named: Sequence[str]) -> Iterator[Sampl
                 yield f"{prefix}_{name}", [of.of, number], value
     for check, has_failed in found.failed.items():
         yield f"{prefix}_failed", [check], has_failed
-    begins = datetime(found.day.year, found.day.month, found.day.day, tzinfo=UTC)
-    yield f"{prefix}_day_timestamp_seconds", [], begins.timestamp()
+
+
+def _begins(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
 def _values(of: Figures) -> tuple[float | None, ...]:

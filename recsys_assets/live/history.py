@@ -10,7 +10,14 @@ from typing import TypeVar
 
 from recsys_assets.config import Surface
 from recsys_assets.errors import InputError, StorageError
-from recsys_assets.storage.publications import Live, Publication, history, read_live, read_time
+from recsys_assets.storage.publications import (
+    BRINGS,
+    Live,
+    Publication,
+    history,
+    read_live,
+    read_time,
+)
 from recsys_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -105,6 +112,28 @@ def find(
     raise InputError(f"{day} was never live for {surface.name}; the days that were: {shown}")
 
 
+def erasure_of(store: Store, live: Live, uris: Collection[str]) -> Publication | None:
+    """Return the newest erasure that deleted, or is deleting, any of some versions.
+
+    One that was made again since, and is there, was deleted by none.
+    """
+    return next(
+        (
+            publication
+            for publication in history(store, live)
+            if publication.action == "erase"
+            for uri in publication.retiring
+            if uri in uris and not (uri in live.current.values() or _is_there(store, live, uri))
+        ),
+        None,
+    )
+
+
+def _is_there(store: Store, live: Live, uri: str) -> bool:
+    retiring = live.publication.retiring if live.publication else ()
+    return uri not in retiring and store.stat(store.key(uri)) is not None
+
+
 def began_pin(store: Store, live: Live) -> Publication | None:
     """Return the flip since which publishes are held back; None when they are not."""
     pinned = takewhile(lambda publication: publication.pinned, recent(store, live))
@@ -119,7 +148,7 @@ def last_change(store: Store, live: Live) -> Publication | None:
     oldest = None
     for publication in recent(store, live):
         oldest = publication
-        if publication.action in {"publish", "rollback", "repair"}:
+        if publication.action in {*BRINGS, "rollback", "repair"}:
             break
     return oldest
 

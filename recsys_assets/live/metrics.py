@@ -20,6 +20,8 @@ from prometheus_client.registry import Collector
 
 from recsys_assets.config import Config
 from recsys_assets.live.gate_figures import gate_metrics
+from recsys_assets.live.latency import latency_metric
+from recsys_assets.live.sinks import sink_metrics
 from recsys_assets.live.status import SurfaceStatus, stale_because, surface_status
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
@@ -155,6 +157,10 @@ class Figures(Collector):
                 surfaces = self._config.surfaces
                 statuses = [surface_status(store, surface, now=now) for surface in surfaces]
                 found = [*_metrics(statuses, now), *gate_metrics(store, statuses)]
+                found.append(latency_metric(store, surfaces))
+                found += sink_metrics(
+                    (each.surface, sink) for each in statuses for sink in each.sinks
+                )
                 self._kept = [*found, _mistakes(self._config)]
                 self._read_at = time.monotonic()
             return self._kept

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.compute.outlines import Outline
 from recsys_assets.errors import StorageError
 from recsys_assets.kinds import KINDS
 from recsys_assets.live.tables import read_document
 from recsys_assets.places import Place
-from recsys_assets.storage.outlines import read_outline, write_outline
+from recsys_assets.storage.outlines import read_brief, read_outline, write_outline
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
 
 # Of a larger document none is made: that takes some ten times as much memory.
 _MOST_BYTES: Final = 50_000_000
+
+
+def sizes_of(store: Store, place: Place, kind: str, uri: str, *, keeps: bool = True) -> Outline:
+    """Return what is known of a version besides its lists, which may be left out.
+
+    Raises:
+        StorageError: as `outline_of`.
+    """
+    brief = read_brief(store, place, kind, version_of(uri))
+    return brief or outline_of(store, place, kind, uri, keeps=keeps)
 
 
 def outline_of(store: Store, place: Place, kind: str, uri: str, *, keeps: bool = True) -> Outline:
@@ -28,7 +40,8 @@ def outline_of(store: Store, place: Place, kind: str, uri: str, *, keeps: bool =
     version = version_of(uri)
     found = read_outline(store, place, kind, version)
     if found is None:
-        found = _made(store, kind, uri)
+        brief = read_brief(store, place, kind, version)
+        found = replace(_made(store, kind, uri), settings=brief.settings if brief else None)
         if keeps:
             write_outline(store, place, kind, version, found)
     return found
@@ -47,7 +60,7 @@ def _made(store: Store, kind: str, uri: str) -> Outline:
             items += of_owner or [None]
             owners += [entry[layout.owner]] * (len(of_owner) or 1)
         rows = {layout.owner: owners, **({layout.entry: items} if layout.entry else {})}
-        outliner.add(pl.DataFrame(rows, schema=dict.fromkeys(rows, pl.String)))
+        outliner.add(Piece(pl.DataFrame(rows, schema=dict.fromkeys(rows, pl.String))))
     except (KeyError, TypeError) as error:
         raise StorageError(f"{uri} is no artifact document: {error!r}") from None
     return outliner.made()

@@ -10,6 +10,7 @@ from typing import Any
 from recsys_assets.config import Surface
 from recsys_assets.errors import RecsysAssetsError, StorageError
 from recsys_assets.live.history import began_pin, last_change
+from recsys_assets.live.sinks import SinkStatus, sink_statuses
 from recsys_assets.storage.publications import Live, Publication, read_live, read_time
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
@@ -38,6 +39,7 @@ class SurfaceStatus:
     age: timedelta | None
     pin: Publication | None = None  # the flip since which publishes are held back
     error: str | None = None  # why what is live cannot be told; nothing else is known then
+    sinks: tuple[SinkStatus, ...] = ()
 
     @property
     def pinned_at(self) -> datetime | None:
@@ -72,6 +74,7 @@ class SurfaceStatus:
                 kind: {"version": of.version, "uri": of.uri, "size_bytes": of.size_bytes}
                 for kind, of in self.kinds.items()
             },
+            "sinks": [sink.to_json() for sink in self.sinks],
             "error": self.error,
         }
 
@@ -81,8 +84,9 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
     newest = surface.newest_day(now)
     try:
         live = read_live(store, surface.place)
+        sinks = sink_statuses(store, surface, live, now=now)
         if live is None:
-            return SurfaceStatus(surface, None, {}, newest, None, None, None)
+            return SurfaceStatus(surface, None, {}, newest, None, None, None, sinks=sinks)
         kinds = live_kinds(store, live)
         pin, changed = began_pin(store, live), last_change(store, live)
     except (RecsysAssetsError, OSError) as error:
@@ -90,7 +94,7 @@ def surface_status(store: Store, surface: Surface, *, now: datetime) -> SurfaceS
     flipped_at = read_time(changed.published_at if changed else live.updated_at)
     age = None if flipped_at is None else now - flipped_at
     behind = _days_behind(live, newest)
-    return SurfaceStatus(surface, live, kinds, newest, behind, flipped_at, age, pin)
+    return SurfaceStatus(surface, live, kinds, newest, behind, flipped_at, age, pin, sinks=sinks)
 
 
 def _days_behind(live: Live, newest: date | None) -> int | None:

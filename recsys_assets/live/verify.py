@@ -37,6 +37,8 @@ class Verified:
     blobs: int = 0
     publications: int = 0
     findings: list[Finding] = field(default_factory=list)
+    # Versions that these publications name and an erasure took: gone for good, and no finding.
+    erased: list[str] = field(default_factory=list)
 
 
 def verify_surface(
@@ -44,7 +46,7 @@ def verify_surface(
 ) -> Verified:
     """Recompute the version of every blob that current and the last publications name.
 
-    What retention has deleted since is left out.
+    What retention has deleted since is left out, and what an erasure has is told apart.
 
     Args:
         store: where everything is.
@@ -75,10 +77,14 @@ def verify_surface(
     chain, broken = _chain(store, live)
     verified.findings += broken
     wanted = dict.fromkeys(live.current.values()) if live else {}
-    retired: set[str] = set()
+    retired, by_erasure = set[str](), set[str]()
     for publication in newest_different(chain, last):
         verified.publications += 1
         retired |= set(publication.retiring)
+        if publication.action == "erase":
+            by_erasure |= set(publication.retiring)
+        gone = [uri for uri in publication.current.values() if uri in by_erasure - {*wanted}]
+        verified.erased += [uri for uri in gone if uri not in verified.erased]
         wanted |= dict.fromkeys(u for u in publication.current.values() if u not in retired)
     verified.blobs = len(wanted)
     for number, uri in enumerate(wanted):

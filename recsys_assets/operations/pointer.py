@@ -16,7 +16,7 @@ from recsys_assets.errors import InputError, StorageError
 from recsys_assets.events.accepted import accepted_days
 from recsys_assets.live.compare import Difference, compare
 from recsys_assets.live.denied import denied_reason
-from recsys_assets.live.history import find, recorded_live
+from recsys_assets.live.history import erasure_of, find, recorded_live
 from recsys_assets.live.staged import held_back
 from recsys_assets.operations.publish import publish_candidate
 from recsys_assets.storage.flips import Outcome, flip, refuse_moved
@@ -85,6 +85,10 @@ class HeldBack:
         passed_over = self.of_gates.keys() if force else set()
         return not self.audited.failures.keys() - passed_over
 
+    def would_be(self, *, force: bool) -> str:
+        """Return what becomes of it, in a word."""
+        return "published" if self.may_go(force=force) else "refused"
+
 
 def plan_rollback(
     store: Store, surface: Surface, *, to: str, kind: str | None = None, pin: bool = False
@@ -100,7 +104,8 @@ def plan_rollback(
 
     Raises:
         InputError: there is no such publication, or it has no such kind.
-        StorageError: a blob is missing or does not hash to its version; says which.
+        StorageError: a blob is missing or does not hash to its version, or an erasure took it; says
+            which.
     """
     if kind and kind not in Artifacts.model_fields:
         raise InputError(f"no kind {kind!r}; there are: {', '.join(Artifacts.model_fields)}")
@@ -110,6 +115,16 @@ def plan_rollback(
         known = ", ".join(target.current)
         raise InputError(f"generation {target.generation} has no {kind!r}; it has {known}")
     kinds = [kind] if kind else list(target.current)
+    erasure = erasure_of(store, live, [target.current[each] for each in kinds])
+    if erasure:
+        at = f"{erasure.published_at[:10]}, {erasure.who}: {erasure.reason}"
+        gone = [each for each in kinds if target.current[each] in erasure.retiring]
+        raise StorageError(
+            f"cannot roll {surface.name} back to generation {target.generation}: its "
+            f"{', '.join(gone)} were made of events of a person who was erased (generation "
+            f"{erasure.generation}, {at}). Nothing was changed. They are gone for good; go back to "
+            "a generation since, or with --kind to what is not made of events"
+        )
     problems = [p for each in kinds if (p := problem_of(store, target.current[each]))]
     if problems:
         raise StorageError(

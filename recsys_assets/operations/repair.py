@@ -284,6 +284,7 @@ def _substitutes(chain: Sequence[Publication | _Lost]) -> dict[_Lost, Publicatio
             publish_id=each.publish_id,
             parent=each.parent,
             restored={},
+            promoted_from=None,
         )
     return substitutes
 

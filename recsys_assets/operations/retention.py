@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,10 +24,12 @@ from recsys_assets.errors import (
     StorageError,
     StoreUnavailableError,
 )
+from recsys_assets.kinds import KINDS
 from recsys_assets.live.verify import newest_different, staged_refs
 from recsys_assets.storage import layout
 from recsys_assets.storage.flips import Outcome, flip, refuse_moved
 from recsys_assets.storage.publications import (
+    Action,
     Change,
     Live,
     Publication,
@@ -37,13 +39,14 @@ from recsys_assets.storage.publications import (
     read_live,
     read_time,
 )
-from recsys_assets.storage.registry import version_of
+from recsys_assets.storage.registry import source_hash_of, version_of
 from recsys_assets.storage.store import Store, Stored
+from recsys_assets.windows import SourceHash
 
 # Another retention that has not ended by then is taken for dead, and a running one gives up well
 # before: two never delete at once.
-_ABANDONED_AFTER: Final = timedelta(hours=2)
-_LONGEST: Final = timedelta(hours=1)
+ABANDONED_AFTER: Final = timedelta(hours=2)
+LONGEST: Final = timedelta(hours=1)
 _ATTEMPTS: Final = 5
 
 _LOG = logging.getLogger(__name__)
@@ -89,8 +92,8 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     of the last `keep.days` days and the kept staged references name; staged references and refused
     lines of the last `keep.days` days, and references whose blob is kept; counts of the days that
     the windows of the last `keep.days` days hold; profiles and comparisons of those that they are
-    judged by; outlines of versions that stay; and whatever was written less than `keep.grace_hours`
-    ago. Canonical events and every record stay for good.
+    judged by; outlines of versions that stay, and details of their catalogs; and whatever was
+    written less than `keep.grace_hours` ago. Canonical events and every record stay for good.
 
     Raises:
         InputError: another retention of the surface is running.
@@ -98,7 +101,7 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
     """
     live = read_live(store, surface.place)
     chain = list(history(store, live)) if live else []
-    _refuse_running(store, surface, chain, now)
+    refuse_running(store, surface, chain, now)
     old = now - timedelta(hours=keep.grace_hours)
     since = now - timedelta(days=keep.days)
     named = set(live.current.values()) if live else set()
@@ -130,6 +133,8 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         if stored.modified < old and layout.outlined(stored.key) not in stay
     ]
 
+    details = _details_of_none(store, surface, stay, old)
+
     def before(layer: str, days: int) -> list[Stored]:
         """Return what is stored of days that no day is made of, or judged by, any more."""
         first = since.date() - timedelta(days=days)
@@ -144,11 +149,29 @@ def plan_retention(store: Store, surface: Surface, keep: Retention, *, now: date
         staged,
         before("rejected", 0),
         before("counts", surface.longest_window),
-        before("profiles", _judged_by(surface)),
-        [*outlines, *before("comparisons", usual), *before("gates", usual)],
+        before("profiles", judged_by(surface)),
+        [*outlines, *details, *before("comparisons", usual), *before("gates", usual)],
         len(listed) - len(blobs),
-        unfinished=last.generation if (last := _last_retention(chain)) and last.retiring else 0,
+        unfinished=last.generation if (last := last_fence(chain)) and last.retiring else 0,
     )
+
+
+def _details_of_none(
+    store: Store, surface: Surface, stay: Collection[str], old: datetime
+) -> list[Stored]:
+    """Return the details of catalogs that no version is made of which stays."""
+    listed = store.list(layout.of_place("details", surface.place))
+    going = [stored for stored in listed if stored.modified < old]
+    if not going:
+        return []
+    place, kinds = surface.place, [of.name for of in KINDS.values() if of.reads == "catalog"]
+    named = {
+        layout.details(place, SourceHash.from_text(source_hash).data)
+        for kind in kinds
+        for version in stay
+        if (source_hash := source_hash_of(store, place, kind, version))
+    }
+    return [stored for stored in going if stored.key not in named]
 
 
 def retain(
@@ -179,15 +202,15 @@ def retain(
     for stored in (*plan.compared, *plan.profiles, *plan.counts, *plan.rejected, *plan.staged):
         store.delete(stored.key)
     for number, stored in enumerate(plan.blobs):
-        if clock() - started > _LONGEST:
+        if clock() - started > LONGEST:
             raise InputError(
                 f"retention of {surface.name} took over an hour; {len(plan.blobs) - number} blobs "
-                f"are left. Run it again in {_ABANDONED_AFTER.seconds // 3600} hours."
+                f"are left. Run it again in {ABANDONED_AFTER.seconds // 3600} hours."
             )
         store.delete(stored.key)
         _LOG.info("%s: %d of %d blobs deleted", surface.name, number + 1, len(plan.blobs))
     if fence:
-        _lift_fence(store, plan, fence, why, clock)
+        lift_fence(store, surface, fence, why, clock)
     return plan
 
 
@@ -255,31 +278,49 @@ def _were_live_since(chain: Sequence[Publication], since: datetime) -> int:
     return max(recent, default=0) + 1
 
 
-def _refuse_running(
-    store: Store, surface: Surface, chain: Sequence[Publication], now: datetime
+def refuse_running(
+    store: Store,
+    surface: Surface,
+    chain: Iterable[Publication],
+    now: datetime,
+    *,
+    mine: str | None = None,
 ) -> None:
-    last = _last_retention(chain)
-    if last is None or not last.retiring:
+    """Refuse to delete while somebody else does: two never delete at once.
+
+    Args:
+        store: where the history is.
+        surface: whose.
+        chain: its history.
+        now: the time to compare with.
+        mine: the run of an erasure that goes on here, as it does at once when it was killed.
+
+    Raises:
+        InputError: says who, and since when.
+    """
+    last = last_fence(chain)
+    if last is None or not last.retiring or last.run_id == mine:
         return
     key = layout.publication(last.place, last.generation, last.publish_id)
     stored = store.stat(key)
     # Two clocks, its own and the store's: one that is fast would lock retention out for long.
     times = [read_time(last.published_at), stored.modified if stored else None]
     began = min(filter(None, times), default=now)
-    if now - began < _ABANDONED_AFTER:
+    if now - began < ABANDONED_AFTER:
+        what = "an erasure" if last.action == "erase" else "retention"
         raise InputError(
-            f"retention of {surface.name} is running since {last.published_at} ({last.who}). If it "
-            f"was killed, run it again after {began + _ABANDONED_AFTER:%H:%M} UTC: it finishes "
-            "what was begun"
+            f"{what} of {surface.name} is running since {last.published_at} ({last.who}). If it "
+            f"was killed, run it again after {began + ABANDONED_AFTER:%H:%M} UTC: it finishes "
+            "what was begun" + (", at once if it is the same" if last.action == "erase" else "")
         )
 
 
-def _last_retention(chain: Iterable[Publication]) -> Publication | None:
-    """Return retention's newest flip: whether it has ended, and when it began.
+def last_fence(chain: Iterable[Publication]) -> Publication | None:
+    """Return the newest flip of whoever deletes: whether it has ended, and when it began.
 
     Whatever came in since carries `retiring` forward.
     """
-    return next((each for each in chain if each.action == "retention"), None)
+    return next((each for each in chain if each.action in {"retention", "erase"}), None)
 
 
 def _raise_fence(store: Store, plan: Plan, why: Why, clock: Callable[[], datetime]) -> int:
@@ -294,27 +335,32 @@ def _raise_fence(store: Store, plan: Plan, why: Why, clock: Callable[[], datetim
     return plan.seen + 1
 
 
-def _lift_fence(
-    store: Store, plan: Plan, fence: int, why: Why, clock: Callable[[], datetime]
+def lift_fence(
+    store: Store,
+    surface: Surface,
+    fence: int,
+    why: Why,
+    clock: Callable[[], datetime],
+    *,
+    action: Action = "retention",
 ) -> None:
-    """Take it off again, unless another retention took this one for dead and has its own."""
+    """Take it off again, unless somebody else took this one for dead and has another."""
 
     def decide(live: Live | None) -> Change | Outcome:
-        last = _last_retention(history(store, live)) if live else None
-        return _change(live, ()) if last and last.generation == fence else "unchanged"
+        last = last_fence(history(store, live)) if live else None
+        fenced = last is not None and last.generation == fence
+        return _change(live, (), action) if fenced else "unchanged"
 
-    flip(store, plan.surface.place, decide=decide, why=why, clock=clock)
+    flip(store, surface.place, decide=decide, why=why, clock=clock)
 
 
-def _change(live: Live | None, retiring: tuple[str, ...]) -> Change:
+def _change(live: Live | None, retiring: tuple[str, ...], action: Action = "retention") -> Change:
     newest = live.publication if live else None
     assert newest is not None  # noqa: S101 (a plan with blobs has seen one)
-    return Change(
-        "retention", newest.window, newest.current, pinned=newest.pinned, retiring=retiring
-    )
+    return Change(action, newest.window, newest.current, pinned=newest.pinned, retiring=retiring)
 
 
-def _judged_by(surface: Surface) -> int:
+def judged_by(surface: Surface) -> int:
     """Return how many days back profiles are asked for: by days, and by releases."""
     gates = surface.gates
     return max(gates.history_days, surface.longest_window + 2 * gates.release.trusted_days)

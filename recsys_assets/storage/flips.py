@@ -31,6 +31,7 @@ from recsys_assets.errors import (
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import (
+    BRINGS,
     PUBLICATION,
     Change,
     Live,
@@ -179,7 +180,7 @@ def flip(
     publication: Publication | None = None
     while True:
         try:
-            live = _read_live_or_refuse(store, place) if not attempt else read_live(store, place)
+            live = read_live_or_refuse(store, place) if not attempt else read_live(store, place)
             done = attempt and _is_in_history(store, live, publish_id, since=first_generation)
             change = "published" if done else decide(live)
         except StoreUnavailableError as error:
@@ -226,8 +227,12 @@ def flip(
         time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.001 * 2**attempt)))  # noqa: S311
 
 
-def _read_live_or_refuse(store: Store, place: Place) -> Live | None:
-    """Return what is live; None only where no flip ever had a manifest to go on from."""
+def read_live_or_refuse(store: Store, place: Place) -> Live | None:
+    """Return what is live; None only where no flip ever had a manifest to go on from.
+
+    Raises:
+        StorageError: the manifest is damaged, or lost.
+    """
     live = read_live(store, place)
     if live:
         return live
@@ -268,8 +273,8 @@ def _refuse_overtaken(store: Store, live: Live, change: Change, seen: int) -> No
     wanted = set(change.current.values())
     for publication in history(store, live):
         newer = publication.generation > seen and (
-            publication.action in {"rollback", "repair"}
-            or (publication.action == "publish" and publication.window == change.window)
+            publication.action in {"rollback", "repair", "erase"}
+            or (publication.action in BRINGS and publication.window == change.window)
         )
         # What retention was deleting when we looked, or since, may have been gone under our eyes.
         if newer or wanted & set(publication.retiring):
@@ -286,9 +291,9 @@ def _refuse_retiring(live: Live | None, change: Change) -> None:
     retiring = live.publication.retiring if live and live.publication else ()
     for uri in set(retiring) & set(change.current.values()):
         raise CandidateOvertakenError(
-            f"retention is deleting {uri}, which is to become live again. Nothing was changed; "
-            "wait until retention is done (if it was killed, run it again), then materialize the "
-            "day again."
+            f"retention is deleting {uri}, or an erasure is, and it is to become live again. "
+            "Nothing was changed; wait until that is done (if it was killed, run it again), then "
+            "materialize the day again."
         )
 
 

@@ -1,6 +1,7 @@
 """What gates found last: small, so that whoever watches many surfaces may read it often.
 
-Of the newest day that was judged, and of what was compared last with what was live, the figures.
+Of the newest day that was judged, and of the release and the catalog that were compared last with
+what was live, the figures.
 Of each day that gates refuse, that they do. Whoever deletes any of it loses what is told of it.
 """
 
@@ -18,7 +19,7 @@ from recsys_assets.storage.derived import read_derived
 from recsys_assets.storage.registry import to_bytes, utc_text
 from recsys_assets.storage.store import Store
 
-GatesOf = Literal["day", "release"]
+GatesOf = Literal["day", "release", "catalog"]
 _FORMAT: Final = 1
 
 

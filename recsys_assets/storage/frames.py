@@ -1,6 +1,7 @@
 """A small frame with something beside it, as the bytes of one object.
 
-Arrow's file format: it is read in a third of the time of Parquet, and written in half of it.
+Arrow's file format: it is read in a third of the time of Parquet, and written in half of it. LZ4
+takes a third of the time of Zstandard to read, and hashes are hardly any smaller by either.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 _KEY: Final = b"recsys_assets"
-_WRITE: Final = pa.ipc.IpcWriteOptions(compression="zstd")
+_WRITE: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def to_bytes_beside(frame: pl.DataFrame, beside: dict[str, Any]) -> bytes:

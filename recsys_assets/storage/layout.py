@@ -6,10 +6,37 @@ docs/output-layout.md describes the same to people.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
+from typing import Final, Literal
 
 from recsys_assets.places import Place
+
+Promoted = Literal["versions", "days", "whole", "list", "not"]
+
+# Every prefix below which a surface has objects, and what a promotion to another root takes of it:
+# of the versions that are live, of the days that later ones look back to, all of it, the list of
+# who was erased, which may only grow, or nothing, since it is made there, or made again.
+LAYERS: Final[Mapping[str, Promoted]] = {
+    "canonical": "days",
+    "comparisons": "not",
+    "counts": "not",
+    "deliveries": "not",
+    "details": "whole",
+    "exports": "not",
+    "gates": "not",
+    "latencies": "not",
+    "objectstore": "versions",
+    "outlines": "not",
+    "profiles": "not",
+    "registry/current": "not",
+    "registry/erased": "list",
+    "registry/overrides": "whole",
+    "registry/publications": "not",
+    "registry/records": "versions",
+    "rejected": "not",
+    "staged": "versions",
+}
 
 
 def of_place(layer: str, place: Place) -> str:
@@ -53,6 +80,24 @@ def override(place: Place, name: str) -> str:
     return f"registry/overrides/{place.name}/{name}.json"
 
 
+# The layers below which ids of users stand, as they are or as hashes without a key; no other has
+# any. Whoever adds one adds how it is looked through, in operations/find_user.py.
+HOLD_IDS: Final[Mapping[str, Literal["ids", "hashes"]]] = {
+    "canonical": "ids",
+    "rejected": "ids",
+    "objectstore": "ids",
+    "counts": "ids",
+    "exports": "ids",
+    "profiles": "hashes",
+    "outlines": "hashes",
+}
+
+
+def erased(place: Place) -> str:
+    """Return the key of the list of who was erased, as keyed hashes; never deleted."""
+    return f"registry/erased/{place.name}/list.json"
+
+
 def rejected(place: Place, day: date) -> str:
     """Return the key of a day's refused lines; replaced whole, absent when there are none."""
     return f"rejected/{place.name}/{day}.jsonl.zst"
@@ -73,9 +118,19 @@ def outline(place: Place, kind: str, version: str, form: int) -> str:
     return f"outlines/{place.name}/{kind}/{version}-{form}.arrow"
 
 
+def brief_outline(place: Place, kind: str, version: str, form: int) -> str:
+    """Return the key of what is kept of a version whose lists are not likely to be asked for."""
+    return f"outlines/{place.name}/{kind}/{version}-{form}.json"
+
+
 def outlined(key: str) -> str:
-    """Return the version in a key that `outline` gives."""
+    """Return the version in a key that `outline`, or `brief_outline`, gives."""
     return key.rpartition("/")[2].partition("-")[0]
+
+
+def details(place: Place, fingerprint: str) -> str:
+    """Return the key of what a catalog, of that fingerprint, says of items besides their tags."""
+    return f"{of_place('details', place)}/{fingerprint}.arrow"
 
 
 def comparison(place: Place, day: date) -> str:
@@ -103,6 +158,11 @@ def refused_day(place: Place, key: str) -> date | None:
     return _day_named(key, ".json", lambda day: refused(place, day))
 
 
+def latencies(place: Place) -> str:
+    """Return the key of how long it took from landing to live, counted; replaced whole."""
+    return f"{of_place('latencies', place)}/landing_to_live.json"
+
+
 def record(place: Place, kind: str, version: str) -> str:
     """Return the key of a version's registry record; write-once."""
     return f"registry/records/{place.name}/{kind}/{version}.json"
@@ -119,6 +179,26 @@ def publication_named(place: Place, key: str) -> tuple[int, str] | None:
     if found and publication(place, int(found[1]), found[2]) == key:
         return int(found[1]), found[2]
     return None
+
+
+def publication_of(place: Place, uri: str) -> str:
+    """Return the key of the publication record that a URI names, whatever root it is below."""
+    return f"{of_place('registry/publications', place)}/{uri.rpartition('/')[2]}"
+
+
+def delivery(place: Place, sink: str) -> str:
+    """Return the key of what is known of deliveries to a sink; replaced whole."""
+    return f"{of_place('deliveries', place)}/{sink}.json"
+
+
+def acknowledged(place: Place, sink: str) -> str:
+    """Return the key of what a webhook has acknowledged last; replaced by compare-and-swap."""
+    return f"{of_place('deliveries', place)}/{sink}.acknowledged.json"
+
+
+def export_folder(place: Place) -> str:
+    """Return the prefix of the files of a sink that has no place of its own."""
+    return of_place("exports", place)
 
 
 def damaged(key: str) -> str:

@@ -126,7 +126,7 @@ class LocalStore:
         ready = self._scratch() / uuid.uuid4().hex
         try:
             ready.write_bytes(data)
-            self._make_directory(path.parent)
+            path.parent.mkdir(parents=True, exist_ok=True)
             ready.replace(path)
         finally:
             ready.unlink(missing_ok=True)

@@ -6,8 +6,11 @@ accepted is never taken for another's. Whoever deletes one loses time only: it i
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime
+from threading import Lock
 from typing import Final
 
 from recsys_assets.compute.profiles import Profile
@@ -16,13 +19,45 @@ from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.derived import read_derived
 from recsys_assets.storage.frames import from_bytes_beside, to_bytes_beside
-from recsys_assets.storage.store import Store
+from recsys_assets.storage.store import Store, Stored
 
 # Part of where profiles are kept: raise it when the same events would give others.
 PROFILE_FORMAT: Final = 1
+_MOST_KNOWN: Final = 64  # of 240 kB at most: the days of a history, and some
 
 
-def write_profile(store: Store, place: Place, fingerprint: str, profile: Profile) -> None:
+class KnownProfiles:
+    """The profiles of one root that a process read or wrote last: steps ask for the same days."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[str, Profile]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, stored: Stored) -> Profile | None:
+        """Return what is stored, if it is known and the same still."""
+        with self._lock:
+            tag, profile = self._known.get(stored.key, ("", None))
+        if profile is None or tag != stored.tag:
+            return None
+        # Its own sample: the keys of that are made for whoever asks, and are larger.
+        return replace(profile, sample=Sample(profile.sample.events, profile.sample.thinned))
+
+    def put(self, stored: Stored, profile: Profile) -> None:
+        """Remember what is stored."""
+        with self._lock:
+            self._known[stored.key] = stored.tag, profile
+            self._known.move_to_end(stored.key)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+
+
+def write_profile(
+    store: Store,
+    place: Place,
+    fingerprint: str,
+    profile: Profile,
+    known: KnownProfiles | None = None,
+) -> None:
     """Keep the profile of the events with this fingerprint."""
     footer = {
         "numbers": dict(profile.numbers),
@@ -33,11 +68,23 @@ def write_profile(store: Store, place: Place, fingerprint: str, profile: Profile
         "failed": list(profile.failed),
     }
     data = to_bytes_beside(profile.sample.events, footer)
-    store.write_derived(_key(place, profile.day, fingerprint), data)
+    key = _key(place, profile.day, fingerprint)
+    store.write_derived(key, data)
+    if known and (stored := store.stat(key)):
+        known.put(stored, profile)
 
 
-def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Profile | None:
+def read_profile(
+    store: Store, place: Place, day: date, fingerprint: str, known: KnownProfiles | None = None
+) -> Profile | None:
     """Return the profile of the events with this fingerprint; None without a readable one.
+
+    Args:
+        store: where it is.
+        place: whose.
+        day: UTC.
+        fingerprint: of the events.
+        known: what need not be read again.
 
     Raises:
         StoreUnavailableError: the object store does not answer.
@@ -56,7 +103,13 @@ def read_profile(store: Store, place: Place, day: date, fingerprint: str) -> Pro
         )
 
     key = _key(place, day, fingerprint)
-    return read_derived(store, key, parse, then="is made again")
+    stored = store.stat(key) if known else None
+    if known and stored and (profile := known.get(stored)):
+        return profile
+    found = read_derived(store, key, parse, then="is made again")
+    if known and stored and found:
+        known.put(stored, found)
+    return found
 
 
 def newest_profile(

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from recsys_assets.documents import read_window
-from recsys_assets.errors import StorageError
+from recsys_assets.errors import InputError, StorageError
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
@@ -23,7 +23,9 @@ from recsys_assets.windows import Window
 
 PUBLICATION: Final = "publication"
 
-Action = Literal["publish", "rollback", "pin", "release", "retention", "repair"]
+Action = Literal["publish", "promote", "rollback", "pin", "release", "retention", "repair", "erase"]
+# Those that bring versions from outside of the history.
+BRINGS: Final[frozenset[Action]] = frozenset({"publish", "promote"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,15 @@ class Why:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a promotion took over: a publication of another root."""
+
+    root: str
+    generation: int
+    publish_id: str
+
+
+@dataclass(frozen=True)
 class Change:
     """What a flip makes live, and what holds from then on."""
 
@@ -43,9 +54,10 @@ class Change:
     window: Window
     current: Mapping[str, str]  # kind: URI
     pinned: bool = False  # publishes are held back until a release
-    retiring: tuple[str, ...] = ()  # URIs that retention is deleting; none may become live
+    retiring: tuple[str, ...] = ()  # URIs that are being deleted; none may become live
     # What a rollback or a repair made live again, and from which generation.
     restored: Mapping[str, int] = field(default_factory=dict)
+    promoted_from: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,7 @@ class Publication(Change):
 
     def to_json(self) -> dict[str, Any]:
         """Return the members of the stored form."""
-        return {
+        members = {
             "v": 1,
             "generation": self.generation,
             "publish_id": self.publish_id,
@@ -87,6 +99,9 @@ class Publication(Change):
             "reason": self.reason,
             "published_at": self.published_at,
         }
+        # Only where there is one: all other records stay what they were.
+        origin = self.promoted_from
+        return members | ({"promoted_from": vars(origin)} if origin else {})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Publication:
@@ -96,7 +111,9 @@ class Publication(Change):
         window = Window.from_json(members["window"])
         retiring = tuple(members.get("retiring", ()))
         current = _uris(members["current"])
-        return cls(**(members | {"window": window, "retiring": retiring, "current": current}))
+        of = members.get("promoted_from")
+        read = {"window": window, "retiring": retiring, "current": current}
+        return cls(**(members | read | {"promoted_from": Origin(**of) if of else None}))
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,30 @@ def read_live(store: Store, place: Place) -> Live | None:
     return Live(found.tag, manifest.current, manifest.updated_at, publication, publication.window)
 
 
+def read_copied(store: Store, place: Place) -> Publication | None:
+    """Return the publication that is live in a root, or was in the one that this is a copy of.
+
+    In a copy, all URIs name the root that was copied. None where nothing is live.
+
+    Raises:
+        InputError: another producer's manifest is live, which has no record.
+        StorageError: the manifest is damaged, or its record is missing or damaged.
+    """
+    found = store.read(layout.manifest(place))
+    if found is None:
+        return None
+    try:
+        uri = _uris(json.loads(found.data)["current"]).get(PUBLICATION)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_manifest(store, place, error) from None
+    if uri is None:
+        raise InputError(
+            f"{store.uri(layout.manifest(place))} was published by another producer and has no "
+            "record of what is live"
+        )
+    return read_publication(store, place, layout.publication_of(place, uri))
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a manifest says; `record` is the key of its publication record, None without one."""
@@ -156,10 +197,14 @@ def read_manifest(store: Store, place: Place, data: bytes) -> Manifest:
             raise ValueError(f"it names {uri} as its record")
         return Manifest(current, updated_at, record)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StorageError(
-            f"{store.uri(layout.manifest(place))} is not a manifest: {error!r}",
-            advice=_advice(place),
-        ) from None
+        raise _no_manifest(store, place, error) from None
+
+
+def _no_manifest(store: Store, place: Place, error: Exception) -> StorageError:
+    return StorageError(
+        f"{store.uri(layout.manifest(place))} is not a manifest: {error!r}",
+        advice=_advice(place),
+    )
 
 
 def read_time(text: str) -> datetime | None:

@@ -16,11 +16,12 @@ from recsys_assets.errors import (
 )
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
+from recsys_assets.storage.details import write_details
 from recsys_assets.storage.outlines import write_outline
 from recsys_assets.storage.store import Store
 
 # The same version may be made by several runs, of other events too, and its root may have moved.
-_NOT_OF_THE_VERSION: Final = ("uri", "source_hash", "built_at", "run_id")
+NOT_OF_THE_VERSION: Final = ("uri", "source_hash", "built_at", "run_id")
 _HEAD_BYTES = 2**16  # holds whatever stands before the list of a document
 
 
@@ -139,8 +140,10 @@ def stage_version(
             "built_at": utc_text(document.built_at),
             "run_id": run_id,
         },
-        may_differ=_NOT_OF_THE_VERSION,
+        may_differ=NOT_OF_THE_VERSION,
     )
+    if document.details is not None:
+        write_details(store, head.place, document.source_hash, document.details)
     if document.outline is not None:
         write_outline(store, *where, document.outline)
     ref = StagedRef(

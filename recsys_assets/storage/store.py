@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol, TypeVar
 
 READERS: Final = 16  # an object store answers one at a time slowly, many at once well
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -98,3 +102,11 @@ class Store(Protocol):
 
     def scratch(self) -> AbstractContextManager[Path]:
         """Give a private directory for files to hand over; removed afterwards."""
+
+
+def read_each(read: Callable[[K], V], keys: Sequence[K]) -> list[V]:
+    """Return what is read for each key, in order; many at once, where there are many."""
+    if len(keys) < 2:
+        return [read(key) for key in keys]  # a thread takes longer to start than a file to be read
+    with ThreadPoolExecutor(min(READERS, len(keys))) as pool:
+        return list(pool.map(read, keys))

@@ -72,7 +72,7 @@ def test_a_fault_is_judged_as_the_day_would_be_that_has_it(town: Town) -> None:
 
 
 def test_the_same_faults_are_put_in_each_time(town: Town) -> None:
-    assert calibrated(town).tried == calibrated(town).tried
+    assert calibrated(town, days=2).tried == calibrated(town, days=2).tried
 
 
 def test_a_false_alarm_names_its_numbers_and_the_margins_with_which_they_pass(
@@ -97,10 +97,10 @@ def test_a_false_alarm_names_its_numbers_and_the_margins_with_which_they_pass(
 
 @pytest.mark.parametrize("mode", ["warn", "off"])
 def test_profiles_that_are_missing_change_nothing_and_are_not_made(town: Town, mode: str) -> None:
-    kept = calibrated(town)
+    kept = calibrated(town, days=2)
     shutil.rmtree(town.project.folder / "var/profiles")
 
-    found = calibrated(town, mode=mode)
+    found = calibrated(town, days=2, mode=mode)
 
     assert found == kept
     assert not (town.project.folder / "var/profiles").exists()

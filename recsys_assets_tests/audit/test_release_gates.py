@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from recsys_assets.compute.outlines import NO_LISTS
 from recsys_assets.config import Retention
 from recsys_assets.kinds import KINDS
+from recsys_assets.live.outlines import outline_of, sizes_of
 from recsys_assets.operations.pointer import pin, plan_rollback, release, roll_back
 from recsys_assets.operations.retention import retain
 from recsys_assets.storage import layout
+from recsys_assets.storage.outlines import read_outline, write_outline
 from recsys_assets.storage.publications import Why, history
+from recsys_assets.storage.registry import version_of
 from recsys_assets_tests.project import Project, day, event
 
 WHY = Why("run-1", "ann@host", "users are out of order since noon")
@@ -253,6 +258,26 @@ class TestOutlines:
         assert [each.check for each in found.failures] == ["nothing_emptied"]
         assert {stored.key for stored in project.store.list("outlines")} >= kept.keys()
         assert before
+
+    def test_a_brief_one_is_made_whole_when_its_lists_are_asked_for(self, project: Project) -> None:
+        config = project.configure({"artifacts": OF_USERS})
+        (surface,) = config.surfaces
+        project.land(day(0), visits(0, 5))
+        project.materialize(config, [day(0)])
+        live = project.live(config)
+        assert live
+        (root, place), uri = (project.store, surface.place), live.current["implicit"]
+        whole = outline_of(root, place, "implicit", uri)
+        shutil.rmtree(project.folder / "var/outlines")
+        brief = replace(whole, lists=NO_LISTS, is_brief=True)
+        write_outline(root, place, "implicit", version_of(uri), brief)
+
+        assert sizes_of(root, place, "implicit", uri).is_brief
+        made = outline_of(root, place, "implicit", uri)
+
+        assert made.lists.rows() == whole.lists.rows()
+        assert made.settings == whole.settings is not None
+        assert read_outline(root, place, "implicit", version_of(uri)) is not None
 
     def test_retention_takes_those_of_the_blobs_that_go_and_of_no_other(
         self, project: Project

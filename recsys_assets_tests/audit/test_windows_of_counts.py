@@ -37,7 +37,7 @@ def counted_at_once(project: Project, config: Config, day: date, kind: str) -> s
     computed = KINDS[kind].compute(
         WindowEvents({day: counts}, counts), surface.artifacts.options(kind), surface
     )
-    text = b"".join(CheckedList(KINDS[kind], computed.frame).text())
+    text = b"".join(CheckedList(KINDS[kind], computed.rows).text())
     head = DocumentHead.of_day(surface, kind, day).to_bytes()
     return hashlib.sha256(head + text + b',"build":{"built_at":"","version":""}}').hexdigest()
 

@@ -23,7 +23,7 @@ REASON: Final = ("--reason", "incident 7")
 SMALL: Final = {"artifacts": {"popularity": {}, "cooc": {"min_support": 1}}}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a Dagster instance that is made once."""
     folder = tmp_path_factory.mktemp("dagster_home")

@@ -16,7 +16,7 @@ from rich.cells import cell_len
 
 from recsys_assets.cli import tables
 from recsys_assets_tests.cli.conftest import NAME, done, refused, rows, run, use_config, wrong
-from recsys_assets_tests.cli.terminals import WIDTH, in_terminal
+from recsys_assets_tests.cli.terminals import WIDTH, in_terminal_here
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.shop import make_day, unsynced
 
@@ -238,7 +238,7 @@ def test_the_table_fits_a_terminal(project: Project, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.slow
 def test_it_fits_a_real_terminal(project: Project) -> None:
-    code, printed = in_terminal(*tried("--try", "window_days=3"))
+    code, printed = in_terminal_here(*tried("--try", "window_days=3"))
 
     assert code == 0
     assert max(map(cell_len, table_of(printed))) <= WIDTH

@@ -14,10 +14,11 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets import __version__, cli
-from recsys_assets.cli import changing, checking, landing, reading
+from recsys_assets.cli import changing, checking, erasing, landing, promoting, reading
 from recsys_assets.cli import days as days_of_cli
 from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
+from recsys_assets.cli import sinks as sinks_of_cli
 from recsys_assets.cli.main import plain_errors
 from recsys_assets.errors import ConfigError, InputError, StorageError
 from recsys_assets.places import Place
@@ -139,6 +140,7 @@ class TestHelp:
             ["experiment"],
             ["gates", "override"],
             ["gates", "calibrate"],
+            ["promote"],
         ],
     )
     @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -164,10 +166,13 @@ READING: Final = (*reading.COMMANDS, *checking.COMMANDS)
 COMMANDS: Final = (
     *changing.COMMANDS,
     *days_of_cli.COMMANDS,
+    *erasing.COMMANDS,
     *experiment_of_cli.COMMANDS,
     *gates_of_cli.COMMANDS,
     *landing.COMMANDS,
+    *promoting.COMMANDS,
     *READING,
+    *sinks_of_cli.COMMANDS,
 )
 # What each command needs besides a surface.
 ARGUMENTS = {
@@ -182,6 +187,7 @@ ARGUMENTS = {
     "verify": [],
     "check": [],
     "retention": [],
+    "export": ["--to", "exported"],
 }
 OTHERS: Final = {
     "experiment": [NAME, "--days", "2020-01-08..2020-01-10", "--try", "cooc.min_support=3"],
@@ -190,8 +196,12 @@ OTHERS: Final = {
     "status": [],
     "metrics": [],
     "show": [NAME, "cooc"],
+    "deliver": [NAME],
     "gates override": [NAME, "--day", "2020-01-10", "--checks", "volume", "--ahead", *REASON],
     "gates calibrate": [NAME],
+    "promote": [NAME, "--from", "here", "--to", "there", *REASON],
+    "erase": [NAME, *REASON, "--users-file", "/dev/null"],
+    "find-user": [NAME, "--users-file", "/dev/null"],
 }
 
 

@@ -27,6 +27,7 @@ def test_progress_spells_out_what_a_terminal_would_obey(
     assert not {"\x1b", "\x07"} & {*said}
 
 
+@pytest.mark.usefixtures("in_memory")
 @pytest.mark.parametrize(
     ("landed", "said"),
     [

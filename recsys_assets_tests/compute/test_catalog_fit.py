@@ -14,7 +14,9 @@ def keys_of(*sessions: str) -> Keys:
     rows = [("u", f"s{n}", item) for n, items in enumerate(sessions) for item in items]
     frame = pl.DataFrame(rows, schema=["user_id", "session_id", "item_id"], orient="row")
     frame = frame.with_row_index("ts")
-    sample = take_sample(frame.lazy(), pl.Series("user_id", ["u"]), rows=len(rows), most=1000)
+    sample = take_sample(
+        frame.lazy(), pl.Series("user_id", ["u"]), rows=len(rows), anonymous=0, most=1000
+    )
     return sample.keys(0)
 
 

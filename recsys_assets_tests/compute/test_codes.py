@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import Any
 
 import polars as pl
 import pytest
@@ -14,7 +13,6 @@ from recsys_assets.compute.codes import (
     ascending,
     codes_among,
     count_keys,
-    decoded,
     distinct,
     distinct_of_all,
     high_code,
@@ -36,11 +34,6 @@ def texts(values: list[str | None]) -> pl.LazyFrame:
 
 def series(*values: str) -> pl.Series:
     return pl.Series("id", values, dtype=pl.String)
-
-
-def decode(codes: list[int | None], ids: pl.Series) -> list[str | None]:
-    frame = pl.LazyFrame({"code": codes}, schema={"code": pl.UInt32})
-    return frame.select(decoded("code", ids)).collect().to_series().to_list()
 
 
 def test_codes_number_the_distinct_strings_by_their_utf8_bytes() -> None:
@@ -87,33 +80,6 @@ def test_rows_without_a_code_are_dropped_and_the_column_is_replaced() -> None:
     assert sorted(coded.select("n", "id_code").rows()) == [(1, 0), (4, 1)]
     assert coded.schema["id_code"] == pl.UInt32
     assert "id" not in coded.columns
-
-
-def test_decoding_keeps_null() -> None:
-    assert decode([1, None, 0], series("a", "b")) == ["b", None, "a"]
-
-
-def test_a_slice_decodes_no_more_than_it_holds() -> None:
-    asked = []
-
-    class Counted:
-        def gather(self, codes: pl.Series) -> pl.Series:
-            asked.append(codes.len())
-            return codes.cast(pl.String)
-
-    ids: Any = Counted()
-    frame = pl.LazyFrame({"code": range(1000)}, schema={"code": pl.UInt32})
-
-    assert frame.select(decoded("code", ids)).slice(500, 10).collect().height == 10
-    assert sum(asked) == 10
-
-
-@given(_TEXTS)
-def test_decoding_a_code_gives_its_string_back(values: list[str | None]) -> None:
-    ids = distinct(texts(values), "id")
-
-    expected = sorted({value for value in values if value is not None}, key=str.encode)
-    assert decode(list(range(len(expected))), ids) == expected
 
 
 @given(st.lists(_TEXTS, min_size=1, max_size=4), st.randoms(use_true_random=False))

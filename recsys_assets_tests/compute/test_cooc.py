@@ -257,14 +257,14 @@ def test_a_block_boundary_inside_an_items_pairs_does_not_split_its_count(
 
 @pytest.mark.parametrize("most", [5, 2**20, 2**32 - 1])
 def test_pairs_of_any_codes_are_counted(most: int) -> None:
-    item, entry = [2, 2, 2, most, most], [most, 3, most, 2, most]
+    item, entry = [2, 2, 2, 2, most, most], [most, 3, most, 2, 2, most]
     pairs = pl.DataFrame(
         {"item": item, "entry": entry}, schema=dict.fromkeys(("item", "entry"), pl.UInt32)
     )
 
-    found = cooc._supported(pairs, most + 1, 1)
+    found = cooc._lists(pairs, most + 1, 1, 9)
 
-    assert found.rows() == [(2, 3, 1), (2, most, 2), (most, 2, 1)]
+    assert found.rows() == [(2, most, 2), (2, 3, 1), (most, 2, 1)]
     assert set(found.dtypes) == {pl.UInt32}
 
 

@@ -108,6 +108,70 @@ def test_a_day_is_replayed_as_the_page_says(seed: int) -> None:
         assert found[name] == pytest.approx(value), name
 
 
+@pytest.mark.parametrize(
+    ("most", "thinned", "known"),
+    [
+        (
+            10_000,
+            0,
+            {
+                "repeats": 0.29898989898989903,
+                "hours": 0.1534399719323888,
+                "quiet": 0.0,
+                "new_items": 0.17474747474747473,
+                "risen_items": 0.09090909090909091,
+                "new_users": 0.9047619047619048,
+                "old_sessions": 0.3333333333333333,
+                "replay_popularity": 0.8252525252525252,
+                "replay_cooc": 0.16539440203562342,
+                "replay_users": 0.029239766081871343,
+            },
+        ),
+        (
+            300,
+            2,
+            {
+                "repeats": 0.34090909090909094,
+                "hours": 0.1534399719323888,
+                "quiet": 0.0,
+                "new_items": 0.15584415584415584,
+                "risen_items": 0.0,
+                "new_users": 1.0,
+                "old_sessions": 0.42105263157894735,
+                "replay_popularity": 0.8441558441558441,
+                "replay_cooc": 0.24528301886792453,
+                "replay_users": 0.0,
+            },
+        ),
+    ],
+)
+def test_numbers_stay_what_they_were_to_the_last_digit(
+    most: int, thinned: int, known: dict[str, float]
+) -> None:
+    """Those of a day are compared with those that are stored of the days before."""
+    rows = [random_rows(number, events=900) for number in range(4)]
+    rows[3] = [
+        (
+            user and f"{user}{session[-1]}",
+            f"{session}x" if len(session) % 2 else session,
+            f"{item}n" if session[-1] == "3" else item,
+            second,
+        )
+        for user, session, item, second in rows[3]
+    ]
+    rows[3] += [("u1", f"b{number}", "up", number) for number in range(90)]
+    frames = [events_frame(Event(*row) for row in of_day).lazy() for of_day in rows]
+    days = [
+        profile_of(on(number), DayCounts(frame), hours_of(frame), most=most)
+        for number, frame in enumerate(frames)
+    ]
+
+    found = {"repeats": days[3].numbers["repeats"]} | replay(days[3], days[:3])
+
+    assert days[3].sample.thinned == thinned
+    assert found == known
+
+
 def test_the_first_100_items_are_those_with_most_events_and_of_equals_the_first_hash() -> None:
     often = [(f"i{n}", 3 if n < 60 else 2) for n in range(150)]
     before = [profile(0, [(None, f"s{n}", item, 0) for item, times in often for n in range(times)])]

@@ -21,7 +21,8 @@ def many(users: int, each: int = 5) -> pl.DataFrame:
 
 def sample(events: pl.DataFrame, most: int) -> Sample:
     users = events["user_id"].drop_nulls().unique().sort()
-    return take_sample(events.lazy(), users, rows=events.height, most=most)
+    anonymous = events["user_id"].null_count()
+    return take_sample(events.lazy(), users, rows=events.height, anonymous=anonymous, most=most)
 
 
 def test_hashes_are_the_same_for_good() -> None:
@@ -94,7 +95,7 @@ def test_keys_are_of_users_items_and_steps() -> None:
     assert sorted(found.user_items) == sorted([key(u1, a), key(u1, a), key(u1, b)])
     assert sorted(found.next_steps) == sorted([key(a, b), key(b, c)])
     assert sorted(found.steps) == sorted([key(a, b), key(a, b), key(b, c), key(a, c), key(a, c)])
-    assert dict(found.items.iter_rows()) == {a: 2, b: 1, c: 1}
+    assert dict(zip(*found.items, strict=True)) == {a: 2, b: 1, c: 1}
 
 
 def test_repeats_are_items_that_come_again_in_their_session() -> None:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.compute import outlines
-from recsys_assets.compute.outlines import Outliner
+from recsys_assets.compute.coded import Piece
+from recsys_assets.compute.outlines import Outline, Outliner
 from recsys_assets.compute.samples import hashes, take_sample
 from recsys_assets.compute.scores import Asked, compare_scores, held_by_owner, score
 from recsys_assets.config import Gates
@@ -31,7 +32,15 @@ def asked_of(*days: Sequence[tuple[str | None, str, str]]) -> Asked:
         frame = pl.DataFrame(events, schema=columns, orient="row")
         frame = frame.with_row_index("ts").with_columns(pl.col("ts").cast(pl.Datetime("ns", "UTC")))
         users = frame["user_id"].drop_nulls().unique()
-        samples.append(take_sample(frame.lazy(), users, rows=frame.height, most=1000))
+        samples.append(
+            take_sample(
+                frame.lazy(),
+                users,
+                rows=frame.height,
+                anonymous=frame["user_id"].null_count(),
+                most=1000,
+            )
+        )
     return Asked.of(samples)
 
 
@@ -44,7 +53,7 @@ def lists_of(owner: str, entry: str, lists: dict[str, list[str]]) -> pl.DataFram
 
 def ranking(items: list[str]) -> Outliner:
     outliner = Outliner("item_id", None, "count")
-    outliner.add(pl.DataFrame({"item_id": pl.Series(items, dtype=pl.String)}))
+    outliner.add(Piece(pl.DataFrame({"item_id": pl.Series(items, dtype=pl.String)})))
     return outliner
 
 
@@ -76,7 +85,7 @@ def test_neighbours_hold_the_steps_of_sessions(
     events: list[tuple[str | None, str, str]], lists: dict[str, list[str]]
 ) -> None:
     outliner = Outliner("item_id", "neighbour_id", "count")
-    outliner.add(lists_of("item_id", "neighbour_id", lists))
+    outliner.add(Piece(lists_of("item_id", "neighbour_id", lists)))
 
     found = score(outliner.made(), asked_of(events))
 
@@ -94,7 +103,7 @@ def test_lists_of_users_hold_what_the_users_had(
 ) -> None:
     by_user = {f"u{n}": items for n, items in enumerate(lists.values(), 1)}
     outliner = Outliner("user_id", "item_id", "score")
-    outliner.add(lists_of("user_id", "item_id", by_user))
+    outliner.add(Piece(lists_of("user_id", "item_id", by_user)))
     outline, asked = outliner.made(), asked_of(events)
 
     found = score(outline, asked)
@@ -128,9 +137,9 @@ def test_of_many_lists_those_of_some_owners_stay_whatever_the_pieces_are(
     lists = {f"u{n:03}": [f"i{m}" for m in range(60)] for n in range(100)}
     rows = lists_of("user_id", "item_id", lists)
     whole, pieces = (Outliner("user_id", "item_id", "score") for _ in range(2))
-    whole.add(rows)
+    whole.add(Piece(rows))
     for start in range(0, rows.height, 1200):
-        pieces.add(rows.slice(start, 1200))
+        pieces.add(Piece(rows.slice(start, 1200)))
 
     outline = whole.made()
 
@@ -141,6 +150,30 @@ def test_of_many_lists_those_of_some_owners_stay_whatever_the_pieces_are(
     assert (outline.owners, outline.entries) == (100, 6000)
     asked = asked_of([(f"u{n:03}", f"s{n}", f"i{n % 60}") for n in range(100)])
     assert score(outline, asked)[50] == pytest.approx(score(whole.made(), asked)[50])
+
+
+@pytest.mark.parametrize("entry", ["item_id", None])
+def test_a_brief_outline_has_the_sizes_and_one_of_many_rows_is_whole(
+    monkeypatch: pytest.MonkeyPatch, entry: str | None
+) -> None:
+    rows = lists_of(
+        "user_id", "item_id", {f"u{n}": [f"i{m}" for m in range(n % 4)] for n in range(9)}
+    )
+
+    def outline(*, may_be_brief: bool) -> Outline:
+        outliner = Outliner("user_id", entry, "score", may_be_brief=may_be_brief)
+        for start in (0, 5):
+            outliner.add(Piece(rows.slice(start, 5 - start or None)))
+        return outliner.made()
+
+    whole, brief = outline(may_be_brief=False), outline(may_be_brief=True)
+    monkeypatch.setattr(outlines, "_MOST_BRIEF", rows.height - 1)
+    large = outline(may_be_brief=True)
+
+    assert (whole.is_brief, brief.is_brief, large.is_brief) == (False, True, False)
+    assert brief.lists.is_empty()
+    assert (brief.owners, brief.entries) == (whole.owners, whole.entries)
+    assert large.lists.rows() == whole.lists.rows()
 
 
 @given(st.lists(st.floats(-1, 1), max_size=30), st.floats(0, 1), st.floats(0, 1))
@@ -166,7 +199,7 @@ def test_a_change_is_judged_by_earlier_ones(past: list[float], share: float, liv
 
 def test_a_new_outline_of_tags_has_its_size_and_nothing_to_score() -> None:
     outliner = Outliner("item_id", None, "tags")
-    outliner.add(pl.DataFrame({"item_id": ["a", "b"], "tags": [["x"], ["y"]]}))
+    outliner.add(Piece(pl.DataFrame({"item_id": ["a", "b"], "tags": [["x"], ["y"]]})))
 
     outline = outliner.made()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -53,11 +55,11 @@ def shown(project: Project, asset: str, *, number: int = 0) -> dict[str, Any]:
 
 def tick_landing(
     project: Project, definitions: dg.Definitions, cursor: str | None
-) -> tuple[list[dg.AssetMaterialization], str | None]:
+) -> tuple[list[dg.AssetMaterialization], list[dg.RunRequest], str | None]:
     """Tick the landing sensor of `demo/home` and record what it reports, as the daemon does.
 
     Returns:
-        What it reports, and the cursor of its next tick.
+        What it reports, the runs it asks for, and the cursor of its next tick.
     """
     sensor = definitions.get_repository_def().get_sensor_def("demo__home_landing")
     with dg.build_sensor_context(project.instance, cursor=cursor) as context:
@@ -68,4 +70,26 @@ def tick_landing(
         assert isinstance(reported, dg.AssetMaterialization)
         project.instance.report_runless_asset_event(reported)
         found.append(reported)
-    return found, result.cursor
+    return found, [*(result.run_requests or ())], result.cursor
+
+
+def asked_of(requests: Iterable[dg.RunRequest]) -> dict[str, list[date]]:
+    """Return the days that runs were asked for, by asset."""
+    days: dict[str, list[date]] = {}
+    for request in requests:
+        for key in request.asset_selection or ():
+            of = date.fromisoformat(request.tags["dagster/partition"])
+            days.setdefault("/".join(key.path[1:]), []).append(of)
+    return days
+
+
+def run(project: Project, definitions: dg.Definitions, request: dg.RunRequest) -> bool:
+    """Run what a sensor asked for; return whether all of it succeeded."""
+    job = definitions.resolve_implicit_global_asset_job_def()
+    done = job.execute_in_process(
+        instance=project.instance,
+        tags=request.tags,
+        asset_selection=[*(request.asset_selection or ())],
+        raise_on_error=False,
+    )
+    return done.success

@@ -15,7 +15,7 @@ from recsys_assets.definitions import build_definitions
 from recsys_assets.events import catalog, days, writers
 from recsys_assets.kinds import KINDS
 from recsys_assets_tests.defs.looking import failed, land, materialized, shown
-from recsys_assets_tests.project import Project, day, event
+from recsys_assets_tests.project import SMALL, Project, day, event
 
 
 def test_a_day_is_published_with_every_kind(project: Project) -> None:
@@ -33,7 +33,7 @@ def test_a_day_is_published_with_every_kind(project: Project) -> None:
 
 
 def test_late_events_of_the_live_day_are_published(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0)
     project.materialize(config, [day(0)])
     project.land(day(0), [event("late")], part=".2")
@@ -48,7 +48,7 @@ def test_late_events_of_the_live_day_are_published(project: Project) -> None:
 
 
 def test_backfilling_an_old_day_stages_it_and_leaves_the_live_one(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0, 1)
     project.materialize(config, [day(1)])
     live = project.live(config)
@@ -61,7 +61,7 @@ def test_backfilling_an_old_day_stages_it_and_leaves_the_live_one(project: Proje
 
 
 def test_the_outcome_of_each_day_of_a_range_is_its_own(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0, 1, 2)
     project.materialize(config, [day(1)])
 

@@ -21,6 +21,7 @@ from recsys_assets.operations.overrides import override_gates
 from recsys_assets.storage.publications import Why
 from recsys_assets.verdicts import Verdict
 from recsys_assets_tests.grocer import grocer
+from recsys_assets_tests.live.test_gate_figures import of_gates
 from recsys_assets_tests.project import Project
 
 DAYS: Final = [date(2017, 1, 3), date(2017, 1, 4)]
@@ -135,6 +136,16 @@ def test_a_catalog_that_does_not_fit_is_blocked_until_somebody_accepts_it(
         ("content_sim", "catalog_fits")
     }
     assert project.live(config) == live
+    told = of_gates(config, SURFACE)
+    assert told["recsys_release_failed"]["catalog_fits"] == 1
+    assert "" in told["recsys_release_refused_timestamp_seconds"]
+    covered = told["recsys_release_share_ratio"]["content_sim/covered"]
+    assert covered < told["recsys_release_live_share_ratio"]["content_sim/covered"]
+    assert told["recsys_release_margin_used_ratio"]["content_sim/covered"] > 1
+    change(project, sound, lambda rows: rows)
+    found(project, config, DAYS[1])
+    assert of_gates(config, SURFACE)["recsys_release_failed"]["catalog_fits"] == 0, "put back"
+    change(project, sound, part(50))
     with pytest.raises(InputError, match="override it alone"):
         override_gates(project.store, surface, DAYS[1], ["catalog_fits", "volume"], WHY)
     override_gates(project.store, surface, DAYS[1], ["catalog_fits"], WHY)
@@ -146,5 +157,6 @@ def test_a_catalog_that_does_not_fit_is_blocked_until_somebody_accepts_it(
 
     assert accepted.succeeded
     assert accepted.published == [DAYS[1]]
+    assert of_gates(config, SURFACE)["recsys_release_failed"]["catalog_fits"] == 0
     (warning,) = [each for each in accepted.warnings if each.asset == "content_sim"]
     assert warning.description.startswith("accepted by ann@host, the shop has new aisles: of the")

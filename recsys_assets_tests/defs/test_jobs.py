@@ -236,6 +236,19 @@ class TestPinAndRelease:
     def test_when_nothing_was_held_back_no_day_is_shown(self, site: Site) -> None:
         assert "next_day" not in site.shown("release", ASKED)
 
+    def test_a_dry_run_says_what_the_gates_find_and_changes_nothing(self, site: Site) -> None:
+        site.shown("pin", ASKED)
+        site.make(3)
+        before = site.files()
+
+        shown = site.shown("release", {**ASKED, "dry_run": True})
+
+        assert (shown["pinned"], shown["next_day"]) == (True, "2026-01-04")
+        assert shown["next_day_outcome"] == "would be published"
+        outcomes = {row.data["check"]: row.data["outcome"] for row in shown["found"].records}
+        assert outcomes["nothing_emptied"] == "passed"
+        assert site.files() == before
+
     def test_a_day_that_cannot_be_published_fails_the_run_and_the_surface_is_released(
         self, site: Site
     ) -> None:

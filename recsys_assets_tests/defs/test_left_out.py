@@ -15,9 +15,10 @@ from recsys_assets.storage import layout
 from recsys_assets.storage.registry import read_staged
 from recsys_assets.windows import SourceHash
 from recsys_assets_tests.defs.test_jobs import ASKED, DO_IT, Site, failure
-from recsys_assets_tests.defs.test_sensors import CATALOG_KINDS, EVENT_KINDS, factory, of_events
-from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.defs.test_sensors import FEW, everything, factory
+from recsys_assets_tests.project import DAY, SMALL, Project, day, event
 
+EVENT_KINDS = [kind.name for kind in KINDS.values() if kind.reads == "events"]
 DENY = {"items": {"deny": "denied.txt"}}
 
 
@@ -70,7 +71,7 @@ class TestSensors:
         (reported,) = shop.tick()
 
         assert reported.asset_key.path[-1] == "denied_items"
-        kinds = [*EVENT_KINDS, *CATALOG_KINDS, "manifest"]
+        kinds = [*FEW, "manifest"]
         assert shop.requested() == {name: [day(2)] for name in kinds}
         shop.make(2)
         assert shop.tick() == []
@@ -92,7 +93,7 @@ class TestSensors:
 
         shop.tick()
 
-        assert shop.requested() == of_events([DAY], [DAY])
+        assert shop.asked() == everything(DAY)
 
     def test_another_catalog_makes_all_that_lists_only_its_items_again(
         self, project: Project
@@ -108,7 +109,7 @@ class TestSensors:
 
         shop.tick()
 
-        kinds = [*EVENT_KINDS, *CATALOG_KINDS, "manifest"]
+        kinds = [*FEW, "manifest"]
         assert shop.requested() == {name: [day(1)] for name in kinds}
 
 
@@ -268,7 +269,7 @@ class TestLive:
     def site(self, project: Project) -> Site:
         """Publish two days, then withdraw an item of the first one."""
         path = deny(project)
-        site = Site(project, project.configure(DENY))
+        site = Site(project, project.configure({**DENY, **SMALL}))
         for number, items in enumerate(("ab", "ac")):
             project.land(day(number), [event(item, of=day(number)) for item in items])
             assert project.materialize(site.config, [day(number)]).published

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 from collections.abc import Callable, Collection, Sequence
 from datetime import date, timedelta
 from itertools import pairwise
@@ -185,8 +186,13 @@ class TestBadDays:
                 map(str, days(0, 3, 4, 6))
             )
 
-    @pytest.mark.parametrize("window_days", [1, 3])
-    @pytest.mark.parametrize("holes", [(3,), (1,), (0, 2), (1, 3, 4), (1, 2, 4), (2, 4, 5, 6)])
+    @pytest.mark.parametrize(
+        ("window_days", "holes"),
+        [
+            *((1, holes) for holes in [(3,), (1,), (0, 2), (1, 3, 4), (1, 2, 4), (2, 4, 5, 6)]),
+            (3, (1, 3, 4)),
+        ],
+    )
     def test_days_are_published_in_order_across_holes(
         self, project: Project, holes: tuple[int, ...], window_days: int
     ) -> None:
@@ -495,15 +501,24 @@ class TestBrokenSteps:
         config = project.configure(SMALL)
         land(project, 0, 1)
 
+        over = threading.Event()
+
         def interrupt(key: str) -> BaseException | None:
-            if "/popularity/" in key:
+            # The thread of the step goes on, and writes more while the run ends and after that.
+            if "/popularity/" in key and not over.is_set():
                 os.kill(os.getpid(), signal.SIGINT)
             return None
 
         break_store(monkeypatch, "put_new", interrupt)
 
+        def materialize() -> None:
+            try:
+                project.materialize(config, days(0, 1))
+            finally:
+                over.set()
+
         with pytest.raises(KeyboardInterrupt):
-            project.materialize(config, days(0, 1))
+            materialize()
 
         assert len(project.instance.get_runs()) == 2  # events, and the artifacts it came in
         assert project.live(config) is None

@@ -16,6 +16,7 @@ from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_event
 from recsys_assets.kind import Computed
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations.pointer import plan_rollback, release, roll_back
+from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Why
 from recsys_assets_tests.grocer import grocer
 from recsys_assets_tests.project import Project
@@ -63,7 +64,7 @@ def break_kind(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
     def broken(*arguments: Any) -> Computed:
         computed = sound(*arguments)
-        return replace(computed, frame=FAULTS[name](computed.frame))
+        return replace(computed, frame=FAULTS[name](computed.rows.collect().lazy()))
 
     monkeypatch.setitem(vars(kind), "compute", broken)  # the assets that are built know the row
 
@@ -145,8 +146,15 @@ def test_of_a_long_run_the_days_near_its_end_are_scored_and_what_replaces_what_w
     assert refused.published[0] > DAYS[14]  # once what is usual is too long ago
 
     shutil.rmtree(project.folder / "var")
-    assert project.materialize(config, DAYS).published == DAYS
+    made = project.materialize(config, DAYS)
+    assert made.published == DAYS
     assert [of for of in DAYS if "gate/popularity_20" in shown(project, of)] == DAYS[14:]
+    # The first entries of the others are not looked at, nor hashed.
+    kept = [of.key for of in project.store.list("outlines")]
+    whole = {layout.outlined(key) for key in kept if key.endswith(".arrow")}
+    versions = {of: made.metadata[of]["popularity"]["version"] for of in DAYS}
+    assert [of for of in DAYS if versions[of] in whole] == [*DAYS[:2], *DAYS[13:]]
+    assert {layout.outlined(key) for key in kept} == {*versions.values()}
 
 
 @pytest.mark.slow

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,26 +13,29 @@ import pytest
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs.keys import asset_key
-from recsys_assets.defs.sensors import last_report
+from recsys_assets.defs.sensors import landing_interval_s, last_report
 from recsys_assets.kinds import KINDS
-from recsys_assets_tests.defs.looking import tick_landing
-from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.defs.looking import asked_of, run, tick_landing
+from recsys_assets_tests.project import ALL_KINDS, DAY, Project, day, event
 
-EVENT_KINDS = [kind.name for kind in KINDS.values() if kind.reads == "events"]
-CATALOG_KINDS = [kind.name for kind in KINDS.values() if kind.reads == "catalog"]
-AT_ONCE = {"source": {"path": "raw", "landing": {"settle_seconds": 0}}}
+# Two of events and one of the catalog: what each of them is asked for is made by one function.
+FEW: dict[str, dict[str, int]] = {"popularity": {}, "cooc": {"min_support": 1}, "content_sim": {}}
+EVENT_KINDS = [name for name in FEW if KINDS[name].reads == "events"]
+CATALOG_KINDS = [name for name in FEW if KINDS[name].reads == "catalog"]
+AT_ONCE = {"source": {"path": "raw", "landing": {"settle_seconds": 0}}, "artifacts": FEW}
 Requested = dict[str, list[date]]
 
 
 @dataclass
 class Factory:
-    """A project whose sensors are ticked by hand; what they ask for is materialized on demand."""
+    """A project whose sensors are ticked by hand; what they ask for is made on demand."""
 
     project: Project
     config: Config
     definitions: dg.Definitions = field(init=False)
     conditions: Any = None
     cursor: str | None = None
+    runs: list[dg.RunRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.definitions = build_definitions(self.config)
@@ -42,15 +46,24 @@ class Factory:
 
     def tick(self) -> list[dg.AssetMaterialization]:
         """Tick the landing sensor and record what it reports, as the daemon does."""
-        found, self.cursor = tick_landing(self.project, self.definitions, self.cursor)
+        found, self.runs, self.cursor = tick_landing(self.project, self.definitions, self.cursor)
         return found
 
-    def requested(self) -> Requested:
-        """Evaluate the conditions once; return the days asked for by asset."""
+    def asked(self) -> Requested:
+        """Return the days of the runs that the last tick asked for, by asset."""
+        return {key.rpartition("/")[2]: days for key, days in asked_of(self.runs).items()}
+
+    def run(self) -> bool:
+        """Make what the last tick asked for; return whether all of it succeeded."""
+        return all(run(self.project, self.definitions, request) for request in self.runs)
+
+    def requested(self, at: datetime | None = None) -> Requested:
+        """Evaluate the conditions once, as of some time; return the days asked for by asset."""
         found = dg.evaluate_automation_conditions(
             self.definitions,
             self.project.instance,
             dg.AssetSelection.groups("demo__home"),
+            evaluation_time=at,
             cursor=self.conditions,
         )
         self.conditions = found.cursor
@@ -72,8 +85,8 @@ def factory(project: Project, **surface: Any) -> Factory:
     return Factory(project, project.configure({**AT_ONCE, **surface}))
 
 
-def everything(*days: date) -> Requested:
-    assets = ["canonical_events", *KINDS, "manifest"]
+def everything(*days: date, kinds: Iterable[str] = FEW) -> Requested:
+    assets = ["canonical_events", *kinds, "manifest"]
     return {asset: list(days) for asset in assets}
 
 
@@ -86,13 +99,13 @@ class TestArrival:
     """What lands is materialized, and what that changes, and nothing else."""
 
     def test_landed_days_are_made_whole_and_once(self, project: Project) -> None:
-        shop = factory(project)
+        shop = factory(project, artifacts=ALL_KINDS)
         shop.land(0, "a", "b")
         shop.land(2, "a", "b")
 
         shop.tick()
 
-        assert shop.requested() == everything(DAY, day(2))
+        assert shop.requested() == everything(DAY, day(2), kinds=KINDS)
         assert shop.requested() == {}
         shop.make(0)
         shop.make(2)
@@ -108,10 +121,11 @@ class TestArrival:
         shop.make(0, 1, 2, 3)
         shop.land(1, "a", "b", "c")
 
-        shop.tick()
+        assert shop.tick() == []
 
-        assert shop.requested() == of_events([day(1)], [day(1)])
-        shop.make(1)
+        assert shop.asked() == everything(day(1))
+        assert shop.run()
+        assert shop.requested() == {}
 
     def test_with_a_window_late_data_makes_the_days_that_hold_it_again(
         self, project: Project
@@ -164,17 +178,17 @@ class TestArrival:
         shop = factory(project)
         project.land(DAY, ["nonsense"])
         shop.tick()
-        assert shop.requested() == everything(DAY)
-        report = project.materialize(shop.config, [DAY])
-        assert not report.published
+        assert shop.asked() == everything(DAY)
+        assert not shop.run()
+        assert project.live(shop.config) is None
 
         for _ in range(3):
             assert shop.tick() == []
-            assert shop.requested() == {}
+            assert shop.asked() == shop.requested() == {}
         shop.land(0, "a", "b")
         shop.tick()
 
-        assert shop.requested()["canonical_events"] == [DAY]
+        assert shop.asked() == everything(DAY)
 
     @pytest.mark.parametrize("when", ["after a while", "before the daemon looks again"])
     def test_a_day_whose_good_file_is_restored_becomes_green(
@@ -183,21 +197,21 @@ class TestArrival:
         shop = factory(project)
         shop.land(0, "a", "b")
         shop.tick()
-        shop.requested()
-        shop.make(0)
+        assert shop.run()
         project.land(DAY, ["nonsense"])
         shop.tick()
-        assert shop.requested()["canonical_events"] == [DAY]
-        assert not project.materialize(shop.config, [DAY]).done
+        assert shop.asked() == everything(DAY)
+        assert not shop.run()
         if when == "after a while":
             assert shop.requested() == {}
         shop.land(0, "a", "b")
 
         shop.tick()
 
-        assert shop.requested()["canonical_events"] == [DAY]
-        assert project.materialize(shop.config, [DAY]).succeeded
+        assert shop.asked() == everything(DAY)
+        assert shop.run()
         assert shop.tick() == []
+        assert shop.asked() == shop.requested() == {}
 
     @pytest.mark.parametrize("bad_by", ["sensor", "hand"])
     def test_what_failed_by_hand_is_tried_too(self, project: Project, bad_by: str) -> None:
@@ -211,9 +225,9 @@ class TestArrival:
         assert not project.materialize(shop.config, [DAY]).done
         shop.land(0, "a", "b")
 
-        reported = [each.asset_key.path[-1] for each in shop.tick()]
+        shop.tick()
 
-        assert "raw_events" in reported
+        assert shop.asked() == everything(DAY)
 
     def test_late_data_reaches_windows_that_another_instance_made(self, project: Project) -> None:
         first = factory(project, window_days=3)
@@ -238,23 +252,36 @@ class TestArrival:
             for name in EVENT_KINDS:
                 assert asked[name] == [day(0), day(1), day(2)]
 
-    def test_what_is_reported_carries_its_fingerprint_and_size(self, project: Project) -> None:
+    @pytest.mark.parametrize("days", [1, 2])
+    def test_what_is_reported_carries_its_fingerprint_and_size(
+        self, project: Project, days: int
+    ) -> None:
+        """By the sensor, or by the run that it asked for."""
         shop = factory(project)
-        shop.land(0, "a")
+        for number in range(days):
+            shop.land(number, "a")
 
-        raw, catalog = shop.tick()
+        assert len(shop.tick()) == (0 if days == 1 else 4)
+        shop.run()
 
-        assert raw.asset_key == asset_key(shop.config.surfaces[0], "raw_events")
-        assert raw.partition == str(DAY)
-        assert len((raw.tags or {})["dagster/data_version"]) == 64
-        assert raw.metadata["files"].value == 1
-        assert catalog.asset_key.path[-1] == "catalog"
-        found = last_report(project.instance, raw.asset_key, DAY, shop.config.root)
+        surface = shop.config.surfaces[0]
+        raw, catalog = (
+            project.instance.fetch_materializations(
+                dg.AssetRecordsFilter(asset_key(surface, name), asset_partitions=[str(DAY)]), 2
+            ).records
+            for name in ("raw_events", "catalog")
+        )
+        assert (len(raw), len(catalog)) == (1, 1)
+        reported = raw[0].asset_materialization
+        assert reported is not None
+        assert reported.metadata["files"].value == 1
+        found = last_report(project.instance, reported.asset_key, DAY, shop.config.root)
         assert found is not None
-        assert found.data_version == (raw.tags or {})["dagster/data_version"]
+        assert len(found.data_version) == 64
+        assert found.data_version == (reported.tags or {})["dagster/data_version"]
         assert found.at <= datetime.now(UTC)
-        assert last_report(project.instance, raw.asset_key, day(1), shop.config.root) is None
-        assert last_report(project.instance, raw.asset_key, DAY, "another root") is None
+        assert last_report(project.instance, reported.asset_key, day(7), shop.config.root) is None
+        assert last_report(project.instance, reported.asset_key, DAY, "another root") is None
 
     def test_a_tick_without_news_says_what_it_looked_at(self, project: Project) -> None:
         shop = factory(project)
@@ -284,8 +311,127 @@ def test_the_sensor_of_a_surface_asks_for_nothing_of_another(project: Project) -
 def test_a_fingerprint_is_of_the_content(project: Project) -> None:
     shop = factory(project)
     shop.land(0, "a")
-    before = {each.asset_key: each.tags for each in shop.tick()}
-    shop.cursor = None
+    shop.tick()
+    (before,) = shop.runs
     other = Factory(Project(project.folder, dg.DagsterInstance.ephemeral()), shop.config)
 
-    assert {each.asset_key: each.tags for each in other.tick()} == before
+    other.tick()
+
+    (after,) = other.runs
+    assert after.tags == before.tags
+
+
+class TestRunOfANewDay:
+    """The sensor asks for the run that makes a new day; conditions leave that day alone."""
+
+    def test_a_day_that_lands_alone_is_asked_for_at_once_and_by_nobody_else(
+        self, project: Project
+    ) -> None:
+        shop = factory(project, window_days=3)
+        shop.land(0, "a", "b")
+        assert shop.tick() == []
+        (request,) = shop.runs
+        assert request.tags["dagster/priority"] == "1"
+        assert shop.asked() == everything(DAY)
+        assert shop.requested() == {}  # before the run
+        assert shop.run()
+        shop.land(1, "a", "b")
+        shop.tick()
+        assert shop.asked() == everything(day(1))
+        assert shop.run()
+
+        assert shop.requested() == {}
+        live = project.live(shop.config)
+        assert live is not None
+        assert live.window is not None
+        assert live.window.last_day == day(1)
+
+    def test_what_fails_within_the_run_is_tried_once(self, project: Project) -> None:
+        """Artifacts alone: what they are made of was updated since the daemon looked last.
+
+        Of two days, for Dagster looks at the newest run of each asset only.
+        """
+        # Of an instance without any event, Dagster cannot tell what is new.
+        project.instance.report_runless_asset_event(dg.AssetMaterialization("some", "event"))
+        shop = factory(project, guardrails={"max_artifact_bytes": 10})
+        for number in range(2):
+            shop.land(number, "a", "b")
+            shop.tick()
+            assert shop.asked() == everything(day(number))
+            assert not shop.run()
+
+        assert shop.requested() == {}
+        assert project.instance.get_latest_materialization_event(
+            asset_key(shop.config.surfaces[0], "canonical_events")
+        )
+
+    def test_a_bad_day_that_began_under_the_eyes_of_conditions_is_tried_once(
+        self, project: Project
+    ) -> None:
+        """It was missing when it began, and still is."""
+        shop = factory(project)
+        shop.conditions = None
+        for hour in (23, 24 + 1):
+            at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour)
+            assert shop.requested(at) == {}
+        project.land(DAY, ["nonsense"])
+        shop.tick()
+        assert not shop.run()
+
+        assert shop.requested(at + timedelta(minutes=1)) == {}
+
+    def test_a_late_day_of_a_window_is_left_to_conditions(self, project: Project) -> None:
+        """Also where the later day has only just been asked for, and is not made yet."""
+        shop = factory(project, window_days=3)
+        shop.land(1, "a", "b")
+        shop.tick()
+        assert shop.asked() == everything(day(1))
+        shop.land(0, "a", "b")
+
+        assert [each.asset_key.path[-1] for each in shop.tick()] == ["raw_events", "catalog"]
+        assert shop.asked() == {}
+
+        assert shop.requested() == everything(DAY)
+
+    def test_a_catalog_that_changes_with_it_is_read_by_the_run(self, project: Project) -> None:
+        shop = factory(project)
+        shop.land(0, "a", "b")
+        shop.tick()
+        assert shop.run()
+        shop.requested()
+        (project.folder / "catalog.csv").write_text("item_id,tags\na,blue\n")
+        shop.land(1, "a", "b")
+
+        assert shop.tick() == []
+        assert shop.run()
+
+        assert shop.requested() == {}
+        assert shop.tick() == []
+
+    def test_what_the_run_is_to_report_fits_into_a_tag(self, project: Project) -> None:
+        """Of Postgres, whose index takes no more than 2,704 bytes."""
+        (project.folder / "denied.txt").write_text("z\n")
+        shop = factory(project, items={"deny": "denied.txt"})
+        long = "\u00e9" * 80
+        for number in range(9):
+            project.land(DAY, [event("a", rank=number + 1)], part=f".{long}{number}")
+
+        shop.tick()
+
+        (request,) = shop.runs
+        assert max(len(value.encode()) for value in request.tags.values()) < 1300
+        assert shop.run()
+
+    def test_variants_are_made_in_the_run_of_their_base(self, project: Project) -> None:
+        config = project.configure(AT_ONCE, {"surface": "lab", "variant_of": "demo/home"})
+        shop = Factory(project, config)
+        shop.land(0, "a", "b")
+        shop.tick()
+
+        asked = asked_of(shop.runs)
+
+        assert asked["lab/manifest"] == asked["home/manifest"] == [DAY]
+
+    @pytest.mark.parametrize(("surfaces", "seconds"), [(1, 5), (20, 10), (300, 30)])
+    def test_many_sensors_tick_less_often(self, surfaces: int, seconds: int) -> None:
+        assert landing_interval_s(surfaces) == seconds

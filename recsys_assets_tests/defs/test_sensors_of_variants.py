@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import dagster as dg
-import pytest
 
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.kinds import KINDS
-from recsys_assets_tests.defs.looking import tick_landing
-from recsys_assets_tests.defs.test_sensors import AT_ONCE, EVENT_KINDS, Requested
-from recsys_assets_tests.project import Project, day, event
+from recsys_assets_tests.defs.looking import asked_of, run, tick_landing
+from recsys_assets_tests.defs.test_sensors import AT_ONCE, FEW, Requested
+from recsys_assets_tests.project import ALL_KINDS, Project, day, event
 
-LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home"}
+LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home", "artifacts": FEW}
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Laboratory:
     definitions: dg.Definitions = field(init=False)
     conditions: dict[str, Any] = field(default_factory=dict)
     cursor: str | None = None
+    runs: list[dg.RunRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.definitions = build_definitions(self.config)
@@ -41,7 +42,7 @@ class Laboratory:
 
     def tick(self) -> list[tuple[str, date]]:
         """Tick the landing sensor of the base; return the assets and days that it reports."""
-        reports, self.cursor = tick_landing(self.project, self.definitions, self.cursor)
+        reports, self.runs, self.cursor = tick_landing(self.project, self.definitions, self.cursor)
         found = []
         for reported in reports:
             assert reported.asset_key.path[:2] == ["demo", "home"]
@@ -66,6 +67,15 @@ class Laboratory:
                 days[key.path[-1]] = [date.fromisoformat(each) for each in asked]
         return days
 
+    def asked(self) -> Requested:
+        """Return the days of the runs that the last tick asked for, by surface and asset."""
+        return asked_of(self.runs)
+
+    def run(self) -> None:
+        """Make what the last tick asked for."""
+        for request in self.runs:
+            run(self.project, self.definitions, request)
+
     def make(self, surface: int, *numbers: int) -> None:
         report = self.project.materialize(
             self.config, [day(number) for number in numbers], surface=surface
@@ -85,8 +95,9 @@ class Laboratory:
         """Let days land, and be made by both; then nothing is asked for."""
         self.land(*numbers)
         self.tick()
+        self.run()
         self.requested("home")
-        for surface in range(2):
+        for surface in range(2) if not self.runs else ():
             self.make(surface, *numbers)
         for name in ("home", "lab"):
             self.requested(name)
@@ -97,35 +108,51 @@ def laboratory(project: Project, base: dict[str, Any] | None = None, **variant: 
     return Laboratory(project, project.configure({**AT_ONCE, **(base or {})}, {**LAB, **variant}))
 
 
-def artifacts(*days: date) -> Requested:
-    return {key: list(days) for key in [*KINDS, "manifest"]}
+def artifacts(*days: date, kinds: Iterable[str] = FEW) -> Requested:
+    return {key: list(days) for key in [*kinds, "manifest"]}
 
 
-def of_events(*days: date) -> Requested:
-    return {key: list(days) for key in [*EVENT_KINDS, "manifest"]}
+def of_events(*days: date, kinds: Iterable[str] = FEW) -> Requested:
+    of = [kind for kind in kinds if KINDS[kind].reads == "events"]
+    return {key: list(days) for key in [*of, "manifest"]}
 
 
-def test_a_landed_day_is_asked_for_once_the_base_has_its_events(project: Project) -> None:
-    lab = laboratory(project)
-    lab.land(0)
+def test_landed_days_are_asked_for_once_the_base_has_their_events(project: Project) -> None:
+    lab = laboratory(project, {"artifacts": ALL_KINDS}, artifacts=ALL_KINDS)
+    days = [day(0), day(1)]
+    lab.land(0, 1)
     lab.tick()
-    assert lab.requested("home") == {"canonical_events": [day(0)], **artifacts(day(0))}
-    assert lab.requested("lab") == {"content_sim": [day(0)]}  # which needs no events
-    lab.launch("content_sim", 0)
+    all_of = artifacts(*days, kinds=KINDS)
+    assert lab.requested("home") == {"canonical_events": days, **all_of}
+    assert lab.requested("lab") == {"content_sim": days}  # which needs no events
+    for number in range(2):
+        lab.launch("content_sim", number)
     assert lab.requested("lab") == {}
-    lab.make(0, 0)
+    lab.make(0, 0, 1)
 
-    assert lab.requested("lab") == of_events(day(0))
-    lab.make(1, 0)
+    assert lab.requested("lab") == of_events(*days, kinds=KINDS)
+    lab.make(1, 0, 1)
     assert lab.requested("lab") == {}
     assert lab.requested("home") == {}
 
 
-@pytest.mark.parametrize("window_days", [1, 3])
-def test_late_data_makes_the_days_of_the_variant_that_hold_it(
-    project: Project, window_days: int
-) -> None:
-    lab = laboratory(project, window_days=window_days)
+def test_a_day_that_lands_alone_is_made_with_its_variant(project: Project) -> None:
+    lab = laboratory(project)
+    lab.land(0)
+    assert lab.tick() == []
+    assert lab.asked() == {
+        "home/canonical_events": [day(0)],
+        **{f"{name}/{key}": [day(0)] for name in ("home", "lab") for key in artifacts(day(0))},
+    }
+
+    lab.run()
+
+    assert lab.requested("lab") == lab.requested("home") == {}
+    assert project.live(lab.config, surface=1) is not None
+
+
+def test_late_data_makes_the_days_of_the_variant_that_hold_it(project: Project) -> None:
+    lab = laboratory(project, window_days=3)
     lab.made(*range(5))
     lab.land(1, items="abc")
     assert lab.tick() == [("raw_events", day(1))]
@@ -134,8 +161,7 @@ def test_late_data_makes_the_days_of_the_variant_that_hold_it(
 
     asked = lab.requested("lab")
 
-    days = [day(1 + n) for n in range(window_days)]
-    assert asked == of_events(*days)
+    assert asked == of_events(*(day(1 + n) for n in range(3)))
 
 
 def test_a_bad_day_of_the_base_is_not_asked_for(project: Project) -> None:
@@ -153,11 +179,12 @@ def test_a_bad_day_of_the_base_is_not_asked_for(project: Project) -> None:
 
 def test_a_catalog_that_only_the_variant_reads_is_reported(project: Project) -> None:
     lab = laboratory(project, {"artifacts": {"popularity": {}}}, artifacts={"content_sim": {}})
-    lab.land(0)
+    lab.land(0, 1)
 
-    assert lab.tick() == [("raw_events", day(0)), ("catalog", day(0))]
+    reported = lab.tick()
 
-    assert lab.requested("lab")["content_sim"] == [day(0)]
+    assert {name for name, _ in reported} == {"raw_events", "catalog"}
+    assert lab.requested("lab")["content_sim"] == [day(0), day(1)]
 
 
 def test_a_changed_catalog_is_reported_for_both_and_once(project: Project) -> None:

@@ -21,7 +21,7 @@ from recsys_assets.kinds import KINDS
 from recsys_assets.live.tables import live_document
 from recsys_assets.operations import pointer
 from recsys_assets.storage.publications import Why
-from recsys_assets_tests.project import ALL_KINDS, Project, day, event
+from recsys_assets_tests.project import SMALL, Project, day, event
 
 LAB: dict[str, Any] = {"surface": "lab", "variant_of": "demo/home"}
 WEEK: dict[str, Any] = {**LAB, "surface": "week", "window_days": 3}
@@ -148,7 +148,7 @@ class TestDays:
     def test_days_of_both_are_published_and_parsed_once(
         self, project: Project, parsed: list[date]
     ) -> None:
-        config = project.configure({}, LAB, WEEK)
+        config = project.configure(SMALL, {**LAB, **SMALL}, {**WEEK, **SMALL})
         land(project, 0, 1, 2)
 
         reports = [
@@ -180,7 +180,7 @@ class TestDays:
     def test_what_is_only_in_the_catalog_is_so_by_the_namespace_of_the_base(
         self, project: Project
     ) -> None:
-        config = project.configure({"items": {"only_in_catalog": True}}, LAB)
+        config = project.configure({**SMALL, "items": {"only_in_catalog": True}}, {**LAB, **SMALL})
         (project.folder / "catalog.csv").write_text(CATALOG_OF_BOTH)
         land(project, 0)
 
@@ -208,8 +208,8 @@ class TestDays:
         ]
 
     def test_other_options_give_other_rows(self, project: Project) -> None:
-        options = {**ALL_KINDS, "popularity": {"top_n": 1}}
-        config = project.configure({}, {**WEEK, "artifacts": options})
+        options = {"popularity": {"top_n": 1}}
+        config = project.configure(SMALL, {**WEEK, "artifacts": options})
         land(project, 0, 1)
 
         for number in range(2):
@@ -239,7 +239,7 @@ class TestDays:
         assert {kind: rows(project, alone, "home", kind) for kind in KINDS} == found
 
     def test_a_bad_day_of_the_base_blocks_that_day_of_its_variant(self, project: Project) -> None:
-        config = project.configure({}, WEEK)
+        config = project.configure(SMALL, {**WEEK, **SMALL})
         land(project, 0, 2)
         project.land(day(1), ["no json"])
 
@@ -260,7 +260,7 @@ class TestDays:
     def test_a_late_file_changes_the_days_of_the_variant_that_hold_it(
         self, project: Project
     ) -> None:
-        config = project.configure({}, WEEK)
+        config = project.configure(SMALL, {**WEEK, **SMALL})
         land(project, 0, 1, 2, 3)
         for number in range(2):
             project.materialize(config, [day(n) for n in range(4)], surface=number)
@@ -276,7 +276,7 @@ class TestDays:
         assert {each["item_id"] for each in counted} == {"a", "b", "z"}
 
     def test_what_is_made_of_events_that_changed_is_not_published(self, project: Project) -> None:
-        config = project.configure({}, LAB)
+        config = project.configure(SMALL, {**LAB, **SMALL})
         land(project, 0)
         for number in range(2):
             project.materialize(config, [day(0)], surface=number)
@@ -346,7 +346,7 @@ class TestOperations:
     """What is live of a variant is its own."""
 
     def test_it_is_pinned_released_and_rolled_back_by_itself(self, project: Project) -> None:
-        config = project.configure({}, LAB)
+        config = project.configure(SMALL, {**LAB, **SMALL})
         land(project, 0, 1)
         lab = config.surfaces[1]
         store, why = project.store, Why("run-1", "somebody", "an incident")

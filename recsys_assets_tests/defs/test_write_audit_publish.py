@@ -37,7 +37,7 @@ from recsys_assets.storage.publications import history
 from recsys_assets.verdicts import Check, Subject, Verdict, judge, passed, skipped
 from recsys_assets.verdicts import failed as failed_because
 from recsys_assets_tests.defs.looking import HOME, failed, land, materialized
-from recsys_assets_tests.project import DAY, Project, day, event
+from recsys_assets_tests.project import DAY, SMALL, Project, day, event
 
 LEAN: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
 
@@ -63,7 +63,7 @@ def test_each_day_of_a_longer_run_has_its_own_data_version(project: Project) -> 
 
 
 def test_one_bad_day_of_a_range_blocks_itself_and_nothing_else(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0, 1, 3, 4)  # nothing lands on day 2
 
     report = project.materialize(config, [day(n) for n in range(5)])
@@ -91,7 +91,7 @@ def test_one_bad_day_of_a_range_blocks_itself_and_nothing_else(project: Project)
 )
 def test_a_range_over_the_limit_is_refused_whole(project: Project, asset: str, check: str) -> None:
     """As a backfill of the UI would start it; the command line refuses it before."""
-    config = project.configure({"guardrails": {"max_backfill_days": 3}})
+    config = project.configure({**LEAN, "guardrails": {"max_backfill_days": 3}})
     land(project, *range(4))
     assert project.materialize(config, [day(n) for n in range(3)]).succeeded
     job = build_definitions(config).resolve_implicit_global_asset_job_def()
@@ -118,7 +118,7 @@ def test_a_range_over_the_limit_is_refused_whole(project: Project, asset: str, c
 
 
 def test_repairing_the_bad_day_alone_completes_it_and_moves_nothing_back(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0, 2)
     project.materialize(config, [day(0), day(1), day(2)])
     land(project, 1)
@@ -165,7 +165,7 @@ def test_a_bad_artifact_blocks_the_manifest_of_its_day_only(project: Project) ->
 def test_each_guardrail_blocks_the_day_and_names_itself(
     project: Project, guardrail: dict[str, Any], asset: str
 ) -> None:
-    config = project.configure({"guardrails": guardrail})
+    config = project.configure({**SMALL, "guardrails": guardrail})
     project.land(
         day(0),
         [event("a"), event("b"), event("c", session_id="s2", user_id="u2"), "{not json"]
@@ -425,7 +425,7 @@ class TestForgottenChecks:
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As if somebody had forgotten the limit just where it is exceeded."""
-        config = project.configure({"guardrails": {"max_events": 3}})
+        config = project.configure({**LEAN, "guardrails": {"max_events": 3}})
         land(project, 0, 1, 2)
         project.land(day(1), [event("c", of=day(1))], part=".2")
 

@@ -23,9 +23,8 @@ from recsys_assets.events import catalog
 from recsys_assets.events.catalog import (
     CatalogCache,
     CatalogSnapshot,
-    item_labels,
-    item_titles,
 )
+from recsys_assets.events.labels import item_labels, item_titles
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.store import Versioned
 from recsys_assets_tests.needed import examples

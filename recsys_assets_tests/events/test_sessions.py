@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,7 +103,7 @@ def test_a_window_has_the_sessions_that_are_built_by_hand_over_midnight(
         found = count_cooccurrence(
             counts, max_neighbours=9, min_support=1, max_items=9, max_items_per_session=most
         )
-        rows = found.neighbours.filter(pl.col("count").is_not_null()).collect().rows()
+        rows = found.neighbours.collect().drop_nulls("count").rows()
 
     baskets = [{events[at].item for at in session} for session in sessions_of(events, gap)]
     assert found.sessions == len(baskets)

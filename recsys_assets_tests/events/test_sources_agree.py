@@ -15,8 +15,10 @@ import pytest
 
 from recsys_assets.config import Surface
 from recsys_assets.events.days import ParsedDay, parse_day
+from recsys_assets.events.erased import Erased
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations.topics import land, landings_of
+from recsys_assets.storage.erasures import EraseKey
 from recsys_assets.storage.local import LocalStore
 from recsys_assets.storage.publications import read_live
 from recsys_assets.storage.registry import version_of
@@ -204,6 +206,7 @@ class Result:
 
     days: tuple[ParsedDay, ParsedDay]
     versions: Mapping[str, str]
+    without: ParsedDay  # the first day, once u3 was erased
 
     @property
     def events(self) -> pl.DataFrame:
@@ -244,7 +247,10 @@ def result(
     assert live is not None
     first, second = (parse_day(of, day, scratch=folder / "scratch") for day in (DAY, NEXT))
     versions = {kind: version_of(uri) for kind, uri in live.current.items()}
-    return Result((first, second), versions)
+    key = EraseKey(of.place, b"a key of the tests")
+    (folder / "without").mkdir()
+    without = parse_day(of, DAY, scratch=folder / "without", erased=Erased(key, [key.entry("u3")]))
+    return Result((first, second), versions, without)
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +279,11 @@ def test_the_same_events_become_the_same_versions(
     assert found.versions == of_lines.versions
     assert found.events.equals(of_lines.events)
     assert found.counts == of_lines.counts
-    for parsed in found.days:
-        assert accounted(parsed) + parsed.left_out == parsed.lines
+    for parsed in (*found.days, found.without):
+        assert accounted(parsed) + parsed.left_out + parsed.erased == parsed.lines
+    stay = found.days[0].frame.filter(pl.col("user_id").ne_missing("u3")).collect()
+    assert 0 < found.without.erased == found.days[0].events - stay.height
+    assert found.without.frame.collect().equals(stay)
     if (further := SOURCES[fill]) is not None:
         assert found.numbers.equals(of_lines.numbers + further)
     else:

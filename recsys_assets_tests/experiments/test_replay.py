@@ -28,6 +28,7 @@ from recsys_assets.experiments.windows import Windows
 from recsys_assets.storage.counts import CountsCache, KeptCounts
 from recsys_assets.storage.profiles import write_profile
 from recsys_assets_tests.experiments.conftest import accept
+from recsys_assets_tests.needed import examples
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.shop import unsynced
 
@@ -117,7 +118,7 @@ def naive(days: Sequence[Sequence[Event]], tried: Mapping[str, Any], kind: str) 
     return found
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
 @given(DAYS)
 def test_scores_are_those_of_plain_python(days: list[list[Event]]) -> None:
     days = [[(u, f"{n} {s}", i) for u, s, i in of] for n, of in enumerate(days)]

@@ -211,7 +211,7 @@ def test_reads_do_not_grow_with_days(project: Project, monkeypatch: pytest.Monke
     figures(project)
 
     assert sorted(key for key in opened if key.startswith("gates/")) == [
-        "gates/demo/home/day.json", "gates/demo/home/release.json",
+        "gates/demo/home/catalog.json", "gates/demo/home/day.json", "gates/demo/home/release.json",
     ]  # fmt: skip
     assert not [key for key in opened if key.startswith(("profiles/", "comparisons/"))]
 

@@ -69,6 +69,7 @@ class TestStatus:
             "stale": True,
             "stale_because": "nothing is live, though 2026-01-01, its first day, is over",
             "kinds": {},
+            "sinks": [],
             "error": None,
         }
         assert not (project.folder / "var").exists()
@@ -103,6 +104,7 @@ class TestStatus:
                     "size_bytes": len(json.dumps(POPULARITY)),
                 }
             },
+            "sinks": [],
             "error": None,
         }
 
@@ -197,6 +199,7 @@ class TestStatus:
             "stale": True,
             "stale_because": stale_because(status),
             "kinds": None,
+            "sinks": [],
             "error": None,
         }
         assert status.kinds["popularity"].version == "v1"
@@ -239,6 +242,7 @@ class TestStatus:
             "stale": True,
             "stale_because": f"what is live cannot be told: {status.error}",
             "kinds": {},
+            "sinks": [],
             "error": status.error,
         }
 

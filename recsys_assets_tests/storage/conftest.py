@@ -26,6 +26,7 @@ import polars as pl
 import pytest
 from obstore.store import AzureStore, S3Store
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.documents import DocumentHead, RenderedDocument, list_text, render
 from recsys_assets.kinds import KINDS
 from recsys_assets.places import Place
@@ -371,7 +372,7 @@ def rendered(
     frame = pl.DataFrame({"item_id": ["a"], "count": [count]})
     path = scratch / f"{day}.json"
     return render(
-        list_text([frame], KINDS[head.kind].layout),
+        list_text([Piece(frame)], KINDS[head.kind].layout),
         head,
         path,
         source_hash=source_hash,

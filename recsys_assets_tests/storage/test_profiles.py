@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import date
 
 import polars as pl
@@ -12,7 +13,12 @@ from polars.testing import assert_frame_equal
 from recsys_assets.compute.profiles import Profile
 from recsys_assets.compute.samples import Sample
 from recsys_assets.storage import layout, profiles
-from recsys_assets.storage.profiles import newest_profile, read_profile, write_profile
+from recsys_assets.storage.profiles import (
+    KnownProfiles,
+    newest_profile,
+    read_profile,
+    write_profile,
+)
 from recsys_assets.storage.store import Store
 from recsys_assets_tests.storage.conftest import PLACE, Backend
 
@@ -42,6 +48,36 @@ def test_a_profile_is_kept_as_it_is(store: Store) -> None:
     assert found.sample.thinned == 3
     assert (found.numbers, found.by_hour) == (PROFILE.numbers, PROFILE.by_hour)
     assert (found.used, found.failed, found.reference_days) == ({"rows": -0.5}, ["volume"], 28)
+
+
+def test_one_that_is_known_is_not_read_again_until_it_is_written_anew(store: Store) -> None:
+    known = KnownProfiles()
+    write_profile(store, PLACE, "f", PROFILE, known)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(store, "read", None)
+        found = read_profile(store, PLACE, DAY, "f", known)
+        assert found == PROFILE
+        assert found.sample is not PROFILE.sample  # nor are the keys that are made of it kept
+
+    write_profile(store, PLACE, "f", replace(PROFILE, numbers={"rows": 3}))  # by another process
+    found = read_profile(store, PLACE, DAY, "f", known)
+    assert found is not None
+    assert found.numbers == {"rows": 3}
+    assert read_profile(store, PLACE, DAY, "g", known) is None
+
+
+def test_no_more_are_known_than_a_history_has(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiles, "_MOST_KNOWN", 2)
+    known = KnownProfiles()
+    for fingerprint in "abc":
+        write_profile(store, PLACE, fingerprint, PROFILE, known)
+
+    monkeypatch.setattr(store, "read", lambda key: None)
+    assert read_profile(store, PLACE, DAY, "a", known) is None
+    assert read_profile(store, PLACE, DAY, "c", known) is not None
 
 
 def test_a_profile_of_other_events_or_another_format_is_not_found(

@@ -10,6 +10,7 @@ from typing import BinaryIO
 import polars as pl
 import pytest
 
+from recsys_assets.compute.coded import Piece
 from recsys_assets.documents import DocumentHead, list_text, render
 from recsys_assets.errors import (
     CorruptBlobError,
@@ -336,7 +337,7 @@ def test_a_verified_blob_is_returned_by_its_first_64_kib(store: Store, items: in
     head = DocumentHead("popularity", PLACE, SEGMENT, Window.ending_with(DAY, days=1))
     with store.scratch() as scratch:
         document = render(
-            list_text([frame], KINDS[head.kind].layout),
+            list_text([Piece(frame)], KINDS[head.kind].layout),
             head,
             scratch / "document.json",
             source_hash="f" * 64,

@@ -15,7 +15,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -201,15 +200,33 @@ def running_dagster(
     workspace = f"--workspace={ROOT / 'workspace.yaml'}"
     webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}", workspace]
     # One after the other: both make the databases of a new instance, and the later one fails.
-    start = partial(
-        _running, home=home, environment=dagster.environment, lives_at_most_s=lives_at_most_s
-    )
-    daemon = ["-c", _HURRIED_DAEMON] if hurried else ["-m", "dagster._daemon"]
-    with start("webserver", webserver) as one:
+    with _running(
+        "webserver",
+        webserver,
+        home=home,
+        environment=dagster.environment,
+        lives_at_most_s=lives_at_most_s,
+    ) as one:
         wait_for("webserver", lambda: _is_up(one) and _has_loaded(dagster))
-        with start("daemon", [*daemon, "run", workspace]) as other:
-            wait_for("daemon", lambda: _is_up(other) and _is_healthy(dagster))
+        with running_daemon(dagster, home, hurried=hurried, lives_at_most_s=lives_at_most_s):
             yield dagster
+
+
+@contextlib.contextmanager
+def running_daemon(
+    dagster: Dagster, home: Path, *, hurried: bool, lives_at_most_s: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a daemon beside the webserver of a home, and stop it with the runs that it started."""
+    program = ["-c", _HURRIED_DAEMON] if hurried else ["-m", "dagster._daemon"]
+    with _running(
+        "daemon",
+        [*program, "run", f"--workspace={ROOT / 'workspace.yaml'}"],
+        home=home,
+        environment=dagster.environment,
+        lives_at_most_s=lives_at_most_s,
+    ) as daemon:
+        wait_for("daemon", lambda: _is_up(daemon) and _is_healthy(dagster))
+        yield daemon
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ is never repeated; what the server says of a statement is.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
@@ -20,20 +19,12 @@ from recsys_assets.errors import (
     RecsysAssetsError,
     SourceUnavailableError,
 )
+from recsys_assets.postgres import UNAVAILABLE, address_in, why_not_connected
 
 # Of what the server sends, so much is a batch; a few are held at a time.
 _BATCH_BYTES: Final = 8 * 2**20
 _HINT: Final = "adbc.postgresql.batch_size_hint_bytes"
 _LONGEST_S: Final = 2_000_000  # the server counts milliseconds in 32 bits
-# Of the connection, where the address says nothing else.
-_CONNECTION: Final = {
-    "connect_timeout": "10",
-    "client_encoding": "UTF8",
-    "application_name": "recsys-assets",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-}
 # How values are written as text, which the state of a day is a hash of.
 _SETTINGS: Final = {
     "TimeZone": "UTC",
@@ -42,23 +33,6 @@ _SETTINGS: Final = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
 }
-# What a failed connection says, in lower case, and what it means.
-_CONNECTING: Final = (
-    ("connection refused", "nothing answers there: is the server up, are host and port right?"),
-    ("timeout expired", "the server does not answer: is it up, and may it be reached from here?"),
-    ("translate host name", "the name of the host is not known here"),
-    ("password authentication failed", "user or password is wrong"),
-    ("no password supplied", "it wants a password"),
-    ("pg_hba.conf", "the server lets nobody in by this user, from here (pg_hba.conf)"),
-    ("does not exist", "it has no such database or user"),
-    ("too many", "it has no connection left"),
-    ("starting up", "it is starting"),
-    ("shutting down", "it is shutting down"),
-    ("ssl", "the connection cannot be encrypted as it should be (sslmode)"),
-    ("certificate", "the connection cannot be encrypted as it should be (sslmode)"),
-    ("connection info", "it is no address: postgresql://user:password@host:port/database"),
-    ("uri", "it is no address: postgresql://user:password@host:port/database"),
-)
 # What to do about what the server says, by its code.
 _ADVICE: Final = {
     "42P01": "Is the table called so, with its schema: `schema.table`, as the database writes it?",
@@ -70,7 +44,6 @@ _ADVICE: Final = {
     "57014": "Is there an index on source.time_column? The landing sensor reads the rows of "
     "source.landing.lookback_days days.",
 }
-_UNAVAILABLE: Final = ("08", "53", "57P")
 
 
 class Session:
@@ -144,40 +117,17 @@ def _driver() -> Any:
 
 
 def _connect(variable: str, where: str) -> Any:
-    driver, dsn = _driver(), os.environ.get(variable, "").strip()
-    if not dsn:
-        raise ConfigError(
-            f"${variable} is not set: {where} takes the address of its database from there, "
-            "postgresql://user:password@host:port/database"
-        )
-    scheme, separator, _ = dsn.partition("://")
-    is_url = bool(separator) and re.fullmatch(r"[a-z0-9+]+", scheme) is not None
-    if is_url and scheme not in {"postgresql", "postgres"}:
-        raise ConfigError(
-            f"${variable} must begin with postgresql://, and with nothing between these"
-        )
+    driver, dsn = _driver(), address_in(variable, where)
     problem = ""
     try:
-        return driver.connect(_with_settings(dsn, is_url=is_url))
+        return driver.connect(dsn)
     except driver.Error as error:
-        said = str(error).lower()
-        problem = next(
-            (means for phrase, means in _CONNECTING if phrase in said),
-            "it cannot be connected to; psql with the same address says why",
-        )
+        problem = why_not_connected(str(error))
     # Not above: what the driver said would go with it, and quotes the address.
     raise SourceUnavailableError(
         f"{where}: the database at the address in ${variable} cannot be used: {problem}",
         advice="Nothing of the day was kept; materialize it again once it can.",
     )
-
-
-def _with_settings(dsn: str, *, is_url: bool) -> str:
-    """Add to an address what it does not say."""
-    added = [f"{name}={value}" for name, value in _CONNECTION.items() if f"{name}=" not in dsn]
-    if is_url:
-        return dsn + ("&" if "?" in dsn else "?") + "&".join(added)
-    return " ".join([dsn, *added])
 
 
 def _problem(error: Exception, where: str, timeout_s: int) -> RecsysAssetsError:
@@ -191,7 +141,7 @@ def _problem(error: Exception, where: str, timeout_s: int) -> RecsysAssetsError:
         or (re.findall(r"SQLSTATE: (\w{5})", str(error)) or [""])[-1]
     )
     ended = found is not None and found[1] == "FATAL"  # what the server says last of a session
-    if not said or ended or code.startswith(_UNAVAILABLE):
+    if not said or ended or code.startswith(UNAVAILABLE):
         return SourceUnavailableError(
             f"{where}: the connection to the database broke{f' ({said})' if said else ''}",
             advice="Nothing of the day was kept; materialize it again.",

@@ -1,0 +1,271 @@
+"""Keep an installation busy for simulated hours, break it all the while, and look what is left.
+
+Days of some surfaces land under a real daemon with its sensors running: good ones, bad ones that
+are mended hours later, and late files of days that were live already. An hour takes some seconds.
+Every other hour the worker of a run is killed, and every fourth the daemon. At the end each surface
+is held to what a single command makes of the same files in a root of its own: nothing may be lost,
+and nothing may be live that landed never. Printed hour by hour are the memory of all processes, the
+size of what Dagster keeps, and what ticks took. Linux only; exits with 1 when something was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import yaml
+
+sys.path.append(str(Path(__file__).parents[1]))
+from landing import CATALOG, EVENTS, TENANT, Processes, land, show
+from measure import environment
+
+from recsys_assets_tests import postgres
+from recsys_assets_tests.ui.dagster_servers import (
+    LOCATION,
+    ROOT,
+    Dagster,
+    running_daemon,
+    running_dagster,
+    wait_for,
+)
+
+FIRST: Final = date(2026, 1, 1)
+TICKS: Final = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelector: $sensor) {
+  ... on Sensor { sensorState { ticks(limit: 40) { status timestamp endTimestamp } } }
+} }"""
+GOING_ON: Final = """{ runsOrError(filter: {statuses: [QUEUED, STARTING, STARTED]}) {
+  ... on Runs { count }
+} }"""
+
+
+@dataclass
+class Surface:
+    """What has landed of a surface."""
+
+    name: str
+    days: list[date] = field(default_factory=list)
+    bad: dict[date, int] = field(default_factory=dict)  # when each is mended
+
+    @property
+    def next_day(self) -> date:
+        """The day that lands next."""
+        return FIRST + timedelta(days=len(self.days))
+
+
+@dataclass
+class Weather:
+    """What happens in an hour, by a seed."""
+
+    folder: Path
+    surfaces: list[Surface]
+    dice: random.Random
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def hour(self, hour: int, *, last: bool) -> None:
+        """Let files land; in the last hour what is bad is mended."""
+        for surface in self.surfaces:
+            for day, mended in [*surface.bad.items()]:
+                if last or mended <= hour:
+                    del surface.bad[day]
+                    self._land(surface, day, EVENTS, "mended")
+            if not last and self.dice.random() < 1 / 6:
+                day = surface.next_day
+                surface.days.append(day)
+                if self.dice.random() < 0.05:
+                    surface.bad[day] = hour + self.dice.randint(1, 3)
+                    self._land(surface, day, 0, "bad")
+                else:
+                    self._land(surface, day, EVENTS, "good")
+            elif not last and surface.days and self.dice.random() < 0.02:
+                day = self.dice.choice(surface.days)
+                if day not in surface.bad:
+                    self._land(surface, day, EVENTS + self.dice.randint(1, 50), "late")
+
+    def _land(self, surface: Surface, day: date, events: int, what: str) -> None:
+        land(self.folder, surface.name, day, events=events)
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+
+def configure(folder: Path, surfaces: list[Surface]) -> None:
+    """Write surfaces.yaml, one for a control with another root, and the catalogs."""
+    entries = [
+        {
+            "tenant": TENANT,
+            "surface": surface.name,
+            "start_date": FIRST,
+            "source": {"path": "raw", "landing": {"settle_seconds": 2}},
+            "catalog": {"path": "catalog.csv"},
+            "artifacts": {kind: {} for kind in ("popularity", "cooc", "implicit", "content_sim")},
+        }
+        for surface in surfaces
+    ]
+    (folder / "raw").mkdir()
+    (folder / "catalog.csv").write_text(CATALOG)
+    for name, root in (("surfaces.yaml", "var"), ("control.yaml", "control")):
+        (folder / name).write_text(yaml.safe_dump({"root": root, "surfaces": entries}))
+
+
+def live(folder: Path, root: str, surface: str) -> Mapping[str, object]:
+    """Return what is live: each kind's version."""
+    path = folder / root / f"registry/current/{TENANT}/{surface}/manifest.json"
+    with contextlib.suppress(OSError):
+        found = json.loads(path.read_bytes())
+        versions = {kind: uri.rpartition("/")[2] for kind, uri in found["current"].items()}
+        del versions["publication"]  # it says when
+        return versions
+    return {}
+
+
+def processes_of(home: Path, word: str) -> Iterator[int]:
+    """Yield the Python processes of a home whose command line has a word."""
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                command = Path(f"/proc/{entry.name}/cmdline").read_bytes()
+                environ = Path(f"/proc/{entry.name}/environ").read_bytes()
+                is_python = b"python" in command.split(b"\0")[0]
+                if is_python and word.encode() in command and str(home).encode() in environ:
+                    yield int(entry.name)
+
+
+def size_mb(folder: Path) -> float:
+    """Return how much a folder holds."""
+    sizes = (path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(sizes) / 2**20
+
+
+def ticks_of(dagster: Dagster, sensor: str) -> list[float]:
+    """Return how long the last ticks of a sensor took, in seconds."""
+    found = dagster.ask(TICKS, sensor={**LOCATION, "sensorName": sensor})
+    return [
+        tick["endTimestamp"] - tick["timestamp"]
+        for tick in found["sensorState"]["ticks"]
+        if tick["endTimestamp"]
+    ]
+
+
+def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bool:
+    """Let the hours pass; tell whether nothing was lost."""
+    dice = random.Random(arguments.seed)  # noqa: S311
+    surfaces = [Surface(f"s{number:04}") for number in range(arguments.surfaces)]
+    configure(folder, surfaces)
+    weather, home = Weather(folder, surfaces, dice), folder / "dagster_home"
+    home.mkdir()
+    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    if storage:
+        del settings["event_log_storage"]
+        settings["storage"] = {"postgres": {"postgres_url": storage}}
+    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    limit_s = int(arguments.hours * arguments.hour_seconds) + arguments.within + 900
+    kills = {"worker": 0, "daemon": 0}
+    with ExitStack() as stack:
+        dagster = stack.enter_context(
+            running_dagster(home, folder / "surfaces.yaml", hurried=False, lives_at_most_s=limit_s)
+        )
+        shared = [f"landings_{n + 1}" for n in range(-(-len(surfaces) // 25))]
+        for sensor in (*shared, *(f"{TENANT}__{each.name}_materialize" for each in surfaces)):
+            dagster.start_sensor(sensor)
+        wait_for("a tick of the last", lambda: dagster.ticks(shared[-1]), within_s=600)
+        time.sleep(40)  # what lands before conditions were looked at once is not theirs
+        processes = Processes(home)
+        show("   hour  landed  runs  MB of processes  MB of Dagster  s a tick, half and most")
+        for hour in range(arguments.hours + 1):
+            began = time.monotonic()
+            weather.hour(hour, last=hour == arguments.hours)
+            time.sleep(arguments.hour_seconds / 2)
+            if hour % 2 and (workers := [*processes_of(home, "execute_run")]):
+                os.kill(dice.choice(workers), signal.SIGKILL)
+                kills["worker"] += 1
+            if hour % 4 == 3:
+                for pid in processes_of(home, "dagster._daemon"):
+                    os.kill(pid, signal.SIGKILL)
+                kills["daemon"] += 1
+                stack.enter_context(
+                    running_daemon(dagster, home, hurried=False, lives_at_most_s=limit_s)
+                )
+            while time.monotonic() - began < arguments.hour_seconds:
+                time.sleep(0.5)
+            processes.peak_mb = 0.0
+            processes.look()
+            took = [each for sensor in shared for each in ticks_of(dagster, sensor)]
+            show(
+                f"   {hour:4}  {sum(weather.counts.values()):6}  {dagster.runs():4}  "
+                f"{processes.peak_mb:15.0f}  {size_mb(home):13.1f}  "
+                f"{median(took):.1f} {max(took):.1f}"
+            )
+        settled = time.monotonic()
+        newest = max(day for each in surfaces for day in each.days)
+        command = [sys.executable, "-m", "recsys_assets.cli", "materialize"]
+        command += [f"--from={FIRST}", f"--to={newest}"]
+        home.with_name("control_home").mkdir()
+        control = subprocess.run(
+            command,
+            env={
+                **dagster.environment,
+                "RECSYS_CONFIG": str(folder / "control.yaml"),
+                "DAGSTER_HOME": str(home.with_name("control_home")),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        wanted = {each.name: live(folder, "control", each.name) for each in surfaces}
+
+        def behind() -> list[str]:
+            return [name for name, what in wanted.items() if live(folder, "var", name) != what]
+
+        while behind() and time.monotonic() - settled < arguments.within:
+            time.sleep(2)
+        lost = behind()
+        left = dagster.ask(GOING_ON)["count"]
+    nothing = sum(not what for what in wanted.values())
+    show(f"  landed {weather.counts}; killed {kills}; runs that are left: {left}")
+    show(f"  as a single command makes it: {len(surfaces) - len(lost)} of {len(surfaces)}")
+    show(f"  of which nothing is live: {nothing}")
+    for name in lost[:10]:
+        show(f"  {name}: {live(folder, 'var', name)} and not {wanted[name]}")
+    if control.returncode == 2:  # it made nothing to compare with
+        show(control.stderr)
+        return False
+    return not lost
+
+
+def main() -> None:
+    """Soak once; exit with 1 when something was lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--surfaces", type=int, default=100)
+    parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--hour-seconds", type=float, default=40, help="what an hour takes")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--postgres", action="store_true", help="Dagster keeps its state there")
+    parser.add_argument("--within", type=int, default=900, help="seconds to catch up at most")
+    arguments = parser.parse_args()
+    show(f"{environment()}; {vars(arguments)}")
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="soak-")))
+        storage = None
+        if arguments.postgres:
+            if not (found := postgres.programs()):
+                sys.exit("there is no PostgreSQL on this machine")
+            storage = stack.enter_context(postgres.running(found)).url
+        sys.exit(not soak(arguments, folder, storage))
+
+
+if __name__ == "__main__":
+    main()

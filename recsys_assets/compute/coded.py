@@ -1,0 +1,79 @@
+"""Rows of an artifact with codes in place of ids: what an id needs is done once for all rows.
+
+A code is the place of an id among distinct ones in the order of their UTF-8 bytes, so codes compare
+as their ids do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of an artifact, in published order.
+
+    Attributes:
+        frame: the columns of its contract.
+        ids: of each column that has codes (UInt32) in place of ids, the ids: distinct, ascending.
+            Columns that a rule of the contract compares with one another have the same.
+    """
+
+    frame: pl.DataFrame
+    ids: Mapping[str, pl.Series] = field(default_factory=dict)
+
+    def coded(self, column: str) -> tuple[pl.Series, pl.Series]:
+        """Return ids, and of each row its place among them (UInt32), or null."""
+        of_rows = self.frame[column]
+        if column in self.ids:
+            return self.ids[column], of_rows
+        places = pl.select(
+            pl.when(of_rows.is_not_null()).then(pl.int_range(of_rows.len(), dtype=pl.UInt32))
+        )
+        return of_rows, places.to_series()
+
+    def at(self, column: str, rows: pl.Series) -> pl.Series:
+        """Return the ids of some rows, which are numbered from 0."""
+        found = self.frame[column].gather(rows)
+        return self.ids[column].gather(found).alias(column) if column in self.ids else found
+
+    def slice(self, start: int, length: int) -> Piece:
+        """Return some of the rows."""
+        return Piece(self.frame.slice(start, length), self.ids)
+
+    def decoded(self) -> pl.DataFrame:
+        """Return the rows with their ids."""
+        return self.frame.with_columns(
+            ids.gather(self.frame[column]).alias(column) for column, ids in self.ids.items()
+        )
+
+
+@dataclass(frozen=True)
+class Coded:
+    """All rows of an artifact, not made yet: a slice costs what the slice holds.
+
+    Attributes:
+        plan: gives `Piece.frame`.
+        ids: as `Piece.ids`.
+    """
+
+    plan: pl.LazyFrame
+    ids: Mapping[str, pl.Series] = field(default_factory=dict)
+
+    def slice(self, start: int, length: int) -> Piece:
+        """Make some of the rows."""
+        return Piece(self.plan.slice(start, length).collect(), self.ids)
+
+    def without(self, column: str, unwanted: pl.Series) -> Coded:
+        """Leave out the rows of some ids."""
+        if column in self.ids:
+            unwanted = self.ids[column].is_in(unwanted.implode()).arg_true().cast(pl.UInt32)
+        is_unwanted = pl.col(column).is_in(unwanted.implode()).fill_null(value=False)
+        return Coded(self.plan.filter(~is_unwanted), self.ids)
+
+    def collect(self) -> pl.DataFrame:
+        """Make all rows, with their ids."""
+        return Piece(self.plan.collect(engine="streaming"), self.ids).decoded()

@@ -1,0 +1,82 @@
+"""What Dagster's databases keep of a person: previews, samples of checks, texts of refused lines.
+
+The ids are taken out of the events that are stored, which stay: that a day was made, and with which
+numbers, is history. Only metadata and descriptions are looked at; all else is Dagster's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import date
+from typing import Any, Final
+
+import dagster as dg
+
+from recsys_assets.config import Surface
+from recsys_assets.defs.event_log import StoredEvent, replace_stored, stored_events
+from recsys_assets.defs.keys import asset_key
+from recsys_assets.events.erased import Erased
+from recsys_assets.operations.find_user import Held
+
+_OURS: Final = frozenset({"metadata", "metadata_entries", "description"})
+
+
+class DagsterEvents:
+    """The events of an instance, as a holder of ids (`operations.find_user.Holder`)."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+
+    def find(self, surfaces: Sequence[Surface], erased: Erased) -> Iterator[Held]:
+        """Yield the stored events that name them."""
+        for event, _ in self._naming(surfaces, erased):
+            where = f"{event.table} {event.number}, run {event.run_id}"
+            yield Held("dagster", where, "an event with an id in its metadata")
+
+    def purge(self, surfaces: Sequence[Surface], erased: Erased) -> Sequence[Held]:
+        """Take their ids out of the stored events."""
+        for event, text in self._naming(surfaces, erased):
+            replace_stored(self._instance, event, text)
+        return ()
+
+    def _naming(
+        self, surfaces: Sequence[Surface], erased: Erased
+    ) -> Iterator[tuple[StoredEvent, str]]:
+        """Yield events that name them, each with what it would be without."""
+        prefixes = [_prefix(surface) for surface in surfaces]
+        for event in stored_events(self._instance, prefixes):
+            before = json.loads(event.text)
+            after = _changed(before, lambda text: _without(text, erased), ours=False)
+            if after != before:
+                yield event, json.dumps(after)
+
+
+def _prefix(surface: Surface) -> str:
+    """Return what the keys of all assets of a surface begin with, as Dagster stores them."""
+    return asset_key(surface, "").to_string().removesuffix('""]')
+
+
+def _changed(node: Any, change: Callable[[str], str], *, ours: bool) -> Any:
+    """Return a node of JSON with each text of ours changed."""
+    if isinstance(node, dict):
+        return {
+            name: _changed(inner, change, ours=ours or name in _OURS)
+            for name, inner in node.items()
+        }
+    if isinstance(node, list):
+        return [_changed(inner, change, ours=ours) for inner in node]
+    return change(node) if ours and isinstance(node, str) else node
+
+
+def _without(text: str, erased: Erased) -> str:
+    """Return a text without their ids; a text of JSON is read first."""
+    with suppress(ValueError):
+        return date.fromisoformat(text).isoformat()  # a day is nobody's id
+    if text[:1] in {"{", "["}:
+        with suppress(ValueError):
+            before = json.loads(text)
+            after = _changed(before, lambda inner: _without(inner, erased), ours=True)
+            return text if after == before else json.dumps(after)
+    return erased.without(text)
