@@ -86,6 +86,7 @@ class _Step:
 class _Happened:
     events: list[dg.DagsterEvent]
     is_last: bool = False
+    error: BaseException | None = None  # to be raised once the events are handled
 
 
 class _Steps:
@@ -94,7 +95,7 @@ class _Steps:
     def __init__(self) -> None:
         self.running: dict[str, _Step] = {}
         self._waiting: list[_Step] = []  # for the others that are ready at the same time
-        self._came: SimpleQueue[tuple[_Step, _Happened | BaseException]] = SimpleQueue()
+        self._came: SimpleQueue[tuple[_Step, _Happened]] = SimpleQueue()
 
     def add(self, context: StepExecutionContext) -> None:
         """Take on a step."""
@@ -124,11 +125,11 @@ class _Steps:
                 step, came = self._came.get(timeout=wait_s or None)
         except Empty:
             return
-        if isinstance(came, BaseException):
-            raise came
         step.happened += came.events
         step.is_over = came.is_last
         yield from came.events
+        if came.error:
+            raise came.error
 
     def over(self) -> Iterator[tuple[StepExecutionContext, list[dg.DagsterEvent]]]:
         """Take out the steps that are over, with what happened."""
@@ -155,8 +156,8 @@ class _Steps:
                 last = [event]
             self._came.put((step, _Happened(last, is_last=True)))
         except BaseException as error:
-            self._came.put((step, _Happened(last)))
-            self._came.put((step, error))
+            # Together: the run may be over with the event, and would not look for the error.
+            self._came.put((step, _Happened(last, error=error)))
 
 
 def _capture_logs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from threading import Barrier, Event
 from typing import Any
@@ -127,8 +128,19 @@ def test_one_that_fails_stops_what_waits_for_it_and_no_other(instance: dg.Dagste
     assert statuses(result) == {"step0": "STEP_FAILURE", "step1": "STEP_SUCCESS"}
     (failure,) = result.get_step_failure_events()
     assert "as ever" in failure.step_failure_data.error.to_string()
-    with pytest.raises(ValueError, match="as ever"):
-        job_of(fails, lambda: None).execute_in_process(instance=instance)
+
+
+def test_what_the_last_step_raises_is_raised(instance: dg.DagsterInstance) -> None:
+    first_is_over = Event()
+
+    def fails() -> None:
+        assert first_is_over.wait(_SOON)
+        time.sleep(0.2)  # its last event is handled, so that this one ends the run
+        raise ValueError("as ever")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="as ever"):
+            job_of(fails, first_is_over.set).execute_in_process(instance=instance)
 
 
 def test_one_that_is_to_be_tried_again_is(instance: dg.DagsterInstance) -> None:
