@@ -23,6 +23,7 @@ from recsys_assets.defs.internals import (
     MAX_RETRIES,
     MAX_RUNTIME,
     PARTITION,
+    UNFINISHED,
     materializations_of,
     was_interrupted,
 )
@@ -38,13 +39,6 @@ MOST_SURFACES: Final = 25  # of a run, and of a sensor; variants go with their b
 _INTERVAL_S: Final = 15
 _BUDGET_S: Final = 10.0  # of beginning to look; one look may take 20 s more, and Dagster gives 60 s
 _FAILURES_A_TICK: Final = 50
-_GOING_ON: Final = (
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-)
 
 T = TypeVar("T")
 Family = Sequence[Surface]  # a surface and its variants, whose days are made together
@@ -177,7 +171,7 @@ def _requests(instance: dg.DagsterInstance, due: Iterable[NewDay]) -> Iterator[d
         return
     busy = {
         key
-        for run in instance.get_runs(dg.RunsFilter(statuses=[*_GOING_ON]))
+        for run in instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED]))
         for key in run.asset_selection or ()
     }
     for _, of_day in sorted(by_day.items()):

@@ -53,6 +53,14 @@ LANDED: Final = "recsys_assets/landed"
 BATCH: Final = "recsys_assets/batch"
 # How often a run that broke is started again, where its tags say otherwise than the instance.
 MAX_RETRIES: Final = "dagster/max_retries"
+# States of a run that has not ended.
+UNFINISHED: Final = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
 # A batch of events is stored as one only where this variable is set.
 BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import dagster as dg
 
 from recsys_assets.config import AnySink, Config, Surface
-from recsys_assets.defs.internals import ASSET_JOB
+from recsys_assets.defs.internals import ASSET_JOB, UNFINISHED
 from recsys_assets.defs.keys import OWNERS, asset_key, tags_of
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import FIRST
@@ -29,13 +29,6 @@ from recsys_assets.texts import as_code, as_markdown
 _INTERVAL_S: Final = 30
 # Of the runs that the sensor asks for: while one goes on, it asks for no other of its sinks.
 _TAG: Final = {"recsys_assets/delivers": "true"}
-_UNFINISHED: Final = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 def build_sinks(config: Config) -> dg.Definitions:
@@ -144,7 +137,7 @@ def _read(cursor: str | None, root: str) -> Mapping[str, Seen]:
 
 def _going_on(instance: dg.DagsterInstance, config: Config) -> set[str]:
     """Return the sinks that runs of the sensor are delivering to, or are queued for."""
-    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags=_TAG))
+    runs = instance.get_runs(dg.RunsFilter(statuses=[*UNFINISHED], tags=_TAG))
     keys = {key for run in runs for key in run.asset_selection or ()}
     targets = ((surface, sink) for surface in config.surfaces for sink in surface.sinks)
     return {name_of(target) for target in targets if keys and _key(*target) in keys}

@@ -6,7 +6,7 @@ from typing import Final
 import dagster as dg
 
 from recsys_assets.config import Config
-from recsys_assets.defs.internals import MAX_RETRIES
+from recsys_assets.defs.internals import MAX_RETRIES, UNFINISHED
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.operations.topics import land, landings_of
@@ -62,16 +62,7 @@ def land_job() -> None:
 )
 def land_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """Ask for a run, if none is going on: of two landers of a topic only one goes on."""
-    going_on = dg.RunsFilter(
-        job_name=LAND,
-        statuses=[
-            dg.DagsterRunStatus.QUEUED,
-            dg.DagsterRunStatus.NOT_STARTED,
-            dg.DagsterRunStatus.STARTING,
-            dg.DagsterRunStatus.STARTED,
-            dg.DagsterRunStatus.CANCELING,
-        ],
-    )
+    going_on = dg.RunsFilter(job_name=LAND, statuses=[*UNFINISHED])
     if context.instance.get_runs_count(going_on):
         return dg.SkipReason("the last landing still goes on")
     return dg.RunRequest()
