@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -29,7 +30,7 @@ import yaml
 sys.path.append(str(Path(__file__).parents[1]))
 from measure import environment
 
-from recsys_assets_tests.ui.dagster_servers import running_dagster, wait_for
+from recsys_assets_tests.ui.dagster_servers import running_dev, wait_for
 
 DAY: Final = datetime.now(UTC).date() - timedelta(days=1)
 TENANT: Final = "bench"
@@ -46,11 +47,12 @@ class Processes:
     home: Path
     cpu_s: dict[int, float] = field(default_factory=dict)
     peak_mb: float = 0.0
+    at_peak: Counter[str] = field(default_factory=Counter)
     _of_home: dict[int, bool] = field(default_factory=dict)
 
     def look(self) -> None:
         """Take note of every process whose DAGSTER_HOME it is."""
-        resident = 0
+        resident_mb: Counter[str] = Counter()
         for entry in os.scandir("/proc"):
             if not entry.name.isdecimal():
                 continue
@@ -61,8 +63,10 @@ class Processes:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 self.cpu_s[pid] = (int(fields[11]) + int(fields[12])) / _TICKS_A_S
                 shared = Path(f"/proc/{pid}/statm").read_text().split()
-                resident += (int(shared[1]) - int(shared[2])) * _PAGE
-        self.peak_mb = max(self.peak_mb, resident / 2**20)
+                own = (int(shared[1]) - int(shared[2])) * _PAGE
+                resident_mb[what_it_is(pid)] += own // 2**20
+        if resident_mb.total() > self.peak_mb:
+            self.peak_mb, self.at_peak = resident_mb.total(), resident_mb
 
     def _is_of_home(self, pid: int) -> bool:
         if pid not in self._of_home:
@@ -74,6 +78,14 @@ class Processes:
     def total_s(self) -> float:
         """CPU seconds of all of them."""
         return sum(self.cpu_s.values())
+
+
+def what_it_is(pid: int) -> str:
+    """Name a process of Dagster by its command line."""
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+    known = ("webserver", "daemon", "execute_run", "grpc", "code-server", "forkserver", "dev")
+    named = [name for word in words for name in known if name in word.rpartition("/")[2]]
+    return named[0] if named else "other"
 
 
 def show(text: str) -> None:
@@ -153,8 +165,13 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
             feed_nobody(folder / f"{name}.csv")
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     home = folder / "dagster_home"
-    with running_dagster(
-        home, folder / "surfaces.yaml", hurried=False, lives_at_most_s=arguments.within + 600
+    # One code server for all, as `dagster dev` and a deployment have it.
+    with running_dev(
+        home,
+        folder / "surfaces.yaml",
+        "-w",
+        "workspace.yaml",
+        lives_at_most_s=arguments.within + 600,
     ) as dagster:
         started = time.monotonic()
         sensors = arguments.sensors or [
@@ -196,6 +213,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         show(f"  first {took[0]:.1f} s, half {median(took):.1f} s, last {took[-1]:.1f} s")
     cpu_s = processes.total_s - before
     show(f"  {cpu_s:.1f} s CPU, {cpu_s / len(names):.2f} a surface; {processes.peak_mb:.0f} MB")
+    parts = ", ".join(f"{what} {mb}" for what, mb in processes.at_peak.most_common())
+    show(f"  of these, in MB: {parts}")
 
 
 def main() -> None:
