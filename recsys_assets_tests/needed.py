@@ -21,6 +21,7 @@ Group = Literal[
     "redis",
     "azurite",
     "docs",
+    "kubernetes",
     "mount",
     "wheel",
     "extended",

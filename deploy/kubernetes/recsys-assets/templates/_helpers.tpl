@@ -83,11 +83,12 @@ run_launcher:
     image_pull_secrets: {{- toYaml . | nindent 6 }}
     {{- end }}
     env_secrets: {{- toYaml .Values.secrets | nindent 6 }}
+    {{- with .Values.env }}
     env_vars:
-      - DAGSTER_HOME=/var/lib/dagster
-      {{- range $name, $value := .Values.env }}
+      {{- range $name, $value := . }}
       - {{ printf "%s=%s" $name $value | quote }}
       {{- end }}
+    {{- end }}
     labels: {{- include "recsys.labels" . | nindent 6 }}
     security_context: {{- include "recsys.containerSecurity" . | nindent 6 }}
     volumes:
