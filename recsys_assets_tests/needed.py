@@ -22,6 +22,7 @@ Group = Literal[
     "azurite",
     "docs",
     "kubernetes",
+    "nginx",
     "mount",
     "wheel",
     "extended",
