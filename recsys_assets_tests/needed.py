@@ -21,6 +21,8 @@ Group = Literal[
     "redis",
     "azurite",
     "docs",
+    "kubernetes",
+    "nginx",
     "mount",
     "wheel",
     "extended",

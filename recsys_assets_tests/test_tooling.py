@@ -117,6 +117,7 @@ def test_the_pins_say_when_they_were_taken() -> None:
         *PYPROJECT["project"]["optional-dependencies"]["postgres-source"],
         *PYPROJECT["project"]["optional-dependencies"]["postgres-sink"],
         *PYPROJECT["project"]["optional-dependencies"]["redis-sink"],
+        *PYPROJECT["project"]["optional-dependencies"]["kubernetes"],
     ],
 )
 def test_every_dependency_is_pinned(requirement: str) -> None:
