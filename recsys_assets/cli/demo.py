@@ -59,7 +59,7 @@ DAYS: Final[Callable[[Any], Any]] = click.option(
 )
 @DAYS
 def demo_command(folder: Path, days: int | None) -> None:
-    """Publish a month of real data in a folder of its own, and show the result.
+    """Publish a month of real data in a folder of its own.
 
     The data, 32 MB, is fetched with pip. Everything is written below FOLDER, recsys-demo unless it
     is named, with a configuration and a Dagster instance of its own: whatever the shell uses

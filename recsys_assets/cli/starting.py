@@ -58,11 +58,11 @@ The last one opens the UI on http://127.0.0.1:3000."""
     type=click.Path(file_okay=False, path_type=Path),
 )
 def init_command(folder: Path) -> None:
-    """Begin a project for your own events: write three files, and say what comes next.
+    """Begin a project for your own events.
 
-    surfaces.yaml has every key of a surface with its meaning, dagster.yaml the settings of the
-    Dagster instance, and workspace.yaml tells Dagster what to load. FOLDER is the working directory
-    unless it is named; it is made. Nothing that is there is overwritten.
+    Writes surfaces.yaml, every key of a surface with its meaning, dagster.yaml, the settings of the
+    Dagster instance, and workspace.yaml, what Dagster is to load; and says what comes next. FOLDER
+    is the working directory unless it is named; it is made. Nothing that is there is overwritten.
 
     Exit codes: 0 written; 1 FOLDER cannot be written; 2 one of the files is there already, and
     nothing was written.
