@@ -53,6 +53,7 @@ bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stag
 
 dist: $(VENV)/.release ## Build a release of what is committed, dist/; TAG=v1.2.3 checks that it is that one
 	@.ci/dist $(CURDIR)/$(VENV)/release/bin/python
+	@.ci/sbom $(CURDIR)/$(VENV)/release/bin/python
 
 install: $(VENV)/.installed ## Make the virtual environment and install the project
 

