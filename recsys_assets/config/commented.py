@@ -23,8 +23,8 @@ def commented(values: Mapping[str, Any], model: type[BaseModel]) -> str:
     is told only where something of it is set.
 
     Args:
-        values: a mapping at least one deep for each model of which keys are to be told; of a list,
-            one entry.
+        values: what is set, as the file has it; of a list, one entry.
+        model: what the file is read with.
     """
     return "".join(f"{line}\n" for line in _lines(values, model, ""))
 

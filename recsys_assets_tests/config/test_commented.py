@@ -36,7 +36,7 @@ def test_it_is_read_as_the_values_are_with_defaults_where_they_say_nothing(tmp_p
     (surface,) = config.surfaces
     assert (surface.name, surface.source.path) == ("shop/home", str(tmp_path / "raw: # events"))
     assert surface.artifacts.kinds == ("popularity",)
-    assert surface.guardrails == Guardrails()
+    assert surface.guardrails == Guardrails.model_validate({})
 
 
 def test_what_stands_behind_a_mark_changes_nothing_when_the_mark_is_taken_away(
