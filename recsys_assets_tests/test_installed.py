@@ -35,7 +35,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tools")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin/python"
-    requirements = ("--quiet", "--no-compile", "-r", ROOT / ".ci/release-tools.txt")
+    requirements = ("--quiet", "--no-compile", "pip", "-r", ROOT / ".ci/release-tools.txt")
     got = subprocess.run(
         [*PIP, "--python", python, "install", *requirements],
         capture_output=True,
