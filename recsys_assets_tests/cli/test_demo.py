@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 import pytest
+from dotenv import dotenv_values
 
 from recsys_assets.config import PACKAGED_CONFIG, Config, load_config
 from recsys_assets.demo import complete_journey, fetching
@@ -122,6 +123,11 @@ def test_the_commands_at_the_end_are_for_the_folder_whatever_its_name(
         check=False,
     )
     assert told.stdout.startswith(f"{elsewhere}/a demo/surfaces.yaml\n")
+    # As Dagster reads it.
+    assert dotenv_values(elsewhere / "a demo/.env") == {
+        "RECSYS_CONFIG": f"{elsewhere}/a demo/surfaces.yaml",
+        "DAGSTER_HOME": f"{elsewhere}/a demo",
+    }
 
 
 def test_a_folder_that_holds_something_is_left_alone(elsewhere: Path) -> None:
