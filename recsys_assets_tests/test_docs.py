@@ -588,7 +588,8 @@ def test_what_contributors_are_told_to_run_is_what_ci_runs() -> None:
 def test_the_packages_are_drawn_in_the_order_in_which_they_may_import() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (drawn,) = re.findall(r"```text\n(.*?─►.*?)```", text, re.DOTALL)
-    in_order = [room for rooms in LAYERS for room in rooms if room != "event_log"]
+    left_out = {"__main__", "event_log"}
+    in_order = [room for rooms in LAYERS for room in rooms if room not in left_out]
     assert re.findall(r"\w+", drawn) == in_order
 
 

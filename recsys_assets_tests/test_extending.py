@@ -171,6 +171,7 @@ APART: Final = below(
     "ui",
     "audit/test_calibration.py",
     "audit/test_gates.py",
+    "cli/test_demo.py",
     "cli/test_experiment.py",
     "cli/test_postgres.py",
     "cli/test_stopping.py",

@@ -21,10 +21,11 @@ MOST_LINES: Final = 400
 
 # From the top down. A module may import from its own layer and from those below; what stands
 # together in a layer is in the order in which it may import, so that no two rooms lean on each
-# other.
+# other. What `python -m` starts is no part of its package, and nothing imports it.
 LAYERS: Final = (
-    ("demo",),
+    ("__main__",),
     ("cli",),
+    ("demo",),
     ("event_log",),
     ("definitions",),
     ("defs",),
@@ -83,7 +84,8 @@ def graph(known: Mapping[str, Path]) -> dict[str, set[str]]:
 
 def room(module: str) -> str:
     """Return the folder, or the single module, that a module lies in."""
-    return module.partition(".")[0]
+    name = module.rpartition(".")[2]
+    return name if name == "__main__" else module.partition(".")[0]
 
 
 def upward(edges: Mapping[str, set[str]]) -> list[str]:

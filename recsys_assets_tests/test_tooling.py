@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 import recsys_assets
+import recsys_assets_reader
+from recsys_assets.demo.complete_journey import REQUIREMENT
 
 ROOT: Final = Path(__file__).parents[1]
 PYPROJECT: Final[dict[str, Any]] = tomllib.loads(
@@ -30,8 +32,8 @@ def released() -> list[tuple[str, date]]:
     return [(version, date.fromisoformat(day)) for version, day in found]
 
 
-def test_the_newest_entry_of_the_changelog_is_the_version_of_the_package() -> None:
-    assert released()[0][0] == recsys_assets.__version__
+def test_the_newest_entry_of_the_changelog_is_the_version_of_both_packages() -> None:
+    assert released()[0][0] == recsys_assets.__version__ == recsys_assets_reader.__version__
 
 
 def test_the_changelog_is_in_order_and_its_headings_are_versions() -> None:
@@ -74,6 +76,48 @@ def test_ci_runs_the_same_commands_everywhere() -> None:
     assert commands == ["make lint", "make docs", "make test"]
     assert [step["run"] for step in steps if "run" in step] == commands
     assert "env" not in workflow["jobs"]["test"]
+
+
+def test_a_release_is_tried_as_a_commit_is_and_built_by_make_dist() -> None:
+    """What cannot be run outside of the forge is only what uploads."""
+    ci = yaml.safe_load(text(".github/workflows/ci.yml"))
+    release = yaml.safe_load(text(".github/workflows/release.yml"))
+    jobs = release["jobs"]
+    needs = {name: job.get("needs") for name, job in jobs.items()}
+    rights = {name: job["permissions"] for name, job in jobs.items() if "permissions" in job}
+
+    assert "workflow_call" in ci[True]  # `on`, to YAML 1.1
+    assert release[True] == {"push": {"tags": ["v*"]}}
+    assert jobs["test"] == {"uses": "./.github/workflows/ci.yml"}
+    assert needs == {"test": None, "build": "test", "publish": "build", "release": "publish"}
+    runs = [step for step in jobs["build"]["steps"] if "run" in step]
+    assert runs == [{"run": "make dist", "env": {"TAG": "${{ github.ref_name }}"}}]
+    assert [step.keys() & {"run"} for step in jobs["publish"]["steps"]] == [set(), set()]
+    assert (release["permissions"], rights) == (
+        {"contents": "read"},
+        {"publish": {"id-token": "write"}, "release": {"contents": "write"}},
+    )
+    assert "secrets." not in text(".github/workflows/release.yml")
+
+
+def test_what_others_wrote_is_used_at_a_version_that_is_named() -> None:
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        used = re.findall(r"uses: (?!\./)(\S+)", path.read_text(encoding="utf-8"))
+        assert used
+        assert [each for each in used if not re.search(r"@v\d+(\.\d+)*$", each)] == []
+
+
+def test_what_makes_a_release_is_pinned() -> None:
+    lines = [line for line in text(".ci/release-tools.txt").splitlines() if line[0] != "#"]
+    names = {line.split("==")[0] for line in lines}
+
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines)
+    assert names >= {"build", "check-jsonschema", "cyclonedx-bom", "setuptools", "twine"}
+
+
+def test_the_data_of_the_demo_is_one_version_everywhere() -> None:
+    assert PYPROJECT["project"]["optional-dependencies"]["demo"] == [REQUIREMENT]
+    assert f"--no-deps {REQUIREMENT}\n" in text("Makefile")
 
 
 def test_every_python_that_is_supported_is_tried() -> None:

@@ -21,6 +21,7 @@ from recsys_assets.cli import (
     checking,
     ctrl_c,
     days,
+    demo,
     erasing,
     experiment,
     gates,
@@ -28,6 +29,7 @@ from recsys_assets.cli import (
     promoting,
     reading,
     sinks,
+    starting,
 )
 from recsys_assets.cli.options import config_option, plain
 from recsys_assets.errors import ConfigError, RecsysAssetsError
@@ -94,4 +96,7 @@ for command in (
 ):
     for each in (command, *(command.commands.values() if isinstance(command, click.Group) else ())):
         each.params.append(config_option())
+    main.add_command(command)
+# They begin a project with a configuration of its own.
+for command in (*starting.COMMANDS, *demo.COMMANDS):
     main.add_command(command)

@@ -22,10 +22,12 @@ Each module imports only from those above it:
     whole        the whole file
     strict_yaml  text to plain values
     variants     entries that are made of the events of another one
+    commented    every key with its meaning, for people to edit
     file         reads it, and says what is wrong with it
 """
 
 from recsys_assets.config.catalogs import Catalog
+from recsys_assets.config.commented import commented
 from recsys_assets.config.file import (
     CONFIG_VARIABLE,
     PACKAGED_CONFIG,
@@ -115,6 +117,7 @@ __all__ = [
     "WebUrl",
     "WebhookSink",
     "closest",
+    "commented",
     "config_file",
     "is_object_url",
     "load_config",

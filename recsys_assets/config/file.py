@@ -64,8 +64,8 @@ def config_file() -> Path:
         return PACKAGED_CONFIG.absolute()
     raise ConfigError(
         f"there is no configuration: ${CONFIG_VARIABLE} is not set. Write a file surfaces.yaml, "
-        f"for example as below, and set ${CONFIG_VARIABLE} to its path. The demo is the default "
-        f"only where the project is checked out.\n\n{_LEAST_CONFIG}"
+        f"with `recsys-assets init` or as below, and set ${CONFIG_VARIABLE} to its path. The demo "
+        f"is the default only where the project is checked out.\n\n{_LEAST_CONFIG}"
     )
 
 

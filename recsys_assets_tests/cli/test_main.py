@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from recsys_assets import __version__, cli
-from recsys_assets.cli import changing, checking, erasing, landing, promoting, reading
+from recsys_assets.cli import changing, checking, erasing, landing, promoting, reading, starting
 from recsys_assets.cli import days as days_of_cli
+from recsys_assets.cli import demo as demo_of_cli
 from recsys_assets.cli import experiment as experiment_of_cli
 from recsys_assets.cli import gates as gates_of_cli
 from recsys_assets.cli import sinks as sinks_of_cli
@@ -141,6 +142,8 @@ class TestHelp:
             ["gates", "override"],
             ["gates", "calibrate"],
             ["promote"],
+            ["init"],
+            ["demo"],
         ],
     )
     @pytest.mark.parametrize("option", ["--help", "-h"])
@@ -174,6 +177,8 @@ COMMANDS: Final = (
     *READING,
     *sinks_of_cli.COMMANDS,
 )
+# They read no configuration: they write one.
+BEGINNING: Final = (*starting.COMMANDS, *demo_of_cli.COMMANDS)
 # What each command needs besides a surface.
 ARGUMENTS = {
     "history": [],
@@ -214,7 +219,7 @@ class TestEveryCommand:
 
     def test_all_are_looked_at_here(self) -> None:
         assert by_name(COMMANDS).keys() == ARGUMENTS.keys() | OTHERS.keys()
-        assert set(COMMANDS) == set(cli.main.commands.values())
+        assert {*COMMANDS, *BEGINNING} == set(cli.main.commands.values())
 
     @pytest.mark.parametrize("command", ARGUMENTS)
     def test_an_unknown_surface_is_refused(self, shop: Shop, command: str) -> None:

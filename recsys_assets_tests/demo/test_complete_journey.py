@@ -13,13 +13,14 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from recsys_assets.cli.demo import AFTER_MAKE, show_what_is_live
 from recsys_assets.config import load_config
 from recsys_assets.config.catalogs import Catalog
 from recsys_assets.config.file import PACKAGED_CONFIG
 from recsys_assets.defs.instance import open_instance
 from recsys_assets.defs.keys import partitions_of
 from recsys_assets.demo import complete_journey
-from recsys_assets.demo.__main__ import demo, show_what_is_live
+from recsys_assets.demo.__main__ import demo
 from recsys_assets.demo.complete_journey import data_directory, write_catalog, write_raw_events
 from recsys_assets.errors import InputError
 from recsys_assets.events.catalog import read_catalog
@@ -266,7 +267,7 @@ class TestCommand:
         monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
         capsys.readouterr()
 
-        show_what_is_live(config.root, "demo/home")
+        show_what_is_live(config.root, "demo/home", go_on=AFTER_MAKE)
 
         shown = capsys.readouterr().out
         popular = shown.index("Ten most popular products")
@@ -292,7 +293,7 @@ class TestCommand:
         assert project.materialize(config, [day(0)]).succeeded
         monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
 
-        show_what_is_live(config.root, "demo/home")
+        show_what_is_live(config.root, "demo/home", go_on=AFTER_MAKE)
 
         shown = capsys.readouterr().out
         assert "Bought with Apple" in shown
@@ -309,7 +310,7 @@ class TestCommand:
         assert project.materialize(config, [day(0)]).succeeded
         monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
 
-        show_what_is_live(config.root, "demo/home")
+        show_what_is_live(config.root, "demo/home", go_on=AFTER_MAKE)
 
         shown = capsys.readouterr().out
         assert "Ten most popular products" in shown

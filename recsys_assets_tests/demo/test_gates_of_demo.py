@@ -14,9 +14,9 @@ from recsys_assets import cli
 from recsys_assets.audit.events import audit_events
 from recsys_assets.audit.gates import DayGates
 from recsys_assets.audit.shared import Shared
+from recsys_assets.cli.demo import show_a_gate
 from recsys_assets.config import Config, load_config
 from recsys_assets.config.file import PACKAGED_CONFIG
-from recsys_assets.demo.__main__ import show_a_gate
 from recsys_assets.demo.complete_journey import write_catalog, write_raw_events
 from recsys_assets.events.accepted import accept_day
 from recsys_assets.storage import open_store
