@@ -608,7 +608,7 @@ def test_every_package_and_every_group_of_tests_is_in_the_table_of_its_page() ->
 
 _BELOW: Final = (".", "recsys_assets", "recsys_assets_tests", "docs")
 _FILE_OF_OURS: Final = (
-    r"(recsys_assets(_tests)?|benchmarks|docs(_site)?|monitoring)/[\w./-]*(\.\w+|/)"
+    r"(recsys_assets(_tests)?|benchmarks|docs(_site)?|monitoring|deploy)/[\w./-]*(\.\w+|/)"
 )
 
 
