@@ -15,7 +15,7 @@ import dagster as dg
 from recsys_assets.config import AnySink, Config, Surface
 from recsys_assets.defs.internals import ASSET_JOB, UNFINISHED
 from recsys_assets.defs.keys import OWNERS, asset_key, tags_of
-from recsys_assets.defs.metadata import as_metadata
+from recsys_assets.defs.metadata import as_metadata, no_ids_in_errors
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.operations.cursors import remembered
@@ -59,7 +59,8 @@ def _asset(surface: Surface, sink: AnySink, root: str) -> dg.AssetsDefinition:
     )
     def sink_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         try:
-            delivered = deliver(open_store(root), root, surface, sink)
+            with no_ids_in_errors(surface):
+                delivered = deliver(open_store(root), root, surface, sink)
         except (RecsysAssetsError, OSError) as error:
             raise dg.Failure(f"sink {sink.name}: {error}", allow_retries=False) from None
         for problem in delivered.problems:
