@@ -1,7 +1,8 @@
 """What Dagster's databases keep of a person: previews, samples of checks, texts of refused lines.
 
 The ids are taken out of the events that are stored, which stay: that a day was made, and with which
-numbers, is history. Only metadata and descriptions are looked at; all else is Dagster's own.
+numbers, is history. Only metadata, descriptions and what errors say are looked at; all else is
+Dagster's own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from recsys_assets.defs.keys import asset_key
 from recsys_assets.events.erased import ERASED_TEXT, USER, Erased
 from recsys_assets.operations.find_user import Held
 
-_OURS: Final = frozenset({"metadata", "metadata_entries", "description"})
+_OURS: Final = frozenset(
+    {"metadata", "metadata_entries", "description", "message", "user_message", "stack"}
+)
+_TYPE: Final = "__class__"  # by which Dagster reads an event again
 # Columns of tables whose cells are ids of users: of previews, and of what gates show.
 _ARE_IDS: Final = frozenset({USER, "user"})
 
@@ -75,7 +79,7 @@ def _changed(node: Any, erased: Erased, *, ours: bool, name: str = "") -> Any:
         }
     if isinstance(node, list):
         return [_changed(inner, erased, ours=ours) for inner in node]
-    if not ours or not isinstance(node, str):
+    if not ours or not isinstance(node, str) or name == _TYPE:
         return node
     if name in _ARE_IDS:  # theirs or another's, whose may be longer
         return "erased" if erased.whole(node) else node

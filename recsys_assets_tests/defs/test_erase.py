@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from recsys_assets.audit import events as audited_events
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import event_log
@@ -124,6 +125,29 @@ def test_what_dagster_keeps_of_her_is_found_and_taken_out(
     assert newest
     assert newest.asset_materialization
     assert newest.asset_materialization.metadata["users"].value == 2
+
+
+@pytest.mark.parametrize("instance", ["memory"], indirect=True)
+def test_what_errors_quote_of_her_is_taken_out(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, fast: None
+) -> None:
+    project = Project(tmp_path, instance)
+    config = project.configure(SMALL)
+
+    def parsed(*_: object, **__: object) -> None:
+        try:
+            raise KeyError(f"{ANN}:1")
+        except KeyError:
+            raise ValueError(f"cannot cast {ANN}")  # noqa: B904
+
+    monkeypatch.setattr(audited_events, "parse_day", parsed)
+    assert not project.materialize(config, [day(0)]).succeeded
+    assert ANN in texts(instance)
+
+    assert [*DagsterEvents(instance).purge(config.surfaces, erased())] == []
+
+    assert ANN not in texts(instance)
+    assert "cannot cast erased" in texts(instance)
 
 
 @pytest.mark.parametrize("instance", ["sqlite"], indirect=True)

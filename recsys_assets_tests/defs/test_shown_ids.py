@@ -17,6 +17,7 @@ from recsys_assets import contracts
 from recsys_assets.audit import events as audited_events
 from recsys_assets.config import Config, load_config
 from recsys_assets.errors import RawEventsError
+from recsys_assets.events.days import parse_day
 from recsys_assets.pages import PREVIEW
 from recsys_assets_tests.defs.looking import failed
 from recsys_assets_tests.defs.test_event_log import SETTINGS
@@ -101,7 +102,7 @@ def go_on(project: Project, config: Config, monkeypatch: pytest.MonkeyPatch) -> 
     """Materialize good days and bad ones, each as it is made most of the time."""
     for of in [*GOOD, *CHECKS]:
         project.land(of, BAD.get(of, list)(lines_of(of)))
-    contract, parse = contracts.canonical_event, audited_events.parse_day
+    contract = contracts.canonical_event
 
     def broken(of: date, further: Any = ()) -> pa.DataFrameSchema:
         schema = contract(of, further)
@@ -119,7 +120,7 @@ def go_on(project: Project, config: Config, monkeypatch: pytest.MonkeyPatch) -> 
                 raise KeyError(f"{SESSION}1")
             except KeyError:
                 raise ValueError(f"cannot cast {USER}1") from KeyError(f"{REQUEST}1")
-        return parse(surface, of, **rest)
+        return parse_day(surface, of, **rest)
 
     monkeypatch.setattr(contracts, "canonical_event", broken)
     monkeypatch.setattr(audited_events, "parse_day", parsed)
