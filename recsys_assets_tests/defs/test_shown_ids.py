@@ -175,10 +175,8 @@ def test_no_file_of_dagster_holds_an_id_of_a_person_where_none_is_to_be_shown(
     assert row["item_id"].startswith("i")
     assert preview_of(project, "cooc")[0]["item_id"].startswith("i")
     events = "canonical_events"
-    assert sample_of(project, events, "shape")[1] == {
-        "day": str(BOT), "item": "", "events": "204", "usually": "", "user": "",
-        "session": "(not shown)",
-    }  # fmt: skip
+    row = next(row for row in sample_of(project, events, "shape") if row["session"])
+    assert (row["events"], row["item"], row["session"]) == ("204", "", "(not shown)")
     row = sample_of(project, events, "max_rejected_share")[0]
     assert (row["line"], row["reason"], row["raw"]) == ("49", "bad_timestamp", "(not shown)")
     assert sample_of(project, events, "contract")[0]["failure_case"] == "(not shown)"
@@ -192,4 +190,5 @@ def test_they_are_shown_unless_the_file_says_otherwise(
     found = held(home)
     assert found["index.db"] | found.get("index.db-wal", set()) == {USER, SESSION, REQUEST}
     assert preview_of(project, "implicit")[0]["user_id"].startswith(USER)
-    assert sample_of(project, "canonical_events", "shape")[-1]["session"].startswith(SESSION)
+    rows = sample_of(project, "canonical_events", "shape")
+    assert any(row["session"].startswith(SESSION) for row in rows)
