@@ -6,14 +6,14 @@ says that it holds.
 
 # No postponed annotations here: Dagster reads the types of a sensor's arguments.
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import dagster as dg
 
 from recsys_assets.config import AnySink, Config, Surface
-from recsys_assets.defs.internals import ASSET_JOB, UNFINISHED
+from recsys_assets.defs.internals import UNFINISHED, AssetsAlone
 from recsys_assets.defs.keys import OWNERS, asset_key, tags_of
 from recsys_assets.defs.metadata import as_metadata, no_ids_in_errors
 from recsys_assets.defs.schedules import FIRST
@@ -36,7 +36,8 @@ def build_sinks(config: Config) -> dg.Definitions:
     assets = [
         _asset(surface, sink, config.root) for surface in config.surfaces for sink in surface.sinks
     ]
-    return dg.Definitions(assets=assets, sensors=[_sensor(config)] if assets else [])
+    keys = [asset.key for asset in assets]
+    return dg.Definitions(assets=assets, sensors=[_sensor(config, keys)] if assets else [])
 
 
 def _key(surface: Surface, sink: AnySink) -> dg.AssetKey:
@@ -90,10 +91,10 @@ def _shown(delivered: Delivered) -> dict[str, Shown]:
     }
 
 
-def _sensor(config: Config) -> dg.SensorDefinition:
+def _sensor(config: Config, keys: Sequence[dg.AssetKey]) -> dg.SensorDefinition:
     @dg.sensor(
         name="deliveries",
-        job_name=ASSET_JOB,
+        asset_selection=AssetsAlone(selected_keys=keys),  # so its page names the sensor
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
