@@ -27,6 +27,10 @@ from recsys_assets.pages import Json, Shown, show_events
 from recsys_assets.storage.registry import StagedRef, read_staged
 from recsys_assets.storage.store import Store
 
+# What `manifest` shows of the flip that it was, which this is none of: `live` shows that.
+_OF_A_FLIP: Final = frozenset(
+    {"outcome", "flipped", "generation", "why", "changes", "compared", "not_compared"}
+)
 _SAID: Final = "made again without persons who were erased"
 
 
@@ -71,7 +75,7 @@ def _news(
         # What is not looked at again is as it was: how many lines were refused, and how long it
         # took. Without it, plots would have a gap.
         metadata: dict[str, Any] = {
-            **known.metadata,
+            **{of: value for of, value in known.metadata.items() if of not in _OF_A_FLIP},
             **as_metadata(now.shown, show_ids=surface.shows_ids),
         }
         yield dg.AssetMaterialization(
