@@ -36,7 +36,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, or waits most: nothing would run beside it in the end."""
-    first = ("extended", "browser", "long")
+    first = ("extended", "image", "browser", "long")
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
 
 
