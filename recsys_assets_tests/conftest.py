@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -38,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, or waits most: nothing would run beside it in the end."""
     first = ("extended", "browser", "long")
     items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
+
+
+def pytest_collection_finish() -> None:
+    """Keep Python from looking for garbage among what stays to the end, and from looking often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
