@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fast", "once", "shop"]  # fixtures for all tests
 
+gc.disable()  # what is collected now stays; see below
 settings.register_profile("recsys_assets", max_examples=needed.examples(50), deadline=None)
 settings.load_profile("recsys_assets")
 
@@ -46,6 +47,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
