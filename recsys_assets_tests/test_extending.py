@@ -47,9 +47,10 @@ KIND, CHECK, SOURCE, FIELD, SINK = (
 # A kind that is added before the one of the page; it is no part of the documentation.
 FURTHER_KIND: Final = "closeness.md"
 # What a copy is made without: what is made anew, and what takes long and has nothing to do with it.
+# What Python and pytest have compiled is taken along: it is of use as long as a file is not changed.
 _LEFT_OUT: Final = shutil.ignore_patterns(
-    "__pycache__",
     ".*cache",
+    "*.pyc.*",  # which is being written
     ".venv",
     ".git",
     ".dagster",
