@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import dagster as dg
 import pytest
 from hypothesis import settings
 
-from recsys_assets_tests import needed, postgres, redis_server
+from recsys_assets_tests import needed, order, postgres, redis_server
 from recsys_assets_tests.instances import cheap_instances
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project
@@ -37,9 +38,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, or waits most: nothing would run beside it in the end."""
-    first = ("extended", "browser", "long")
-    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
+    """Begin with what takes longest."""
+    groups = [
+        next((name for name in order.FIRST if item.get_closest_marker(name)), None)
+        for item in items
+    ]
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = order.in_order(items, groups, processes)
 
 
 def pytest_collection_finish() -> None:

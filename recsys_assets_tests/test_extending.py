@@ -47,7 +47,7 @@ KIND, CHECK, SOURCE, FIELD, SINK = (
 # A kind that is added before the one of the page; it is no part of the documentation.
 FURTHER_KIND: Final = "closeness.md"
 # What a copy is made without: what is made anew, and what takes long and has nothing to do with it.
-# What Python and pytest have compiled is taken along: it is of use as long as a file is not changed.
+# What Python and pytest have compiled is taken along, for the files that are not changed.
 _LEFT_OUT: Final = shutil.ignore_patterns(
     ".*cache",
     "*.pyc.*",  # which is being written
