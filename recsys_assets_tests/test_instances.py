@@ -40,7 +40,7 @@ def test_what_is_written_together_is_what_dagster_writes_one_by_one(
 
     def store(self: Events, event: dg.EventLogEntry) -> None:
         together(self, event)
-        one_by_one.store_event(event)
+        SqlEventLogStorage.store_event(one_by_one, event)
 
     monkeypatch.setattr(Events, "store_event", store)
     config = project.configure({**SMALL, "guardrails": {"min_events": 2}})
