@@ -62,5 +62,5 @@ def skip_unless_required(group: Group, reason: str) -> NoReturn:
 
 
 def examples(number: int) -> int:
-    """Return how many examples Hypothesis tries: a third of them where `long` is not required."""
-    return number if "long" in required_groups() else max(10, number // 3)
+    """Return how many examples Hypothesis tries: a fifth of them where `long` is not required."""
+    return number if "long" in required_groups() else max(5, number // 5)
