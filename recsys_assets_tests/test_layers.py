@@ -35,6 +35,7 @@ LAYERS: Final = (
     ("sinks",),
     ("kinds",),
     ("kind",),
+    ("engines",),
     ("events",),
     ("storage",),
     ("pages", "verdicts"),
