@@ -35,7 +35,9 @@ _SETTINGS: Final = {
     "spark.sql.legacy.parquet.nanosAsLong": "true",
 }
 # Of a server that has them.
-_NANOSECONDS: Final = "cast(ts as bigint) * 1000000000 + date_part('nanosecond', ts)"
+_NANOSECONDS: Final = (
+    "unix_micros(date_trunc('second', ts)) * 1000 + cast(date_format(ts, 'SSSSSSSSS') as bigint)"
+)
 _COLUMNS: Final = "user_id, session_id, item_id, file, line"
 _MOST_SAID: Final = 300
 # What a failure says, in lower case, and what it means.
