@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from recsys_assets import pages
-from recsys_assets.compute.coded import Coded, Rows, Streamed
+from recsys_assets.compute.coded import Coded, Rows
 from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.config import Surface
 from recsys_assets.config.options import (
@@ -57,7 +57,7 @@ class Computed:
         found: what the kind's own checks look at.
     """
 
-    frame: pl.LazyFrame | Coded | Streamed
+    frame: pl.LazyFrame | Rows
     unit: str = ""
     shown: Mapping[str, float] = field(default_factory=dict)
     found: Mapping[str, Any] = field(default_factory=dict)

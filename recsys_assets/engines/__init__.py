@@ -27,10 +27,11 @@ def open_engine(configured: Configured) -> Engine:
     try:
         module = import_module(f"{__name__}.{configured.type}")
     except ImportError as error:
-        if (error.name or "").startswith("recsys_assets"):
+        library = (error.name or "").partition(".")[0]
+        if library == "recsys_assets":
             raise
         raise ConfigError(
-            f"`engine: {{type: {configured.type}}}` needs {error.name}: pip install "
+            f"`engine: {{type: {configured.type}}}` needs {library}: pip install "
             f"'recsys-assets[{configured.type}]'"
         ) from None
     opened: Engine = module.open_engine(configured)

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -100,6 +101,7 @@ class _Session:
             yield pl.DataFrame(batch)
 
 
+@lru_cache(256)  # most texts come again
 def _own(text: str) -> str:
     (translated,) = sqlglot.transpile(text, read="spark", write="duckdb")
     return translated

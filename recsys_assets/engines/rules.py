@@ -152,42 +152,53 @@ select count(*) as sessions,
 from (select session_id, count(*) as size from visits group by session_id) sized
 """
 
-# Items that may not be listed count in the size of a session. A session that is too large is left
-# out; one that holds another item gives an item its list, be it empty.
+# Items are compared, and pairs counted, by the place of their id among all, 4 bytes. Items that may
+# not be listed count in the size of a session. A session that is too large is left out; one that
+# holds another item gives an item its list, be it empty.
 COOC: Final = """
-with visited as (select session_id, item_id from visits),
-sized as (
-  select session_id, count(*) as size from visited group by session_id
-  having count(*) <= {max_items_per_session}
+with codes as (
+  select item_id, cast(row_number() over (order by item_id) as int) as item
+  from (select distinct item_id from visits) known
 ),
-held as (
-  select visited.session_id, visited.item_id, sized.size from visited
-  join sized on sized.session_id = visited.session_id
-  left anti join unlisted on unlisted.item_id = visited.item_id
+marked as (
+  select codes.item_id, codes.item, unlisted.item_id is null as is_listed
+  from codes left join unlisted on unlisted.item_id = codes.item_id
+),
+baskets as (
+  select count(*) as size, collect_list(marked.item) filter (where marked.is_listed) as items
+  from visits join marked on marked.item_id = visits.item_id
+  group by visits.session_id having count(*) <= {max_items_per_session}
 ),
 listed as (
-  select item_id from (
-    select item_id, count(*) as sessions, max(size) as largest from held group by item_id
-  ) found where largest > 1 order by sessions desc, item_id limit {max_items}
+  select item from (
+    select item, count(*) as sessions, max(size) as largest
+    from (select explode(items) as item, size from baskets) held group by item
+  ) found where largest > 1 order by sessions desc, item limit {max_items}
 ),
-shared as (select session_id, item_id from held where size > 1),
 pairs as (
-  select a.item_id, b.item_id as neighbour_id, count(*) as count
-  from shared a
-  left semi join listed on listed.item_id = a.item_id
-  join shared b on b.session_id = a.session_id and b.item_id <> a.item_id
-  group by a.item_id, b.item_id having count(*) >= {min_support}
+  select item, neighbour, count(*) as count from (
+    select held.item, explode(held.items) as neighbour
+    from (select explode(items) as item, items from baskets where size > 1) held
+    left semi join listed on listed.item = held.item
+  ) both_of where item <> neighbour
+  group by item, neighbour having count(*) >= {min_support}
 ),
 strongest as (
-  select item_id, neighbour_id, count from (
-    select item_id, neighbour_id, count,
-      row_number() over (partition by item_id order by count desc, neighbour_id) as place
+  select item, neighbour, count from (
+    select item, neighbour, count,
+      row_number() over (partition by item order by count desc, neighbour) as place
     from pairs
   ) ranked where place <= {max_neighbours}
+),
+lists as (
+  select item, neighbour, count from strongest
+  union all
+  select listed.item, cast(null as int), cast(null as bigint)
+  from listed left anti join strongest on strongest.item = listed.item
 )
-select item_id, neighbour_id, count from strongest
-union all
-select listed.item_id, cast(null as string), cast(null as bigint)
-from listed left anti join strongest on strongest.item_id = listed.item_id
-order by item_id, count desc, neighbour_id
+select owners.item_id, entries.item_id as neighbour_id, lists.count
+from lists
+join codes owners on owners.item = lists.item
+left join codes entries on entries.item = lists.neighbour
+order by lists.item, lists.count desc, lists.neighbour
 """

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,8 @@ _NANOSECONDS: Final = (
     "unix_micros(date_trunc('second', ts)) * 1000 + cast(date_format(ts, 'SSSSSSSSS') as bigint)"
 )
 _COLUMNS: Final = "user_id, session_id, item_id, file, line"
+# Of the key of a day: canonical/<tenant>/<surface>/exposures/<day>.parquet.
+_SEGMENTS: Final = 5
 _MOST_SAID: Final = 300
 # What a failure says, in lower case, and what it means.
 _MEANINGS: Final = (
@@ -53,6 +55,8 @@ _MEANINGS: Final = (
     ("session_not_found", "it was started again, or closed the session"),
     ("operation_not_found", "it was started again while it computed"),
     ("path_not_found", "it does not find the files of `root`: look at engine.root"),
+    # Sail reads what is not there as files without columns.
+    ("missing from the schema", "it does not find the files of `root`: look at engine.root"),
 )
 
 
@@ -77,7 +81,7 @@ class Spark:
     """A Spark Connect server, its address, and where it finds what is in `root`."""
 
     variable: str
-    address: str
+    address: str = field(repr=False)
     root: str | None
 
     @contextmanager
@@ -148,7 +152,8 @@ class _Session:
     def _path(self, location: str) -> str:
         if self._engine.root is None:
             return location if is_object_url(location) else f"file://{location}"
-        return f"{self._engine.root}/{location.partition('/canonical/')[2]}"
+        below_root = location.split("/")[-_SEGMENTS:]
+        return "/".join([self._engine.root, *below_root])
 
     def _rows(self, text: str) -> list[dict[str, str]]:
         return [row for frame in self.query(text) for row in frame.to_dicts()]

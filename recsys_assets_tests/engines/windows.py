@@ -20,10 +20,11 @@ from recsys_assets.events.accepted import AcceptedDay
 from recsys_assets.events.sessions import give_sessions
 from recsys_assets.events.writers import EventsWriter
 from recsys_assets.kinds import KINDS
+from recsys_assets.places import Place
+from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
 
 DAY: Final = date(2026, 1, 1)
-OF_EVENTS: Final = [name for name, kind in KINDS.items() if kind.reads == "events"]
 # Ids that sort differently by UTF-16, by locale and by case than by UTF-8 bytes, and odd ones.
 _ITEMS: Final = ["a", "b", "c", "Z", "é", "\uffee", "😀", "it's"]
 _USERS: Final = [None, "u1", "u2", "U3", "ü"]
@@ -112,8 +113,8 @@ def accepted(window: Window, folder: Path) -> dict[date, AcceptedDay]:
         day = DAY + timedelta(days=number)
         further = window.further[number]
         dtypes = canonical_dtypes(further)
-        path = folder / "canonical" / f"{day}.parquet"
-        path.parent.mkdir(exist_ok=True)
+        path = folder / layout.canonical(Place("demo", "home"), day)
+        path.parent.mkdir(parents=True, exist_ok=True)
         ordered = sorted(enumerate(rows, start=1), key=lambda row: (row[1][4], row[0]))
         midnight = (day - date(1970, 1, 1)).days * 1440 * _MINUTE
         columns: dict[str, list[Any]] = {
@@ -130,7 +131,7 @@ def accepted(window: Window, folder: Path) -> dict[date, AcceptedDay]:
             "weight": [row[6] for _, row in ordered],
         }
         frame = pl.DataFrame({name: columns[name] for name in dtypes}, strict=False)
-        frame = frame.with_columns(pl.col("ts").cast(pl.Int64)).cast(dict(dtypes))
+        frame = frame.with_columns(pl.col("ts").cast(pl.Int64)).cast(pl.Schema(dtypes))
         with EventsWriter(path, dtypes) as writer:
             writer.write(frame)
             writer.footer = json.dumps({}).encode()
@@ -168,7 +169,7 @@ def made(
 ) -> dict[str, Any]:
     """Return of each kind all that an engine decides: the list, and what checks and pages see."""
     surface, last, found = surface_of(window, folder, engine), max(days), {}
-    for name in OF_EVENTS:
+    for name in surface.artifacts.of("events"):
         draft = drafts(LocalStore(folder / "var"), surface, KINDS[name], days, Shared())(last)
         text = b"".join(draft.text)
         assert draft.list.verdict.passed, draft.list.verdict
