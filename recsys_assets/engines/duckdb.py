@@ -19,16 +19,26 @@ import sqlglot
 from recsys_assets.config import Engine as Configured
 from recsys_assets.config import is_object_url
 from recsys_assets.engines.engine import by_columns
-from recsys_assets.errors import EngineError
+from recsys_assets.errors import ConfigError, EngineError
 from recsys_assets.events.accepted import AcceptedDay
 from recsys_assets.storage import open_store
 
+_LEAST_VERSION: Final = 2
 _PIECE_ROWS: Final = 100_000
 _COLUMNS: Final = "epoch_ns(ts) as ts, user_id, session_id, item_id, file, line"
 
 
 def open_engine(configured: Configured) -> DuckDb:
-    """Return the engine."""
+    """Return the engine.
+
+    Raises:
+        ConfigError: the version that is installed would cut times to microseconds.
+    """
+    if int(duckdb.__version__.partition(".")[0]) < _LEAST_VERSION:
+        raise ConfigError(
+            f"duckdb is {duckdb.__version__}, and has to be {_LEAST_VERSION}.0 or later: pip "
+            "install 'recsys-assets[duckdb]'"
+        )
     return DuckDb(configured.memory_limit, configured.spill)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,16 @@ from recsys_assets.config import Engine
 from recsys_assets.engines import open_engine
 from recsys_assets.errors import ConfigError, EngineError, InputError
 from recsys_assets.events.accepted import AcceptedDay
+from recsys_assets.live.inputs import inputs_of
 from recsys_assets.storage import open_store
-from recsys_assets_tests.engines.windows import DAY, Window, accepted, made, windows
+from recsys_assets_tests.engines.windows import (
+    DAY,
+    Window,
+    accepted,
+    made,
+    surface_of,
+    windows,
+)
 from recsys_assets_tests.project import SMALL, Project, day, event, expected_versions
 from recsys_assets_tests.storage.conftest import new_prefix, use
 from recsys_assets_tests.storage.servers import Server
@@ -155,3 +164,23 @@ def test_what_is_not_installed_is_told_with_what_installs_it(
 
     with pytest.raises(ConfigError, match=told):
         open_engine(Engine.model_validate(engine))
+
+
+def test_checking_a_surface_says_what_its_engine_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = inputs_of(surface_of(window(), tmp_path, DUCKDB), now=datetime.now(UTC))
+    monkeypatch.delitem(sys.modules, "recsys_assets.engines.duckdb")
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+
+    lacking = inputs_of(surface_of(window(), tmp_path, DUCKDB), now=datetime.now(UTC))
+
+    (told,) = set(lacking.problems) - set(found.problems)
+    assert "needs duckdb: pip install" in told
+
+
+def test_a_version_that_would_cut_times_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duckdb.__version__", "1.4.4")
+
+    with pytest.raises(ConfigError, match=r"duckdb is 1\.4\.4, and has to be 2\.0 or later"):
+        open_engine(Engine.model_validate(DUCKDB))
