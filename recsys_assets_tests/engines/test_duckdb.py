@@ -56,6 +56,29 @@ def test_a_window_is_the_same_by_duckdb_and_by_polars(window: Window) -> None:
         assert made(window, days, folder, DUCKDB) == made(window, days, folder, {})
 
 
+def test_a_built_session_goes_on_over_midnights_as_with_polars(tmp_path: Path) -> None:
+    """One takes up a whole day; another user's ends, and begins anew on the next evening."""
+    minute = 60_000_000_000
+    late, early, noon = 1430 * minute, 10 * minute, 720 * minute
+    rows = {
+        0: [(late, "u", None, "a"), (late, "v", None, "a")],
+        1: [(of * minute, "u", None, "b") for of in range(0, 1440, 30)]
+        + [(early, "v", None, "b"), (noon, "v", None, "x"), (late, "v", None, "c")],
+        2: [(0, "u", None, "c"), (early, "v", None, "d")],
+    }
+    nights = window(
+        days={at: [(*row, 0, 0, None) for row in of] for at, of in rows.items()},
+        further={at: [] for at in rows},
+        surface={"window_days": 3, "artifacts": {"cooc": {"min_support": 1}}},
+    )
+    days = accepted(nights, tmp_path)
+
+    found = made(nights, days, tmp_path, DUCKDB)
+
+    assert found == made(nights, days, tmp_path, {})
+    assert found["cooc"][1] == {"sessions": 4, "oversized": 0}
+
+
 @pytest.mark.parametrize("name", ["exotic", "exotic_support2", "synth20k"])
 def test_it_gives_the_reference_versions(project: Project, name: str) -> None:
     case = load_case(GOLDEN, name)

@@ -56,6 +56,16 @@ class Window:
     known: Sequence[str] | None
 
 
+# At night, a few users go on after midnight.
+_by_night = st.tuples(
+    st.sampled_from([0, _MINUTE, 720 * _MINUTE, 1439 * _MINUTE]),
+    st.sampled_from(["u1", "ü"]),
+    st.none(),
+    st.sampled_from("abc"),
+    st.integers(0, 1),
+    st.integers(0, 2),
+    st.none(),
+)
 _rows = st.tuples(
     st.sampled_from(_MOMENTS),
     st.sampled_from(_USERS),
@@ -71,11 +81,11 @@ _small = st.integers(1, 3)
 @st.composite
 def windows(draw: Any) -> Window:
     """Draw a window of one to four days."""
-    length = draw(st.integers(1, 4))
+    length, rows = draw(st.integers(1, 4)), draw(st.sampled_from([_rows, _by_night]))
     numbers = draw(st.sets(st.integers(0, length - 1))) | {length - 1}
     some = st.lists(st.sampled_from(["part", "weight"]), unique=True).map(sorted)
     return Window(
-        days={at: draw(st.lists(_rows, max_size=20)) for at in sorted(numbers)},
+        days={at: draw(st.lists(rows, max_size=20)) for at in sorted(numbers)},
         gap_minutes=draw(st.sampled_from([1, 30, 1440])),
         further={at: draw(some) for at in numbers},
         surface={
