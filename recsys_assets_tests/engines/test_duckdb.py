@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from recsys_assets.config import Engine
 from recsys_assets.engines import open_engine
@@ -25,6 +25,7 @@ from recsys_assets_tests.engines.windows import (
     surface_of,
     windows,
 )
+from recsys_assets_tests.needed import examples
 from recsys_assets_tests.project import SMALL, Project, day, event, expected_versions
 from recsys_assets_tests.storage.conftest import new_prefix, use
 from recsys_assets_tests.storage.servers import Server
@@ -47,6 +48,7 @@ def window(**changes: Any) -> Window:
     return Window(**given | changes)
 
 
+@settings(max_examples=examples(24))
 @given(windows())
 def test_a_window_is_the_same_by_duckdb_and_by_polars(window: Window) -> None:
     with tempfile.TemporaryDirectory() as name:
