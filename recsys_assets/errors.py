@@ -8,6 +8,7 @@ RecsysAssetsError
 |   +-- DeniedItemsError          the list of withdrawn items is unreadable
 |   +-- EraseKeyError           the key of the list of erased persons is lost, or another one
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
++-- EngineError                   an engine is away, refuses or lacks memory; nothing changed
 +-- SourceUnavailableError        the database of a source does not answer; nothing changed
 +-- TopicError                    a topic cannot be landed; what is landed stays, land it again
 +-- StorageError                  what is stored is not what was written
@@ -61,6 +62,10 @@ class EraseKeyError(InputError):
 
 class MissingPartitionError(InputError):
     """Nothing accepted is stored for the day that was asked for."""
+
+
+class EngineError(RecsysAssetsError):
+    """An engine cannot compute an artifact now: it is away, refuses, or has not the memory."""
 
 
 class SourceUnavailableError(RecsysAssetsError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from recsys_assets import pages
-from recsys_assets.compute.coded import Coded
+from recsys_assets.compute.coded import Coded, Rows
 from recsys_assets.compute.day_counts import Counts, DayCounts
 from recsys_assets.config import Surface
 from recsys_assets.config.options import (
@@ -18,6 +18,7 @@ from recsys_assets.config.options import (
     Reads,
 )
 from recsys_assets.documents import ListLayout
+from recsys_assets.engines.engine import SqlEvents
 from recsys_assets.verdicts import Check, Verdict
 
 if TYPE_CHECKING:  # Pandera takes a second to import, and many commands need no contract
@@ -50,21 +51,31 @@ class Computed:
 
     Attributes:
         frame: the artifact's rows in published order, before they are held to the contract; those
-            of a kind that counts codes are `Coded`.
+            of a kind that counts codes are `Coded`, those of an engine `Streamed`.
         unit: what the numbers in the rows count, such as `exposures`; for the asset page.
         shown: further numbers for the asset page.
         found: what the kind's own checks look at.
     """
 
-    frame: pl.LazyFrame | Coded
+    frame: pl.LazyFrame | Rows
     unit: str = ""
     shown: Mapping[str, float] = field(default_factory=dict)
     found: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def rows(self) -> Coded:
+    def rows(self) -> Rows:
         """The rows, whether or not their ids are codes."""
-        return self.frame if isinstance(self.frame, Coded) else Coded(self.frame)
+        return Coded(self.frame) if isinstance(self.frame, pl.LazyFrame) else self.frame
+
+    def without_items(self, unlisted: pl.Series, layout: ListLayout) -> Computed:
+        """Take out rows of items that may not be listed, which a kind should not have listed.
+
+        The kinds of this project leave them out themselves, before they cut, and lose nothing here.
+        """
+        rows = self.rows
+        for column in {layout.owner, layout.entry} & {"item_id", "neighbour_id"}:
+            rows = rows.without(str(column), unlisted)
+        return replace(self, frame=rows)
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,8 @@ class Kind:
         guarantee: what its blocking checks guarantee, for the documentation.
         order: of the entries in the document, for the documentation.
         example: a small case.
+        sql: the same rows, from `SqlEvents`, by the engines besides Polars; where the options are
+            `in_sql`.
         draw: its picture on the asset page: a `pages.FlatPicture`, or, where owners have lists, a
             `pages.ListPicture`; None shows rows only.
         checks: those of this kind alone.
@@ -134,6 +147,7 @@ class Kind:
     guarantee: str
     order: str
     example: Example
+    sql: Callable[[SqlEvents, Any, Surface], Computed] | None = None
     draw: Callable[..., str] | None = None
     checks: Sequence[Check] = ()
 

@@ -12,8 +12,10 @@ from typing import Final
 import polars as pl
 
 from recsys_assets import pages
+from recsys_assets.compute.coded import Coded, Streamed
 from recsys_assets.compute.content_sim import normalise_tags, repeated_items
 from recsys_assets.compute.cooc import count_cooccurrence
+from recsys_assets.compute.day_counts import as_count
 from recsys_assets.compute.implicit import count_user_exposures
 from recsys_assets.compute.popularity import count_exposures, weigh_days
 from recsys_assets.compute.session_seq import count_next_items
@@ -26,6 +28,8 @@ from recsys_assets.config.options import (
     SessionSeq,
 )
 from recsys_assets.documents import ListLayout
+from recsys_assets.engines import rules
+from recsys_assets.engines.engine import SqlEvents
 from recsys_assets.kind import ArtifactFacts, Computed, Example, Kind, WindowEvents
 from recsys_assets.verdicts import Check, Verdict, failed, guardrail, passed, surely_at_most
 
@@ -41,7 +45,28 @@ def _popularity(events: WindowEvents, options: Popularity, surface: Surface) -> 
         weighted=surface.source.weight is not None,
         listed=events.listed_ids,
     )
-    return Computed(rows, unit="thousandths of an exposure" if half_life else "exposures")
+    return Computed(rows, unit=_exposures(half_life))
+
+
+def _popularity_in_sql(events: SqlEvents, options: Popularity, surface: Surface) -> Computed:
+    half_life = options.half_life_days
+    weights = weigh_days(events.days, half_life_days=half_life) if half_life else None
+    rows = events.rows(
+        rules.POPULARITY,
+        top_n=options.top_n,
+        of_day=events.of_day(weights) if weights else 1,
+        weight=_weight(surface),
+    )
+    return Computed(Streamed(rows), unit=_exposures(half_life))
+
+
+def _exposures(half_life: float | None) -> str:
+    return "thousandths of an exposure" if half_life else "exposures"
+
+
+def _weight(surface: Surface) -> str:
+    """Return what an event counts in SQL, where it may have a weight."""
+    return "weight" if surface.source.weight is not None else "1"
 
 
 def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
@@ -53,11 +78,25 @@ def _cooc(events: WindowEvents, options: Cooc, surface: Surface) -> Computed:
         max_items_per_session=surface.guardrails.max_items_per_session,
         listed=events.listed,
     )
+    return _neighbours(found.neighbours, found.sessions, found.oversized_sessions)
+
+
+def _cooc_in_sql(events: SqlEvents, options: Cooc, surface: Surface) -> Computed:
+    limits = {
+        **options.model_dump(),
+        "max_items_per_session": surface.guardrails.max_items_per_session,
+    }
+    found = events.numbers(rules.SESSIONS, **limits)
+    rows = Streamed(events.rows(rules.COOC, **limits))
+    return _neighbours(rows, found["sessions"], found["oversized"])
+
+
+def _neighbours(rows: Coded | Streamed, sessions: int, oversized: int) -> Computed:
     return Computed(
-        found.neighbours,
+        rows,
         unit="sessions",
-        shown={"oversized_sessions": found.oversized_sessions},
-        found={"oversized": found.oversized_sessions, "sessions": found.sessions},
+        shown={"oversized_sessions": oversized},
+        found={"oversized": oversized, "sessions": sessions},
     )
 
 
@@ -76,9 +115,24 @@ def _implicit(events: WindowEvents, options: Implicit, surface: Surface) -> Comp
     return Computed(rows, unit="exposures")
 
 
+def _implicit_in_sql(events: SqlEvents, options: Implicit, surface: Surface) -> Computed:
+    def checked(frame: pl.DataFrame) -> pl.DataFrame:
+        as_count(frame["score"])  # which Polars counts in
+        return frame
+
+    weight = _weight(surface)
+    rows = events.rows(rules.IMPLICIT, top_n=options.top_n, weight=weight)
+    return Computed(Streamed(map(checked, rows)), unit="exposures")
+
+
 def _session_seq(events: WindowEvents, options: SessionSeq, _: Surface) -> Computed:
     rows = count_next_items(events.counts, top_n=options.top_n, listed=events.listed)
     return Computed(rows, unit="times next")
+
+
+def _session_seq_in_sql(events: SqlEvents, options: SessionSeq, _: Surface) -> Computed:
+    rows = events.rows(rules.SESSION_SEQ, top_n=options.top_n)
+    return Computed(Streamed(rows), unit="times next")
 
 
 def _content_sim(catalog: pl.DataFrame, options: ContentSim, surface: Surface) -> Computed:
@@ -121,6 +175,7 @@ _ROWS: Final = (
         options=Popularity,
         layout=ListLayout("items", "item_id", "count"),
         compute=_popularity,
+        sql=_popularity_in_sql,
         text='Most exposed items of the window, by count; serves "popular now" shelves.',
         rule=(
             "exposures per item, the first `top_n`; with `half_life_days`, older days count less"
@@ -135,6 +190,7 @@ _ROWS: Final = (
         options=Cooc,
         layout=ListLayout("neighbors", "item_id", "count", entry="neighbour_id"),
         compute=_cooc,
+        sql=_cooc_in_sql,
         text='Neighbours of each item by shared sessions; serves "seen together" shelves.',
         rule=(
             "sessions that hold both items, at least `min_support`; per item the first "
@@ -162,6 +218,7 @@ _ROWS: Final = (
         options=Implicit,
         layout=ListLayout("users", "user_id", "score", entry="item_id"),
         compute=_implicit,
+        sql=_implicit_in_sql,
         text="How often each user was shown each item: implicit feedback.",
         rule="exposures of the item to the user, per user the first `top_n`",
         guarantee="by score then id, an item once per user",
@@ -183,6 +240,7 @@ _ROWS: Final = (
         options=SessionSeq,
         layout=ListLayout("users", "user_id", "score", entry="item_id"),
         compute=_session_seq,
+        sql=_session_seq_in_sql,
         text="Which items came next in each user's sequence of events.",
         rule="how often the item came next in the user's events in time order",
         guarantee="the same; a user with one event keeps an empty list",

@@ -19,6 +19,8 @@ Group = Literal[
     "promtool",
     "postgres",
     "redis",
+    "sail",
+    "spark",
     "azurite",
     "docs",
     "kubernetes",

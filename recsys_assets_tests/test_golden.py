@@ -41,9 +41,11 @@ def shared() -> Path:
     return SHARED
 
 
-def check_case(project: Project, case: dict[str, Any], raw: Path, folder: Path) -> None:
+def check_case(
+    project: Project, case: dict[str, Any], raw: Path, folder: Path, **members: Any
+) -> None:
     catalog = folder / case["catalog"] if case["catalog"] else None
-    config = project.configure(golden_surface(case, raw, catalog))
+    config = project.configure(golden_surface(case, raw, catalog) | members)
     expected = expected_versions(case)
     days = sorted({day for day, _ in expected})
 

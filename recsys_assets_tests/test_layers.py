@@ -36,6 +36,7 @@ LAYERS: Final = (
     ("sinks",),
     ("kinds",),
     ("kind",),
+    ("engines",),
     ("events",),
     ("storage",),
     ("pages", "verdicts"),

@@ -73,7 +73,7 @@ def test_ci_runs_the_same_commands_everywhere() -> None:
     steps = workflow["jobs"]["test"]["steps"]
     commands = re.findall(r"^make [a-z]+", text(".ci/run"), re.MULTILINE)
 
-    assert commands == ["make lint", "make docs", "make test"]
+    assert commands == ["make lint", "make docs", "make test", "make sail"]
     assert [step["run"] for step in steps if "run" in step] == commands
     assert "env" not in workflow["jobs"]["test"]
 

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache, partial
-from itertools import count
 from threading import Lock
 from typing import Any, Final
 
 import polars as pl
 
 from recsys_assets import pages
+from recsys_assets.audit.by_engine import compute_by_engine
 from recsys_assets.audit.contract import PieceChecker, one_ahead
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.bots import BotLimits, without_bots
-from recsys_assets.compute.coded import Coded, Piece
+from recsys_assets.compute.coded import Piece, Rows
 from recsys_assets.compute.content_sim import details_of_surface
 from recsys_assets.compute.day_counts import Counts, DayCounts, Keep
 from recsys_assets.compute.outlines import Outliner
@@ -48,7 +48,7 @@ class CheckedList:
     def __init__(
         self,
         kind: Kind,
-        rows: Coded,
+        rows: Rows,
         unit: str = "",
         outliner: Outliner | None = None,
     ) -> None:
@@ -175,11 +175,16 @@ class _DraftsOfEvents:
                 "canonical_events of that day first, and look at its failed checks if it fails"
             )
         source = source_hash({each: of.fingerprint for each, of in window.items()})
-        days = self._counts(window)
-        keep = self._cache.of(without_some(source, str(self._bots)))
-        together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
         items = listed_items(surface, self._catalogs, of_catalog=False)
-        computed, left_out = compute_of_events(self._kind, surface, days, together, items)
+        if surface.engine.type == "polars":
+            days = self._counts(window)
+            keep = self._cache.of(without_some(source, str(self._bots)))
+            together = days[day] if len(days) == 1 else WindowCounts([*days.values()], keep)
+            computed, left_out = compute_of_events(self._kind, surface, days, together, items)
+        else:
+            computed, left_out = compute_by_engine(
+                self._store, self._kind, surface, window, self._bots, items
+            )
         outliner = self._kind.layout.outliner(may_be_brief=day < self._scored_from)
         draft = _draft(
             surface, self._kind, items.source(source), computed, self._labels, left_out, outliner
@@ -261,19 +266,9 @@ def compute_of_events(
     options = surface.artifacts.options(kind.name)
     computed = kind.compute(WindowEvents(days, together, listed), options, surface)
     if listed is not None:
-        rows = without_items(computed.rows, together.item_ids.filter(~listed))
-        computed = replace(computed, frame=rows)
+        unlisted = together.item_ids.filter(~listed)
+        computed = computed.without_items(unlisted, kind.layout)
     return computed, left_out
-
-
-def without_items(rows: Coded, unlisted: pl.Series) -> Coded:
-    """Take out rows of items that may not be listed, which a kind should not have listed.
-
-    The kinds of this project leave them out themselves, before they cut, and lose nothing here.
-    """
-    for name in {"item_id", "neighbour_id"} & {*rows.plan.collect_schema()}:
-        rows = rows.without(name, unlisted)
-    return rows
 
 
 def _drafts_of_catalog(surface: Surface, kind: Kind, shared: Shared) -> Drafts:
@@ -333,7 +328,7 @@ def _draft(
     return Draft(source, checked, checked.text(), computed.found, shown, page)
 
 
-def whole_lists(rows: Coded, layout: ListLayout) -> Iterator[Piece]:
+def whole_lists(rows: Rows, layout: ListLayout) -> Iterator[Piece]:
     """Yield the rows of an artifact in pieces, at least one; no owner's list is split between two.
 
     A kind without lists is one piece: it is unique as a whole, and small.
@@ -342,15 +337,14 @@ def whole_lists(rows: Coded, layout: ListLayout) -> Iterator[Piece]:
         yield Piece(rows.collect())
         return
     unfinished: list[pl.DataFrame] = []
-    for start in count(0, _PIECE_ROWS):
-        read = rows.slice(start, _PIECE_ROWS).frame
-        piece = pl.concat([*unfinished, read])
-        if read.height < _PIECE_ROWS:
-            yield Piece(piece, rows.ids)
+    for read in rows.pieces(_PIECE_ROWS):
+        piece = pl.concat([*unfinished, read.frame])
+        if read.frame.height < _PIECE_ROWS:
+            yield Piece(piece, read.ids)
             return
         owner = piece.to_series(0)
         starts = owner.ne_missing(owner.shift()).arg_true()
         cut = starts[-1] if starts.len() else 0
         unfinished = [piece.slice(cut)]
         if cut:
-            yield Piece(piece.head(cut), rows.ids)
+            yield Piece(piece.head(cut), read.ids)

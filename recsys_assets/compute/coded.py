@@ -6,8 +6,10 @@ as their ids do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
+from typing import Protocol
 
 import polars as pl
 
@@ -51,6 +53,19 @@ class Piece:
         )
 
 
+class Rows(Protocol):
+    """All rows of an artifact, not made yet."""
+
+    def pieces(self, rows: int) -> Iterator[Piece]:
+        """Yield them, so many at a time, and at last fewer, maybe none; all have the same ids."""
+
+    def without(self, column: str, unwanted: pl.Series) -> Rows:
+        """Leave out the rows of some ids."""
+
+    def collect(self) -> pl.DataFrame:
+        """Make all rows, with their ids."""
+
+
 @dataclass(frozen=True)
 class Coded:
     """All rows of an artifact, not made yet: a slice costs what the slice holds.
@@ -67,6 +82,13 @@ class Coded:
         """Make some of the rows."""
         return Piece(self.plan.slice(start, length).collect(), self.ids)
 
+    def pieces(self, rows: int) -> Iterator[Piece]:
+        """Make the rows, so many at a time, and at last fewer, maybe none."""
+        for start in count(0, rows):
+            yield (piece := self.slice(start, rows))
+            if piece.frame.height < rows:
+                return
+
     def without(self, column: str, unwanted: pl.Series) -> Coded:
         """Leave out the rows of some ids."""
         if column in self.ids:
@@ -77,3 +99,35 @@ class Coded:
     def collect(self) -> pl.DataFrame:
         """Make all rows, with their ids."""
         return Piece(self.plan.collect(engine="streaming"), self.ids).decoded()
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """All rows of an artifact as they come, which is once.
+
+    Attributes:
+        frames: in published order, of any size; at least one, maybe empty.
+    """
+
+    frames: Iterator[pl.DataFrame]
+
+    def pieces(self, rows: int) -> Iterator[Piece]:
+        """Yield the rows, so many at a time, and at last fewer, maybe none."""
+        held = next(self.frames)
+        for frame in self.frames:
+            held = pl.concat([held, frame])
+            while held.height >= rows:
+                yield Piece(held.head(rows))
+                held = held.slice(rows)
+        yield Piece(held)
+
+    def without(self, column: str, unwanted: pl.Series) -> Streamed:
+        """Leave out the rows of some ids."""
+        table = unwanted.to_frame(column)
+        return Streamed(
+            frame.join(table, on=column, how="anti", maintain_order="left") for frame in self.frames
+        )
+
+    def collect(self) -> pl.DataFrame:
+        """Return all rows."""
+        return pl.concat(self.frames)

@@ -18,6 +18,7 @@ Each module imports only from those above it:
     landing      when raw events have landed, and Kafka topics
     sources      where raw events come from
     sinks        where what is live is delivered to
+    engines      what computes the artifacts
     surface      one surface, its limits, its days
     whole        the whole file
     strict_yaml  text to plain values
@@ -28,6 +29,7 @@ Each module imports only from those above it:
 
 from recsys_assets.config.catalogs import Catalog
 from recsys_assets.config.commented import commented
+from recsys_assets.config.engines import Engine
 from recsys_assets.config.file import (
     CONFIG_VARIABLE,
     PACKAGED_CONFIG,
@@ -90,6 +92,7 @@ __all__ = [
     "ContentSim",
     "Cooc",
     "DayPattern",
+    "Engine",
     "FilesSink",
     "Freshness",
     "Gates",

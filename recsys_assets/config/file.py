@@ -238,6 +238,9 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
                 "items": surface.items.model_copy(
                     update={"deny": surface.items.deny and absolute(surface.items.deny)}
                 ),
+                "engine": surface.engine.model_copy(
+                    update={"spill": surface.engine.spill and absolute(surface.engine.spill)}
+                ),
                 "sinks": [
                     sink.model_copy(update={"path": absolute(path)})
                     if (path := getattr(sink, "path", None))

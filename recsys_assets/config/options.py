@@ -16,13 +16,18 @@ class Options(Model):
 
     Attributes:
         reads: what the kind is computed from.
+        in_sql: whether its row in `kinds.py` has its rule in SQL, which other engines than Polars
+            take.
     """
 
     reads: ClassVar[Reads] = "events"
+    in_sql: ClassVar[bool] = False
 
 
 class Popularity(Options):
     """Most exposed items."""
+
+    in_sql = True
 
     top_n: Cut = Field(1000, description="Items kept, the most exposed first.")
     half_life_days: float | None = Field(
@@ -39,6 +44,8 @@ class Popularity(Options):
 class Cooc(Options):
     """Items seen in the same sessions."""
 
+    in_sql = True
+
     max_neighbours: Cut = Field(50, description="Neighbours kept per item.")
     min_support: Cut = Field(2, description="Sessions a pair needs to be kept.")
     max_items: Cut = Field(
@@ -49,11 +56,15 @@ class Cooc(Options):
 class Implicit(Options):
     """Exposures per user and item."""
 
+    in_sql = True
+
     top_n: Cut = Field(500, description="Items kept per user.")
 
 
 class SessionSeq(Options):
     """Items that follow another item of the same user."""
+
+    in_sql = True
 
     top_n: Cut = Field(500, description="Items kept per user.")
 

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from recsys_assets.config.catalogs import Catalog
+from recsys_assets.config.engines import Engine
 from recsys_assets.config.gates import Gates
 from recsys_assets.config.leaving_out import Bots, Items
 from recsys_assets.config.options import Artifacts
@@ -114,6 +115,10 @@ class Surface(Model):
         default_factory=lambda: Items.model_validate({}),
         description="Which items artifacts may list.",
     )
+    engine: Engine = Field(
+        default_factory=lambda: Engine.model_validate({}),
+        description="What computes the artifacts that are made of events.",
+    )
     guardrails: Guardrails = Field(
         default_factory=lambda: Guardrails.model_validate({}), description="Limits of one day."
     )
@@ -144,6 +149,12 @@ class Surface(Model):
             if not self.catalog:
                 add = f"add `catalog: {{path: ...}}`{to}"
                 raise ValueError(f"artifacts.{kind} needs a catalog: {add}")
+        for kind in self.artifacts.of("events") if self.engine.type != "polars" else ():
+            if not self.artifacts.options(kind).in_sql:
+                raise ValueError(
+                    f"artifacts.{kind} has no rule in SQL, so only `engine: {{type: polars}}` "
+                    f"computes it, this is {self.engine.type}"
+                )
         names = [sink.name for sink in self.sinks]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"sinks: there are two that are called {twice[0]}")

@@ -23,7 +23,7 @@ OF_THE_BASE: Final = (
     "guardrails",
 )
 # What it has of its base unless it says otherwise.
-_UNLESS_SET: Final = ("bots", "gates")
+_UNLESS_SET: Final = ("bots", "engine", "gates")
 
 
 def with_bases(entries: Sequence[Any]) -> list[Any]:

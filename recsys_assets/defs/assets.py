@@ -249,7 +249,7 @@ class _Graph:
             automation_condition=self._automation(*lists) if of_events else of_catalog,
             io_manager_key="artifact_io",
             max_partitions_per_run=_DAYS_PER_RUN["artifacts"],
-            kinds={"polars", "json"},
+            kinds={surface.engine.type if of_events else "polars", "json"},
             code_version=CODE_VERSION,
             description=self._described(kind.text),
             metadata={

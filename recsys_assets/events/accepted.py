@@ -29,12 +29,14 @@ class AcceptedDay:
         fingerprint: equal ones mean equal events.
         gap: the longest pause within the sessions that were built; 0 where none were.
         events: how many there are.
+        columns: that it has, of which some days lack some.
     """
 
     location: str
     fingerprint: str
     gap: timedelta = timedelta(0)
     events: int = 0
+    columns: frozenset[str] = frozenset()
 
     @property
     def frame(self) -> pl.LazyFrame:
@@ -82,7 +84,9 @@ def accepted_days(store: Store, place: Place, days: Iterable[date]) -> dict[date
         key = layout.canonical(place, day)
         with suppress(FileNotFoundError):
             seen = read_provenance(store, key)
-            found[day] = AcceptedDay(store.location(key), seen.fingerprint, seen.gap, seen.events)
+            found[day] = AcceptedDay(
+                store.location(key), seen.fingerprint, seen.gap, seen.events, seen.columns
+            )
     return found
 
 

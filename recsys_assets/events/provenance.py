@@ -36,12 +36,14 @@ class Provenance:
         files: the inputs that were read, in the order that the events' `file` counts in.
         source: the identity of the source they came from, as `Source.identity` gives it.
         events: of the partition that it was read from; 0 before there is one.
+        columns: of that partition.
     """
 
     fingerprint: str
     files: Sequence[InputSeen]
     source: Mapping[str, Any]
     events: int = field(default=0, compare=False)
+    columns: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def gap(self) -> timedelta:
@@ -113,7 +115,13 @@ def read_provenance(store: Store, key: str) -> Provenance:
             found: dict[str, Any] = json.loads(written.metadata[FOOTER_KEY])
         files = [InputSeen(**seen) for seen in found["files"]]
         source = dict(found.get("source", {}))
-        provenance = Provenance(str(found["fingerprint"]), files, source, written.num_rows)
+        provenance = Provenance(
+            str(found["fingerprint"]),
+            files,
+            source,
+            written.num_rows,
+            frozenset(written.schema.names),
+        )
         is_readable = readable.start <= found["format"] < readable.stop
     except FileNotFoundError:
         raise

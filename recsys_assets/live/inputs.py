@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys_assets.config import Surface, is_object_url
+from recsys_assets.engines import open_engine
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.events.catalog import read_catalog
 from recsys_assets.events.listed import read_denied
@@ -109,6 +110,11 @@ def inputs_of(surface: Surface, *, now: datetime) -> Inputs:
         found.denied_items = None if denied is None else len(denied.items)
     except (RecsysAssetsError, OSError) as error:
         found.problems.append(str(error))
+    if surface.engine.type != "polars":
+        try:
+            open_engine(surface.engine)
+        except RecsysAssetsError as error:
+            found.problems.append(str(error))
     return found
 
 

@@ -52,6 +52,13 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
         "freshness": {"max_days_behind": 1, "max_hours_since_flip": None},
         "bots": {"leave_out_of": ["cooc"], "max_items_per_user": None},
         "items": {"only_in_catalog": False, "deny": None},
+        "engine": {
+            "type": "polars",
+            "memory_limit": None,
+            "spill": None,
+            "remote_env": None,
+            "root": None,
+        },
         "sinks": [],
         "max_run_minutes": 240,
     }

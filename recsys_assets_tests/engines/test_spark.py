@@ -1,0 +1,178 @@
+"""A Spark Connect server gives what Polars gives, or it is told why it cannot."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from recsys_assets.config import Engine
+from recsys_assets.engines import open_engine
+from recsys_assets.engines.engine import SqlEvents
+from recsys_assets.errors import ConfigError, EngineError
+from recsys_assets_tests.engines import spark_servers
+from recsys_assets_tests.engines.test_duckdb import window
+from recsys_assets_tests.engines.windows import Window, accepted, made, windows
+from recsys_assets_tests.project import SMALL, Project, day, event
+from recsys_assets_tests.test_golden import GOLDEN, check_case, load_case
+
+VARIABLE = "SPARK_OF_TESTS"
+SPARK = {"type": "spark", "remote_env": VARIABLE}
+SECRET = "s3cret-of-spark"  # noqa: S105 (of a server on loopback that asks for none)
+
+
+@pytest.fixture(scope="module", params=["sail", "spark"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """Run a server for all tests that ask for it; give its group."""
+    port = spark_servers.free_port()
+    program = spark_servers.command(request.param, port)
+    with spark_servers.running(program, port, tmp_path_factory.mktemp(request.param)):
+        os.environ[VARIABLE] = f"sc://{spark_servers.HOST}:{port}/;user_id={SECRET}"
+        yield request.param
+    del os.environ[VARIABLE]
+
+
+@pytest.mark.parametrize("name", ["exotic", "exotic_support2", "synth20k"])
+def test_it_gives_the_reference_versions(project: Project, server: str, name: str) -> None:
+    case = load_case(GOLDEN, name)
+
+    check_case(project, case, GOLDEN / case["raw"], GOLDEN, engine=SPARK)
+
+
+def test_a_window_is_the_same_by_spark_and_by_polars(server: str) -> None:
+    @settings(
+        max_examples=10 if server == "sail" else 3,
+        suppress_health_check=[HealthCheck.too_slow],
+        derandomize=True,
+    )
+    @given(windows())
+    def is_the_same(window: Window) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            days = accepted(window, folder)
+
+            assert made(window, days, folder, SPARK) == made(window, days, folder, {})
+
+    is_the_same()
+
+
+def test_a_cluster_that_does_not_see_the_files_is_told_and_where_to_look(
+    server: str, tmp_path: Path
+) -> None:
+    days = accepted(window(), tmp_path)
+
+    with pytest.raises(EngineError, match=r"engine\.root"):
+        made(window(), days, tmp_path, SPARK | {"root": f"file://{tmp_path}/elsewhere"})
+
+    (tmp_path / "there").symlink_to(tmp_path)
+    assert made(window(), days, tmp_path, SPARK | {"root": f"file://{tmp_path}/there"})
+
+
+def test_a_server_that_is_killed_leaves_what_is_live_and_a_rerun_finishes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = spark_servers.free_port()
+    program = spark_servers.command("sail", port)
+    monkeypatch.setenv(VARIABLE, f"sc://{spark_servers.HOST}:{port}/;user_id={SECRET}")
+    config = project.configure({**SMALL, "engine": SPARK})
+    for number in range(2):
+        project.land(day(number), [event(item, of=day(number)) for item in "ab"])
+    with spark_servers.running(program, port, project.folder) as running:
+        assert project.materialize(config, [day(0)]).published == [day(0)]
+        live = project.live(config)
+        numbers = SqlEvents.numbers
+
+        def kill(*given: Any, **more: Any) -> Any:  # cooc asks for them before its rows
+            spark_servers.kill(running)
+            return numbers(*given, **more)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqlEvents, "numbers", kill)
+            patch.setattr("recsys_assets.engines.spark._RETRIES", {"max_retries": 2})
+            failures = project.materialize(config, [day(1)]).failures
+
+    (told,) = [failure for failure in failures if failure.asset == "cooc"]
+    assert f"the Spark server of ${VARIABLE}: it does not answer" in told.description
+    assert SECRET not in "".join(failure.description for failure in failures)
+    assert project.live(config) == live
+    with spark_servers.running(program, port, project.folder):
+        assert project.materialize(config, [day(1)]).published == [day(1)]
+
+
+@pytest.mark.parametrize("address", [None, "", f"https://h/;token={SECRET}", f"sc://;t={SECRET}"])
+def test_an_address_that_is_none_is_told_without_it(
+    address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if address is not None:
+        monkeypatch.setenv(VARIABLE, address)
+    spark_servers.needs_client()
+
+    with pytest.raises(ConfigError, match=rf"\${VARIABLE} is not set, or does not begin") as error:
+        open_engine(Engine.model_validate(SPARK))
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f"no such thing at sc://h:1/;token={SECRET}\nand more", "no such thing at ***"),
+        (f"bearer {SECRET} is odd", "bearer *** is odd"),
+        ("java.lang.OutOfMemoryError: GC overhead", "it has not the memory: give it more, or more"),
+        ("UNAVAILABLE: failed to connect", "it does not answer: is it up"),
+        ("[PATH_NOT_FOUND] Path does not exist", "it does not find the files of `root`"),
+    ],
+)
+def test_what_a_server_says_is_told_without_secrets(
+    said: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spark_servers.needs_client()
+    from pyspark.errors import PySparkException
+
+    from recsys_assets.engines import spark
+
+    def refuse(**_: Any) -> None:
+        raise PySparkException(said)
+
+    monkeypatch.setenv(VARIABLE, f"sc://h:1/;token={SECRET}")
+    monkeypatch.setattr(spark, "SparkSession", refuse)
+    engine = open_engine(Engine.model_validate(SPARK))
+
+    with pytest.raises(EngineError) as error, engine.session([], tmp_path):
+        pass
+    assert told in str(error.value)
+    assert SECRET not in str(error.value)
+    assert SECRET not in repr(engine)
+    assert error.value.__cause__ is None
+
+
+def test_a_server_of_an_older_version_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spark_servers.needs_client()
+    from recsys_assets.engines import spark
+
+    class Old:
+        version = "3.5.6"
+
+        def __getattr__(self, _: str) -> Any:
+            return self
+
+        def __call__(self, *_: Any) -> Any:
+            return self
+
+    monkeypatch.setenv(VARIABLE, "sc://h:1")
+    monkeypatch.setattr(spark, "SparkSession", lambda **_: Old())
+
+    with (
+        pytest.raises(EngineError, match=r"is 3\.5\.6, and has to be 4\.0 or later"),
+        open_engine(Engine.model_validate(SPARK)).session([], tmp_path),
+    ):
+        pass
