@@ -20,6 +20,7 @@ Group = Literal[
     "postgres",
     "redis",
     "azurite",
+    "gcs",
     "docs",
     "kubernetes",
     "nginx",
