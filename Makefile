@@ -6,6 +6,9 @@ export DAGSTER_HOME := $(CURDIR)/.dagster
 PORT ?= 3000
 DOCS_PORT ?= $(shell expr $(PORT) + 1)
 SITE := .site
+# Of the container image: extras of pyproject.toml, and what looks the hashes up.
+IMAGE_EXTRAS ?= postgres postgres-sink redis-sink
+UV := 0.13.9
 # VARIABLE="its path, absolute" for a shell that goes elsewhere; nothing when it is not set.
 from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
 # Only where the tests on Azure are asked for: it is a server, and they take a minute.
@@ -16,10 +19,10 @@ GCS := $(if $(findstring gcs,$(RECSYS_REQUIRE)),$(VENV)/.gcs)
 KUBERNETES := $(if $(findstring kubernetes,$(RECSYS_REQUIRE)),$(VENV)/.kubernetes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-clouds coverage lint docs dev bench dist install clean
+.PHONY: help demo test test-clouds coverage lint docs dev bench dist requirements install clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=7 for a week)
 	@# The demo's own configuration and root, whatever the shell uses otherwise.
@@ -61,6 +64,16 @@ bench: $(VENV)/.dev ## Time one generated day of a million events, stage by stag
 dist: $(VENV)/.release ## Build a release of what is committed, dist/; TAG=v1.2.3 checks that it is that one
 	@.ci/dist $(CURDIR)/$(VENV)/release/bin/python
 	@.ci/sbom $(CURDIR)/$(VENV)/release/bin/python
+
+requirements: $(BIN)/python ## Pin what the container image has, with hashes: deploy/requirements.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV)
+	@# For every Python and machine that the project runs on. No source: nothing is to be compiled. What the first
+	@# releases of 3.11 need is pinned for all: Debian 12 has one, whatever the Python has that fetches the wheels.
+	@pins="$(BIN)/uv --quiet pip compile --universal --python-version 3.11 --only-binary :all: --no-annotate \
+	  --generate-hashes --custom-compile-command 'make requirements'"; \
+	eval $$pins -c constraints.txt $(IMAGE_EXTRAS:%=--extra %) pyproject.toml -o deploy/requirements.txt && \
+	sed -i "s/^\(async-timeout==\S*\) ;[^\\]*/\1 /" deploy/requirements.txt && \
+	echo 'setuptools>=80' | eval $$pins - -o deploy/requirements-build.txt >/dev/null
 
 install: $(VENV)/.installed ## Make the virtual environment and install the project
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import polars as pl
 from recsys_assets import pictures
 from recsys_assets.compute.coded import Piece
 from recsys_assets.documents import ListLayout
+from recsys_assets.texts import cut_between_values
 
 PICTURE: Final = "picture"
 PREVIEW: Final = "preview"
@@ -30,6 +31,7 @@ OWNERS: Final = 5
 ENTRIES: Final = 3
 _MAX_CELL_CHARACTERS: Final = 500
 _MAX_PREVIEW_CHARACTERS: Final = 40
+_MAX_ID_CHARACTERS: Final = 128
 # Smaller numbers share a bar with this power of two.
 _SMALLEST_POWER: Final = -20
 # From here on a power of two is written as one.
@@ -48,9 +50,27 @@ class Markdown:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a table: every column that a row has, long cells cut."""
+    """Rows of a table: every column that a row has, long cells cut.
+
+    Attributes:
+        rows: of the table.
+        personal: columns that may hold ids of users, sessions or requests.
+    """
 
     rows: Sequence[Mapping[str, str]]
+    personal: Collection[str] = ()
+
+    def without_ids(self) -> Rows:
+        """Return the same without what stands in those columns."""
+        return Rows(
+            [
+                {
+                    name: _hidden(cell) if name in self.personal else cell
+                    for name, cell in row.items()
+                }
+                for row in self.rows
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -78,14 +98,16 @@ class Location:
 Shown = str | int | float | Markdown | Rows | Json | Link | Location
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> Rows:
+def table(rows: Sequence[Mapping[str, Any]], *, personal: Collection[str] = ()) -> Rows:
     """Lay out rows: each gets every column that any row has."""
     names = list(dict.fromkeys(name for row in rows for name in row))
+
+    def cell(name: str, text: str) -> str:
+        cut = cut_between_values if name in personal else _cut
+        return cut(text, _MAX_CELL_CHARACTERS)
+
     return Rows(
-        [
-            {name: _cut(str(row.get(name, "")), _MAX_CELL_CHARACTERS) for name in names}
-            for row in rows
-        ]
+        [{name: cell(name, str(row.get(name, ""))) for name in names} for row in rows], personal
     )
 
 
@@ -179,7 +201,11 @@ class FlatPage:
             return {PICTURE: Markdown(""), **nothing} if self._draw else nothing
         rows = frame.head(FIRST_ITEMS).to_dicts()
         known = labels([row["item_id"] for row in rows]) if self._layout.of_items else {}
-        shown: dict[str, Shown] = {PREVIEW: table([self._cells(row, known) for row in rows])}
+        shown: dict[str, Shown] = {
+            PREVIEW: table(
+                [self._cells(row, known) for row in rows], personal=_owners_in(self._layout)
+            )
+        }
         return (
             {PICTURE: Markdown(self._draw(frame, self._layout)), **shown} if self._draw else shown
         )
@@ -188,7 +214,10 @@ class FlatPage:
         owner, value = row[self._layout.owner], row[self._layout.value]
         label = {_LABEL: _short(known.get(owner, ""))} if known else {}
         text = ", ".join(value) if isinstance(value, list) else _number(value)
-        return {self._layout.owner: _short(owner), **label, self._value: _short(text)}
+        return {self._layout.owner: self._name(owner), **label, self._value: _short(text)}
+
+    def _name(self, owner: str) -> str:
+        return _short(owner) if self._layout.of_items else _whole(owner)
 
 
 class ListsPage:
@@ -252,13 +281,22 @@ class ListsPage:
 
         rows = []
         for _, of, entries in self._strongest:
-            owner = {layout.owner: _short(of), **(label(_LABEL, of) if layout.of_items else {})}
+            owner = (
+                {layout.owner: _short(of), **label(_LABEL, of)}
+                if layout.of_items
+                else {layout.owner: _whole(of)}
+            )
             for at, (item, n) in enumerate(entries):
                 # The owner is named once, which reads as the list that it is. The number stands
                 # before the last title, which may be wider than the page.
                 cells = {entry: _short(item), self._value: _number(n), **label(of_entry, item)}
                 rows.append({**(owner if not at else {}), **cells})
-        return table(rows)
+        return table(rows, personal=_owners_in(layout))
+
+
+def _owners_in(layout: ListLayout) -> Collection[str]:
+    """Return the column of the owners, where those are persons."""
+    return () if layout.of_items else (layout.owner,)
 
 
 def _powers_of_two(numbers: pl.Series) -> pl.Series:
@@ -324,8 +362,17 @@ def _with_unit(column: str, unit: str) -> str:
     return f"{column} ({unit})" if unit else column
 
 
+def _hidden(cell: str) -> str:
+    return "(not shown)" if cell else ""
+
+
 def _short(text: str) -> str:
     return _cut(text, _MAX_PREVIEW_CHARACTERS)
+
+
+def _whole(person: str) -> str:
+    """Return the id of a person, or nothing of it: part of one would not be found again."""
+    return person if len(person) <= _MAX_ID_CHARACTERS else f"({len(person)} characters)"
 
 
 def _cut(text: str, most: int) -> str:

@@ -16,6 +16,9 @@ from typing import Final
 _SPEAKS: Final = re.compile(r"[\\`*\[\]<~@]|&[\w#]+;|https?:|www\.|(?<!\w)_|_(?!\w)", re.IGNORECASE)
 _BEGINS_A_BLOCK: Final = re.compile(r">.*|[#+=-]+|\d+[.)]")
 
+# What follows the last character between values, of lines of JSON and of CSV.
+_LAST_VALUE: Final = re.compile(r"""[^"',;:|\t]*\Z""")
+
 # White space as Unicode defines it (property White_Space), which is what ids are trimmed of.
 # Python's own str.strip() also removes U+001C to U+001F, Polars' strip_chars() removes exactly
 # these.
@@ -28,6 +31,14 @@ WHITE_SPACE: Final = (
 def printable(text: str) -> str:
     """Return a line for a terminal: control characters, as in escape sequences, are spelled out."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def cut_between_values(text: str, most: int) -> str:
+    """Cut a raw line so that it ends with a whole value: part of an id would not be found again.
+
+    A value ends where a quote, a comma or the like begins.
+    """
+    return text if len(text) <= most else f"{_LAST_VALUE.sub('', text[: most - 3])}..."
 
 
 def as_markdown(text: str) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +14,7 @@ import dagster as dg
 import pytest
 from hypothesis import settings
 
-from recsys_assets_tests import needed, postgres, redis_server
+from recsys_assets_tests import needed, order, postgres, redis_server
 from recsys_assets_tests.instances import cheap_instances
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fast", "once", "shop"]  # fixtures for all tests
 
+gc.disable()  # what is collected now stays; see below
 settings.register_profile("recsys_assets", max_examples=needed.examples(50), deadline=None)
 settings.load_profile("recsys_assets")
 
@@ -35,9 +38,21 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, or waits most: nothing would run beside it in the end."""
-    first = ("extended", "browser", "long")
-    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in first])
+    """Begin with what takes longest."""
+    groups = [
+        next((name for name in order.FIRST if item.get_closest_marker(name)), None)
+        for item in items
+    ]
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = order.in_order(items, groups, processes)
+
+
+def pytest_collection_finish() -> None:
+    """Keep Python from looking for garbage among what stays to the end, and from looking often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

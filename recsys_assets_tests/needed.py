@@ -28,12 +28,15 @@ Group = Literal[
     "wheel",
     "extended",
     "long",
+    "image",
+    "systemd",
 ]
 GROUPS: Final[tuple[str, ...]] = get_args(Group)
 # The markers of groups that need time alone, and why they are skipped.
 OF_TIME: Final[dict[Group, str]] = {
     "extended": "runs the suite, or much of it, in a copy of the project",
     "long": "takes a quarter of a minute or more",
+    "image": "builds the container image and runs it",
 }
 
 
@@ -60,5 +63,5 @@ def skip_unless_required(group: Group, reason: str) -> NoReturn:
 
 
 def examples(number: int) -> int:
-    """Return how many examples Hypothesis tries: a third of them where `long` is not required."""
-    return number if "long" in required_groups() else max(10, number // 3)
+    """Return how many examples Hypothesis tries: a fifth of them where `long` is not required."""
+    return number if "long" in required_groups() else max(5, number // 5)

@@ -25,6 +25,7 @@ from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import instance as instances
 from recsys_assets.storage.erasures import KEY_VARIABLE
 from recsys_assets_tests.defs.looking import run, tick_landing
+from recsys_assets_tests.defs.looking import shown as of_dagster
 from recsys_assets_tests.project import Project, day, event
 
 NAME = "demo/home"
@@ -200,6 +201,9 @@ def test_what_lands_is_delivered_where_it_is_read_and_who_is_erased_is_nowhere(
         assert (places >= {"canonical", "objectstore", "sink", "dagster"}, raw) == (True, 2)
         done = command("erase", NAME, *REASON, "--reader-seconds", "0")
         assert "nothing is left" in done.stdout
+        for number in (0, 1):
+            told = of_dagster(project, "canonical_events", number=number)
+            assert (told["users"].value, told["dagster/row_count"].value) == (1, 2)
 
         assert found() == (set(), 2), "raw files are the owner's"
         assert reader.refresh()

@@ -614,7 +614,8 @@ _FILE_OF_OURS: Final = (
 
 def test_every_file_of_the_project_that_a_page_names_is_there() -> None:
     texts = {path: path.read_text(encoding="utf-8") for path in PAGES}
-    made = {name for text in texts.values() for name in re.findall(r"<!-- file: (\S+) -->", text)}
+    by = re.compile(r"<!-- file: (\S+) -->|^\$ cp \S+ (\S+)$", re.MULTILINE)
+    made = {name for text in texts.values() for names in by.findall(text) for name in names}
     for path, text in texts.items():
         named = set(re.findall(r"[\w./-]+", " ".join(CODE.findall(without_code(text))))) - made
         for name in named:

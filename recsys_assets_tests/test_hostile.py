@@ -140,7 +140,7 @@ class FullDisk:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "stride"), [("link", 1), ("replace", 1), ("fsync", 9), ("open", 3), ("mkdir", 17)]
+    ("kind", "stride"), [("link", 1), ("replace", 2), ("fsync", 9), ("open", 5), ("mkdir", 17)]
 )
 def test_a_disk_that_gets_full_at_any_call_keeps_what_is_live(
     project: Project,
@@ -175,7 +175,7 @@ def test_a_disk_that_gets_full_at_any_call_keeps_what_is_live(
         shutil.copytree(saved, root)
 
     assert report.succeeded
-    assert failed >= {"link": 5, "replace": 4, "fsync": 5, "open": 3, "mkdir": 1}[kind]
+    assert failed >= {"link": 5, "replace": 3, "fsync": 5, "open": 2, "mkdir": 1}[kind]
 
 
 def test_a_flip_that_may_not_last_is_said_to_be_one(
@@ -561,7 +561,7 @@ def test_a_store_that_goes_down_in_the_middle_keeps_what_is_live(
         assert s3_config.root.removesuffix("/root") in said(report)
         now = live(s3_config)
         assert now == before or (failure == "lost answer" and is_of(now, TODAY))
-        at += 7
+        at += 11
 
     assert failed >= 4
     assert_finishes(project, s3_config)

@@ -70,7 +70,8 @@ def run(required: str, *selected: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_needs_time_is_skipped_where_nobody_asks_for_it() -> None:
-    done = run("", "-m", " or ".join(OF_TIME), str(HERE / "test_extending.py"))
+    of_all = [str(HERE / name) for name in ("test_extending.py", "test_deploy.py")]
+    done = run("", "-m", " or ".join(OF_TIME), *of_all)
 
     for group, reason in OF_TIME.items():
         assert re.search(rf"SKIPPED \[\d\] .*: {group}: {reason}", done.stdout)

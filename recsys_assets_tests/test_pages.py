@@ -105,6 +105,21 @@ def test_popularity_shows_the_first_items_with_their_titles() -> None:
     assert picture(shown).endswith("rank 1: 12,345 → rank 21: 4,981")
 
 
+@pytest.mark.parametrize("kind", ["implicit", "session_seq"])
+def test_the_id_of_a_person_is_whole_or_not_there_and_its_column_says_so(kind: str) -> None:
+    """Part of one would not be found when the person is to be erased."""
+    frame = frame_of(kind, ("a" * 64, "tea", 2.0), ("b" * 200, "tea", 1.0))
+    page = KINDS[kind].page()
+    page.add(Piece(frame))
+
+    shown = page.show(nothing_is_known)["preview"]
+
+    assert isinstance(shown, pages.Rows)
+    assert [row["user_id"] for row in shown.rows] == ["a" * 64, "(200 characters)"]
+    assert {row["user_id"] for row in shown.without_ids().rows} == {"(not shown)"}
+    assert [row["item_id"] for row in shown.without_ids().rows] == ["tea", "tea"]
+
+
 def test_without_a_catalog_there_is_no_column_for_titles() -> None:
     shown = show_artifact("popularity", frame_of("popularity", ("a", 1)), nothing_is_known)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from recsys_assets.texts import as_chat, as_code, as_markdown, printable
+from recsys_assets.texts import as_chat, as_code, as_markdown, cut_between_values, printable
 
 # What others may call a file, a column or an item.
 HOSTILE = [
@@ -114,3 +114,16 @@ def test_a_chat_shows_a_text_and_does_nothing_else(text: str) -> None:
 
     assert not re.search(r"[<>]|&(?!(amp|lt|gt);)", sent)
     assert html.unescape(sent) == text
+
+
+@pytest.mark.parametrize("most", range(20, 60))
+def test_a_raw_line_is_cut_where_no_id_is_cut(most: int) -> None:
+    for line in (
+        '{"v": 1, "user_id": "ann-the-user", "session_id": "ann-the-user:1"}',
+        "1;2026-01-01;ann-the-user;ann-the-user-1;more;more;more;more;more;more",
+        "1\t2026-01-01\tann-the-user\tmore\tmore\tmore\tmore\tmore\tmore\tmore\t",
+    ):
+        cut = cut_between_values(line, most)
+        assert len(cut) <= most
+        assert "ann-the-u" not in cut.replace("ann-the-user", "")
+    assert cut_between_values("ann-the-user", 20) == "ann-the-user"

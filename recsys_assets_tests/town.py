@@ -5,10 +5,13 @@ Each of its users has favourites, comes once a day at their hour, and sees four 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
 
 from recsys_assets.audit.audited import Audited
 from recsys_assets.audit.events import audit_events
@@ -47,6 +50,10 @@ def usual(of: date, users: Iterable[int] = range(USERS)) -> list[dict[str, Any]]
     ]
 
 
+# By the text of the configuration and the last day.
+_BEGINNINGS: Final[dict[tuple[str, int], Path]] = {}
+
+
 @dataclass
 class Town:
     """Its days, judged and accepted without Dagster."""
@@ -78,7 +85,18 @@ class Town:
         return found
 
     def goes_on(self, first: int, last: int) -> None:
-        """Make days on which nothing happens."""
+        """Make days on which nothing happens; those that a town begins with are made once."""
+        known = (self.project.config_file.read_text(), last)
+        begins = first == 0 and not any((self.project.folder / "raw").iterdir())
+        if begins and known in _BEGINNINGS:
+            shutil.copytree(_BEGINNINGS[known], self.project.folder, dirs_exist_ok=True)
+            return
+        self._make(first, last)
+        if begins:  # no file of it names its folder
+            _BEGINNINGS[known] = self.project.folder.parent / f"town-{uuid4().hex}"
+            shutil.copytree(self.project.folder, _BEGINNINGS[known])
+
+    def _make(self, first: int, last: int) -> None:
         gates = DayGates(self.project.store, self.surface, Shared())
         for number in range(first, last + 1):
             assert self.audit(day(number), usual(day(number)), gates).passed

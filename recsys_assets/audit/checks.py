@@ -88,7 +88,8 @@ def _inputs(facts: EventFacts | ArtifactFacts) -> Verdict:
         return passed(raw_files=files)
     said = [
         f"{file.location}: no line is an event, {file.lines:,} refused; "
-        f"line {file.first.line}: {file.first.reason}, {file.first.detail}"
+        f"line {file.first.line}: {file.first.reason}"
+        + (f", {file.first.detail}" if facts.surface.shows_ids else "")
         for file in refused[:_MOST_NAMED]
     ]
     more = [f"and {len(refused) - _MOST_NAMED} more files"] if len(refused) > _MOST_NAMED else []

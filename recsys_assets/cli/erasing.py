@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -16,6 +16,7 @@ from recsys_assets.errors import ConfigError, InputError
 from recsys_assets.texts import WHITE_SPACE, printable
 
 if TYPE_CHECKING:
+    from recsys_assets.operations.erase import Erasure
     from recsys_assets.operations.find_user import Held, Holder
     from recsys_assets.storage.store import Store
 
@@ -79,7 +80,7 @@ def erase_command(
         click.echo(f"{len(held):,} places would be cleaned. Nothing was changed")
         return
     with (
-        _holders(store, root, no_dagster=no_dagster, reader_seconds=reader_seconds) as holders,
+        _holders(store, root, no_dagster=no_dagster, reader_seconds=reader_seconds) as of,
         progress(name),
     ):
         done = erase(
@@ -90,8 +91,9 @@ def erase_command(
             why(reason),
             ids=ids,
             reader_seconds=reader_seconds,
-            holders=holders,
+            holders=of.holders,
         )
+        of.tell(done)
     for surface, remade in done.remade.items():
         for (kind, day), problem in sorted(remade.failed.items()):
             said = f"{surface}: {kind} of {day} left the manifest: {problem}"
@@ -168,22 +170,34 @@ def _ids(users_file: IO[str] | None) -> list[str]:
     return ids
 
 
+class _Around(NamedTuple):
+    """What else holds copies of what is below the root, and how it is told of an erasure."""
+
+    holders: Sequence[Holder]
+    tell: Callable[[Erasure], None] = lambda _: None
+
+
 @contextmanager
 def _holders(
     store: Store, root: str, *, no_dagster: bool, reader_seconds: float = 0
-) -> Iterator[Sequence[Holder]]:
-    """Give what else holds copies of what is below the root."""
+) -> Iterator[_Around]:
     from recsys_assets.operations.in_sinks import InSinks
 
     sinks = InSinks(store, root, reader_seconds=reader_seconds)
     if no_dagster:
-        yield [sinks]
+        yield _Around([sinks])
         return
+    from recsys_assets.defs.erased_days import remade_days
     from recsys_assets.defs.erased_metadata import DagsterEvents
     from recsys_assets.defs.instance import dagster_home, open_instance
 
     with open_instance(dagster_home()) as instance:
-        yield [sinks, DagsterEvents(instance)]
+
+        def tell(done: Erasure) -> None:
+            for event in remade_days(instance, store, done):
+                instance.report_runless_asset_event(event)
+
+        yield _Around([sinks, DagsterEvents(instance)], tell)
 
 
 def _found(
@@ -211,8 +225,8 @@ def _found(
         key = erase_key(place)
         refuse_other_key(listed, key)
     erased = Erased(key, [key.entry(each) for each in ids])
-    with _holders(store, root, no_dagster=no_dagster) as holders:
-        held = [*find_user(store, surfaces, erased, ids=ids, holders=holders)]
+    with _holders(store, root, no_dagster=no_dagster) as of:
+        held = [*find_user(store, surfaces, erased, ids=ids, holders=of.holders)]
     return held, [*in_raw(surfaces[0], raw_days(store, surfaces[0], erased), erased)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import click
@@ -87,16 +88,17 @@ def export_command(name: str, folder: Path, form: str, generation: int | None) -
     surface, store = open_surface(name)
     delivery = Delivery(store, find(store, surface, str(generation or "live")))
     folder.mkdir(parents=True, exist_ok=True)
-    for kind in delivery.versions:
-        rows = delivery.rows(kind)
-        path = folder / f"{kind}.{form}"
-        ready = folder / f".{path.name}.part"
-        try:
-            write_table(rows, ready, form)
-            ready.replace(path)
-        finally:
-            ready.unlink(missing_ok=True)
-        click.echo(printable(f"{path}: {rows.height:,} rows of generation {delivery.generation}"))
+    # All are written before the first takes its place: kinds of two generations are none's.
+    with TemporaryDirectory(dir=folder, prefix=".export-") as written:
+        rows = dict[Path, int]()
+        for kind in delivery.versions:
+            path = folder / f"{kind}.{form}"
+            frame = delivery.rows(kind)
+            write_table(frame, Path(written, path.name), form)
+            rows[path] = frame.height
+        for path, height in rows.items():
+            Path(written, path.name).replace(path)
+            click.echo(printable(f"{path}: {height:,} rows of generation {delivery.generation}"))
 
 
 COMMANDS: Final = (deliver_command, export_command)

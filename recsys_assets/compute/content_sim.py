@@ -11,6 +11,8 @@ import polars as pl
 # own and a dotted capital I becomes i. Polars would write the one as U+03C2 and the other as two
 # characters.
 _LOWER_FIRST: Final = {"\u03a3": "\u03c3", "\u0130": "i"}
+# Of a price: 18 digits, 6 of them behind the point, hold what is less.
+_LEAST_WITHOUT_ROOM: Final = 1e12
 _ITEM: Final = pl.col("item_id").fill_null("").str.strip_chars()
 
 
@@ -79,15 +81,16 @@ def details_of_surface(
     Returns:
         `item_id`, `price`, a number of up to 18 digits, 6 of them behind the point, and
         `created_at`, UTC: one row per item of which either is known, that of its last row. What is
-        no number, or no time, is null.
+        no number, too large, or no time, is null.
     """
     price, at = pl.col("price").str.strip_chars(), pl.col("created_at").str.strip_chars()
-    number = pl.Decimal(18, 6)
+    number, other = pl.Decimal(18, 6), price.cast(pl.Float64, strict=False)  # such as 1e3
+    fitting = pl.when(other.abs() < _LEAST_WITHOUT_ROOM).then(other)
     rows = _of_surface(catalog.with_columns(details.get_columns()), surface).select(
         "item_id",
         price=pl.coalesce(
             price.cast(number, strict=False),
-            price.cast(pl.Float64, strict=False).cast(number, strict=False),
+            fitting.cast(number, strict=False),
         ),
         created_at=at.map_elements(_moment, return_dtype=pl.Datetime("us", "UTC")),
     )

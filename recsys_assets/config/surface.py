@@ -134,6 +134,8 @@ class Surface(Model):
 
     # Of all that are made of the same events; None where it is its own.
     _longest_window: int | None = PrivateAttr(None)
+    # As the whole file says.
+    _shows_ids: bool = PrivateAttr(True)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -178,12 +180,22 @@ class Surface(Model):
         """The longest `window_days` of all surfaces that are made of these events."""
         return self._longest_window or self.window_days
 
-    def with_longest_window(self, days: int) -> Self:
-        """Return the surface that knows of the longest window of all that share its events."""
-        if days == self.longest_window:
+    @property
+    def shows_ids(self) -> bool:
+        """Whether Dagster may be told ids of users, sessions and requests (`pages.show_ids`)."""
+        return self._shows_ids
+
+    def told(self, *, longest_window: int, shows_ids: bool) -> Self:
+        """Return the surface that knows what the whole file says of it.
+
+        Args:
+            longest_window: of all that share its events.
+            shows_ids: as `pages.show_ids`.
+        """
+        if (longest_window, shows_ids) == (self.longest_window, self.shows_ids):
             return self
         surface = self.model_copy()
-        surface._longest_window = days
+        surface._longest_window, surface._shows_ids = longest_window, shows_ids
         return surface
 
     def window(self, day: date) -> Window:

@@ -48,6 +48,18 @@ class Alerts(Model):
     )
 
 
+class Pages(Model):
+    """What Dagster is told of a day, so what its pages, its databases and its alerts hold."""
+
+    show_ids: bool = Field(
+        True,
+        description=(
+            "Whether ids of users, sessions and requests are shown, and what refused lines say. "
+            "Ids of items always are."
+        ),
+    )
+
+
 @dataclass(frozen=True)
 class Broken:
     """A surface whose entry has a mistake: nothing is done for it until it is corrected.
@@ -86,6 +98,10 @@ class Config(Model):
         default_factory=lambda: Alerts.model_validate({}),
         description="How people are told of failed runs.",
     )
+    pages: Pages = Field(
+        default_factory=lambda: Pages.model_validate({}),
+        description="What Dagster is told of a day.",
+    )
     on_mistake: Literal["skip", "refuse"] = Field(
         "skip",
         description=(
@@ -99,13 +115,14 @@ class Config(Model):
     _broken: tuple[Broken, ...] = PrivateAttr(())
 
     @model_validator(mode="after")
-    def _know_the_longest_window(self) -> Self:
+    def _tell_surfaces(self) -> Self:
         longest: dict[Place, int] = {}
         for surface in self.surfaces:
             of = surface.events_of
             longest[of] = max(surface.window_days, longest.get(of, 0))
         self.surfaces[:] = [
-            surface.with_longest_window(longest[surface.events_of]) for surface in self.surfaces
+            surface.told(longest_window=longest[surface.events_of], shows_ids=self.pages.show_ids)
+            for surface in self.surfaces
         ]
         return self
 

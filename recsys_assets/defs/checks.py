@@ -24,6 +24,13 @@ from recsys_assets.windows import span_text
 FAILED_PARTITIONS: Final = "failed_partitions"
 WARNED_PARTITIONS: Final = "warned_partitions"
 PARTITIONS: Final = "partitions"
+# Columns of samples that hold no id of a user, a session or a request, and no raw line.
+_OF_NOBODY: Final = frozenset(
+    {
+        *("day", "check", "column", "index", "file", "line", "reason"),
+        *("kind", "problem", "item", "events", "usually"),
+    }
+)
 SAMPLE: Final = "sample"
 
 
@@ -52,11 +59,20 @@ def declared(
 
 
 def check_results(
-    checks: Iterable[Check], verdicts: Mapping[date, Mapping[str, Verdict]]
+    checks: Iterable[Check],
+    verdicts: Mapping[date, Mapping[str, Verdict]],
+    *,
+    show_ids: bool = True,
 ) -> list[dg.AssetCheckResult]:
     """Fold the verdicts of all days of a run into one result per check.
 
     A check that was skipped on a day that is refused is left out there: it has not looked.
+
+    Args:
+        checks: of an asset.
+        verdicts: by day and check.
+        show_ids: whether samples show all columns, or those of which it is known that nobody's id
+            stands in them.
     """
     results = []
     for check in checks:
@@ -66,7 +82,7 @@ def check_results(
             if check.name in of_day and not _has_not_looked(of_day, of_day[check.name])
         ]
         if found:
-            results.append(_fold(check, found))
+            results.append(_fold(check, found, show_ids=show_ids))
     return results
 
 
@@ -75,7 +91,9 @@ def _has_not_looked(of_day: Mapping[str, Verdict], verdict: Verdict) -> bool:
     return verdict.outcome == "skipped" and is_refused
 
 
-def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckResult:
+def _fold(
+    check: Check, found: Sequence[tuple[date, Verdict]], *, show_ids: bool
+) -> dg.AssetCheckResult:
     bad = [(day, verdict) for day, verdict in found if verdict.outcome == "failed"]
     warned = [(day, verdict) for day, verdict in found if verdict.outcome == "warned"]
     wrong = bad or warned  # days that were published are not told among those that were refused
@@ -97,7 +115,9 @@ def _fold(check: Check, found: Sequence[tuple[date, Verdict]]) -> dg.AssetCheckR
         metadata["failures"] = sum(verdict.failures for _, verdict in wrong)
         rows = [{"day": day, **row} for day, verdict in wrong for row in verdict.rows]
         if rows:
-            metadata |= as_metadata({SAMPLE: table(rows[:MAX_SHOWN_ROWS])})
+            personal = {name for row in rows for name in row} - _OF_NOBODY
+            sample = table(rows[:MAX_SHOWN_ROWS], personal=personal)
+            metadata |= as_metadata({SAMPLE: sample}, show_ids=show_ids)
     if len(found) == 1:
         metadata.update(found[0][1].numbers)
     return dg.AssetCheckResult(

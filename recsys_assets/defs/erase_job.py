@@ -4,6 +4,7 @@
 import dagster as dg
 
 from recsys_assets.config import Config
+from recsys_assets.defs.erased_days import remade_days
 from recsys_assets.defs.erased_metadata import DagsterEvents
 from recsys_assets.defs.job_settings import EraseConfig
 from recsys_assets.errors import InputError
@@ -57,6 +58,8 @@ def erase_persons(
         reader_seconds=config.reader_seconds,
         holders=holders,
     )
+    for event in remade_days(context.instance, store, done):
+        context.log_event(event)
     if done.held:
         raise InputError(
             f"{len(done.held)} places hold them, or may: {done.held[0].uri}: {done.held[0].said}. "

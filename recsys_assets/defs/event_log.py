@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,7 @@ _OPEN_SHARDS: Final = 8
 _BUSY_TIMEOUT_S: Final = 60
 _BATCH: Final = 1000
 _EMPTY: Final = f".empty-{dg.__version__}"  # no run's: Dagster looks for names without a dot
+_LOG: Final = "-wal"  # what the log of writes adds to the name of a database
 _NO_ID: Final = 0  # of an event whose id nothing refers to
 
 
@@ -338,6 +340,39 @@ def replace_stored(instance: dg.DagsterInstance, event: StoredEvent, text: str) 
             connection.execute(sql_text("PRAGMA secure_delete=ON"))
         update = table.update().where(table.c.id == event.number)
         connection.execute(update.values({column: text}))
+
+
+def forget_replaced(instance: dg.DagsterInstance) -> list[str]:
+    """Take away what the databases still have of texts before they were replaced, whoever did it.
+
+    Of SQLite, the free space of the index, in which Dagster itself replaces what was last of an
+    asset, and the logs of writes of all databases; of PostgreSQL, dead rows and statistics.
+
+    Returns:
+        What could not be done, each with what to do.
+    """
+    storage = _sql(instance)
+    if isinstance(storage, SqliteEventLogStorage):
+        index = Path(storage.path_for_shard(_INDEX))
+        logs = {log.with_name(log.name[: -len(_LOG)]) for log in index.parent.glob(f"*.db{_LOG}")}
+        found = (_forget_in_file(path, anew=path == index) for path in sorted({index} | logs))
+        return [problem for problem in found if problem]
+    with storage.index_connection() as connection:
+        if connection.dialect.name == "postgresql":  # each of its statements commits by itself
+            connection.execute(sql_text(f"vacuum (analyze) {', '.join(_TEXTS)}"))
+    return []
+
+
+def _forget_in_file(path: Path, *, anew: bool) -> str:
+    """Empty the log of writes of a database of SQLite, which may be written anew before."""
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as database:
+            if anew:
+                database.execute("vacuum")
+            is_read, _, _ = database.execute("pragma wal_checkpoint(truncate)").fetchone()
+    except sqlite3.Error as error:
+        return f"{path} could not be written anew ({error}): do the same again"
+    return f"{path}{_LOG} is being read: do the same again" if is_read else ""
 
 
 def _sql(instance: dg.DagsterInstance) -> SqlEventLogStorage:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial, wraps
 from types import SimpleNamespace
@@ -92,16 +92,15 @@ class AssetsAlone(KeysAssetSelection):
         return KeysAssetSelection(selected_keys=self.selected_keys)
 
 
-def partition_status(
+def partition_statuses(
     instance: dg.DagsterInstance,
     key: dg.AssetKey,
     partitions: dg.PartitionsDefinition[str],
-    partition: str,
-) -> str | None:
-    """Return what became of a partition: MATERIALIZED, IN_PROGRESS, FAILED; None if not tried."""
-    found = instance.get_status_by_partition(key, [partition], partitions) or {}
-    status = found.get(partition)
-    return status.value if status else None
+    names: Sequence[str],
+) -> dict[str, str]:
+    """Return what became of partitions: MATERIALIZED, IN_PROGRESS, FAILED; nothing if not tried."""
+    found = instance.get_status_by_partition(key, names, partitions) or {}
+    return {name: status.value for name, status in found.items() if status}
 
 
 @cache

@@ -16,7 +16,7 @@ from recsys_assets.defs.internals import (
     ASSET_JOB,
     DATA_VERSION,
     AssetsAlone,
-    partition_status,
+    partition_statuses,
 )
 from recsys_assets.defs.keys import EVENTS, asset_key, asset_names, partitions_of
 from recsys_assets.defs.landed import request_of, split
@@ -126,9 +126,8 @@ def last_report(
 def _tried(
     instance: dg.DagsterInstance, surface: Surface, day: date
 ) -> Literal["made", "failed", "unknown"]:
-    status = partition_status(
-        instance, asset_key(surface, EVENTS), partitions_of(surface), str(day)
-    )
+    key, name = asset_key(surface, EVENTS), str(day)
+    status = partition_statuses(instance, key, partitions_of(surface), [name]).get(name)
     if status == "FAILED":
         return "failed"
     return "made" if status else "unknown"

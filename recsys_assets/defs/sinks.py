@@ -6,16 +6,16 @@ says that it holds.
 
 # No postponed annotations here: Dagster reads the types of a sensor's arguments.
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import dagster as dg
 
 from recsys_assets.config import AnySink, Config, Surface
-from recsys_assets.defs.internals import ASSET_JOB, UNFINISHED
+from recsys_assets.defs.internals import UNFINISHED, AssetsAlone
 from recsys_assets.defs.keys import OWNERS, asset_key, tags_of
-from recsys_assets.defs.metadata import as_metadata
+from recsys_assets.defs.metadata import as_metadata, no_ids_in_errors
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.operations.cursors import remembered
@@ -36,7 +36,8 @@ def build_sinks(config: Config) -> dg.Definitions:
     assets = [
         _asset(surface, sink, config.root) for surface in config.surfaces for sink in surface.sinks
     ]
-    return dg.Definitions(assets=assets, sensors=[_sensor(config)] if assets else [])
+    keys = [asset.key for asset in assets]
+    return dg.Definitions(assets=assets, sensors=[_sensor(config, keys)] if assets else [])
 
 
 def _key(surface: Surface, sink: AnySink) -> dg.AssetKey:
@@ -59,7 +60,8 @@ def _asset(surface: Surface, sink: AnySink, root: str) -> dg.AssetsDefinition:
     )
     def sink_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         try:
-            delivered = deliver(open_store(root), root, surface, sink)
+            with no_ids_in_errors(surface):
+                delivered = deliver(open_store(root), root, surface, sink)
         except (RecsysAssetsError, OSError) as error:
             raise dg.Failure(f"sink {sink.name}: {error}", allow_retries=False) from None
         for problem in delivered.problems:
@@ -89,10 +91,10 @@ def _shown(delivered: Delivered) -> dict[str, Shown]:
     }
 
 
-def _sensor(config: Config) -> dg.SensorDefinition:
+def _sensor(config: Config, keys: Sequence[dg.AssetKey]) -> dg.SensorDefinition:
     @dg.sensor(
         name="deliveries",
-        job_name=ASSET_JOB,
+        asset_selection=AssetsAlone(selected_keys=keys),  # so its page names the sensor
         minimum_interval_seconds=_INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(

@@ -20,7 +20,7 @@ from recsys_assets.config import Surface
 from recsys_assets.defs.checks import check_results
 from recsys_assets.defs.internals import DATA_VERSION, MAX_RUNTIME
 from recsys_assets.defs.keys import asset_key
-from recsys_assets.defs.metadata import as_metadata
+from recsys_assets.defs.metadata import as_metadata, no_ids_in_errors, problem_of
 from recsys_assets.errors import InputError
 from recsys_assets.pages import Shown
 from recsys_assets.verdicts import Verdict, failed, skipped
@@ -56,6 +56,7 @@ def write_audit_publish(
     """
     _limit_run_time(context, surface.max_run_minutes)
     checks, key = checks_of(surface, asset), asset_key(surface, asset)
+    show_ids = surface.shows_ids
     days = [date.fromisoformat(partition) for partition in context.partition_keys]
     verdicts: dict[date, Mapping[str, Verdict]] = {}
     if too_many := _too_many_days(surface, days):
@@ -68,40 +69,46 @@ def write_audit_publish(
         except InputError as error:
             (first, *others) = (check.name for check in checks)
             reason = skipped(f"there was nothing to look at: {first} failed")
-            return Audited({first: failed(str(error)), **dict.fromkeys(others, reason)})
+            return Audited(
+                {first: failed(problem_of(error, surface)), **dict.fromkeys(others, reason)}
+            )
 
-    with auditing(audited, days) as audits:
+    with no_ids_in_errors(surface), auditing(audited, days) as audits:
         for day, begun in audits:
             found = begun.settled().held_to(checks)
             verdicts[day] = found.verdicts
             _LOG.info("%s %s: %d of %d days", key.to_user_string(), day, len(verdicts), len(days))
             if found.value is None or not found.passed:
-                _observe(context, key, day, found)
+                _observe(context, key, day, found, show_ids=show_ids)
                 continue
             if len(days) == 1:
                 yield dg.MaterializeResult(
                     value=found.value,
-                    metadata=as_metadata(found.shown),
+                    metadata=as_metadata(found.shown, show_ids=show_ids),
                     data_version=dg.DataVersion(found.data_version),
-                    check_results=check_results(checks, verdicts),
+                    check_results=check_results(checks, verdicts, show_ids=show_ids),
                 )
                 return
             shown = {**save(found.value), **found.shown}  # what is told first
             tags = {DATA_VERSION: found.data_version}
+            metadata = as_metadata(shown, show_ids=show_ids)
             context.log_event(
-                dg.AssetMaterialization(
-                    key, partition=str(day), metadata=as_metadata(shown), tags=tags
-                )
+                dg.AssetMaterialization(key, partition=str(day), metadata=metadata, tags=tags)
             )
-    yield from check_results(checks, verdicts)
+    yield from check_results(checks, verdicts, show_ids=show_ids)
 
 
 def _observe(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, day: date, refused: Audited[T]
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    day: date,
+    refused: Audited[T],
+    *,
+    show_ids: bool,
 ) -> None:
     """Show the numbers that a day was refused for where those of other days are plotted."""
     if refused.observed:
-        metadata = as_metadata(refused.observed)
+        metadata = as_metadata(refused.observed, show_ids=show_ids)
         context.log_event(dg.AssetObservation(key, partition=str(day), metadata=metadata))
 
 

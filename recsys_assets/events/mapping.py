@@ -21,6 +21,7 @@ from recsys_assets.events.fields import LINE, PART, is_fraction, is_text, is_who
 from recsys_assets.events.parsed import ParsedChunk, RefusedLine, keep
 from recsys_assets.events.timestamps import moments
 from recsys_assets.places import Place
+from recsys_assets.texts import cut_between_values
 
 _DIGITS: Final = r"^[+-]?[0-9]{1,18}$"
 
@@ -334,5 +335,4 @@ def _wanted_time(rules: Rules) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return "not there" if value is None else text if len(text) <= 80 else f"{text[:80]}..."
+    return "not there" if value is None else cut_between_values(repr(value), 80)

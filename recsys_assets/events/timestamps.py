@@ -12,6 +12,7 @@ from recsys_assets.config.columns import Moment, complete
 from recsys_assets.contracts import TIMESTAMP
 from recsys_assets.events.fields import is_fraction, is_text, is_whole, trimmed
 from recsys_assets.events.parsed import RefusedError
+from recsys_assets.texts import cut_between_values
 
 _RFC_3339: Final = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-5][0-9]:[0-5][0-9])(?:\.([0-9]{1,9}))?"
@@ -51,8 +52,9 @@ def nanoseconds(text: str) -> int:
     """
     found = _TIMESTAMP_PATTERN.match(text)
     if not found:
+        shown = cut_between_values(repr(text), 80)
         raise RefusedError(
-            "bad_timestamp", f"ts {text[:80]!r} is not RFC 3339 with at most nine decimals"
+            "bad_timestamp", f"ts {shown} is not RFC 3339 with at most nine decimals"
         )
     seconds, fraction, sign, hours, minutes = found.groups()
     try:

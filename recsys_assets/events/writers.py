@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 
 from recsys_assets.events.parsed import RefusedLine
 from recsys_assets.events.provenance import FOOTER_KEY
+from recsys_assets.texts import cut_between_values
 
 ROW_GROUP_ROWS: Final = 250_000
 # Of a day's refused lines, so many are kept: enough to see what is wrong, and to send it again.
 MOST_KEPT_LINES: Final = 100_000
 MOST_KEPT_BYTES: Final = 64 * 2**20
+_SHOWN_CHARACTERS: Final = 200
 _REPEATING: Final = ["user_id", "session_id", "item_id", "rank", "file", "part", "weight"]
 _ASCENDING: Final = ["ts", "line"]  # more or less; the difference of neighbours is small
 
@@ -125,7 +127,8 @@ class RefusedWriter:
         self._kept_bytes += len(line.raw)
         entry = {"file": file, "line": line.line, "reason": line.reason, "detail": line.detail}
         if len(self.first) < self._SHOWN:
-            self.first.append(entry | {"raw": line.raw[:200].decode(errors="backslashreplace")})
+            raw = line.raw[: 8 * _SHOWN_CHARACTERS].decode(errors="backslashreplace")
+            self.first.append(entry | {"raw": cut_between_values(raw, _SHOWN_CHARACTERS)})
         try:
             raw_text = {"raw": line.raw.decode()}
         except UnicodeDecodeError:  # keeps the very bytes

@@ -154,11 +154,10 @@ def in_counts(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]:
 
 def in_exports(store: Store, surface: Surface, erased: Erased) -> Iterator[Held]:
     """Yield the files of sinks below the root that have rows of them; some may be no sink's now."""
-    for form in ("parquet", "csv"):
-        sink = FilesSink(name="exports", type="files", path=None, format=form)
-        for uri, users in Files(sink, store).users(surface.place):
-            if found := number_of(users, erased):
-                yield Held("exports", uri, f"{found:,} users", store.key(uri))
+    sink = FilesSink(name="exports", type="files", path=None, format="parquet")
+    for uri, users in Files(sink, store).users(surface.place):
+        if found := number_of(users, erased):
+            yield Held("exports", uri, f"{found:,} users", store.key(uri))
 
 
 def number_of(users: Iterable[str], erased: Erased) -> int:

@@ -26,6 +26,7 @@ from recsys_assets.events.erased import Erased
 from recsys_assets.kinds import KINDS
 from recsys_assets.live.verify import staged_refs
 from recsys_assets.operations.find_user import in_documents
+from recsys_assets.pages import Shown
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Why, read_live
 from recsys_assets.storage.registry import StagedRef, stage_version, version_of
@@ -45,6 +46,7 @@ class Remade:
         replaced: what is live, by URI: what takes its place, None where nothing can.
         going: documents that nothing is to name any more.
         days: of the artifacts.
+        shown: of what was made again now, what its page shows.
     """
 
     made: dict[tuple[str, date], str] = field(default_factory=dict)
@@ -52,6 +54,7 @@ class Remade:
     replaced: dict[str, str | None] = field(default_factory=dict)
     going: list[Stored] = field(default_factory=list)
     days: set[date] = field(default_factory=set)
+    shown: dict[tuple[str, date], Mapping[str, Shown]] = field(default_factory=dict)
 
 
 def remake(
@@ -167,6 +170,7 @@ class _Remaking:
             self.found.failed[kind, day] = str(error)
         else:
             self.found.made[kind, day] = ref.uri
+            self.found.shown[kind, day] = found.shown
         _LOG.info("%s: %s of %s made again", surface.name, kind, day)
 
     def _window(self, day: date) -> Mapping[date, AcceptedDay]:

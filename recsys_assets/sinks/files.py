@@ -37,6 +37,7 @@ from recsys_assets.storage.registry import to_bytes, utc_text
 from recsys_assets.storage.store import Store, Stored, Versioned
 
 _ATTEMPTS: Final = 20
+_FORMATS: Final = ("parquet", "csv")
 
 
 def open_sink(sink: FilesSink, root: str) -> Sink:
@@ -97,9 +98,12 @@ class Files:
         raise SinkError("others keep delivering of the same surface", advice="Deliver it again.")
 
     def users(self, place: Place) -> Iterator[tuple[str, Iterable[str]]]:
-        """Yield each file of a kind of users, also one that nothing names, and whose ids it has."""
+        """Yield each file of a kind of users, also one that nothing names, and whose ids it has.
+
+        Those of another format are looked at too: nobody else does since the format was changed.
+        """
         self._stored(place)  # to list a place that cannot be reached may give nothing
-        for stored, kind, _ in self._files(place):
+        for stored, kind, _ in self._files(place, *_FORMATS):
             if kind not in OF_USERS:
                 continue
             owner, uri = KINDS[kind].layout.owner, self._store.uri(stored.key)
@@ -109,7 +113,7 @@ class Files:
                 continue
             try:
                 with file:
-                    yield uri, _read_column(file, owner, self._sink.format)
+                    yield uri, _read_column(file, owner, stored.key.rpartition(".")[2])
             except pl.exceptions.PolarsError as error:
                 raise SinkError(f"{uri} cannot be read: {error}", advice="Remove it.") from None
 
@@ -202,10 +206,13 @@ class Files:
             if stored.key in pointer.left or stored.modified < oldest:
                 yield stored.key
 
-    def _files(self, place: Place) -> Iterator[tuple[Stored, str, int]]:
-        """Yield the files of its format, each with its kind and generation."""
+    def _files(self, place: Place, *forms: str) -> Iterator[tuple[Stored, str, int]]:
+        """Yield the files of its format, or of some, each with its kind and generation."""
+        named = re.compile(
+            rf"/([^/]+)/(\d+)-[0-9a-f]{{64}}\.(?:{'|'.join(forms or [self._sink.format])})$"
+        )
         for stored in self._store.list(self._folder(place)):
-            found = re.search(rf"/([^/]+)/(\d+)-[0-9a-f]{{64}}\.{self._sink.format}$", stored.key)
+            found = named.search(stored.key)
             if found:
                 yield stored, found[1], int(found[2])
 

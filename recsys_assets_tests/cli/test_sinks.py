@@ -126,3 +126,10 @@ def test_any_generation_is_exported_without_a_sink(shop: Shop, tmp_path: Path, f
     assert len([*(tmp_path / "here").iterdir()]) == 2
 
     assert "has no generation 9" in refused(run("export", NAME, *to, "--generation", "9"), code=1)
+
+    before = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    for blob in (shop.root / "objectstore/demo/home/cooc").iterdir():
+        blob.unlink()
+    assert "is missing" in refused(run("export", NAME, *to), code=1)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert after == before, "of one generation still"

@@ -40,7 +40,7 @@ def test_progress_spells_out_what_a_terminal_would_obey(
 def test_errors_and_tables_spell_it_out_too(
     project: Project, monkeypatch: pytest.MonkeyPatch, landed: dict[str, Any], said: str
 ) -> None:
-    project.configure()
+    project.configure({"artifacts": {"popularity": {}, "content_sim": {}}})
     monkeypatch.setenv("RECSYS_CONFIG", str(project.config_file))
     path = project.land(DAY, [event(CLEAR, user_id=CLEAR)], part=landed.get("part", ""))
     path.rename(f"{path}{landed.get('suffix', '')}")

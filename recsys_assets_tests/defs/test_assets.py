@@ -252,7 +252,7 @@ def test_a_broken_catalog_blocks_content_sim_and_the_manifest(
 
 
 def test_ids_may_hold_anything_that_json_can(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     odd = [
         '"quoted"',
         "../../etc/passwd",
@@ -437,7 +437,7 @@ class TestPages:
     def test_the_catalog_is_parsed_once_for_all_assets_and_days_of_a_run(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        config = project.configure()
+        config = project.configure({"artifacts": {"popularity": {}, "content_sim": {}}})
         land(project, 0, 1, 2)
         parsed = []
         columns_of = catalog._csv_columns

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
@@ -20,6 +21,7 @@ from recsys_assets.storage import layout
 from recsys_assets.storage.publications import Why
 from recsys_assets_tests.grocer import grocer
 from recsys_assets_tests.project import Project
+from recsys_assets_tests.shop import unsynced
 
 DAYS: Final = [date(2017, 1, 1) + timedelta(days=n) for n in range(29)]
 WHY: Final = Why("run-1", "ann@host", "it is as it is")
@@ -77,19 +79,36 @@ def shown(project: Project, of: date) -> Mapping[str, Any]:
     return record.asset_materialization.metadata
 
 
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make 25 days of all kinds, once; return the folder of their project."""
+    with dg.DagsterInstance.ephemeral() as instance, unsynced():
+        project = Project(tmp_path_factory.mktemp("month"), instance)
+        config = project.configure(OF_ALL)
+        write_raw_events(project.folder / "raw", DAYS)
+        sound = project.materialize(config, DAYS[:25])
+        assert sound.succeeded
+        assert sound.published == DAYS[:25]
+    return project.folder
+
+
+@pytest.fixture
+def sound(month: Path, tmp_path: Path, project: Project) -> Iterator[Project]:
+    """Give the month, which is as it was once the test is over: its files name its folder."""
+    shutil.copytree(month, tmp_path / "saved")
+    yield replace(project, folder=month)
+    shutil.rmtree(month)
+    shutil.move(tmp_path / "saved", month)
+
+
 @pytest.mark.slow
 def test_an_artifact_that_is_broken_is_held_back_until_somebody_accepts_it(
-    project: Project, fast: None
+    sound: Project, fast: None
 ) -> None:
     """On a real month; each kind is broken once. Nothing that looks at the day alone would see."""
-    config = project.configure(OF_ALL)
+    project, config = sound, sound.configure(OF_ALL)
     (surface,) = config.surfaces
-    write_raw_events(project.folder / "raw", DAYS)
 
-    sound = project.materialize(config, DAYS[:25])
-
-    assert sound.succeeded
-    assert sound.published == DAYS[:25]
     for of, name in zip(DAYS[25:], FAULTS, strict=True):
         live = project.live(config)
         with pytest.MonkeyPatch.context() as patched:
@@ -159,11 +178,9 @@ def test_of_a_long_run_the_days_near_its_end_are_scored_and_what_replaces_what_w
 
 @pytest.mark.slow
 def test_what_a_changed_option_or_list_explains_is_named_and_published(
-    project: Project, fast: None
+    sound: Project, fast: None
 ) -> None:
-    config = project.configure(OF_ALL)
-    write_raw_events(project.folder / "raw", DAYS)
-    assert project.materialize(config, DAYS[:25]).succeeded
+    project = sound
     first = project.folder / "denied.txt"
     options: dict[str, dict[str, int]] = {kind: {} for kind in FAULTS}
     options |= {"cooc": {"max_neighbours": 1}}

@@ -86,6 +86,10 @@ def test_a_sink_is_an_asset_without_partitions_behind_what_is_live(daemon: Daemo
     assert node.parent_keys == {dg.AssetKey(["demo", "home", "live"])}
     sensor = daemon.definitions.get_repository_def().get_sensor_def("deliveries")
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    target = sensor.asset_selection
+    assert target
+    graph = daemon.definitions.resolve_asset_graph()
+    assert target.resolve(graph) == {KEY}, "so its page names the sensor"
 
 
 def test_a_flip_of_anybody_reaches_the_sink_once(daemon: Daemon) -> None:

@@ -43,7 +43,7 @@ LEAN: dict[str, Any] = {"artifacts": {"popularity": {}}, "catalog": None}
 
 
 def test_each_day_of_a_longer_run_has_its_own_data_version(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     project.land(day(0), [event("a")])
     project.land(day(1), [event("b", of=day(1))])
 
@@ -188,7 +188,7 @@ def test_each_guardrail_blocks_the_day_and_names_itself(
 def test_a_frame_that_breaks_its_contract_is_never_stored(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0)
     zero = pl.LazyFrame({"item_id": ["a"], "count": [0]})
     monkeypatch.setattr(kinds, "count_exposures", lambda *_, **__: zero)
@@ -205,7 +205,7 @@ def test_a_frame_that_breaks_its_contract_is_never_stored(
 def test_the_failed_check_shows_rule_number_and_rows(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0)
     zero = pl.LazyFrame({"item_id": ["a"], "count": [0]})
     monkeypatch.setattr(kinds, "count_exposures", lambda *_, **__: zero)
@@ -228,7 +228,7 @@ def test_the_failed_check_shows_rule_number_and_rows(
 
 
 def test_a_blocked_rerun_leaves_what_was_published(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0)
     project.materialize(config, [day(0)])
     before, live = project.blobs(), project.live(config)
@@ -255,7 +255,7 @@ def test_a_rerun_changes_no_byte(project: Project) -> None:
 
 
 def test_a_corrupt_raw_file_blocks_its_day_and_names_the_file(project: Project) -> None:
-    config = project.configure()
+    config = project.configure(SMALL)
     land(project, 0, 1)
     damaged = project.folder / f"raw/demo/home/exposure.{day(0)}.part.jsonl.gz"
     damaged.write_bytes(b"\x1f\x8b\x08\x00 this is not a gzip stream")
@@ -268,7 +268,7 @@ def test_a_corrupt_raw_file_blocks_its_day_and_names_the_file(project: Project) 
 
 
 def test_a_failing_surface_does_not_hold_back_another(project: Project) -> None:
-    config = project.configure({"surface": "empty"}, {})
+    config = project.configure({**SMALL, "surface": "empty"}, SMALL)
     land(project, 0)
     job = build_definitions(config).resolve_implicit_global_asset_job_def()
 
@@ -322,15 +322,15 @@ def test_run_monitoring_is_told_the_longest_time_of_the_surfaces_of_a_run(
     project: Project, minutes: tuple[int, int]
 ) -> None:
     config = project.configure(
-        {"surface": "a", "max_run_minutes": minutes[0]},
-        {"surface": "b", "max_run_minutes": minutes[1]},
+        {**LEAN, "surface": "a", "max_run_minutes": minutes[0]},
+        {**LEAN, "surface": "b", "max_run_minutes": minutes[1]},
     )
 
     assert run_time_limit(project, config, tags={}) == "420"
 
 
 def test_who_launches_a_run_may_give_it_another_time(project: Project) -> None:
-    config = project.configure({"max_run_minutes": 7})
+    config = project.configure({**LEAN, "max_run_minutes": 7})
 
     assert run_time_limit(project, config, tags={"dagster/max_runtime": "60"}) == "60"
 

@@ -180,3 +180,15 @@ def test_files_below_the_root_that_no_sink_has_any_more_go_too(site: Site) -> No
     assert site.erase().held == []
 
     assert not Path(site.project.store.location(before.key)).exists()
+
+
+@pytest.mark.parametrize("site", ["files"], indirect=True)
+def test_files_of_a_format_that_the_sink_had_before_are_told(site: Site) -> None:
+    sink = {"name": "table", "type": "files", "path": "out", "format": "parquet"}
+    site.config = site.project.configure(SMALL | {"sinks": [sink]})
+    site.deliver()
+
+    held = site.erase().held
+
+    assert [each.uri.rpartition(".")[2] for each in held] == ["csv", "csv"]
+    assert site.in_sink() == held

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +22,7 @@ from recsys_assets.storage.publications import read_live
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project, day, event
 from recsys_assets_tests.shop import WHY, make_day, unsynced
+from recsys_assets_tests.test_docs import page
 
 # As the service makes them.
 TABLES: Final = """
@@ -33,6 +38,9 @@ create table item_covisit_daily (tenant_id uuid not null references tenants, nam
     item_id text, neighbor_id text, day date, score numeric(18, 6) not null,
     primary key (tenant_id, namespace, item_id, neighbor_id, day));
 """
+
+
+_TABLES_OF_ITEMS: Final = ("item_tags", "item_popularity_daily", "item_covisit_daily")
 
 
 class Service:
@@ -158,3 +166,56 @@ def test_without_the_tables_nothing_is_delivered_and_it_is_told(service: Service
     assert live.publication
     known = Path(service.project.folder / "var/deliveries/demo/home/db.json").read_bytes()
     assert json.loads(known)["held"]["generation"] == live.publication.generation - 1
+
+
+def test_the_rights_of_the_page_are_enough_and_less_is_told(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, writer = service.database, f"writer_{service.database.schema}"
+    (said,) = re.findall(
+        r"The user needs `select`, (.*?) on the three\s+tables, (.*?) on `tenants`",
+        page("online-service.md"),
+        re.DOTALL,
+    )
+    on_three, on_tenants = (", ".join(re.findall(r"`(\w+)`", each)) for each in said)
+    tables = [f"{database.schema}.{name}" for name in _TABLES_OF_ITEMS]
+    database.run(
+        f"create role {writer} login",
+        f"create schema {database.schema}_own authorization {writer}",
+        f"grant usage on schema {database.schema} to {writer}",
+        f"grant select, {on_three} on {', '.join(tables)} to {writer}",
+        f"grant {on_tenants} on {database.schema}.tenants to {writer}",
+    )
+    monkeypatch.setenv("SINK_DSN", replace(database, user=writer).url)
+    with unsynced():
+        service.make(0, "ab", "id,tags\na,x\n")
+        assert [row[0] for row in service.rows(TAGS)] == ["a"]
+        database.run(f"revoke delete on {tables[0]} from {writer}")
+        with pytest.raises(SinkError, match="permission denied for table item_tags"):
+            service.make(1, "ab", "id,tags\nb,x\n")
+
+    assert [row[0] for row in service.rows(TAGS)] == ["a"]
+
+
+def test_the_types_of_its_columns_hold_what_is_sent(service: Service) -> None:
+    """The largest and the oddest of each: what a catalog has beyond them is null."""
+    prices = ("999999999999.999999", "1000000000000", "NaN", "-0.0000001", "1e3", "")
+    times = ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "soon", "2026-01-01", "", "")
+    ids = ("\\.", 'a"b', "a,b", "NULL", "é{}", "'")
+    catalog = [
+        ("id", "tags", "price", "created_at"),
+        *zip(ids, "xyzuvw", prices, times, strict=True),
+    ]
+    text = io.StringIO()
+    csv.writer(text).writerows(catalog)
+    with unsynced():
+        service.make(0, "ab", text.getvalue())
+
+    found = {
+        row[0]: row[1:] for row in service.rows(f"{TAGS.replace('created_at', 'created_at::text')}")
+    }
+    assert found.keys() == set(ids)
+    assert [found[of][1] for of in ids] == [
+        Decimal("999999999999.999999"), None, None, 0, 1000, None
+    ]  # fmt: skip
+    assert [found[of][2] for of in ids][2:] == [None, "2026-01-01 00:00:00+00", None, None]
