@@ -49,6 +49,8 @@ FIRST: Final = date(2026, 1, 1)
 KINDS: Final = ("popularity", "cooc", "implicit", "content_sim")
 _ROUNDS: Final = 6  # of backfills at most
 _LOOK_S: Final = 1.0
+# What is killed, and how often of ten.
+_VICTIMS: Final = {"run": 6, "code server": 3, "machine": 1}
 
 
 @dataclass
@@ -117,6 +119,7 @@ class Mischief:
     every_s: float
     counts: Counter[str] = field(default_factory=Counter)
     _next: float = 0.0
+    _what: str = ""
 
     def look(self) -> None:
         """Kill something, when it is time and there is something."""
@@ -125,16 +128,17 @@ class Mischief:
                 machine.start()
         if not self.left or time.monotonic() < self._next:
             return
-        what = self.dice.choices(["run", "code server", "machine"], [6, 3, 1])[0]
-        machine = self.dice.choice(self.machines)
+        what = self._what = self._what or self.dice.choices([*_VICTIMS], [*_VICTIMS.values()])[0]
         if what == "run":
             if not (pids := [pid for each in self.machines for pid in each.runs()]):
-                return
+                return  # one will come
             kill(self.dice.choice(pids))
         else:
+            machine = self.dice.choice(self.machines)
             machine.kill_server()
             if what == "machine":
                 machine.kill_runs()
+        self._what = ""
         self.counts[what] += 1
         self.left -= 1
         self._next = time.monotonic() + self.every_s * (0.5 + self.dice.random())
@@ -339,6 +343,8 @@ def main() -> None:
     show(f"{environment()}; {vars(arguments)}")
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     os.environ["PYTHONPATH"] = str(ROOT)
+    # Without it a backfill fails for good at the first look while a code server is away.
+    os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
     if not (found := postgres.programs()):
         sys.exit("there is no PostgreSQL on this machine")
     with ExitStack() as stack:
