@@ -49,6 +49,7 @@ FIRST: Final = date(2026, 1, 1)
 KINDS: Final = ("popularity", "cooc", "implicit", "content_sim")
 _ROUNDS: Final = 6  # of backfills at most
 _LOOK_S: Final = 1.0
+_AGE_S: Final = 8.0  # of a run that is killed, about
 # What is killed, and how often of ten.
 _VICTIMS: Final = {"run": 6, "code server": 3, "machine": 1}
 
@@ -130,8 +131,9 @@ class Mischief:
             return
         what = self._what = self._what or self.dice.choices([*_VICTIMS], [*_VICTIMS.values()])[0]
         if what == "run":
-            if not (pids := [pid for each in self.machines for pid in each.runs()]):
-                return  # one will come
+            pids = [pid for each in self.machines for pid in each.runs()]
+            if not pids or self.dice.random() > _LOOK_S / _AGE_S:
+                return  # one will come, or is to grow older: it would always die as it starts
             kill(self.dice.choice(pids))
         else:
             machine = self.dice.choice(self.machines)
@@ -192,7 +194,7 @@ def settings(storage: str, **more: Any) -> str:
     """Return a dagster.yaml: the project's own on PostgreSQL, and it looks more often."""
     found = yaml.safe_load((ROOT / "dagster-postgres.yaml").read_text())
     found["storage"] = {"postgres": {"postgres_url": storage}}
-    found["run_monitoring"] |= {"poll_interval_seconds": 3, "start_timeout_seconds": 90}
+    found["run_monitoring"] |= {"poll_interval_seconds": 3, "start_timeout_seconds": 45}
     return yaml.safe_dump(found | more)
 
 
