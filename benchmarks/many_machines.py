@@ -345,7 +345,7 @@ def main() -> None:
     show(f"{environment()}; {vars(arguments)}")
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     os.environ["PYTHONPATH"] = str(ROOT)
-    # Without it a backfill fails for good at the first look while a code server is away.
+    # Without it a backfill fails for good when the daemon finds that a code server is away.
     os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
     if not (found := postgres.programs()):
         sys.exit("there is no PostgreSQL on this machine")
