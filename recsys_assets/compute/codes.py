@@ -29,10 +29,20 @@ def distinct_of_all(days: Sequence[pl.Series]) -> pl.Series:
 
 
 def with_codes(frame: pl.LazyFrame, ids: pl.Series) -> pl.LazyFrame:
-    """Replace the column `ids` is named after by `<column>_code`, UInt32; others are dropped."""
+    """Replace the column `ids` is named after by `<column>_code`, UInt32.
+
+    Args:
+        frame: its rows without an id are dropped.
+        ids: distinct; every id of the frame is among them.
+    """
     column = ids.name
-    table = ids.to_frame().lazy().with_row_index(f"{column}_code")
-    return frame.join(table, on=column, how="inner").drop(column)
+    code, id_of_row = f"{column}_code", pl.col(column)
+    # Hashes of ids that are known to differ tell them apart, and are joined in half the time.
+    hashes = ids.hash()
+    if hashes.n_unique() == ids.len():
+        frame = frame.with_columns(pl.when(id_of_row.is_not_null()).then(id_of_row.hash()))
+        ids = hashes
+    return frame.join(ids.to_frame().lazy().with_row_index(code), on=column).drop(column)
 
 
 def pair_key(high: pl.Expr, low: pl.Expr) -> pl.Expr:

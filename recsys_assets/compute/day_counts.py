@@ -275,14 +275,17 @@ class DayCounts:
     def _find_first_items(self) -> pl.DataFrame:
         # Of nearly all users one event is left by its time; only the others are sorted.
         at = [name for name in ("file", "line", "part") if name in self._known.collect_schema()]
-        earliest = self._known.group_by("user_id").agg(pl.col("ts").min())
-        return (
+        coded = (
             self._known.select("user_id", "ts", *at, "item_id")
-            .join(earliest, on=["user_id", "ts"], how="semi")
             .pipe(with_codes, self.item_ids)
+            .pipe(with_codes, self.users)
+        )
+        earliest = coded.group_by("user_id_code").agg(pl.col("ts").min())
+        return (
+            coded.join(earliest, on=["user_id_code", "ts"], how="semi")
             .collect(engine="streaming")
-            .sort("user_id", *at)
-            .unique("user_id", keep="first", maintain_order=True)
+            .sort("user_id_code", *at)
+            .unique("user_id_code", keep="first", maintain_order=True)
             .select(item="item_id_code")
         )
 

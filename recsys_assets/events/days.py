@@ -27,6 +27,7 @@ from recsys_assets.config import Surface
 from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.around import Around, around
+from recsys_assets.events.chunks import Chunk
 from recsys_assets.events.erased import (
     ERASED_TEXT,
     Erased,
@@ -46,6 +47,7 @@ from recsys_assets.events.redelivered import (
 from recsys_assets.events.repeats import Repeats
 from recsys_assets.events.sessions import give_sessions
 from recsys_assets.events.sources import InputSeen, Source, open_source
+from recsys_assets.events.sources.hashing import LinesHash
 from recsys_assets.events.writers import ROW_GROUP_ROWS, NotKept, RefusedWriter
 
 _PARSERS: Final = 2
@@ -351,8 +353,13 @@ def _parse_all(
     said, lines = time.monotonic(), 0
     with ThreadPoolExecutor(_PARSERS, thread_name_prefix="parse") as pool:
         for index, name in enumerate(inputs.names):
+            lines_hash: LinesHash | None = None
             with source.open(name, inputs.days[name]) as reading:
                 for piece in reading.pieces():
+                    # By its lines, however they end; of a file alone, nobody asks.
+                    if len(inputs.names) > 1 and isinstance(piece, Chunk):
+                        lines_hash = lines_hash or LinesHash()
+                        lines_hash.update(piece)
                     ahead.append((index, pool.submit(parse, piece)))
                     if len(ahead) > _PARSERS:
                         number, parsed = ahead.popleft()
@@ -362,7 +369,8 @@ def _parse_all(
                     if time.monotonic() - said > _PROGRESS_SECONDS:
                         said = time.monotonic()
                         _LOG.info("%s %s: %d lines read, now %s", surface, inputs.day, lines, name)
-                yield index, _Read(reading.seen(), reading.content())
+                content = lines_hash.hexdigest() if lines_hash else reading.content()
+                yield index, _Read(reading.seen(), content)
         while ahead:
             number, parsed = ahead.popleft()
             yield number, parsed.result()

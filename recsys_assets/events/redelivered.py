@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 import pyarrow.parquet as pq
 
+from recsys_assets.contracts import row_hash
 from recsys_assets.events.writers import EventsWriter, numbered, rewrite
 
 _BUCKET_ROWS: Final = 2_000_000
@@ -32,7 +33,7 @@ def known_by(columns: Iterable[str], deduplicate_by: str | None) -> list[str]:
 
 def event_hash(known_by: Sequence[str]) -> pl.Expr:
     """Give the hash of what an event is known by."""
-    return pl.struct(known_by).hash(seed=0).alias("hash")
+    return row_hash(known_by).alias("hash")
 
 
 class HashingWriter(EventsWriter):

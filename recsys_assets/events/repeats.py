@@ -7,6 +7,8 @@ from typing import Final
 
 import polars as pl
 
+from recsys_assets.contracts import row_hash
+
 # Different events that are looked at, at most; of larger days a sample, halved so often at most.
 _MOST: Final = 2**15
 _MOST_HALVED: Final = 60
@@ -25,7 +27,7 @@ class Repeats:
         Args:
             columns: that an event is known by.
         """
-        self._hash = pl.struct(columns).hash(seed=0).alias("hash")
+        self._hash = row_hash(columns).alias("hash")
         self._held = pl.DataFrame(schema={"key": pl.UInt64, "hash": pl.UInt64, "events": pl.Int64})
         self._halved = 0
 

@@ -117,8 +117,10 @@ def test_strings_of_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pl.Series, "hash", lambda ids: pl.repeat(7, ids.len(), eager=True))
 
     first, second = number_as_they_come([series("a", "b"), series("c", "b")])
+    coded = with_codes(texts(["b", None, "a", "b"]), series("a", "b")).collect()
 
     assert (first.to_list(), second.to_list()) == ([0, 1], [2, 1])
+    assert sorted(coded["id_code"]) == [0, 1, 1]
 
 
 @given(_CODES)

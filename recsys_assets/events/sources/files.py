@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recsys_assets.config import DayPattern, Surface, is_object_url, segments_of
 from recsys_assets.errors import RawEventsError, StorageError
-from recsys_assets.events.chunks import Chunk, Readable, whole_lines
+from recsys_assets.events.chunks import Readable, whole_lines
 from recsys_assets.events.forms import Text
 from recsys_assets.events.sources.compression import (
     TOO_MUCH_MEMORY,
@@ -24,7 +24,7 @@ from recsys_assets.events.sources.compression import (
     refuse_what_is_no_text,
     without_ending,
 )
-from recsys_assets.events.sources.hashing import HashingReader, LinesHash, sha256_of
+from recsys_assets.events.sources.hashing import HashingReader, sha256_of
 from recsys_assets.events.sources.source import InputSeen, Reading
 from recsys_assets.pages import Location, Shown
 from recsys_assets.storage import open_store
@@ -270,19 +270,14 @@ class _Reading:
         ):
             text = self._source.text(plain)
             refuse_what_is_no_text(text.beginning, self._location)
-            lines: LinesHash | None = None
-            for piece in self._source.split(text, self._location):
-                if isinstance(piece, Chunk):
-                    lines = lines or LinesHash()
-                    lines.update(piece)
-                yield piece
+            yield from self._source.split(text, self._location)
             self._seen = InputSeen(
                 self._name,
                 self._stored.size_bytes,
                 self._stored.sha256,
                 f"{form(self._name)} {text.form}".strip(),
             )
-            self._content = lines.hexdigest() if lines else plain.sha256
+            self._content = plain.sha256
 
     def seen(self) -> InputSeen:
         """Return size and SHA-256 of the bytes as they are stored, and how they were read."""
@@ -291,7 +286,7 @@ class _Reading:
         return self._seen
 
     def content(self) -> str | None:
-        """Return the SHA-256 of its lines, however they end and are laid out; of rows, of all."""
+        """Return the SHA-256 of its bytes, decompressed."""
         return self._content
 
 

@@ -53,7 +53,10 @@ class Reading(Protocol):
         """Return what was read; only once all pieces were yielded."""
 
     def content(self) -> str | None:
-        """Return what is equal where two inputs hold the same, then too; None where none can."""
+        """Return what is equal where two inputs hold the same, then too; None where none can.
+
+        Of inputs in chunks of lines, the lines are compared, and this is asked of empty ones only.
+        """
 
 
 class Source(Protocol):
