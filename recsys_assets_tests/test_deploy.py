@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any, Final
 import pytest
 import yaml
 from compose_spec import PyCompose
+from dagster._core.execution import asset_backfill
 
 from recsys_assets.config import load_config
 from recsys_assets_tests import compose
@@ -206,6 +208,21 @@ def test_the_units_start_what_compose_starts(stack: dict[str, Any]) -> None:
             "/opt/recsys-assets/workspace", "/etc/recsys-assets/workspace"
         )
         assert started == on_host
+
+
+def test_a_backfill_waits_for_a_code_server_that_is_away_wherever_the_daemon_runs(
+    stack: dict[str, Any],
+) -> None:
+    """Dagster asks for it when a code location is not there; `many_machines.py` shows why."""
+    variable = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+    asks = inspect.getsource(asset_backfill)
+    chart = text("deploy/kubernetes/recsys-assets/templates/dagster.yaml")
+
+    assert f'"{variable}"' in asks
+    assert stack["services"]["daemon"]["environment"][variable] == "1"
+    assert f"\nEnvironment={variable}=1\n" in text("deploy/systemd/recsys-assets-daemon.service")
+    assert f'- {{name: {variable}, value: "1"}}' in chart.partition("- name: daemon\n")[2]
+    assert variable in text("docs/operate-instance.md")
 
 
 def test_the_daemon_stops_before_the_code_server() -> None:

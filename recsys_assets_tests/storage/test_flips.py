@@ -56,6 +56,7 @@ from recsys_assets_tests.storage.conftest import (
     lineage,
     live_now,
     manifest_bytes,
+    on_every_backend,
     on_one_backend,
     publish_arguments,
     record,
@@ -1262,6 +1263,7 @@ def test_a_conflict_without_end_is_given_up_with_the_old_manifest_live(
     assert live_now(store) == old
 
 
+@on_every_backend
 def test_two_publishers_at_once_lose_nothing_and_no_reader_sees_half(backend: Backend) -> None:
     done = [PROCESSES.Event(), PROCESSES.Event()]
 

@@ -36,6 +36,7 @@ from recsys_assets_tests.storage.conftest import (
     at_once,
     lineage,
     live_now,
+    on_every_url,
     publish_arguments,
 )
 from recsys_assets_tests.storage.proxy import KIND, Proxy, Request, Treatment, always, every, first
@@ -50,6 +51,7 @@ NAMES = [
 ]  # fmt: skip
 
 
+@on_every_url
 def test_a_url_is_literal_whatever_its_prefix_and_key_hold(url: str) -> None:
     store = open_store(url)
     for name in NAMES:
@@ -57,6 +59,7 @@ def test_a_url_is_literal_whatever_its_prefix_and_key_hold(url: str) -> None:
         assert store.key(f"{url}/{name}/{name}.json") == f"{name}/{name}.json"
 
 
+@on_every_url
 def test_names_that_only_a_url_confuses_are_different_objects(url: str) -> None:
     store = open_store(url)
 
@@ -71,6 +74,7 @@ def test_names_that_only_a_url_confuses_are_different_objects(url: str) -> None:
     }
 
 
+@on_every_url
 @pytest.mark.parametrize("name", NAMES)
 def test_polars_finds_the_object_at_its_location(url: str, tmp_path: Path, name: str) -> None:
     store, key = open_store(url), f"canonical/{name}/2026-01-05.parquet"
@@ -80,6 +84,7 @@ def test_polars_finds_the_object_at_its_location(url: str, tmp_path: Path, name:
     assert pl.scan_parquet(store.location(key), glob=False).collect()["name"].to_list() == [name]
 
 
+@on_every_url
 def test_a_prefix_is_not_a_root_to_its_neighbours(url: str) -> None:
     store = open_store(url)
     open_store(f"{url}2").put_new(KEY, b"theirs")
@@ -114,6 +119,7 @@ def test_a_listing_of_more_than_a_page_is_whole(s3_url: str, proxy: Proxy) -> No
 # Large objects
 
 
+@on_every_url
 def test_reading_a_large_object_in_ranges_gives_what_was_written(url: str, tmp_path: Path) -> None:
     draw, store = random.Random(1), open_store(url)  # noqa: S311
     written = draw.randbytes(21 * 2**20 + 17)

@@ -13,7 +13,9 @@ import pytest
 
 from recsys_assets.errors import ManifestConflictError, StorageError
 from recsys_assets.storage.store import Store
-from recsys_assets_tests.storage.conftest import Backend, at_once
+from recsys_assets_tests.storage.conftest import Backend, at_once, on_every_backend
+
+pytestmark = on_every_backend
 
 KEY = "objectstore/demo/home/popularity/1.json"
 

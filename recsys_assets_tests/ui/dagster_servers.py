@@ -185,7 +185,12 @@ def wait_for(what: str, look: Callable[[], T], *, within_s: float = 180) -> T:
 
 @contextlib.contextmanager
 def running_dagster(
-    home: Path, config_file: Path, *, hurried: bool = True, lives_at_most_s: int = 900
+    home: Path,
+    config_file: Path,
+    *,
+    workspace: Path = ROOT / "workspace.yaml",
+    hurried: bool = True,
+    lives_at_most_s: int = 900,
 ) -> Iterator[Dagster]:
     """Run webserver and daemon as a deployment does, and stop them with all their runs.
 
@@ -193,34 +198,41 @@ def running_dagster(
         home: becomes DAGSTER_HOME, with the repository's dagster.yaml if it has none; holds the
             servers' logs.
         config_file: becomes RECSYS_CONFIG.
+        workspace: names the code locations.
         hurried: look at backfills and automation every second; a deployment does every 30 s.
         lives_at_most_s: `timeout` ends a server that its test could not end.
     """
     dagster, port = _prepared(home, config_file)
-    workspace = f"--workspace={ROOT / 'workspace.yaml'}"
-    webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}", workspace]
+    webserver = ["-m", "dagster_webserver", "--host=127.0.0.1", f"--port={port}"]
     # One after the other: both make the databases of a new instance, and the later one fails.
     with _running(
         "webserver",
-        webserver,
+        [*webserver, f"--workspace={workspace}"],
         home=home,
         environment=dagster.environment,
         lives_at_most_s=lives_at_most_s,
     ) as one:
         wait_for("webserver", lambda: _is_up(one) and _has_loaded(dagster))
-        with running_daemon(dagster, home, hurried=hurried, lives_at_most_s=lives_at_most_s):
+        with running_daemon(
+            dagster, home, workspace=workspace, hurried=hurried, lives_at_most_s=lives_at_most_s
+        ):
             yield dagster
 
 
 @contextlib.contextmanager
 def running_daemon(
-    dagster: Dagster, home: Path, *, hurried: bool, lives_at_most_s: int
+    dagster: Dagster,
+    home: Path,
+    *,
+    workspace: Path = ROOT / "workspace.yaml",
+    hurried: bool,
+    lives_at_most_s: int,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a daemon beside the webserver of a home, and stop it with the runs that it started."""
     program = ["-c", _HURRIED_DAEMON] if hurried else ["-m", "dagster._daemon"]
     with _running(
         "daemon",
-        [*program, "run", f"--workspace={ROOT / 'workspace.yaml'}"],
+        [*program, "run", f"--workspace={workspace}"],
         home=home,
         environment=dagster.environment,
         lives_at_most_s=lives_at_most_s,
