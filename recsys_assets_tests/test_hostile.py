@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import errno
+import gc
 import io
 import json
 import os
@@ -214,6 +215,7 @@ def small_disk(project: Project) -> Iterator[Path]:
     if not mounted:
         skip_unless_required("mount", "only where this process may mount a file system")
     yield directory
+    gc.collect()  # what failed may be garbage that still has files open
     subprocess.run(["umount", str(directory)], check=True)
 
 

@@ -41,17 +41,11 @@ class AcceptedDay:
     @property
     def frame(self) -> pl.LazyFrame:
         """The events, contract `canonical_event`; a column that a day lacks is null."""
-        import polars as pl
-
         # Not above: Pandera takes a second to import, and publishing needs fingerprints only.
         from recsys_assets.contracts import FURTHER_COLUMNS, canonical_dtypes
+        from recsys_assets.storage.frames import scan
 
-        return pl.scan_parquet(
-            self.location,
-            glob=False,
-            schema=canonical_dtypes(FURTHER_COLUMNS),
-            missing_columns="insert",
-        )
+        return scan(self.location, canonical_dtypes(FURTHER_COLUMNS))
 
 
 AcceptedDays = Mapping[date, AcceptedDay]

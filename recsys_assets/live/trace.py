@@ -26,6 +26,7 @@ from recsys_assets.kinds import KINDS
 from recsys_assets.live.history import recorded_live
 from recsys_assets.live.tables import live_document
 from recsys_assets.storage import layout
+from recsys_assets.storage.frames import scan
 from recsys_assets.storage.publications import history
 from recsys_assets.storage.registry import version_of
 from recsys_assets.storage.store import Store
@@ -164,7 +165,7 @@ def _trace_day(
 
 def _events_by_file(location: str, column: str, owner: str) -> dict[int, tuple[int, int | None]]:
     found = (
-        pl.scan_parquet(location, glob=False)
+        scan(location)
         .filter(pl.col(column) == owner)
         .group_by("file")
         .agg(events=pl.len(), first_line=pl.col("line").min())

@@ -23,6 +23,7 @@ from recsys_assets.errors import (
 )
 from recsys_assets.storage import layout, objects, open_store
 from recsys_assets.storage.flips import publish
+from recsys_assets.storage.frames import scan
 from recsys_assets.storage.objects import ObjectStore
 from recsys_assets.storage.store import Store
 from recsys_assets_tests.storage.conftest import (
@@ -81,7 +82,7 @@ def test_polars_finds_the_object_at_its_location(url: str, tmp_path: Path, name:
     pl.DataFrame({"name": [name]}).write_parquet(tmp_path / "day")
     store.replace(key, tmp_path / "day")
 
-    assert pl.scan_parquet(store.location(key), glob=False).collect()["name"].to_list() == [name]
+    assert scan(store.location(key)).collect()["name"].to_list() == [name]
 
 
 @on_every_url
