@@ -1,7 +1,8 @@
 """Frames of objects: Parquet that is read where it lies, and a small frame as the bytes of one.
 
-The latter is in Arrow's file format: it is read in a third of the time of Parquet, and written in half of it. LZ4
-takes a third of the time of Zstandard to read, and hashes are hardly any smaller by either.
+The latter is in Arrow's file format: it is read in a third of the time of Parquet, and written in
+half of it. LZ4 takes a third of the time of Zstandard to read, and hashes are hardly any smaller by
+either.
 """
 
 from __future__ import annotations
