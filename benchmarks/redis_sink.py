@@ -23,6 +23,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
 import measure
 import redis
 from sinks import PLACE, publication_of, publish_numbered

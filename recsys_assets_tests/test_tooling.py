@@ -171,3 +171,12 @@ def test_every_dependency_is_pinned(requirement: str) -> None:
         for line in text("constraints.txt").split("\n")
     }
     assert name in pinned
+
+
+def test_a_benchmark_that_needs_the_servers_of_the_tests_finds_them() -> None:
+    """They are in no distribution: the script itself says where they are."""
+    texts = {path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("benchmarks/*.py")}
+    needing = {name for name, text in texts.items() if "recsys_assets_tests" in text}
+
+    assert needing
+    assert {name for name in needing if "Path(__file__).parents[1]" not in texts[name]} == set()
