@@ -1,5 +1,5 @@
 # Removes from a folder of installed packages what nothing here loads: docs/decisions/container-image.md has the
-# sizes. The image is tried as a whole afterwards: `deploy/try-image`.
+# sizes. The image is tried as a whole afterwards: `deploy/try_image.py`.
 set -eu
 cd "$1"
 # Arrow: headers, sources and tests for those who build on it; Flight, a network protocol; clients of object stores,
