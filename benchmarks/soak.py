@@ -2,9 +2,9 @@
 
 Days of some surfaces land under a real daemon with its sensors running: good ones, bad ones that
 are mended hours later, and late files of days that were live already. An hour takes some seconds.
-Every other hour the worker of a run is killed, and every fourth the daemon. At the end each surface
-is held to what a single command makes of the same files in a root of its own: nothing may be lost,
-and nothing may be live that landed never. Printed hour by hour are the memory of all processes, the
+Every other hour the worker of a run is killed, and every fourth the daemon. Once nothing is left to
+do, the servers are stopped, and each surface is held to what a single command makes of the same
+files in a root of its own: nothing may be lost, and nothing may be live that landed never. Printed hour by hour are the memory of all processes, the
 size of what Dagster keeps, and what ticks took. Linux only; exits with 1 when something was lost.
 """
 
@@ -51,6 +51,9 @@ TICKS: Final = """query ($sensor: SensorSelector!) { sensorOrError(sensorSelecto
 GOING_ON: Final = """{ runsOrError(filter: {statuses: [QUEUED, STARTING, STARTED]}) {
   ... on Runs { count }
 } }"""
+
+
+QUIET_S: Final = 100.0  # three looks of the daemon
 
 
 @dataclass
@@ -159,6 +162,49 @@ def ticks_of(dagster: Dagster, sensor: str) -> list[float]:
     ]
 
 
+def settle(dagster: Dagster, *, within_s: float) -> tuple[float, int]:
+    """Wait until the daemon has nothing to do; return how long it took, and the runs left."""
+    began = since = time.monotonic()
+    seen = -1, -1
+    while True:
+        now = dagster.runs(), dagster.ask(GOING_ON)["count"]
+        if now != seen or now[1]:
+            since, seen = time.monotonic(), now
+        if time.monotonic() - since > QUIET_S:
+            return since - began, 0
+        if time.monotonic() - began > within_s:
+            return within_s, now[1]
+        time.sleep(2)
+
+
+def control(
+    folder: Path, environment: Mapping[str, str], surfaces: list[Surface]
+) -> tuple[dict[str, Mapping[str, object]], str]:
+    """Make the days of all by a single command in a root of its own.
+
+    Returns:
+        What is live there of each surface, and what the command said if it made nothing.
+    """
+    newest = max(day for each in surfaces for day in each.days)
+    (home := folder / "control_home").mkdir()
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "recsys_assets.cli", "materialize"),
+            *(f"--from={FIRST}", f"--to={newest}"),
+        ],
+        env={
+            **environment,
+            "RECSYS_CONFIG": str(folder / "control.yaml"),
+            "DAGSTER_HOME": str(home),
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    wanted = {each.name: live(folder, "control", each.name) for each in surfaces}
+    return wanted, made.stderr if made.returncode == 2 else ""
+
+
 def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bool:
     """Let the hours pass; tell whether nothing was lost."""
     dice = random.Random(arguments.seed)  # noqa: S311
@@ -171,7 +217,7 @@ def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bo
         del settings["event_log_storage"]
         settings["storage"] = {"postgres": {"postgres_url": storage}}
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
-    limit_s = int(arguments.hours * arguments.hour_seconds) + arguments.within + 900
+    limit_s = 2 * int(arguments.hours * arguments.hour_seconds) + arguments.within + 3600
     kills = {"worker": 0, "daemon": 0}
     with ExitStack() as stack:
         dagster = stack.enter_context(
@@ -208,41 +254,23 @@ def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bo
                 f"{processes.peak_mb:15.0f}  {size_mb(home):13.1f}  "
                 f"{median(took):.1f} {max(took):.1f}"
             )
-        settled = time.monotonic()
-        newest = max(day for each in surfaces for day in each.days)
-        command = [sys.executable, "-m", "recsys_assets.cli", "materialize"]
-        command += [f"--from={FIRST}", f"--to={newest}"]
-        home.with_name("control_home").mkdir()
-        control = subprocess.run(
-            command,
-            env={
-                **dagster.environment,
-                "RECSYS_CONFIG": str(folder / "control.yaml"),
-                "DAGSTER_HOME": str(home.with_name("control_home")),
-            },
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        wanted = {each.name: live(folder, "control", each.name) for each in surfaces}
-
-        def behind() -> list[str]:
-            return [name for name, what in wanted.items() if live(folder, "var", name) != what]
-
-        while behind() and time.monotonic() - settled < arguments.within:
-            time.sleep(2)
-        lost = behind()
-        left = dagster.ask(GOING_ON)["count"]
+        settled_s, left = settle(dagster, within_s=arguments.within)
+    # With the servers gone: both would be slow beside each other.
+    wanted, trouble = control(folder, dagster.environment, surfaces)
+    lost = [name for name, what in wanted.items() if live(folder, "var", name) != what]
     nothing = sum(not what for what in wanted.values())
-    show(f"  landed {weather.counts}; killed {kills}; runs that are left: {left}")
+    show(
+        f"  landed {weather.counts}; killed {kills}; at rest {settled_s:.0f} s after the last hour"
+    )
+    if left:
+        show(f"  not at rest: {left} runs were left when the servers were stopped")
     show(f"  as a single command makes it: {len(surfaces) - len(lost)} of {len(surfaces)}")
     show(f"  of which nothing is live: {nothing}")
     for name in lost[:10]:
         show(f"  {name}: {live(folder, 'var', name)} and not {wanted[name]}")
-    if control.returncode == 2:  # it made nothing to compare with
-        show(control.stderr)
-        return False
-    return not lost
+    if trouble:
+        show(trouble)
+    return not lost and not trouble
 
 
 def main() -> None:
@@ -250,10 +278,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--surfaces", type=int, default=100)
     parser.add_argument("--hours", type=int, default=24)
-    parser.add_argument("--hour-seconds", type=float, default=40, help="what an hour takes")
+    parser.add_argument("--hour-seconds", type=float, default=60, help="what an hour takes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgres", action="store_true", help="Dagster keeps its state there")
-    parser.add_argument("--within", type=int, default=900, help="seconds to catch up at most")
+    parser.add_argument("--within", type=int, default=1800, help="seconds to come to rest at most")
     arguments = parser.parse_args()
     show(f"{environment()}; {vars(arguments)}")
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"

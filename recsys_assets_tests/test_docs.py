@@ -960,6 +960,7 @@ _VARIES: Final = [
     (re.compile(r"(?<=\d{10}-)[0-9a-f]{4,32}…?"), "<id>"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f]{64}|[0-9a-f]{4,}…"), "<id>"),
     (re.compile(r"\S+@\S+"), "<who>"),
+    (re.compile(r"(?<=\(generation \d, )\d{4}-\d\d-\d\d"), "<today>"),
     (re.compile(r"\d+ d$"), "<days>"),
     (re.compile(r"\d+ min ago"), "<age>"),
     (re.compile(r"found \d+: (\S+) is live, \S+ could be$"), r"found <days>: \1 is live"),

@@ -54,10 +54,6 @@ def _pictures(folder: Path) -> Path:
     return Path(os.environ.get("RECSYS_SCREENSHOTS", folder / "pictures"))
 
 
-def today() -> date:
-    return datetime.now(UTC).date()
-
-
 def baskets(of: date) -> list[dict[str, Any]]:
     """Return the events of a day; of ten days in a row, no two are alike."""
     turn = of.toordinal() % len(BASKETS)
@@ -81,10 +77,11 @@ def live_day(project: Project) -> date | None:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_week_is_backfilled_repaired_and_rolled_back(project: Project, chromium: Path) -> None:
-    start = today() - timedelta(days=10)
+    # With an end: a surface that has none gets one more day should midnight come meanwhile.
+    week = [DAY + timedelta(days=number) for number in range(7)]
+    end = DAY + timedelta(days=10)
     source = {"path": "raw", "landing": {"settle_seconds": 0}}
-    project.configure({"start_date": start, "end_date": None, "source": source})
-    week = [start + timedelta(days=number) for number in range(7)]
+    project.configure({"start_date": DAY, "end_date": end, "source": source})
     bad = week[3]
     good = [day for day in week if day != bad]
     for day in week:
@@ -180,9 +177,9 @@ ops:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Path) -> None:
-    old, yesterday = today() - timedelta(days=10), today() - timedelta(days=1)
-    config = project.configure({"start_date": old, "end_date": None})
-    for day in (old, yesterday):
+    old, last = DAY, DAY + timedelta(days=9)
+    config = project.configure({"start_date": old, "end_date": last + timedelta(days=1)})
+    for day in (old, last):
         project.land(day, baskets(day))
     project.materialize(config, [old])
     assert live_day(project) == old
@@ -193,12 +190,12 @@ def test_what_is_live_goes_stale_and_fresh_again(project: Project, chromium: Pat
         person.launches_job("check_freshness")
         person.sees("RUN_FAILURE")
         person.opens_asset("demo/home/live", "Checks")
-        person.sees(f"{old} is live, {yesterday} could be")
+        person.sees(f"{old} is live, {last} could be")
         person.takes_picture("freshness-stale")
         assert dagster.check("demo/home/live", "fresh") == "FAILED"
 
-        dagster.run("materialize", "--from", str(yesterday), "--to", str(yesterday))
-        assert live_day(project) == yesterday
+        dagster.run("materialize", "--from", str(last), "--to", str(last))
+        assert live_day(project) == last
         wait_for("both flips on the page", lambda: len(dagster.flips("demo/home")) == 2)
         person.launches_job("check_freshness")
         person.sees("RUN_SUCCESS")
