@@ -4,8 +4,9 @@ Days of some surfaces land under a real daemon with its sensors running: good on
 are mended hours later, and late files of days that were live already. An hour takes some seconds.
 Every other hour the worker of a run is killed, and every fourth the daemon. Once nothing is left to
 do, the servers are stopped, and each surface is held to what a single command makes of the same
-files in a root of its own: nothing may be lost, and nothing may be live that landed never. Printed hour by hour are the memory of all processes, the
-size of what Dagster keeps, and what ticks took. Linux only; exits with 1 when something was lost.
+files in a root of its own: nothing may be lost, and nothing may be live that landed never. Printed
+hour by hour are the memory of all processes, the size of what Dagster keeps, and what ticks took.
+Linux only; exits with 1 when something was lost.
 """
 
 from __future__ import annotations
