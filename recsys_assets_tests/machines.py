@@ -157,9 +157,9 @@ class Machine:
             self.server.kill()
             self.server.wait()
 
-    def runs(self) -> list[int]:
-        """Return the processes of runs on it."""
-        return [*_runs_of(self.home)]
+    def runs(self) -> dict[int, str]:
+        """Return the processes of runs on it, each with its command line."""
+        return dict(_runs_of(self.home))
 
     def kill_runs(self) -> None:
         """End every run on it at once."""
@@ -239,14 +239,14 @@ def control_plane(home: Path, storage: str, machines: Sequence[Machine]) -> Path
     return workspace
 
 
-def _runs_of(home: Path) -> Iterator[int]:
+def _runs_of(home: Path) -> Iterator[tuple[int, str]]:
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                command = Path(f"/proc/{entry.name}/cmdline").read_bytes()
+                command = Path(f"/proc/{entry.name}/cmdline").read_bytes().decode()
                 environ = Path(f"/proc/{entry.name}/environ").read_bytes().split(b"\0")
-                if b"execute_run" in command and f"DAGSTER_HOME={home}".encode() in environ:
-                    yield int(entry.name)
+                if "execute_run" in command and f"DAGSTER_HOME={home}".encode() in environ:
+                    yield int(entry.name), command
 
 
 def published(root: str, place: Place) -> Sequence[tuple[str, date, dict[str, str]]]:

@@ -214,15 +214,13 @@ def test_the_units_start_what_compose_starts(stack: dict[str, Any]) -> None:
 def env_of_daemon(of: str, stack: Mapping[str, Any]) -> Mapping[str, str]:
     """Return the environment of the daemon as one of the deployments gives it."""
     if of == "compose":
-        found: dict[str, str] = stack["services"]["daemon"]["environment"]
-        return found
+        return dict(stack["services"]["daemon"]["environment"])
     if of == "systemd":
         unit = text("deploy/systemd/recsys-assets-daemon.service")
         return dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
     if of == "chart of Dagster":
         values = yaml.safe_load(text("deploy/kubernetes/dagster-chart-values.yaml"))
-        found = values["dagsterDaemon"]["env"]
-        return found
+        return dict(values["dagsterDaemon"]["env"])
     chart = text("deploy/kubernetes/recsys-assets/templates/dagster.yaml")
     daemon = chart.partition("- name: daemon\n")[2]
     return dict(re.findall(r'- \{name: (\w+), value: "(.*)"\}', daemon))
