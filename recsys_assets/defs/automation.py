@@ -15,47 +15,36 @@ _NEWLY_UPDATED = (
     & ~dg.AutomationCondition.all_new_updates_have_run_tags(tag_keys={LANDED})
 ).with_label("newly_updated_by_others")
 
-# Dagster takes a request, and the end of a run, as the answer to whatever it sees at its next look,
-# also to what came after them. So a file that lands in between would be forgotten, and with it what
-# it changes. It knows when something was updated only of these two, not of a mixture.
-_UPDATED_LATER = (
-    dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
-    .since(dg.AutomationCondition.newly_updated())
-    .with_label("a_dep_was_updated_later")
-)
-_TO_BE_UPDATED = dg.AutomationCondition.any_deps_match(
-    dg.AutomationCondition.will_be_requested()
-).with_label("a_dep_will_be_requested")
-_MADE = (dg.AutomationCondition.newly_updated() & ~_UPDATED_LATER & ~_TO_BE_UPDATED).with_label(
-    "made_of_what_there_is"
-)
-
 # As Dagster's `eager`, of which two things are left out. It looks at the newest day only; late data
-# lands for older ones. And it asks for what is missing; a day that failed is missing too.
+# lands for older ones. And it asks for what is missing; a day that failed is missing too. What is
+# asked for at this very look was not answered by anything before.
 ANY_DAY = (
-    dg.AutomationCondition.any_deps_match(
-        _NEWLY_UPDATED | dg.AutomationCondition.will_be_requested()
-    )
-    .with_label("any_deps_updated")
-    .since(
-        (
-            (dg.AutomationCondition.newly_requested() & ~_TO_BE_UPDATED)
-            | _MADE
-            | dg.AutomationCondition.initial_evaluation()
-        ).with_label("handled")
+    (
+        dg.AutomationCondition.any_deps_match(_NEWLY_UPDATED)
+        .with_label("any_deps_updated")
+        .since_last_handled()
+        | dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
     )
     & ~dg.AutomationCondition.any_deps_missing()
     & ~dg.AutomationCondition.any_deps_in_progress()
     & ~dg.AutomationCondition.in_progress()
 ).with_label("eager_any_day")
 
-# What others report may come after the request. What a run makes does not: it would be asked for
-# again when the rest of that run failed.
+# Dagster knows when something was updated, and compares the times, only where `since` is given
+# nothing but this condition: of a mixture with others it knows none.
+_REPORTED_LATER = (
+    dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+    .since(dg.AutomationCondition.newly_updated())
+    .with_label("any_deps_updated_later")
+)
+
+# Dagster takes a request, and the end of a run, as the answer to whatever it sees at its next look,
+# also to what was reported after them. A file that lands in between would be forgotten.
 OF_LANDED = ANY_DAY.replace(
     "handled",
     (
         (dg.AutomationCondition.newly_requested() & ~dg.AutomationCondition.any_deps_updated())
-        | _MADE
+        | (dg.AutomationCondition.newly_updated() & ~_REPORTED_LATER)
         | dg.AutomationCondition.initial_evaluation()
     ).with_label("handled"),
 ).with_label("eager_any_day_that_landed")
