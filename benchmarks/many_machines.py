@@ -13,22 +13,18 @@ process makes in a root of its own. Linux only; exits with 1 when that is not so
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import random
-import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -36,12 +32,20 @@ sys.path.append(str(Path(__file__).parents[1]))
 from landing import CATALOG, EVENTS, TENANT, Processes, land, show
 from measure import environment, run
 from operations import idle, launch, tell
-from soak import processes_of
 
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
-from recsys_assets.storage.publications import history, read_live
 from recsys_assets_tests import postgres
+from recsys_assets_tests.machines import (
+    WAITS,
+    Machine,
+    control_plane,
+    given_up,
+    in_folder,
+    kill,
+    published,
+    running,
+)
 from recsys_assets_tests.storage.servers import seaweedfs
 from recsys_assets_tests.ui.dagster_servers import ROOT, Dagster, running_dagster, wait_for
 
@@ -52,62 +56,6 @@ _LOOK_S: Final = 1.0
 _AGE_S: Final = 8.0  # of a run that is killed, about
 # What is killed, and how often of ten.
 _VICTIMS: Final = {"run": 6, "code server": 3, "machine": 1}
-
-
-@dataclass
-class Machine:
-    """A home, and the code server in it."""
-
-    name: str
-    home: Path
-    config: Path
-    port: int
-    server: subprocess.Popen[bytes] | None = field(default=None, init=False)
-
-    def start(self) -> None:
-        """Start the code server, as systemd or Kubernetes would when it is gone."""
-        address = ["--host=127.0.0.1", f"--port={self.port}", f"--location-name={self.name}"]
-        address += ["--module-name=recsys_assets.definitions"]
-        with (self.home / "server.log").open("ab") as log:
-            self.server = subprocess.Popen(
-                [sys.executable, "-m", "dagster", "api", "grpc", *address],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.home,
-                env={
-                    **os.environ,
-                    "DAGSTER_HOME": str(self.home),
-                    "RECSYS_CONFIG": str(self.config),
-                },
-            )
-
-    def is_up(self) -> bool:
-        """Tell whether the code server listens."""
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
-
-    def kill_server(self) -> None:
-        """End the code server at once."""
-        if self.server:
-            self.server.kill()
-            self.server.wait()
-
-    def runs(self) -> list[int]:
-        """Return the processes of runs on it."""
-        return [*processes_of(self.home, "execute_run")]
-
-    def kill_runs(self) -> None:
-        """End every run on it at once."""
-        for pid in self.runs():
-            kill(pid)
-
-
-def kill(pid: int) -> None:
-    """End a process at once; it may have ended by itself."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
@@ -174,51 +122,9 @@ def land_all(folder: Path, bucket: str, names: Sequence[str], days: Sequence[dat
         store.put_new(str(path.relative_to(folder)), path.read_bytes())
 
 
-def published(root: str, surface: str) -> Sequence[tuple[str, date, dict[str, str]]]:
-    """Return the flips that led to what is live, the oldest first: action, last day, versions."""
-    store, flips = open_store(root), []
-    live = read_live(store, Place(TENANT, surface))
-    for flip in history(store, live) if live else ():
-        versions = {kind: uri.rpartition("/")[2] for kind, uri in flip.current.items()}
-        versions.pop("publication", None)  # it says when
-        flips.append((flip.action, flip.window.last_day, versions))
-    return flips[::-1]
-
-
 def records(root: str, surface: str) -> int:
     """Return how many records of flips there are, also of those that nothing came of."""
     return sum(1 for _ in open_store(root).list(f"registry/publications/{TENANT}/{surface}"))
-
-
-def settings(storage: str, **more: Any) -> str:
-    """Return a dagster.yaml: the project's own on PostgreSQL, and it looks more often."""
-    found = yaml.safe_load((ROOT / "dagster-postgres.yaml").read_text())
-    found["storage"] = {"postgres": {"postgres_url": storage}}
-    found["run_monitoring"] |= {"poll_interval_seconds": 3, "start_timeout_seconds": 45}
-    return yaml.safe_dump(found | more)
-
-
-@contextlib.contextmanager
-def running_machines(machines: Sequence[Machine]) -> Iterator[None]:
-    """Start all code servers; end in the end whatever is on the machines."""
-    try:
-        for machine in machines:
-            machine.start()
-        for machine in machines:  # what is not there when webserver and daemon start, stays away
-            wait_for(machine.name, machine.is_up)
-        yield
-    finally:
-        for machine in machines:
-            machine.kill_server()
-            machine.kill_runs()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def try_to_launch(dagster: Dagster, days: Sequence[date], name: str) -> bool:
@@ -236,39 +142,26 @@ def backfill(arguments: argparse.Namespace, folder: Path, bucket: str, storage: 
     names = [f"s{number:03}" for number in range(arguments.surfaces)]
     root, control = f"{bucket}/root", f"{bucket}/control"
     land_all(folder, bucket, names, days)
-    machines = []
-    for number in range(arguments.machines):
-        home = folder / f"machine_{number + 1}"
-        home.mkdir()
-        (home / "dagster.yaml").write_text(settings(storage))
-        machine = Machine(home.name, home, home / "surfaces.yaml", free_port())
+    machines = in_folder(folder, storage, arguments.machines)
+    for number, machine in enumerate(machines):
         part = names[number :: arguments.machines]
         surfaces_file(machine.config, root, bucket, part, arguments.days)
-        machines.append(machine)
     home = folder / "dagster_home"
-    home.mkdir()
-    configured = {
-        "homes": [str(each.home) for each in machines],
-        "configs": {each.name: str(each.config) for each in machines},
-    }
-    launcher = {"module": "benchmarks.machines", "class": "Machines", "config": configured}
-    (home / "dagster.yaml").write_text(settings(storage, run_launcher=launcher))
-    servers = [
-        {"grpc_server": {"host": "127.0.0.1", "port": each.port, "location_name": each.name}}
-        for each in machines
-    ]
-    workspace = folder / "workspace.yaml"
-    workspace.write_text(yaml.safe_dump({"load_from": servers}))
+    workspace = control_plane(home, storage, machines)
     used = [Processes(each) for each in (home, *(machine.home for machine in machines))]
     dice = random.Random(arguments.seed)  # noqa: S311
     mischief = Mischief(machines, dice, arguments.kills, arguments.every)
     rounds, peak_mb, began = 0, 0.0, time.monotonic()
 
     def missing() -> list[str]:
-        return [name for name in names if {day for _, day, _ in published(root, name)} < {*days}]
+        return [
+            name
+            for name in names
+            if {day for _, day, _ in published(root, Place(TENANT, name))} < {*days}
+        ]
 
     with (
-        running_machines(machines),
+        running(machines),
         running_dagster(
             home, machines[0].config, workspace=workspace, lives_at_most_s=arguments.within + 300
         ) as dagster,
@@ -290,6 +183,7 @@ def backfill(arguments: argparse.Namespace, folder: Path, bucket: str, storage: 
             time.sleep(_LOOK_S)
         wall_s = time.monotonic() - began
         show(f"  {tell(dagster)}; rounds of backfills: {rounds}")
+        show(f"  not started again: {dict(given_up(home))}")
     cpu_s = sum(each.total_s for each in used)
     show(f"  killed: {dict(mischief.counts)}")
     show(f"  {wall_s:.0f} s wall, {cpu_s:.0f} s CPU, {peak_mb:.0f} MB, without the two servers")
@@ -313,9 +207,9 @@ def compare(root: str, control: str, names: Sequence[str], days: Sequence[date])
     """Tell whether each day was published once, in order, with the versions of the control."""
     well, abandoned = 0, 0
     for name in names:
-        flips = published(root, name)
+        flips = published(root, Place(TENANT, name))
         abandoned += records(root, name) - len(flips)
-        wanted = published(control, name)
+        wanted = published(control, Place(TENANT, name))
         if [day for _, day, _ in wanted] != [*days]:
             show(f"  {name}: the control has {wanted}")
         elif flips != wanted:
@@ -345,8 +239,7 @@ def main() -> None:
     show(f"{environment()}; {vars(arguments)}")
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
     os.environ["PYTHONPATH"] = str(ROOT)
-    # Without it a backfill fails for good when the daemon finds that a code server is away.
-    os.environ["DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"] = "1"
+    os.environ[WAITS] = "1"
     if not (found := postgres.programs()):
         sys.exit("there is no PostgreSQL on this machine")
     with ExitStack() as stack:

@@ -48,9 +48,6 @@ FIRST = date(2017, 1, 1)
 LATE = (date(2017, 3, 10), date(2017, 7, 4), date(2017, 12, 30))
 AS_DEPLOYED: dict[str, Any] = {"hurried": False, "lives_at_most_s": 7200}
 _CLI = (sys.executable, "-m", "recsys_assets.cli")
-_LAUNCH = """mutation ($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) {
-    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 _IDLE = """{ runsOrError(filter: {statuses: [QUEUED, NOT_STARTED, STARTING, STARTED]}, limit: 1) {
   ... on Runs { results { runId } } } }"""
 _RUNS = """{ runsOrError(limit: 5000) { ... on Runs { results { status } } } }"""
@@ -397,16 +394,7 @@ def launch(
 ) -> None:
     """Launch a backfill of the whole group, as the dialog does."""
     assets = ("canonical_events", *kinds, "manifest")
-    found = dagster.ask(
-        _LAUNCH,
-        params={
-            "assetSelection": [{"path": [*surface.split("/"), name]} for name in assets],
-            "partitionNames": [str(day) for day in days],
-            "fromFailure": False,
-        },
-    )
-    if found["__typename"] != "LaunchBackfillSuccess":
-        raise RuntimeError(f"the backfill was refused: {found}")
+    dagster.launch_backfill(surface, assets, days)
 
 
 def finished(dagster: Dagster) -> bool:

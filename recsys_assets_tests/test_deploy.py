@@ -17,6 +17,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 from dagster._core.execution import asset_backfill
+from dagster._daemon.auto_run_reexecution import auto_run_reexecution, event_log_consumer
 
 from recsys_assets.config import load_config
 from recsys_assets_tests import compose
@@ -210,18 +211,43 @@ def test_the_units_start_what_compose_starts(stack: dict[str, Any]) -> None:
         assert started == on_host
 
 
-def test_a_backfill_waits_for_a_code_server_that_is_away_wherever_the_daemon_runs(
-    stack: dict[str, Any],
-) -> None:
-    """Dagster asks for it when a code location is not there; `many_machines.py` shows why."""
-    variable = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
-    asks = inspect.getsource(asset_backfill)
+def env_of_daemon(of: str, stack: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the environment of the daemon as one of the deployments gives it."""
+    if of == "compose":
+        return dict(stack["services"]["daemon"]["environment"])
+    if of == "systemd":
+        unit = text("deploy/systemd/recsys-assets-daemon.service")
+        return dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
+    if of == "chart of Dagster":
+        values = yaml.safe_load(text("deploy/kubernetes/dagster-chart-values.yaml"))
+        return dict(values["dagsterDaemon"]["env"])
     chart = text("deploy/kubernetes/recsys-assets/templates/dagster.yaml")
+    daemon = chart.partition("- name: daemon\n")[2]
+    return dict(re.findall(r'- \{name: (\w+), value: "(.*)"\}', daemon))
 
-    assert f'"{variable}"' in asks
-    assert stack["services"]["daemon"]["environment"][variable] == "1"
-    assert f"\nEnvironment={variable}=1\n" in text("deploy/systemd/recsys-assets-daemon.service")
-    assert f'- {{name: {variable}, value: "1"}}' in chart.partition("- name: daemon\n")[2]
+
+@pytest.mark.parametrize("of", ["compose", "systemd", "chart", "chart of Dagster"])
+def test_a_backfill_waits_for_a_code_server_that_is_away_wherever_the_daemon_runs(
+    of: str, stack: dict[str, Any]
+) -> None:
+    """Dagster asks for it when a code location is not there; `test_machines.py` shows why."""
+    variable = "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR"
+
+    assert f'"{variable}"' in inspect.getsource(asset_backfill)
+    assert env_of_daemon(of, stack)[variable] == "1"
+    assert variable in text("docs/operate-instance.md")
+
+
+@pytest.mark.parametrize("of", ["chart", "chart of Dagster"])
+def test_on_kubernetes_a_run_is_started_again_when_its_code_server_may_be_back(
+    of: str, stack: dict[str, Any]
+) -> None:
+    """Elsewhere the code server itself says that a run died, so it is there."""
+    variable = "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS"
+
+    assert f'"{variable}"' in inspect.getsource(event_log_consumer)
+    assert env_of_daemon(of, stack)[variable] == "60"
+    assert '"Failed to retry run"' in inspect.getsource(auto_run_reexecution)
     assert variable in text("docs/operate-instance.md")
 
 

@@ -16,25 +16,35 @@ _NEWLY_UPDATED = (
 ).with_label("newly_updated_by_others")
 
 # As Dagster's `eager`, of which two things are left out. It looks at the newest day only; late data
-# lands for older ones. And it asks for what is missing; a day that failed is missing too.
+# lands for older ones. And it asks for what is missing; a day that failed is missing too. What is
+# asked for at this very look was not answered by anything before.
 ANY_DAY = (
-    dg.AutomationCondition.any_deps_match(
-        _NEWLY_UPDATED | dg.AutomationCondition.will_be_requested()
+    (
+        dg.AutomationCondition.any_deps_match(_NEWLY_UPDATED)
+        .with_label("any_deps_updated")
+        .since_last_handled()
+        | dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
     )
-    .with_label("any_deps_updated")
-    .since_last_handled()
     & ~dg.AutomationCondition.any_deps_missing()
     & ~dg.AutomationCondition.any_deps_in_progress()
     & ~dg.AutomationCondition.in_progress()
 ).with_label("eager_any_day")
 
-# Dagster counts a request as the answer to whatever is reported before its next look, also to what
-# was reported after it. A file that lands in between would be forgotten.
+# Dagster knows when something was updated, and compares the times, only where `since` is given
+# nothing but this condition: of a mixture with others it knows none.
+_REPORTED_LATER = (
+    dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+    .since(dg.AutomationCondition.newly_updated())
+    .with_label("any_deps_updated_later")
+)
+
+# Dagster takes a request, and the end of a run, as the answer to whatever it sees at its next look,
+# also to what was reported after them. A file that lands in between would be forgotten.
 OF_LANDED = ANY_DAY.replace(
     "handled",
     (
         (dg.AutomationCondition.newly_requested() & ~dg.AutomationCondition.any_deps_updated())
-        | dg.AutomationCondition.newly_updated()
+        | (dg.AutomationCondition.newly_updated() & ~_REPORTED_LATER)
         | dg.AutomationCondition.initial_evaluation()
     ).with_label("handled"),
 ).with_label("eager_any_day_that_landed")

@@ -23,13 +23,17 @@ from recsys_assets.storage.local import LocalStore
 from recsys_assets_tests.cli.conftest import SMALL, days, land, run
 from recsys_assets_tests.project import Project, day
 
-# In the process itself, so that it is counted from where its own code begins.
+# In the process itself, so that it is counted from where our code listens. Before, Python may lose
+# it: what is raised in a callback of an import is printed, and the import goes on.
 AFTER: Final = """
-import os, runpy, signal, sys, threading
+import os, runpy, signal, sys, threading, time
 after = float(sys.argv.pop(1))
-timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
-timer.daemon = True
-timer.start()
+def press():
+    while signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        time.sleep(0.001)
+    time.sleep(after)
+    os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=press, daemon=True).start()
 runpy.run_module("recsys_assets.cli", run_name="__main__", alter_sys=True)
 """
 LEAN: Final[dict[str, Any]] = {"artifacts": {"popularity": {}}, "guardrails": {"min_events": 0}}

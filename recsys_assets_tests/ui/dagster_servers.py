@@ -74,6 +74,36 @@ class Dagster:
         (found,) = answered["data"].values()
         return found
 
+    def launch_backfill(self, surface: str, assets: Sequence[str], days: Sequence[date]) -> None:
+        """Launch a backfill of assets of a surface, as the dialog does.
+
+        Raises:
+            RuntimeError: it was not launched.
+        """
+        found = self.ask(
+            """mutation ($params: LaunchBackfillParams!) {
+              launchPartitionBackfill(backfillParams: $params) {
+                __typename ... on PythonError { message }
+              }
+            }""",
+            params={
+                "assetSelection": [{"path": [*surface.split("/"), name]} for name in assets],
+                "partitionNames": [str(day) for day in days],
+                "fromFailure": False,
+            },
+        )
+        if found["__typename"] != "LaunchBackfillSuccess":
+            raise RuntimeError(f"the backfill was refused: {found}")
+
+    def backfills(self) -> list[str]:
+        """Return the status of each backfill."""
+        found = self.ask(
+            """{ partitionBackfillsOrError(limit: 1000) {
+              ... on PartitionBackfills { results { status } }
+            } }"""
+        )
+        return [each["status"] for each in found["results"]]
+
     def backfill(self) -> str | None:
         """Return the status of the last backfill."""
         found = self.ask(

@@ -1,0 +1,145 @@
+"""Several machines share a database and a bucket, and lose runs, code servers, and each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from recsys_assets.places import Place
+from recsys_assets.storage import open_store
+from recsys_assets_tests.machines import (
+    WAITS,
+    Machine,
+    control_plane,
+    given_up,
+    in_folder,
+    published,
+    running,
+)
+from recsys_assets_tests.postgres import Database
+from recsys_assets_tests.project import day, event
+from recsys_assets_tests.storage.servers import Server
+from recsys_assets_tests.ui.dagster_servers import ROOT, Dagster, running_dagster, wait_for
+
+KIND: Final = "popularity"
+DAYS: Final = [day(number) for number in range(3)]
+NAMES: Final = ("home", "search")
+
+
+def configure(path: Path, root: str, bucket: str, names: Sequence[str]) -> None:
+    """Write surfaces.yaml for some surfaces."""
+    surfaces: list[dict[str, Any]] = [
+        {
+            "tenant": "demo",
+            "surface": name,
+            "start_date": DAYS[0],
+            "end_date": day(len(DAYS)),
+            "source": {"path": f"{bucket}/raw"},
+            "artifacts": {KIND: {}},
+        }
+        for name in names
+    ]
+    path.write_text(yaml.safe_dump({"root": root, "surfaces": surfaces}))
+
+
+def land(bucket: str, name: str, of: date) -> None:
+    """Put a day of raw events into the bucket: another one for each surface and day."""
+    items = ["a", "b", f"{name} {of}"]
+    lines = [json.dumps(event(item, of=of, surface=name)) + "\n" for item in items]
+    open_store(bucket).put_new(f"raw/demo/{name}/exposure.{of}.jsonl", "".join(lines).encode())
+
+
+def by_one_process(folder: Path, root: str, bucket: str) -> dict[str, object]:
+    """Make all days by one command, in a root of its own; return what it published."""
+    configure(folder / "control.yaml", root, bucket, NAMES)
+    (folder / "control").mkdir()
+    span = [f"--from={DAYS[0]}", f"--to={DAYS[-1]}"]
+    subprocess.run(
+        [sys.executable, "-m", "recsys_assets.cli", "materialize", *span],
+        env={
+            **os.environ,
+            "RECSYS_CONFIG": str(folder / "control.yaml"),
+            "DAGSTER_HOME": str(folder / "control"),
+        },
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return {name: published(root, Place("demo", name)) for name in NAMES}
+
+
+def statuses(dagster: Dagster) -> dict[str, str]:
+    """Return the status of each run."""
+    found = dagster.ask("{ runsOrError { ... on Runs { results { runId status } } } }")
+    return {each["runId"]: each["status"] for each in found["results"]}
+
+
+def under_way(dagster: Dagster, machine: Machine) -> str:
+    """Return a run that has started on a machine; empty where there is none."""
+    started = [run for run, status in statuses(dagster).items() if status == "STARTED"]
+    of_machine = "".join(machine.runs().values())
+    return next((run for run in started if run in of_machine), "")
+
+
+@pytest.mark.long
+def test_each_day_is_published_once_by_whichever_machine_is_left(
+    tmp_path: Path, database: Database, s3_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one loses its code server, the other one all that is on it, and nobody helps.
+
+    The code of all surfaces is on the first: a run is not started again when the code server is
+    away that very moment.
+    """
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(WAITS, "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    bucket = s3_server.url(tmp_path.name)
+    storage = database.url.replace("postgresql:", "postgresql+psycopg2:")
+    machines = in_folder(tmp_path, storage, 2)
+    first, other = machines
+    configure(first.config, f"{bucket}/root", bucket, NAMES)
+    configure(other.config, f"{bucket}/root", bucket, ["idle"])
+    for name in NAMES:
+        for of in DAYS:
+            land(bucket, name, of)
+    home = tmp_path / "home"
+    workspace = control_plane(home, storage, machines)
+
+    with (
+        running(machines),
+        running_dagster(home, first.config, workspace=workspace, lives_at_most_s=300) as dagster,
+    ):
+        for name in NAMES:
+            dagster.launch_backfill(f"demo/{name}", ["canonical_events", KIND, "manifest"], DAYS)
+        wait_for("a run", lambda: under_way(dagster, other) or under_way(dagster, first))
+        first.kill_server()
+        first.start()
+        wait_for("the code server", first.is_up)
+        lost = ""
+        while statuses(dagster).get(lost) != "FAILURE":  # it may be about to end as it is killed
+            lost = wait_for("a run on the other", lambda: under_way(dagster, other))
+            other.kill_server()
+            other.kill_runs()
+            other.start()
+            wait_for("its end", lambda run=lost: statuses(dagster)[run] != "STARTED")  # type: ignore[misc]
+        wait_for("the end of all", lambda: "REQUESTED" not in dagster.backfills())
+        why = given_up(home)
+        ended, runs = dagster.backfills(), [*statuses(dagster).values()]
+
+    assert not why
+    assert ended == ["COMPLETED_SUCCESS"] * len(NAMES)
+    assert runs.count("SUCCESS") == 3 * len(NAMES)  # of each layer
+    assert runs.count("FAILURE") >= 1
+    found = {name: published(f"{bucket}/root", Place("demo", name)) for name in NAMES}
+    assert all([of for _, of, _ in found[name]] == DAYS for name in NAMES)
+    assert found == by_one_process(tmp_path, f"{bucket}/control", bucket)
