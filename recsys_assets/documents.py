@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from recsys_assets.compute.coded import Piece
@@ -289,19 +290,24 @@ def _nested(pieces: Iterable[Piece], layout: ListLayout, entry: str) -> Iterator
         if ids is not made_of:
             made_of = ids
             beginnings = _concat('{"item_id":"', _escaped(ids), f'","{layout.value}":')
-        owner = piece.frame[layout.owner]
-        first = owner.ne_missing(owner.shift())
-        starts = first.arg_true()
-        ids_of_owners = _escaped(piece.at(layout.owner, starts))
+        starts = piece.starts
+        ids_of_owners = _escaped(piece.at(layout.owner, pl.Series(starts)))
         openings = _concat(f',{{"{layout.owner}":"', ids_of_owners, '","items":[')
-        endings, at_ending = _endings(piece.frame[layout.value], first.shift(-1, fill_value=True))
+        endings, at_ending = _endings(piece.frame[layout.value], _before(starts, at_id.len()))
         parts = pl.concat([beginnings, pl.Series([""]), endings, openings], rechunk=True)
         places = np.empty((at_id.len(), 2), np.uint32)
         places[:, 0] = at_id.fill_null(beginnings.len())
         places[:, 1] = at_ending + (beginnings.len() + 1)
         of_openings = np.arange(parts.len() - openings.len(), parts.len(), dtype=np.uint32)
-        in_order = np.insert(places.ravel(), 2 * starts.to_numpy().astype(np.int64), of_openings)
+        in_order = np.insert(places.ravel(), 2 * starts, of_openings)
         yield parts.gather(pl.Series(in_order))
+
+
+def _before(starts: npt.NDArray[np.int64], rows: int) -> pl.Series:
+    """Tell of each row, of which there are some, whether it is the last one of a list."""
+    last = np.zeros(rows, np.bool_)
+    last[starts - 1] = True  # that of the first list is the last of all
+    return pl.Series(last)
 
 
 def _endings(number: pl.Series, last: pl.Series) -> tuple[pl.Series, pl.Series]:

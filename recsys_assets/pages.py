@@ -11,8 +11,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from recsys_assets import pictures
@@ -147,7 +150,7 @@ def draw_ranking(frame: pl.DataFrame, layout: ListLayout) -> str:
 def draw_tags(frame: pl.DataFrame, layout: ListLayout) -> str:
     """Draw how many items have how many tags, on a log scale."""
     title = f"{layout.owners} by number of {layout.value}"
-    return _distribution(title, _counts(frame[layout.value].list.len()))
+    return _distribution(title, _counts(frame[layout.value].list.len().to_numpy()))
 
 
 def draw_list_sizes(figures: ListFigures) -> str:
@@ -236,7 +239,7 @@ class ListsPage:
         frame = piece.frame
         if frame.is_empty():
             return
-        starts, sizes = list_sizes(frame)
+        starts, sizes = piece.starts, list_sizes(piece)
         self._figures.sizes.update(_counts(sizes))
         numbers = frame[self._layout.value].drop_nulls()
         if numbers.len():
@@ -244,16 +247,23 @@ class ListsPage:
             highest: Any = numbers.max()
             self._figures.highest = max(self._figures.highest, highest)
         # Owners are ascending: of equal numbers, the first ones are wanted.
-        strengths = frame[self._layout.value].gather(starts).fill_null(0)
-        weakest: Any = strengths.top_k(OWNERS).min()
+        strengths = frame[self._layout.value].fill_null(0).to_numpy()[starts]
+        weakest = np.sort(strengths)[-OWNERS:][0]
         beaten = self._strongest[-1][0] if len(self._strongest) == OWNERS else -math.inf
-        for found in ((strengths > weakest).arg_true(), (strengths == weakest).arg_true()):
-            for at in found.head(OWNERS):
-                size = min(sizes[at], ENTRIES)
-                if size and strengths[at] > beaten:
-                    shown = piece.slice(starts[at], size).decoded().rows()
-                    entries = [(item, n) for _, item, n in shown]
-                    self._strongest.append((strengths[at], shown[0][0], entries))
+        found = (np.flatnonzero(strengths > weakest), np.flatnonzero(strengths == weakest))
+        first = np.concatenate([of[:OWNERS] for of in found])
+        lists = [at for at in first if sizes[at] and strengths[at] > beaten]
+        lengths = [min(sizes[at], ENTRIES) for at in lists]
+        rows = [
+            starts[at] + place
+            for at, length in zip(lists, lengths, strict=True)
+            for place in range(length)
+        ]
+        shown = iter(Piece(frame[pl.Series(rows, dtype=pl.UInt32)], piece.ids).decoded().rows())
+        for at, length in zip(lists, lengths, strict=True):
+            of_owner = list(islice(shown, length))
+            entries = [(item, n) for _, item, n in of_owner]
+            self._strongest.append((float(strengths[at]), of_owner[0][0], entries))
         self._strongest.sort(key=lambda found: (-found[0], found[1]))
         del self._strongest[OWNERS:]
 
@@ -299,26 +309,19 @@ def _owners_in(layout: ListLayout) -> Collection[str]:
     return () if layout.of_items else (layout.owner,)
 
 
-def _powers_of_two(numbers: pl.Series) -> pl.Series:
+def _powers_of_two(numbers: pl.Series) -> npt.NDArray[np.integer[Any]]:
     """Return the power of two that each number has reached; of the smallest, `_SMALLEST_POWER`."""
-    scale = 2.0**-_SMALLEST_POWER  # times this is exact
-    small = numbers.filter(numbers < 1).cast(pl.Float64)
-    lifted = (small * scale).clip(1).cast(pl.UInt64)
-    of_small = _highest_bit(lifted) + _SMALLEST_POWER
-    of_large = _highest_bit(numbers.filter(numbers >= 1).cast(pl.UInt64, strict=False).drop_nulls())
-    return pl.concat([of_small, of_large])
+    lifted = np.maximum(numbers.to_numpy(), 2.0**_SMALLEST_POWER)
+    exponents: npt.NDArray[np.integer[Any]] = np.frexp(lifted[lifted < 2.0**64])[1]
+    return exponents - 1
 
 
-def _highest_bit(numbers: pl.Series) -> pl.Series:
-    return 63 - numbers.bitwise_leading_zeros().cast(pl.Int64)
-
-
-def list_sizes(piece: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-    """Return, for each owner of a list, the row it begins at and its number of entries."""
-    owner, entry = piece.to_series(0), piece.to_series(1)
-    starts = (owner != owner.shift()).fill_null(value=True).arg_true()
-    following = pl.concat([starts.slice(1), pl.Series([piece.height], dtype=starts.dtype)])
-    return starts, (following - starts) * entry.gather(starts).is_not_null().cast(starts.dtype)
+def list_sizes(piece: Piece) -> npt.NDArray[np.int64]:
+    """Return the number of entries of each list."""
+    is_there = piece.frame.to_series(1).is_not_null().to_numpy()
+    lengths: npt.NDArray[np.int64] = np.diff(piece.starts, append=piece.frame.height)
+    lengths[~is_there[piece.starts]] = 0
+    return lengths
 
 
 def _distribution(title: str, found: Mapping[int, int]) -> str:
@@ -341,9 +344,10 @@ def _first_two(names: Sequence[str], counts: Sequence[int], what: str) -> str:
     return ", ".join([f"{first} {what}", *second[:1]])
 
 
-def _counts(numbers: pl.Series) -> dict[int, int]:
+def _counts(numbers: npt.NDArray[np.integer[Any]]) -> dict[int, int]:
     """Return how often each number occurs."""
-    return dict(numbers.alias("number").value_counts().iter_rows())
+    found, times = np.unique(numbers, return_counts=True)
+    return dict(zip(found.tolist(), times.tolist(), strict=True))
 
 
 def _number(number: float) -> str:

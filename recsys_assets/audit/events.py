@@ -125,7 +125,7 @@ def _counts(surface: Surface, parsed: ParsedDay, shared: Shared) -> DayCounts:
     look for what is kept, and nothing is kept of a day that is not accepted yet.
     """
     keep = shared.counts.of(parsed.fingerprint) if surface.longest_window == 1 else None
-    return DayCounts(parsed.frame, keep)
+    return DayCounts(parsed.frame, keep, rows=parsed.events)
 
 
 def _counted_by_hour(pieces: Iterable[pl.DataFrame], by_hour: list[int]) -> Iterator[pl.DataFrame]:

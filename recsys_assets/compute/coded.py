@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 
@@ -26,6 +29,16 @@ class Piece:
 
     frame: pl.DataFrame
     ids: Mapping[str, pl.Series] = field(default_factory=dict)
+
+    @cached_property
+    def starts(self) -> npt.NDArray[np.int64]:
+        """The rows at which lists begin: each is of one owner, who stands in the first column."""
+        owner = self.frame.to_series(0)
+        if owner.name not in self.ids:
+            return owner.ne_missing(owner.shift()).arg_true().to_numpy().astype(np.int64)
+        codes = owner.to_numpy()
+        is_first = np.concatenate(([True], codes[1:] != codes[:-1]))[: codes.size]  # of none, none
+        return np.flatnonzero(is_first).astype(np.int64, copy=False)
 
     def coded(self, column: str) -> tuple[pl.Series, pl.Series]:
         """Return ids, and of each row its place among them (UInt32), or null."""

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+if TYPE_CHECKING:
+    from polars._typing import EngineType
 
-def distinct(values: pl.LazyFrame, column: str) -> pl.Series:
+
+def distinct(values: pl.LazyFrame, column: str, engine: EngineType = "streaming") -> pl.Series:
     """Return the distinct strings of a column, ascending, without null: a code is a place in it."""
     return (
         values.select(pl.col(column).unique())
         .drop_nulls()
         .sort(column)
-        .collect(engine="streaming")
+        .collect(engine=engine)
         .to_series()
     )
 

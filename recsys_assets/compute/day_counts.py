@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
 from threading import RLock
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import polars as pl
 
@@ -25,8 +25,13 @@ from recsys_assets.compute.codes import (
 )
 from recsys_assets.errors import InputError
 
+if TYPE_CHECKING:
+    from polars._typing import EngineType
+
 # What an event counts where its source gives events weights.
 _WEIGHT: Final = pl.col("weight").fill_null(1)
+# Events of a day that is small: starting a query in parts takes longer than computing it.
+FEW_EVENTS: Final = 50_000
 # Part of where counts are kept: raise it when the same events would give other tables.
 COUNTS_FORMAT: Final = 1
 
@@ -116,6 +121,7 @@ class DayCounts:
         keep: Keep | None = None,
         leave_out: Callable[[pl.LazyFrame], pl.LazyFrame] | None = None,
         gap: timedelta = timedelta(0),
+        rows: int | None = None,
     ) -> None:
         """Count events.
 
@@ -124,8 +130,10 @@ class DayCounts:
             keep: where tables are looked for first, and kept.
             leave_out: takes those away that are not to count, once events are counted at all.
             gap: the longest pause within the sessions that were built; 0 where none were.
+            rows: how many these are at most, where that is known.
         """
         self.gap = gap
+        self._engine: EngineType = "in-memory" if is_small(rows) else "streaming"
         self._given = events
         self._leave_out = leave_out
         self.tables = Tables(keep)
@@ -148,7 +156,7 @@ class DayCounts:
                 self.events.group_by("item_id")
                 .agg(pl.len().alias("count"))
                 .sort("item_id")
-                .collect(engine="streaming")
+                .collect(engine=self._engine)
             ),
         )
 
@@ -161,7 +169,7 @@ class DayCounts:
                 self.events.group_by("item_id")
                 .agg(_WEIGHT.sum().alias("count"))
                 .sort("item_id")
-                .collect(engine="streaming")
+                .collect(engine=self._engine)
             ),
         )
 
@@ -174,14 +182,14 @@ class DayCounts:
     def users(self) -> pl.Series:
         """`user_id` ascending."""
         return self.tables.get(
-            "users", lambda: distinct(self._known, "user_id").to_frame()
+            "users", lambda: distinct(self._known, "user_id", self._engine).to_frame()
         ).to_series()
 
     @property
     def sessions(self) -> pl.Series:
         """`session_id` ascending."""
         return self.tables.get(
-            "sessions", lambda: distinct(self.events, "session_id").to_frame()
+            "sessions", lambda: distinct(self.events, "session_id", self._engine).to_frame()
         ).to_series()
 
     @property
@@ -227,7 +235,7 @@ class DayCounts:
             self.events.group_by("session_id")
             .agg(events=pl.len(), several=(user.min() != user.max()).fill_null(value=False))
             .sort("session_id")
-            .collect(engine="streaming")
+            .collect(engine=self._engine)
         )
         self.tables.get("sessions", lambda: by_session.select("session_id"))
         return by_session
@@ -239,7 +247,7 @@ class DayCounts:
             self._known.group_by("user_id")
             .agg(events=pl.len())
             .sort("user_id")
-            .collect(engine="streaming")
+            .collect(engine=self._engine)
         )
         self.tables.get("users", lambda: by_user.select("user_id"))
         return by_user
@@ -256,7 +264,7 @@ class DayCounts:
             .pipe(with_codes, self.item_ids)
             .pipe(with_codes, owners)
             .select(key=pair_key(pl.col(f"{owner}_code"), pl.col("item_id_code")))
-            .collect(engine="streaming")
+            .collect(engine=self._engine)
             .to_series()
         )
 
@@ -268,7 +276,7 @@ class DayCounts:
             .group_by(key=pair_key(pl.col("user_id_code"), pl.col("item_id_code")))
             .agg(pl.col("count").sum())
             .sort("key")
-            .collect(engine="streaming")
+            .collect(engine=self._engine)
         )
         return weighed.with_columns(count=as_count(weighed["count"]))
 
@@ -283,11 +291,16 @@ class DayCounts:
         earliest = coded.group_by("user_id_code").agg(pl.col("ts").min())
         return (
             coded.join(earliest, on=["user_id_code", "ts"], how="semi")
-            .collect(engine="streaming")
+            .collect(engine=self._engine)
             .sort("user_id_code", *at)
             .unique("user_id_code", keep="first", maintain_order=True)
             .select(item="item_id_code")
         )
+
+
+def is_small(rows: int | None) -> bool:
+    """Tell whether so many events are few; of an unknown number, they are not."""
+    return rows is not None and rows <= FEW_EVENTS
 
 
 def as_count(numbers: pl.Series) -> pl.Series:

@@ -85,7 +85,7 @@ class Outliner:
 
     def add(self, piece: Piece) -> None:
         """Look at the next rows; ids that are codes are the same as before."""
-        self._count(piece.frame)
+        self._count(piece)
         self._rows += piece.frame.height
         self._unlisted.append(piece)
         if not self._may_be_brief or self._rows > _MOST_BRIEF:
@@ -93,13 +93,13 @@ class Outliner:
                 self._list(each)
             self._unlisted.clear()
 
-    def _count(self, rows: pl.DataFrame) -> None:
-        owner = rows[self._owner]
+    def _count(self, piece: Piece) -> None:
+        rows = piece.frame
         if self._entry is None:
             self._owners += rows.height
             self._entries += rows.height
         else:
-            self._owners += int(owner.ne_missing(owner.shift()).sum())
+            self._owners += piece.starts.size
             self._entries += rows.height - rows[self._entry].null_count()
 
     def _list(self, piece: Piece) -> None:
@@ -110,8 +110,7 @@ class Outliner:
                 zero = pl.zeros(items.len(), dtype=pl.UInt32, eager=True)
                 self._keep(pl.DataFrame({"owner": zero, "item": hashes(items)}))
             return
-        owner, entry = rows[self._owner], rows[self._entry]
-        starts = np.flatnonzero(owner.ne_missing(owner.shift()).to_numpy())
+        entry, starts = rows[self._entry], piece.starts
         sizes = np.diff(starts, append=rows.height)
         hashed = hashes(piece.at(self._owner, pl.Series(starts))).to_numpy()
         place = np.arange(rows.height) - starts.repeat(sizes)

@@ -16,13 +16,13 @@ from typing import Any, Final
 import dagster as dg
 
 from recsys_assets.config import Surface
-from recsys_assets.defs.event_log import (
+from recsys_assets.defs.keys import asset_key
+from recsys_assets.defs.stored_events import (
     StoredEvent,
     forget_replaced,
     replace_stored,
     stored_events,
 )
-from recsys_assets.defs.keys import asset_key
 from recsys_assets.events.erased import ERASED_TEXT, USER, Erased
 from recsys_assets.operations.find_user import Held
 

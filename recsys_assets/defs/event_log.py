@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +22,7 @@ import dagster as dg
 from dagster._core.event_api import EventHandlerFn
 from dagster._core.events import DagsterEventType
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
+from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     AssetKeyTable,
@@ -32,8 +30,7 @@ from dagster._core.storage.event_log.schema import (
 )
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
 from dagster._serdes import ConfigurableClassData, serialize_value
-from sqlalchemy import create_engine, or_, select
-from sqlalchemy import text as sql_text
+from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.event import listen
 from sqlalchemy.pool import NullPool
@@ -41,14 +38,12 @@ from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
 from recsys_assets.defs.internals import BATCH_SIZE_VARIABLE, end_newest_partitions
-from recsys_assets.errors import ConfigError
 
-_INDEX: Final = "index"  # the shard that is read across runs
+INDEX: Final = "index"  # the shard that is read across runs
 _OPEN_SHARDS: Final = 8
-_BUSY_TIMEOUT_S: Final = 60
+BUSY_TIMEOUT_S: Final = 60
 _BATCH: Final = 1000
 _EMPTY: Final = f".empty-{dg.__version__}"  # no run's: Dagster looks for names without a dot
-_LOG: Final = "-wal"  # what the log of writes adds to the name of a database
 _NO_ID: Final = 0  # of an event whose id nothing refers to
 
 
@@ -91,7 +86,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
 
     def index_connection(self) -> AbstractContextManager[Connection]:
         """Give a connection to the events that are read across runs, in a transaction."""
-        return self._transaction(_INDEX, super().index_connection())
+        return self._transaction(INDEX, super().index_connection())
 
     def has_table(self, table_name: str) -> bool:
         """Tell whether a table is there; one that was found is not looked for again."""
@@ -123,6 +118,31 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
                 for event in last.values():
                     self._store_asset_event(connection, event, _NO_ID)
 
+    def store_event(self, event: dg.EventLogEntry) -> None:
+        """Store an event; one of a materialization is written out once, and in two transactions.
+
+        Dagster's own writes it out anew for what was last of its asset: such an event has up to
+        seventy numbers, and a day of a long run is six of them and little else.
+        """
+        if event.dagster_event_type is not DagsterEventType.ASSET_MATERIALIZATION:
+            super().store_event(event)
+            return
+        row, insert = self._event_to_row(event), SqlEventLogStorageTable.insert()
+        with self.run_connection(event.run_id) as connection:
+            connection.execute(insert, row)
+        with self.index_connection() as connection:
+            key = connection.execute(insert, row).inserted_primary_key
+            event_id = key[0] if key else _NO_ID
+            self._store_asset_event_tags(connection, [event], [event_id])
+            changed = {
+                "last_materialization": _as_record(row["event"], event_id),
+                "last_run_id": event.run_id,
+            }
+            if self._has_asset_key_index_cols_on_connection(connection):
+                changed["last_materialization_timestamp"] = row["timestamp"]
+            if not _update_asset(connection, row["asset_key"], changed):
+                super()._store_asset_event(connection, event, event_id)
+
     def _has_asset_key_index_cols_on_connection(self, conn: Connection) -> bool:
         """Tell whether a migration was made; one that was made is not looked for again."""
         if not self._has_index_columns:
@@ -139,8 +159,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
             return
         columns = self._has_asset_key_index_cols_on_connection(conn)
         values = self._get_asset_entry_values(event, event_id, columns)
-        update = AssetKeyTable.update().where(AssetKeyTable.c.asset_key == key.to_string())
-        if values and not conn.execute(update, values).rowcount:
+        if values and not _update_asset(conn, key.to_string(), values):
             super()._store_asset_event(conn, event, event_id)
 
     def _store_planned_checks(self, run_id: str, events: Sequence[dg.EventLogEntry]) -> None:
@@ -224,7 +243,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         The empty one is made once for each version of Dagster.
         """
         path, empty = Path(self.path_for_shard(shard)), Path(self.path_for_shard(_EMPTY))
-        if shard == _INDEX or path.exists():
+        if shard == INDEX or path.exists():
             return False
         if not empty.exists():
             new = self._beside(empty)
@@ -252,6 +271,17 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
                 self._engines.popitem()[1].dispose()
 
 
+def _update_asset(connection: Connection, asset_key: str, values: Mapping[str, Any]) -> bool:
+    """Keep what was last of an asset; tell whether there was anything before."""
+    update = AssetKeyTable.update().where(AssetKeyTable.c.asset_key == asset_key)
+    return bool(connection.execute(update, values).rowcount)
+
+
+def _as_record(event: str, number: int) -> str:
+    """Return the text of an `EventLogRecord` from that of its event."""
+    return f'{{"__class__": "EventLogRecord", "event_log_entry": {event}, "storage_id": {number}}}'
+
+
 class _Watchdog(SqliteEventLogStorageWatchdog):
     """Reads on when the run's write-ahead log grows.
 
@@ -269,125 +299,9 @@ class _Watchdog(SqliteEventLogStorageWatchdog):
         self._process_log()
 
 
-@dataclass(frozen=True)
-class StoredEvent:
-    """An event as a row has it; of `event_logs`, in the shard of its run or in the index.
-
-    Attributes:
-        table: the name.
-        number: of the row.
-        text: the event, JSON.
-        run_id: of which run.
-        in_shard: whether it is the copy in the shard of its run.
-    """
-
-    table: str
-    number: int
-    text: str
-    run_id: str
-    in_shard: bool = False
-
-
-# The column of a table that has an event as text.
-_TEXTS: Final[Mapping[str, tuple[Any, str]]] = {
-    "event_logs": (SqlEventLogStorageTable, "event"),
-    "asset_keys": (AssetKeyTable, "last_materialization"),
-    "asset_check_executions": (AssetCheckExecutionsTable, "evaluation_event"),
-}
-
-
-def stored_events(instance: dg.DagsterInstance, prefixes: Sequence[str]) -> Iterator[StoredEvent]:
-    """Yield what is stored of the runs that were about some assets, by the begin of their keys.
-
-    SQLite keeps the events of a run in a database of its own, and those of assets in the index too.
-    """
-    storage, runs = _sql(instance), set[str]()
-    # Nothing is yielded while a connection is open: whoever asks may write.
-    for name in _TEXTS:
-        with storage.index_connection() as connection:
-            table = _TEXTS[name][0]
-            run_id = table.c.last_run_id if name == "asset_keys" else table.c.run_id
-            of_ours = (table.c.asset_key.startswith(each, autoescape=True) for each in prefixes)
-            of_runs = select(run_id).where(or_(*of_ours)).distinct()
-            runs |= {run for (run,) in connection.execute(of_runs) if run}
-    for run in sorted(runs):
-        for name in _TEXTS:
-            yield from _of_run(storage.index_connection(), name, run)
-        if isinstance(storage, SqliteEventLogStorage):
-            yield from _of_run(storage.run_connection(run), "event_logs", run, in_shard=True)
-
-
-def _of_run(
-    opened: AbstractContextManager[Connection], name: str, run: str, *, in_shard: bool = False
-) -> list[StoredEvent]:
-    table, column = _TEXTS[name]
-    run_id = table.c.last_run_id if name == "asset_keys" else table.c.run_id
-    with opened as connection:
-        wanted = select(table.c.id, table.c[column]).where(run_id == run)
-        return [
-            StoredEvent(name, number, text, run, in_shard)
-            for number, text in connection.execute(wanted)
-            if text
-        ]
-
-
-def replace_stored(instance: dg.DagsterInstance, event: StoredEvent, text: str) -> None:
-    """Put another text in the place of a stored event; of SQLite, over its bytes."""
-    storage, (table, column) = _sql(instance), _TEXTS[event.table]
-    opened = storage.run_connection(event.run_id) if event.in_shard else storage.index_connection()
-    with opened as connection:
-        if connection.dialect.name == "sqlite":
-            connection.execute(sql_text("PRAGMA secure_delete=ON"))
-        update = table.update().where(table.c.id == event.number)
-        connection.execute(update.values({column: text}))
-
-
-def forget_replaced(instance: dg.DagsterInstance) -> list[str]:
-    """Take away what the databases still have of texts before they were replaced, whoever did it.
-
-    Of SQLite, the free space of the index, in which Dagster itself replaces what was last of an
-    asset, and the logs of writes of all databases; of PostgreSQL, dead rows and statistics.
-
-    Returns:
-        What could not be done, each with what to do.
-    """
-    storage = _sql(instance)
-    if isinstance(storage, SqliteEventLogStorage):
-        index = Path(storage.path_for_shard(_INDEX))
-        logs = {log.with_name(log.name[: -len(_LOG)]) for log in index.parent.glob(f"*.db{_LOG}")}
-        found = (_forget_in_file(path, anew=path == index) for path in sorted({index} | logs))
-        return [problem for problem in found if problem]
-    with storage.index_connection() as connection:
-        if connection.dialect.name == "postgresql":  # each of its statements commits by itself
-            connection.execute(sql_text(f"vacuum (analyze) {', '.join(_TEXTS)}"))
-    return []
-
-
-def _forget_in_file(path: Path, *, anew: bool) -> str:
-    """Empty the log of writes of a database of SQLite, which may be written anew before."""
-    try:
-        with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as database:
-            if anew:
-                database.execute("vacuum")
-            is_read, _, _ = database.execute("pragma wal_checkpoint(truncate)").fetchone()
-    except sqlite3.Error as error:
-        return f"{path} could not be written anew ({error}): do the same again"
-    return f"{path}{_LOG} is being read: do the same again" if is_read else ""
-
-
-def _sql(instance: dg.DagsterInstance) -> SqlEventLogStorage:
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqlEventLogStorage):
-        raise ConfigError(
-            f"the events of this Dagster instance are in {type(storage).__name__}, which is no SQL "
-            "database: whether they hold ids is unknown. Look there yourself, and leave Dagster out"
-        )
-    return storage
-
-
 def _open(url: str) -> Engine:
     # One connection, used by one thread after the other under the lock.
-    arguments = {"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}
+    arguments = {"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}
     engine = create_engine(url, pool_size=1, connect_args=arguments)
     listen(engine, "connect", _do_not_sync_each_commit)
     return engine

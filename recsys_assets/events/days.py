@@ -17,12 +17,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
+from recsys_assets.compute.day_counts import is_small
 from recsys_assets.config import Surface
 from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
@@ -147,10 +148,11 @@ class ParsedDay:
         """Bytes of refused lines as a share of those of all lines; 0 for a day without lines."""
         return self.refused_bytes / self.size_bytes if self.size_bytes else 0.0
 
-    @property
+    @cached_property
     def frame(self) -> pl.LazyFrame:
-        """The events, contract `canonical_event`."""
-        return pl.scan_parquet(self.path, glob=False)
+        """The events, contract `canonical_event`; few are read once."""
+        stored = pl.scan_parquet(self.path, glob=False)
+        return stored.collect().lazy() if is_small(self.events) else stored
 
     def groups(self) -> Iterator[pl.DataFrame]:
         """Yield the events as frames of bounded size, in source order."""
@@ -158,6 +160,8 @@ class ParsedDay:
         while (group := self.frame.slice(start, ROW_GROUP_ROWS).collect()).height:
             yield group
             start += group.height
+            if group.height < ROW_GROUP_ROWS:
+                return
 
 
 class _Read(NamedTuple):

@@ -32,6 +32,8 @@ def item_labels(
 
 def labels_in(catalog: pl.DataFrame, items: Sequence[str]) -> dict[str, str]:
     """Return what people call some items: their title or, without one, their tags."""
+    if catalog.is_empty():  # as of most surfaces, for each of their pages
+        return {}
     return {
         item: title or ", ".join(tags)
         for item, title, tags in catalog.filter(pl.col("item_id").is_in(items))

@@ -215,6 +215,43 @@ def test_an_asset_shows_its_last_materialization(instance: dg.DagsterInstance) -
     assert record.asset_entry.last_materialization_storage_id == stored.storage_id
 
 
+def test_a_materialization_is_kept_as_dagster_keeps_it(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Ours writes the event out once; Dagster's own is held to the same rows."""
+    runs = [materialize(instance, day) for day in ("2026-01-02", "2026-01-01")]
+    ours = PooledSqliteEventLogStorage(str(tmp_path / "ours"))
+    dagsters = SqliteEventLogStorage(str(tmp_path / "dagster's"))
+    try:
+        for event in (event for run in runs for event in instance.all_logs(run)):
+            if event.dagster_event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
+                ours.store_event(event)
+                dagsters.store_event(event)
+        kept = [
+            [
+                all_of(path, "event_logs"),
+                all_of(path, "asset_event_tags"),
+                all_of(path, "asset_keys", but="create_timestamp"),
+            ]
+            for folder in ("ours", "dagster's")
+            for path in sorted((tmp_path / folder).glob("[!.]*.db"))
+        ]
+    finally:
+        ours.dispose()
+        dagsters.dispose()
+
+    assert [len(of_file[0]) for of_file in kept[:3]] == [1, 1, 2]  # two runs, and the index
+    assert len(kept[2][2]) == 1
+    assert kept[:3] == kept[3:]
+
+
+def all_of(path: Path, table: str, *, but: str = "") -> list[Any]:
+    with closing(sqlite3.connect(path)) as database:
+        columns = [name for _, name, *_ in database.execute(f"PRAGMA table_info({table})")]
+        wanted = ", ".join(name for name in columns if name != but)
+        return database.execute(f"SELECT {wanted} FROM {table}").fetchall()
+
+
 def test_the_schema_is_looked_at_once(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
