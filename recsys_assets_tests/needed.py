@@ -37,7 +37,7 @@ GROUPS: Final[tuple[str, ...]] = get_args(Group)
 # The markers of groups that need time alone, and why they are skipped.
 OF_TIME: Final[dict[Group, str]] = {
     "extended": "runs the suite, or much of it, in a copy of the project",
-    "long": "takes a quarter of a minute or more",
+    "long": "takes ten seconds or so",
     "image": "builds the container image and runs it",
 }
 

@@ -305,7 +305,7 @@ CLOSED = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_may_not_be_read_or_written_is_named_and_keeps_what_is_live(
     project: Project, config: Config
 ) -> None:

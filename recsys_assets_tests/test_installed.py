@@ -206,7 +206,7 @@ def test_an_sdist_has_what_its_wheel_has_and_what_makes_a_project(wheels: Path) 
         assert {oct(member.mode) for member in members if member.isfile()} <= {"0o644", "0o755"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_commit_gives_the_same_bytes(
     release: Release, wheels: Path, tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def kept(project: Project) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*.parquet")}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_windows_of_real_baskets_with_late_events_are_the_window_counted_at_once(
     project: Project,
 ) -> None:

@@ -301,6 +301,7 @@ class TestEveryCommand:
         assert all(f"\n  {command} " in text for command in ARGUMENTS)
 
 
+@pytest.mark.long
 def test_two_days_from_nothing_to_show_in_processes_of_their_own(
     project: Project, home: Path
 ) -> None:

@@ -74,7 +74,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_in_the_first_second(project: Project, fresh: Path) -> None:
     """While modules are read, definitions are built and the instance is made."""
     project.configure(SMALL)
@@ -122,7 +122,7 @@ def until_it_is_read(pipe: Path) -> int:
     raise TimeoutError(f"nobody reads {pipe}")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_in_the_middle(hanging: Project, fresh: Path, number: signal.Signals) -> None:
     process = start("-m", "recsys_assets.cli", "materialize", *days(0, 1))

@@ -53,7 +53,7 @@ FAULTS: Final[dict[date, tuple[Callable[[Lines], Lines], str]]] = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_each_gate_stops_a_day_of_a_real_month_until_somebody_accepts_it(
     project: Project, fast: None
 ) -> None:
@@ -85,7 +85,7 @@ def test_each_gate_stops_a_day_of_a_real_month_until_somebody_accepts_it(
     assert {(warning.day, warning.check) for warning in again.warnings} >= stopped
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_three_bad_days_of_a_real_month_change_nothing_of_the_others(
     tmp_path: Path, fast: None
 ) -> None:

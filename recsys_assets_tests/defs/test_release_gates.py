@@ -101,7 +101,7 @@ def sound(month: Path, tmp_path: Path, project: Project) -> Iterator[Project]:
     shutil.move(tmp_path / "saved", month)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_artifact_that_is_broken_is_held_back_until_somebody_accepts_it(
     sound: Project, fast: None
 ) -> None:
@@ -144,7 +144,7 @@ def test_an_artifact_that_is_broken_is_held_back_until_somebody_accepts_it(
         assert numbers["gate/popularity_20/least"].value < numbers["gate/popularity_20"].value
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_of_a_long_run_the_days_near_its_end_are_scored_and_what_replaces_what_was_live(
     project: Project, fast: None
 ) -> None:

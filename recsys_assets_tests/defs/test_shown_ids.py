@@ -163,6 +163,7 @@ def preview_of(project: Project, kind: str) -> list[dict[str, Any]]:
     return [dict(row.data) for row in found.records]
 
 
+@pytest.mark.long
 def test_no_file_of_dagster_holds_an_id_of_a_person_where_none_is_to_be_shown(
     project: Project, home: Path, monkeypatch: pytest.MonkeyPatch, fast: None
 ) -> None:
@@ -182,6 +183,7 @@ def test_no_file_of_dagster_holds_an_id_of_a_person_where_none_is_to_be_shown(
     assert sample_of(project, events, "contract")[0]["failure_case"] == "(not shown)"
 
 
+@pytest.mark.long
 def test_they_are_shown_unless_the_file_says_otherwise(
     project: Project, home: Path, monkeypatch: pytest.MonkeyPatch, fast: None
 ) -> None:

@@ -47,7 +47,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Config:
     return config
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_on_turning_on_block_can_be_followed(
     month: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ def naive(days: Sequence[Sequence[Event]], tried: Mapping[str, Any], kind: str) 
     return found
 
 
+@pytest.mark.long
 @settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
 @given(DAYS)
 def test_scores_are_those_of_plain_python(days: list[list[Event]]) -> None:

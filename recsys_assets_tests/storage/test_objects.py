@@ -272,7 +272,7 @@ print(written - before, peak_mib() - before, size, digest.hexdigest())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_does_not_grow_with_the_size_of_an_object(s3_url: str, tmp_path: Path) -> None:
     block, digest = random.Random(1).randbytes(2**20), hashlib.sha256()  # noqa: S311
     with (tmp_path / "large").open("wb") as file:
