@@ -87,7 +87,7 @@ def many_files(folder: Folder) -> dict[str, Any]:
 
 def one_file(folder: Folder) -> dict[str, Any]:
     """One file of many pieces, a line of which is too long."""
-    lines = mixed_lines(300)
+    lines = mixed_lines(1500)
     folder.write([*lines, "x" * (chunks.MAX_LINE_BYTES + 1), *lines[:50], '"\\ud800', "{}"])
     return {}
 
