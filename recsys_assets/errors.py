@@ -9,6 +9,7 @@ RecsysAssetsError
 |   +-- EraseKeyError           the key of the list of erased persons is lost, or another one
 |   +-- MissingPartitionError     nothing accepted is stored for the day; upstream comes first
 +-- EngineError                   an engine is away, refuses or lacks memory; nothing changed
++-- ParsingError                  a process that parsed raw events ended; nothing changed
 +-- SourceUnavailableError        the database of a source does not answer; nothing changed
 +-- TopicError                    a topic cannot be landed; what is landed stays, land it again
 +-- StorageError                  what is stored is not what was written
@@ -66,6 +67,10 @@ class MissingPartitionError(InputError):
 
 class EngineError(RecsysAssetsError):
     """An engine cannot compute an artifact now: it is away, refuses, or has not the memory."""
+
+
+class ParsingError(RecsysAssetsError):
+    """A process that parsed raw events was killed, or could not begin."""
 
 
 class SourceUnavailableError(RecsysAssetsError):

@@ -223,6 +223,9 @@ class Source(Model):
             "`time_column`, then by all columns that are read."
         ),
     )
+    processes: int | None = Field(
+        None, ge=1, le=256, description="How many processes parse a day; null: two threads do."
+    )
     landing: Landing = Field(
         default_factory=lambda: Landing.model_validate({}),
         description="When raw files count as landed.",

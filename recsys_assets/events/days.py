@@ -9,17 +9,15 @@ accepted.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any
 
 import polars as pl
 
@@ -27,8 +25,8 @@ from recsys_assets.compute.day_counts import is_small
 from recsys_assets.config import Surface
 from recsys_assets.contracts import canonical_dtypes
 from recsys_assets.errors import RawEventsError
-from recsys_assets.events.around import Around, around
-from recsys_assets.events.chunks import Chunk
+from recsys_assets.events.ahead import Read, parse_all
+from recsys_assets.events.around import around
 from recsys_assets.events.erased import (
     ERASED_TEXT,
     Erased,
@@ -48,13 +46,7 @@ from recsys_assets.events.redelivered import (
 from recsys_assets.events.repeats import Repeats
 from recsys_assets.events.sessions import give_sessions
 from recsys_assets.events.sources import InputSeen, Source, open_source
-from recsys_assets.events.sources.hashing import LinesHash
 from recsys_assets.events.writers import ROW_GROUP_ROWS, NotKept, RefusedWriter
-
-_PARSERS: Final = 2
-_PROGRESS_SECONDS: Final = 5.0
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,13 +156,6 @@ class ParsedDay:
                 return
 
 
-class _Read(NamedTuple):
-    """An input that was read to its end."""
-
-    seen: InputSeen
-    content: str | None
-
-
 @dataclass
 class _Tally:
     """What was counted of an input."""
@@ -220,6 +205,7 @@ def parse_day(
     Raises:
         RawEventsError: an input cannot be read to its end, or holds what another one does; nothing
             is kept.
+        ParsingError: a process that parsed ended; nothing is kept.
     """
     started = time.monotonic()
     source = open_source(surface)
@@ -227,7 +213,7 @@ def parse_day(
     # two files may well hold the same, and one may hold nothing but a message that is no event. So
     # it is with the files of a table.
     by_message = surface.source.landing.kafka is not None or surface.source.is_table_of_files
-    inputs, read = around(source, surface, day), list[_Read]()
+    inputs, read = around(source, surface, day), list[Read]()
     names = inputs.names
     path, rejected = scratch / f"{day}.parquet", scratch / f"{day}.rejected.jsonl.zst"
     tallies, without_session = [_Tally() for _ in names], 0
@@ -240,8 +226,8 @@ def parse_day(
         others = None
         if surface.source.deduplicate_by and inputs.is_wider:
             others = stack.enter_context(others_writer(scratch / f"{day}.others", writer))
-        for index, parsed in _parse_all(source, inputs, surface.name):
-            if isinstance(parsed, _Read):
+        for index, parsed in parse_all(source, inputs, surface):
+            if isinstance(parsed, Read):
                 read.append(parsed)
                 continue
             tally, counted = tallies[index], parsed
@@ -327,7 +313,7 @@ def _told(name: str, line: RefusedLine, gone: Collection[tuple[str, int]]) -> Re
     return replace(line, detail=ERASED_TEXT) if (name, line.line) in gone else line
 
 
-def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tally]) -> None:
+def _refuse_copies(source: Source, read: Sequence[Read], tallies: Sequence[_Tally]) -> None:
     """Refuse a day that has the same lines twice, whatever their files are called.
 
     Raises:
@@ -343,38 +329,3 @@ def _refuse_copies(source: Source, read: Sequence[_Read], tallies: Sequence[_Tal
                 "events would count twice. Nothing of the day was kept; take one of them away and "
                 "materialize the day."
             )
-
-
-def _parse_all(
-    source: Source, inputs: Around, surface: str
-) -> Iterator[tuple[int, ParsedChunk | _Read]]:
-    """Yield (index of the input, parsed piece) in source order, parsing a few pieces ahead.
-
-    Once an input is read to its end, what was read of it comes too.
-    """
-    parse = partial(source.parse, day=None if inputs.is_wider else inputs.day)
-    ahead: deque[tuple[int, Future[ParsedChunk]]] = deque()
-    said, lines = time.monotonic(), 0
-    with ThreadPoolExecutor(_PARSERS, thread_name_prefix="parse") as pool:
-        for index, name in enumerate(inputs.names):
-            lines_hash: LinesHash | None = None
-            with source.open(name, inputs.days[name]) as reading:
-                for piece in reading.pieces():
-                    # By its lines, however they end; of a file alone, nobody asks.
-                    if len(inputs.names) > 1 and isinstance(piece, Chunk):
-                        lines_hash = lines_hash or LinesHash()
-                        lines_hash.update(piece)
-                    ahead.append((index, pool.submit(parse, piece)))
-                    if len(ahead) > _PARSERS:
-                        number, parsed = ahead.popleft()
-                        result = parsed.result()
-                        lines += result.lines
-                        yield number, result
-                    if time.monotonic() - said > _PROGRESS_SECONDS:
-                        said = time.monotonic()
-                        _LOG.info("%s %s: %d lines read, now %s", surface, inputs.day, lines, name)
-                content = lines_hash.hexdigest() if lines_hash else reading.content()
-                yield index, _Read(reading.seen(), content)
-        while ahead:
-            number, parsed = ahead.popleft()
-            yield number, parsed.result()

@@ -107,6 +107,13 @@ def test_keys_of_days_that_would_do_nothing_are_refused(
     assert found == [f"surface demo/home: source: {problem}"]
 
 
+@pytest.mark.parametrize("processes", [0, 257, 1.5])
+def test_processes_are_some_and_not_too_many(processes: float, file: Path) -> None:
+    (found,) = problems(file, {**SURFACE, "source": {"path": "raw", "processes": processes}})
+
+    assert found.startswith("surface demo/home: source.processes: Input should be")
+
+
 @pytest.mark.parametrize("days_around", [-1, 8, 1.5])
 def test_a_day_is_read_from_a_week_around_it_at_most(days_around: float, file: Path) -> None:
     (found,) = problems(file, {**SURFACE, "source": {"path": "raw", "days_around": days_around}})

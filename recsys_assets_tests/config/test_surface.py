@@ -31,7 +31,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "follow_links_outside": False,
             **dict.fromkeys(["mapping", "columns", "explode", "rank_from", "time_zone"]),
             **dict.fromkeys(["weight", "names", "sessions", "deduplicate_by"]),
-            **dict.fromkeys(["dsn_env", "table", "query", "time_column"]),
+            **dict.fromkeys(["dsn_env", "table", "query", "time_column", "processes"]),
             "order_by": [],
             "days_around": 0,
             "where": {},

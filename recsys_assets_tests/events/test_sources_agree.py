@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ import polars as pl
 import pytest
 
 from recsys_assets.config import Surface
+from recsys_assets.events import processes
 from recsys_assets.events.days import ParsedDay, parse_day
 from recsys_assets.events.erased import Erased
+from recsys_assets.events.sources import open_source
 from recsys_assets.kinds import KINDS
 from recsys_assets.operations.topics import land, landings_of
 from recsys_assets.storage.erasures import EraseKey
@@ -206,7 +209,7 @@ class Result:
 
     days: tuple[ParsedDay, ParsedDay]
     versions: Mapping[str, str]
-    without: ParsedDay  # the first day, once u3 was erased
+    without: ParsedDay  # the first day, once u3 was erased; parsed as another process does
 
     @property
     def events(self) -> pl.DataFrame:
@@ -232,6 +235,25 @@ class Result:
         }
 
 
+def sent(value: Any) -> Any:
+    """Return what another process would get."""
+    return pickle.loads(pickle.dumps(value))  # noqa: S301 - our own
+
+
+class Apart:
+    """Parses as a process would, which has nothing but what it is sent."""
+
+    def __init__(self, surface: Surface) -> None:
+        self._source = open_source(sent(surface))
+
+    def ask(self, question: Any) -> Any:
+        piece, day = sent(question)
+        return sent(self._source.parse(piece, day))
+
+    def end(self) -> None:
+        pass
+
+
 def result(
     folder: Path,
     fill: Callable[[Fixtures], dict[str, Any]],
@@ -249,7 +271,10 @@ def result(
     versions = {kind: version_of(uri) for kind, uri in live.current.items()}
     key = EraseKey(of.place, b"a key of the tests")
     (folder / "without").mkdir()
-    without = parse_day(of, DAY, scratch=folder / "without", erased=Erased(key, [key.entry("u3")]))
+    patch.setattr(processes, "_Process", Apart)
+    by_processes = of.model_copy(update={"source": of.source.model_copy(update={"processes": 1})})
+    erased = Erased(key, [key.entry("u3")])
+    without = parse_day(by_processes, DAY, scratch=folder / "without", erased=erased)
     return Result((first, second), versions, without)
 
 

@@ -101,7 +101,8 @@ class Source(Protocol):
 
         None keeps the events of all days, to look at them.
 
-        Called in any thread. Lines and order are those of the source.
+        Called in any thread, or in another process, by a source that was opened and asked nothing
+        else: pieces can be pickled. Lines and order are those of the source.
         """
 
     def label(self, name: str) -> str:

@@ -153,7 +153,7 @@ class Table(MappedRows, ABC):
         """Map rows."""
         from recsys_assets.events.rows import map_frame
 
-        rules = rules_of(self.surface.source, self._version.empty.columns)
+        rules = rules_of(self.surface.source, piece.columns)
         return map_frame(piece, rules, place=self.surface.place, day=day)
 
     def label(self, name: str) -> str:
