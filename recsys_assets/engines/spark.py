@@ -1,6 +1,7 @@
 """A Spark cluster by Spark Connect: `type: spark`. Rows come back in pieces.
 
 The address may hold a token, so what the client says is told without it, and never as a cause.
+What it says of an address that it does not take is not told at all: there a secret may be anywhere.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import grpc
 import polars as pl
 import pyarrow as pa
 from pyspark.errors import PySparkException
+from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
 from pyspark.sql.connect.session import SparkSession
 
@@ -26,6 +29,7 @@ from recsys_assets.engines.engine import by_columns
 from recsys_assets.errors import ConfigError, EngineError
 from recsys_assets.events.accepted import AcceptedDay
 
+_ADDRESS: Final = re.compile(r"sc://[^/;:@][^/;@]*(/|$)")
 _LEAST_VERSION: Final = 4
 # Of a server that does not answer: a third of a minute. The client's own are ten minutes.
 _RETRIES: Final = {"max_retries": 6, "max_backoff": 10_000}
@@ -68,11 +72,17 @@ def open_engine(configured: Configured) -> Spark:
     """
     variable = configured.remote_env or ""
     address = os.environ.get(variable, "").strip()
-    if not re.match(r"sc://[^/;:]", address):
+    try:
+        # The client would take what follows a name as a part of it, and show it.
+        if not _ADDRESS.match(address):
+            raise ValueError
+        DefaultChannelBuilder(address)
+    except (PySparkException, ValueError):
         raise ConfigError(
-            f"${variable} is not set, or does not begin with sc://: `engine: {{type: spark}}` "
-            "takes the address of a Spark Connect server from there, sc://host:15002"
-        )
+            f"${variable} is not set, or is no address: `engine: {{type: spark}}` takes that of a "
+            "Spark Connect server from there, sc://host:15002, or "
+            "sc://host:15002/;use_ssl=true;token=..."
+        ) from None
     return Spark(variable, address, configured.root)
 
 
@@ -115,7 +125,7 @@ class Spark:
         """Raise in the place of the client's errors what they mean, without secrets."""
         try:
             yield
-        except (PySparkException, grpc.RpcError) as error:
+        except (PySparkException, grpc.RpcError, ValueError) as error:
             said = str(error)
             found = f"{type(error).__name__} {said}".lower()
             meaning = next((means for phrase, means in _MEANINGS if phrase in found), None)
@@ -125,8 +135,11 @@ class Spark:
             ) from None
 
     def _shown(self, said: str) -> str:
+        of_call = re.search(r'details = "(.+)"', said)
+        said = of_call[1] if of_call else said
         _, *parameters = self.address.split(";")
-        for secret in [self.address, *(each.partition("=")[2] for each in parameters)]:
+        secrets = [self.address, *(each.partition("=")[2] for each in parameters)]
+        for secret in [*secrets, *map(unquote, secrets)]:
             said = said.replace(secret, "***") if secret not in {"", "true"} else said
         return said.strip().partition("\n")[0][:_MOST_SAID]
 
