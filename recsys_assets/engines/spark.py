@@ -139,8 +139,8 @@ class Spark:
         said = of_call[1] if of_call else said
         _, *parameters = self.address.split(";")
         secrets = [self.address, *(each.partition("=")[2] for each in parameters)]
-        for secret in [*secrets, *map(unquote, secrets)]:
-            said = said.replace(secret, "***") if secret not in {"", "true"} else said
+        for secret in sorted({*secrets, *map(unquote, secrets)} - {"", "true"}, key=len)[::-1]:
+            said = said.replace(secret, "***")
         return said.strip().partition("\n")[0][:_MOST_SAID]
 
 

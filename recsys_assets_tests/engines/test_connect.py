@@ -19,7 +19,13 @@ from recsys_assets.engines import open_engine
 from recsys_assets.errors import ConfigError, EngineError
 from recsys_assets_tests.engines import spark_servers
 from recsys_assets_tests.engines.test_duckdb import window
-from recsys_assets_tests.engines.windows import Window, accepted, made, windows
+from recsys_assets_tests.engines.windows import (
+    Window,
+    accepted,
+    is_what_polars_makes,
+    made,
+    windows,
+)
 from recsys_assets_tests.needed import Group
 from recsys_assets_tests.project import DAY, SMALL, Project, day, event
 from recsys_assets_tests.test_golden import GOLDEN, check_case, load_case
@@ -27,6 +33,7 @@ from recsys_assets_tests.test_golden import GOLDEN, check_case, load_case
 VARIABLE = "SPARK_OF_TESTS"
 SPARK = {"type": "spark", "remote_env": VARIABLE}
 SECRET = "s3cret-of-spark"  # noqa: S105 (of a server on loopback that asks for none)
+ADDRESS = f"sc://h:1/;token={SECRET};other={SECRET}%3D%2F"
 
 
 @pytest.fixture(scope="module", params=["sail", "spark"])
@@ -217,7 +224,7 @@ def test_an_address_that_is_none_is_told_without_it(
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        (f"no such thing at sc://h:1/;token={SECRET}\nand more", "no such thing at ***"),
+        (f"no such thing at {ADDRESS}\nand more", "no such thing at ***."),
         (f"bearer {SECRET} is odd", "bearer *** is odd"),
         (f"bearer {SECRET}=/ is odd", "bearer *** is odd"),
         (f'<RPC that ended\n\tdetails = "no {SECRET} here"\n', "$SPARK_OF_TESTS: no *** here"),
@@ -237,7 +244,7 @@ def test_what_a_server_says_is_told_without_secrets(
     def refuse(**_: Any) -> None:
         raise PySparkException(said)
 
-    monkeypatch.setenv(VARIABLE, f"sc://h:1/;token={SECRET};other={SECRET}%3D%2F")
+    monkeypatch.setenv(VARIABLE, ADDRESS)
     monkeypatch.setattr(spark, "SparkSession", refuse)
     engine = open_engine(Engine.model_validate(SPARK))
 

@@ -15,7 +15,7 @@ from recsys_assets_tests.engines.windows import DAY, is_what_polars_makes
 from recsys_assets_tests.project import SMALL, Project, day, event
 
 # What does not end, and soon spills.
-ENDLESS = "select md5(cast(id as string)) as a from (select range as id from range(100000000000)) n group by a"
+ENDLESS = "select md5(cast(range as string)) as a from range(100000000000) numbers group by a"
 CHILD = """
 import sys
 from recsys_assets.cli import main

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -37,7 +36,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_what_is_held_is_n
         ours = opened.enter_context(private_directory(tmp_path))
         assert theirs != ours
         assert (theirs / "spilled").is_dir()
-        assert os.stat(ours).st_mode & 0o777 == 0o700
+        assert ours.stat().st_mode & 0o777 == 0o700
 
         child.kill()
         child.wait()
