@@ -37,6 +37,8 @@ _SETTINGS: Final = {
     "spark.sql.session.timeZone": "UTC",
     # Spark has no timestamps in nanoseconds: they are read as the numbers that they are stored as.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # For the first rows of an order each task would take memory for as many as the limit allows.
+    "spark.sql.execution.topKSortFallbackThreshold": "100000",
 }
 # Of a server that has them.
 _NANOSECONDS: Final = (
@@ -49,6 +51,7 @@ _MOST_SAID: Final = 300
 # What a failure says, in lower case, and what it means.
 _MEANINGS: Final = (
     ("outofmemory", "it has not the memory: give it more, or more executors"),
+    ("stopped sparkcontext", "it has stopped: most often it had not the memory, its log tells"),
     ("java heap space", "it has not the memory: give it more, or more executors"),
     ("unavailable", "it does not answer: is it up, and may it be reached from here?"),
     ("retries_exceeded", "it does not answer: is it up, and may it be reached from here?"),

@@ -85,6 +85,16 @@ def test_a_cluster_that_does_not_see_the_files_is_told_and_where_to_look(
     assert made(window(), days, tmp_path, SPARK | {"root": f"file://{tmp_path}/there"})
 
 
+def test_a_limit_that_cuts_nothing_takes_no_memory(server: str, tmp_path: Path) -> None:
+    """The largest ones: a task of Spark would make room for so many rows, and its server end."""
+    most = 1_000_000_000
+    options = {"popularity": {"top_n": most}, "cooc": {"max_items": most, "min_support": 1}}
+    everything = window(surface={"artifacts": options})
+    days = accepted(everything, tmp_path)
+
+    assert made(everything, days, tmp_path, SPARK) == made(everything, days, tmp_path, {})
+
+
 # Asked in the place of the rule of cooc: what computes for long, and what gives many rows.
 LONG = "select count(*) as n from range(1000000) a join range(1000000) b on hash(a.id, b.id) = 1"
 MANY = """
