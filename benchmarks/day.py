@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -25,7 +26,9 @@ INSTANCE = Path(__file__).parents[1] / "dagster.yaml"
 KINDS = ("popularity", "cooc", "implicit", "session_seq")
 
 
-def configuration(folder: Path, window_days: int = 1) -> Path:
+def configuration(
+    folder: Path, window_days: int = 1, engine: Mapping[str, str] | None = None
+) -> Path:
     """Write a surfaces.yaml without limits that cut anything."""
     unlimited = 1_000_000_000
     path = folder / "surfaces.yaml"
@@ -39,6 +42,7 @@ def configuration(folder: Path, window_days: int = 1) -> Path:
                         "surface": "home",
                         "start_date": DAY,
                         "window_days": window_days,
+                        "engine": dict(engine or {}),
                         "source": {"path": "raw", "follow_links_outside": True},  # to --file
                         "artifacts": {
                             "popularity": {"top_n": unlimited},
@@ -93,6 +97,9 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=int, default=3, help="runs of the whole, the median is shown"
     )
+    parser.add_argument(
+        "--engine", type=json.loads, help="as in surfaces.yaml, but JSON; the stages are Polars'"
+    )
     parser.add_argument("--no-stages", action="store_true")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument(
@@ -106,27 +113,27 @@ def main() -> None:
         folder = Path(name)
         print(f"input: {inputs.prepare(options, folder / f'raw/demo/home/exposure.{DAY}.jsonl')}")
         print(f"machine: {measure.environment()}\n")
-        whole(folder, options.runs)
+        whole(folder, options.runs, options.engine)
         if not options.no_stages:
             stages(folder)
 
 
-def whole(folder: Path, runs: int) -> None:
+def whole(folder: Path, runs: int, engine: Mapping[str, str] | None) -> None:
     """Print the median of `recsys-assets materialize` over fresh roots."""
-    costs = [materialize(folder, number) for number in range(runs)]
+    costs = [materialize(folder, number, engine) for number in range(runs)]
     print(f"{'materialize, whole process':28}{measure.median(costs)}")
     wall = sorted(cost.wall_s for cost in costs)
     print(f"{'':28}median of {runs} runs, {wall[0]:.2f} to {wall[-1]:.2f} s wall\n")
 
 
-def materialize(folder: Path, number: int) -> measure.Cost:
+def materialize(folder: Path, number: int, engine: Mapping[str, str] | None = None) -> measure.Cost:
     """Materialize the day below a root, and with an instance, of its own."""
     home = folder / f"dagster{number}"
     home.mkdir()
     shutil.copy(INSTANCE, home)
     environment = {
         "DAGSTER_HOME": str(home),
-        "RECSYS_CONFIG": str(configuration(folder)),
+        "RECSYS_CONFIG": str(configuration(folder, engine=engine)),
         "RECSYS_ROOT": str(folder / f"var{number}"),
     }
     days = ["--from", str(DAY), "--to", str(DAY), "--json"]

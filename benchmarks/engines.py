@@ -1,7 +1,9 @@
 """Compute the artifacts of one generated day by several engines: what each costs, and the versions.
 
 Canonical events are made once. Each artifact is made in a process of its own, of which the sum of
-times and the highest peak are shown. Of a Spark server, `--server` adds what it costs itself.
+times and the highest peak are shown. `--spark` starts a server, Spark's own or Sail, by the Python
+that runs this, and adds what it and its children cost. `--records` keeps the figures for
+`cluster_model.py`.
 """
 
 from __future__ import annotations
@@ -9,8 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +24,11 @@ import inputs
 import measure
 import yaml
 
+sys.path.insert(1, str(Path(__file__).parents[1]))  # for the servers of the tests
+from recsys_assets_tests.engines import spark_servers
+
+_ADDRESS = "SPARK_OF_BENCHMARK"
+_DEFAULT = ['{"type": "polars"}', '{"type": "duckdb"}']
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -46,19 +56,39 @@ def stage(name: str, folder: Path, engine: str) -> None:
     document.unlink(missing_ok=True)
     head = DocumentHead.of_day(surface, name, one_day.DAY)
     made = render(draft.text, head, document, source_hash="", built_at=datetime.now(UTC))
-    print(json.dumps({"version": made.version, "rows": draft.list.numbers["dagster/row_count"]}))
+    rows = draft.list.numbers["dagster/row_count"]
+    print(json.dumps({"version": made.version, "rows": rows, "events": written.num_rows}))
 
 
-def of_process(pid: int) -> tuple[float, float]:
-    """Return CPU seconds and the peak of memory in MB of a running process."""
-    folder = Path("/proc", str(pid))
-    fields = (folder / "stat").read_text().rpartition(")")[2].split()
-    (peak,) = [
-        int(line.split()[1])
-        for line in (folder / "status").read_text().splitlines()
-        if line.startswith("VmHWM")
-    ]
-    return (int(fields[11]) + int(fields[12])) / _TICKS, peak / 1024
+def of_tree(pid: int) -> tuple[float, float]:
+    """Return CPU seconds, and the sum of peaks of memory in MB, of a process and its children."""
+    fields, children = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            of = (folder / "stat").read_text().rpartition(")")[2].split()
+            fields[int(folder.name)] = of
+            children.setdefault(int(of[1]), []).append(int(folder.name))
+    cpu, peak, left = 0.0, 0.0, [pid]
+    while left:
+        each = left.pop()
+        left += children.get(each, [])
+        cpu += (int(fields[each][11]) + int(fields[each][12])) / _TICKS
+        status = Path(f"/proc/{each}/status").read_text()
+        peak += sum(int(kb) for kb in re.findall(r"VmHWM:\s*(\d+)", status)) / 1024
+    return cpu, peak
+
+
+@contextmanager
+def spark(kind: str, cores: int, memory: str, folder: Path) -> Iterator[int]:
+    """Run a server of Spark Connect, and give its process."""
+    port = spark_servers.free_port()
+    command = spark_servers.command(kind, port)
+    if kind == "spark":
+        command[command.index("local[2]")] = f"local[{cores}]"
+        command[1:1] = ["--driver-memory", memory, "--conf", f"spark.local.dir={folder}"]
+    os.environ[_ADDRESS] = f"sc://{spark_servers.HOST}:{port}"
+    with spark_servers.running(command, port, folder) as server:
+        yield server.pid
 
 
 def main() -> None:
@@ -71,7 +101,10 @@ def main() -> None:
         dest="engines",
         help='as in surfaces.yaml, but JSON: {"type": "duckdb"}; may come again',
     )
-    parser.add_argument("--server", type=int, help="process of the Spark server, on this machine")
+    parser.add_argument("--spark", choices=("spark", "sail"), help="start this server, and use it")
+    parser.add_argument("--cores", type=int, default=2, help="of Spark")
+    parser.add_argument("--memory", default="6g", help="of Spark")
+    parser.add_argument("--records", type=Path, help="a file that the figures are appended to")
     parser.add_argument("--kinds", nargs="*", default=one_day.KINDS)
     parser.add_argument("--folder", type=Path, help="where to write, and to look for the day first")
     parser.add_argument("--stage", nargs=2, help=argparse.SUPPRESS)
@@ -90,29 +123,45 @@ def main() -> None:
             cost = measure.run([*command, "--folder", str(folder)], log=folder / "log")
             print(f"{'canonical_events':52}{cost}")
         versions: dict[str, set[str]] = {}
-        for engine in options.engines or ['{"type": "polars"}', '{"type": "duckdb"}']:
+        engines = options.engines or ([] if options.spark else _DEFAULT)
+        for engine in engines:
             compare(folder, engine, options, versions)
+        if options.spark:
+            with spark(options.spark, options.cores, options.memory, folder) as server:
+                engine = json.dumps({"type": "spark", "remote_env": _ADDRESS})
+                compare(folder, engine, options, versions, server)
     different = [kind for kind, found in versions.items() if len(found) > 1]
     sys.exit(f"versions differ: {', '.join(different)}" if different else None)
 
 
 def compare(
-    folder: Path, engine: str, options: argparse.Namespace, versions: dict[str, set[str]]
+    folder: Path,
+    engine: str,
+    options: argparse.Namespace,
+    versions: dict[str, set[str]],
+    server: int | None = None,
 ) -> None:
     """Print what an engine costs, by kind and together, and keep the versions."""
     costs = []
     for kind in options.kinds:
-        before = of_process(options.server) if options.server else (0.0, 0.0)
+        before = of_tree(server) if server else (0.0, 0.0)
         command = [sys.executable, __file__, "--stage", kind, engine, "--folder", str(folder)]
         cost = measure.run(command, log=folder / "log")
         found = json.loads(cost.output.splitlines()[-1])
         versions.setdefault(kind, set()).add(found["version"])
         told = f"  {found['rows']:,} rows"
-        if options.server and "spark" in engine:
-            cpu, peak = of_process(options.server)
+        record = {"engine": json.loads(engine)["type"], "kind": kind, **found}
+        record |= {"wall": cost.wall_s, "cpu": cost.cpu_s, "peak": cost.peak_mb}
+        if server:
+            cpu, peak = of_tree(server)
             told += f"  server {cpu - before[0]:.1f} s CPU, {peak:.0f} MB peak"
+            record |= {"engine": f"{options.spark} {options.cores}"}
+            record |= {"server_cpu": cpu - before[0], "server_peak": peak}
         costs.append(cost)
         print(f"{engine[:38]:38} {kind:12} {cost}{told}", flush=True)
+        if options.records:
+            with options.records.open("a") as records:
+                print(json.dumps(record), file=records)
     together = measure.Cost(
         sum(cost.wall_s for cost in costs),
         sum(cost.cpu_s for cost in costs),

@@ -40,7 +40,9 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     """Add the options of `prepare`."""
     add_sizes(parser)
     parser.add_argument(
-        "--file", type=Path, help="use this raw file of demo/home 2026-01-01 instead"
+        "--file",
+        type=Path,
+        help="use this raw file of demo/home 2026-01-01 instead, or a directory of such files",
     )
 
 
@@ -50,8 +52,9 @@ def prepare(options: argparse.Namespace, path: Path) -> str:
     A day of many events is generated in parts, the others beside the first.
     """
     if options.file:
-        path.parent.mkdir(parents=True)
-        path.symlink_to(options.file.absolute())
+        at = path.parent if options.file.is_dir() else path
+        at.parent.mkdir(parents=True)
+        at.symlink_to(options.file.absolute())
         what = options.file.name
     else:
         wanted = sizes(options)

@@ -87,7 +87,8 @@ def _cooc_in_sql(events: SqlEvents, options: Cooc, surface: Surface) -> Computed
         "max_items_per_session": surface.guardrails.max_items_per_session,
     }
     found = events.numbers(rules.SESSIONS, **limits)
-    rows = Streamed(events.rows(rules.COOC, **limits))
+    pairs = rules.TURNED if found["items"] <= options.max_items else rules.NOT_TURNED
+    rows = Streamed(events.rows(rules.COOC, **limits, **pairs))
     return _neighbours(rows, found["sessions"], found["oversized"])
 
 

@@ -14,6 +14,7 @@ from recsys_assets.config.values import CONTROL, Model, VariableName
 _KNOWN_BY: Final[Mapping[str, str]] = {
     "memory_limit": "duckdb",
     "spill": "duckdb",
+    "spill_limit": "duckdb",
     "remote_env": "spark",
     "root": "spark",
 }
@@ -59,6 +60,12 @@ class Engine(Model):
         description=(
             "DuckDB: the directory for what memory does not hold; null is one on the disk of "
             "`root`, or where that is a URL in $TMPDIR."
+        ),
+    )
+    spill_limit: Annotated[str, AfterValidator(_amount_of_memory)] | None = Field(
+        None,
+        description=(
+            "DuckDB: how much of that disk it may take, `40GB`; null is 90 % of what is free there."
         ),
     )
     remote_env: VariableName | None = Field(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -19,27 +19,18 @@ import sqlglot
 from recsys_assets.config import Engine as Configured
 from recsys_assets.config import is_object_url
 from recsys_assets.engines.engine import by_columns
-from recsys_assets.errors import ConfigError, EngineError
+from recsys_assets.errors import EngineError
 from recsys_assets.events.accepted import AcceptedDay
 from recsys_assets.storage import open_store
+from recsys_assets.storage.private import private_directory
 
-_LEAST_VERSION: Final = 2
 _PIECE_ROWS: Final = 100_000
 _COLUMNS: Final = "epoch_ns(ts) as ts, user_id, session_id, item_id, file, line"
 
 
 def open_engine(configured: Configured) -> DuckDb:
-    """Return the engine.
-
-    Raises:
-        ConfigError: the version that is installed would cut times to microseconds.
-    """
-    if int(duckdb.__version__.partition(".")[0]) < _LEAST_VERSION:
-        raise ConfigError(
-            f"duckdb is {duckdb.__version__}, and has to be {_LEAST_VERSION}.0 or later: pip "
-            "install 'recsys-assets[duckdb]'"
-        )
-    return DuckDb(configured.memory_limit, configured.spill)
+    """Return the engine."""
+    return DuckDb(configured.memory_limit, configured.spill, configured.spill_limit)
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,7 @@ class DuckDb:
 
     memory_limit: str | None
     spill: str | None
+    spill_limit: str | None
 
     @contextmanager
     def session(self, days: Sequence[AcceptedDay], scratch: Path) -> Iterator[_Session]:
@@ -56,7 +48,7 @@ class DuckDb:
             folder = scratch
             if self.spill is not None:
                 Path(self.spill).mkdir(parents=True, exist_ok=True)
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.spill)))
+                folder = stack.enter_context(private_directory(Path(self.spill)))
             settings: dict[str, str | bool | int | float | list[str]] = {
                 "temp_directory": str(folder / "spilled"),
                 "preserve_insertion_order": False,
@@ -66,11 +58,11 @@ class DuckDb:
             if self.memory_limit is not None:
                 settings["memory_limit"] = self.memory_limit
             connection = stack.enter_context(duckdb.connect(config=settings))
-            # A link has a name without characters that DuckDB would take for a pattern.
-            links = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            if self.spill_limit is not None:  # among the settings, DuckDB would not keep to it
+                connection.execute(f"set max_temp_directory_size = '{self.spill_limit}'")
             parts = []
             for columns, those in by_columns(days).items():
-                paths = [_link(day.location, folder, links) for day in those]
+                paths = [_path(day.location, folder) for day in those]
                 parts.append(f"select {_COLUMNS}, {columns} from read_parquet({paths})")
             connection.execute(f"create view stored as {' union all '.join(parts)}")
             session = _Session(connection)
@@ -117,17 +109,15 @@ def _own(text: str) -> str:
     return translated
 
 
-def _link(location: str, folder: Path, links: Path) -> str:
-    """Return a path that DuckDB reads what lies at a location from."""
+def _path(location: str, folder: Path) -> str:
+    """Return what DuckDB reads the file at a location by, which it takes for a pattern."""
     if is_object_url(location):
         above, _, name = location.rpartition("/")
         file, _ = open_store(above).open(name)
         location = str(folder / name)
         with file, Path(location).open("wb") as copy:
             shutil.copyfileobj(file, copy)
-    link = links / f"{len(list(links.iterdir()))}.parquet"
-    link.symlink_to(location)
-    return str(link)
+    return re.sub(r"([*?\[])", r"[\1]", location)
 
 
 @contextmanager
@@ -136,10 +126,11 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException as error:
+        key = "spill_limit" if "max_temp_directory_size" in str(error) else "memory_limit"
         raise EngineError(
             f"DuckDB {what}: memory_limit and the disk together do not hold it "
             f"({_first_line(error)})",
-            advice="Raise engine.memory_limit, or free space where engine.spill is.",
+            advice=f"Raise engine.{key}, or free space where engine.spill is.",
         ) from None
     except (duckdb.Error, OSError) as error:
         raise EngineError(

@@ -148,13 +148,18 @@ order by user_id, score desc, item_id
 
 SESSIONS: Final = """
 select count(*) as sessions,
-  count(case when size > {max_items_per_session} then 1 end) as oversized
+  count(case when size > {max_items_per_session} then 1 end) as oversized,
+  (select count(distinct item_id) from visits) as items
 from (select session_id, count(*) as size from visits group by session_id) sized
 """
 
 # Items are compared, and pairs counted, by the place of their id among all, 4 bytes. Items that may
 # not be listed count in the size of a session. A session that is too large is left out; one that
-# holds another item gives an item its list, be it empty.
+# holds another item gives an item its list, be it empty. Where `max_items` cuts no item off, each
+# pair is counted once, and turned for the other item, which halves what is held. Otherwise only the
+# pairs of items that have a list are counted, each for itself.
+TURNED: Final = {"than": "<", "turns": 1}
+NOT_TURNED: Final = {"than": "<>", "turns": 0}
 COOC: Final = """
 with codes as (
   select item_id, cast(row_number() over (order by item_id) as int) as item
@@ -180,14 +185,19 @@ pairs as (
     select held.item, explode(held.items) as neighbour
     from (select explode(items) as item, items from baskets where size > 1) held
     left semi join listed on listed.item = held.item
-  ) both_of where item <> neighbour
+  ) both_of where item {than} neighbour
   group by item, neighbour having count(*) >= {min_support}
+),
+turned as (
+  select case when side = 0 then item else neighbour end as item,
+    case when side = 0 then neighbour else item end as neighbour, count
+  from pairs cross join (select explode(sequence(0, {turns})) as side) sides
 ),
 strongest as (
   select item, neighbour, count from (
     select item, neighbour, count,
       row_number() over (partition by item order by count desc, neighbour) as place
-    from pairs
+    from turned
   ) ranked where place <= {max_neighbours}
 ),
 lists as (

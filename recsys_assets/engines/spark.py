@@ -1,6 +1,7 @@
 """A Spark cluster by Spark Connect: `type: spark`. Rows come back in pieces.
 
 The address may hold a token, so what the client says is told without it, and never as a cause.
+What it says of an address that it does not take is not told at all: there a secret may be anywhere.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import grpc
 import polars as pl
 import pyarrow as pa
 from pyspark.errors import PySparkException
+from pyspark.sql.connect.client import DefaultChannelBuilder
 from pyspark.sql.connect.client.retries import DefaultPolicy
 from pyspark.sql.connect.session import SparkSession
 
@@ -26,6 +29,7 @@ from recsys_assets.engines.engine import by_columns
 from recsys_assets.errors import ConfigError, EngineError
 from recsys_assets.events.accepted import AcceptedDay
 
+_ADDRESS: Final = re.compile(r"sc://[^/;:@][^/;@]*(/|$)")
 _LEAST_VERSION: Final = 4
 # Of a server that does not answer: a third of a minute. The client's own are ten minutes.
 _RETRIES: Final = {"max_retries": 6, "max_backoff": 10_000}
@@ -33,6 +37,8 @@ _SETTINGS: Final = {
     "spark.sql.session.timeZone": "UTC",
     # Spark has no timestamps in nanoseconds: they are read as the numbers that they are stored as.
     "spark.sql.legacy.parquet.nanosAsLong": "true",
+    # For the first rows of an order each task would take memory for as many as the limit allows.
+    "spark.sql.execution.topKSortFallbackThreshold": "100000",
 }
 # Of a server that has them.
 _NANOSECONDS: Final = (
@@ -45,6 +51,7 @@ _MOST_SAID: Final = 300
 # What a failure says, in lower case, and what it means.
 _MEANINGS: Final = (
     ("outofmemory", "it has not the memory: give it more, or more executors"),
+    ("stopped sparkcontext", "it has stopped: most often it had not the memory, its log tells"),
     ("java heap space", "it has not the memory: give it more, or more executors"),
     ("unavailable", "it does not answer: is it up, and may it be reached from here?"),
     ("retries_exceeded", "it does not answer: is it up, and may it be reached from here?"),
@@ -68,11 +75,17 @@ def open_engine(configured: Configured) -> Spark:
     """
     variable = configured.remote_env or ""
     address = os.environ.get(variable, "").strip()
-    if not re.match(r"sc://[^/;:]", address):
+    try:
+        # The client would take what follows a name as a part of it, and show it.
+        if not _ADDRESS.match(address):
+            raise ValueError
+        DefaultChannelBuilder(address)
+    except (PySparkException, ValueError):
         raise ConfigError(
-            f"${variable} is not set, or does not begin with sc://: `engine: {{type: spark}}` "
-            "takes the address of a Spark Connect server from there, sc://host:15002"
-        )
+            f"${variable} is not set, or is no address: `engine: {{type: spark}}` takes that of a "
+            "Spark Connect server from there, sc://host:15002, or "
+            "sc://host:15002/;use_ssl=true;token=..."
+        ) from None
     return Spark(variable, address, configured.root)
 
 
@@ -115,7 +128,7 @@ class Spark:
         """Raise in the place of the client's errors what they mean, without secrets."""
         try:
             yield
-        except (PySparkException, grpc.RpcError) as error:
+        except (PySparkException, grpc.RpcError, ValueError) as error:
             said = str(error)
             found = f"{type(error).__name__} {said}".lower()
             meaning = next((means for phrase, means in _MEANINGS if phrase in found), None)
@@ -125,9 +138,12 @@ class Spark:
             ) from None
 
     def _shown(self, said: str) -> str:
+        of_call = re.search(r'details = "(.+)"', said)
+        said = of_call[1] if of_call else said
         _, *parameters = self.address.split(";")
-        for secret in [self.address, *(each.partition("=")[2] for each in parameters)]:
-            said = said.replace(secret, "***") if secret not in {"", "true"} else said
+        secrets = [self.address, *(each.partition("=")[2] for each in parameters)]
+        for secret in sorted({*secrets, *map(unquote, secrets)} - {"", "true"}, key=len)[::-1]:
+            said = said.replace(secret, "***")
         return said.strip().partition("\n")[0][:_MOST_SAID]
 
 

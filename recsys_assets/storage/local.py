@@ -13,7 +13,6 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -26,11 +25,13 @@ from recsys_assets.errors import (
     PublishOutcomeUnknownError,
     StorageError,
 )
+from recsys_assets.storage.private import private_directory
 from recsys_assets.storage.store import Stored, Versioned
 
 _SCRATCH = ".scratch"
 _LOCK = ".lock"
-# What a killed process left in the scratch directory is removed after this; no day takes that long.
+# What a killed process of another machine left in the scratch directory is removed after this; no
+# day takes that long.
 _ABANDONED_AFTER_S = 86_400
 
 
@@ -175,11 +176,8 @@ class LocalStore:
             with contextlib.suppress(OSError):  # another process may sweep it too
                 if time.time() - left_behind.stat().st_mtime > _ABANDONED_AFTER_S:
                     _remove(left_behind)
-        directory = Path(tempfile.mkdtemp(dir=parent))
-        try:
+        with private_directory(parent) as directory:
             yield directory
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
 
     def _stored(self, path: Path) -> Iterator[Stored]:
         with contextlib.suppress(FileNotFoundError):  # removed since it was listed

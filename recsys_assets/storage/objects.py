@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from recsys_assets.errors import (
     StoreUnavailableError,
 )
 from recsys_assets.storage.answers import Answers, refuse_unusable_endpoints
+from recsys_assets.storage.private import private_directory
 from recsys_assets.storage.ranges import Ranges
 from recsys_assets.storage.store import Stored, Versioned
 
@@ -223,11 +223,8 @@ class ObjectStore:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a private directory of this machine, below $TMPDIR."""
-        at = Path(tempfile.mkdtemp(prefix="recsys_assets-"))
-        try:
+        with private_directory(Path(tempfile.gettempdir())) as at:
             yield at
-        finally:
-            shutil.rmtree(at, ignore_errors=True)
 
     def _create(self, key: str, content: bytes | Path) -> bool:
         """Write an object unless it is there; return whether it was written.

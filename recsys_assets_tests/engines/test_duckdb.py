@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
 from recsys_assets.config import Engine
-from recsys_assets.engines import open_engine
+from recsys_assets.engines import VERSIONS, open_engine
 from recsys_assets.errors import ConfigError, EngineError, InputError
 from recsys_assets.events.accepted import AcceptedDay
 from recsys_assets.live.inputs import inputs_of
@@ -146,7 +148,7 @@ def test_weights_that_polars_does_not_hold_are_refused_alike(tmp_path: Path) -> 
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name(tmp_path: Path) -> None:
-    folder = tmp_path / "a*[b]{c}'d"
+    folder = tmp_path / "a*[b]{c}'d?"
     folder.mkdir()
     days = accepted(window(), folder)
 
@@ -204,8 +206,41 @@ def test_checking_a_surface_says_what_its_engine_lacks(
     assert "needs duckdb: pip install" in told
 
 
-def test_a_version_that_would_cut_times_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duckdb.__version__", "1.4.4")
+@pytest.mark.parametrize(
+    ("library", "version", "told"),
+    [
+        ("duckdb", "1.4.4", r"duckdb is 1\.4\.4, and .* needs 2 or later, below 3: pip install"),
+        ("duckdb", "3.0.0", r"duckdb is 3\.0\.0, and .* needs 2 or later, below 3: pip install"),
+        ("sqlglot", "29.9", r"sqlglot is 29\.9, and .* needs 30 or later, below 31: pip install"),
+    ],
+)
+def test_another_version_than_the_extra_has_is_refused(
+    library: str, version: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{library}.__version__", version)
 
-    with pytest.raises(ConfigError, match=r"duckdb is 1\.4\.4, and has to be 2\.0 or later"):
+    with pytest.raises(ConfigError, match=told):
         open_engine(Engine.model_validate(DUCKDB))
+
+
+@pytest.mark.parametrize("version", ["3.5.6", "4.0.1", "4.3.0"])
+def test_another_version_of_the_client_of_spark_is_refused(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = ModuleType("pyspark")
+    old.__version__ = version  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyspark", old)
+
+    with pytest.raises(ConfigError, match=rf"pyspark is {version}, and .*\[spark\]"):
+        open_engine(Engine.model_validate({"type": "spark", "remote_env": "X"}))
+
+
+def test_the_versions_are_those_of_the_extras() -> None:
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    extras = pyproject["project"]["optional-dependencies"]
+
+    for extra, versions in VERSIONS.items():
+        assert sorted(extras[extra]) == sorted(
+            f"{'pyspark-client' if name == 'pyspark' else name}>={first},<{after}"
+            for name, (first, after) in versions.items()
+        )

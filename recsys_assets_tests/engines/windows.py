@@ -23,6 +23,7 @@ from recsys_assets.kinds import KINDS
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.local import LocalStore
+from recsys_assets_tests.project import SMALL, Project
 
 DAY: Final = date(2026, 1, 1)
 # Ids that sort differently by UTF-16, by locale and by case than by UTF-8 bytes, and odd ones.
@@ -185,3 +186,15 @@ def made(
         assert draft.list.verdict.passed, draft.list.verdict
         found[name] = (text.decode(), dict(draft.found), dict(draft.shown), draft.list.numbers)
     return found
+
+
+def is_what_polars_makes(project: Project, of: date) -> None:
+    """Hold the versions that are live to those of Polars, which makes the same day again."""
+    config = project.configure(SMALL)
+    live = project.live(config)
+
+    assert live
+    assert project.materialize(config, [of]).failures == []
+    after = project.live(config)
+    assert after
+    assert after.current == live.current
