@@ -6,7 +6,8 @@ step here, one process which takes the rows and writes the document. So
 
     seconds = fixed of both + server's per event x events / cores + step's per event x events
 
-The largest day is predicted from the others and compared with what was measured.
+The largest day is predicted from the others and compared with what was measured. Then all days are
+fitted, for what is asked besides.
 
 What the model does not have: a network, over which a cluster shuffles; an object store; machines
 that are slow, or are to be waited for; a key so frequent that one task has most of it. Sizes are of
@@ -57,28 +58,35 @@ def main() -> None:
     options = parser.parse_args()
     found = of_kinds(options.records, options.engine)
     totals: dict[tuple[int, int], float] = defaultdict(float)
+    checked = np.zeros(2)
     for kind, days in found.items():
-        *smaller, largest = sorted(days)
+        largest = max(days)
         parts = ("server_cpu", "cpu") if "server_cpu" in days[largest] else ("cpu",)
-        lines = [
-            Line.through([(events, days[events][part]) for events in smaller]) for part in parts
-        ]
-        for part, line in zip(parts, lines, strict=True):
-            predicted, measured = line.at(largest), days[largest][part]
-            print(
-                f"{kind:12} {part:10} {line.fixed:6.2f} s + {line.per_event * 1e6:6.2f} s a million"
-                f"; {largest / 1e6:g} million: {predicted:.1f} s predicted, {measured:.1f} s "
-                f"measured, {predicted / measured:.2f}"
-            )
-        if len(parts) == 2:
-            server, step = lines
-            for events in (largest, *options.events):
+        for part in parts:
+            points = [(events, days[events][part]) for events in sorted(days)]
+            line, measured = Line.through(points[:-1]), points[-1][1]
+            told(f"{kind:12} {part}", line, largest, line.at(largest), measured)
+            checked += line.at(largest), measured
+            whole = Line.through(points)
+            for events in options.events if len(parts) == 2 else ():
                 for cores in _CORES:
-                    totals[events, cores] += server.at(events, cores) + step.at(events)
-                totals[events, 0] += step.at(events)
+                    shared = cores if part == "server_cpu" else 1
+                    totals[events, cores] += whole.at(events, shared)
+                if part == "cpu":
+                    totals[events, 0] += whole.at(events)
+    told("all kinds", None, largest, *checked)
     for (events, cores), seconds in totals.items():
         on = f"on {cores} cores" if cores else "of that the step here, whatever the cluster"
         print(f"{events / 1e6:g} million events, all kinds, {on}: {seconds:,.0f} s")
+
+
+def told(what: str, line: Line | None, events: int, predicted: float, measured: float) -> None:
+    """Print a prediction beside what was measured."""
+    fitted = f"{line.fixed:6.2f} s + {line.per_event * 1e6:6.2f} s a million" if line else ""
+    print(
+        f"{what:23} {fitted:28} {events / 1e6:g} million: {predicted:.1f} s predicted, "
+        f"{measured:.1f} s measured, {predicted / measured:.2f}"
+    )
 
 
 def of_kinds(path: Path, engine: str) -> Mapping[str, Mapping[int, Mapping[str, float]]]:
