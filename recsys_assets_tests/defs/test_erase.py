@@ -17,7 +17,7 @@ import yaml
 from recsys_assets.audit import events as audited_events
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
-from recsys_assets.defs import event_log
+from recsys_assets.defs import stored_events
 from recsys_assets.defs.erased_metadata import DagsterEvents
 from recsys_assets.events.erased import Erased
 from recsys_assets.operations.find_user import Holder, find_user
@@ -179,7 +179,7 @@ def test_no_byte_of_her_is_left_in_files_of_sqlite_while_others_have_them_open(
 @contextmanager
 def monkeypatched_timeout(seconds: float) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(event_log, "_BUSY_TIMEOUT_S", seconds)
+        patch.setattr(stored_events, "BUSY_TIMEOUT_S", seconds)
         yield
 
 

@@ -157,7 +157,7 @@ class TestDays:
         ]
 
         assert all(report.succeeded for report in reports)
-        assert parsed == [day(0), day(1), day(2)]
+        assert sorted(parsed) == [day(0), day(1), day(2)]  # two at a time
         assert not (project.folder / "var/canonical/demo/lab").exists()
         assert (project.folder / "var/counts/demo/home").exists()
         assert not (project.folder / "var/counts/demo/week").exists()
