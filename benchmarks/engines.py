@@ -25,6 +25,7 @@ import measure
 import yaml
 
 sys.path.insert(1, str(Path(__file__).parents[1]))  # for the servers of the tests
+from recsys_assets_tests import needed
 from recsys_assets_tests.engines import spark_servers
 
 _ADDRESS = "SPARK_OF_BENCHMARK"
@@ -62,7 +63,8 @@ def stage(name: str, folder: Path, engine: str) -> None:
 
 def of_tree(pid: int) -> tuple[float, float]:
     """Return CPU seconds, and the sum of peaks of memory in MB, of a process and its children."""
-    fields, children = {}, {}
+    fields: dict[int, list[str]] = {}
+    children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
             of = (folder / "stat").read_text().rpartition(")")[2].split()
@@ -79,7 +81,7 @@ def of_tree(pid: int) -> tuple[float, float]:
 
 
 @contextmanager
-def spark(kind: str, cores: int, memory: str, folder: Path) -> Iterator[int]:
+def spark(kind: needed.Group, cores: int, memory: str, folder: Path) -> Iterator[int]:
     """Run a server of Spark Connect, and give its process."""
     port = spark_servers.free_port()
     command = spark_servers.command(kind, port)

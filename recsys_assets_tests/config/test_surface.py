@@ -56,6 +56,7 @@ def test_the_smallest_file_gets_the_defaults_of_the_design(file: Path) -> None:
             "type": "polars",
             "memory_limit": None,
             "spill": None,
+            "spill_limit": None,
             "remote_env": None,
             "root": None,
         },
