@@ -15,7 +15,7 @@ SPARK: Final = {"type": "spark", "remote_env": "SPARK_ADDRESS"}
 
 
 def test_polars_is_the_default_and_a_directory_is_relative_to_the_file(file: Path) -> None:
-    spilling = {"type": "duckdb", "memory_limit": "3GB", "spill": "big"}
+    spilling = {"type": "duckdb", "memory_limit": "3GB", "spill": "big", "spill_limit": "9GB"}
     plain, other = load(file, SURFACE, {**SURFACE, "surface": "b", "engine": spilling}).surfaces
 
     assert plain.engine.type == "polars"
@@ -40,6 +40,8 @@ def test_a_variant_has_the_engine_of_its_base_or_its_own(file: Path) -> None:
         ({"type": "daft"}, "engine.type: Input should be 'polars', 'duckdb' or 'spark', got text"),
         ({"memory_limit": "3GB"}, "engine: memory_limit: goes with `type: duckdb`, this is polars"),
         ({"type": "duckdb", "memory_limit": "3"}, "engine.memory_limit: must be an amount with its "
+         "unit, such as 3GB"),
+        ({"type": "duckdb", "spill_limit": "40"}, "engine.spill_limit: must be an amount with its "
          "unit, such as 3GB"),
         ({"type": "duckdb", "spill": "s3://b"}, "engine.spill: must be a directory of this "
          "machine"),
