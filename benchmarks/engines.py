@@ -27,6 +27,7 @@ import yaml
 sys.path.insert(1, str(Path(__file__).parents[1]))  # for the servers of the tests
 from recsys_assets_tests import needed
 from recsys_assets_tests.engines import spark_servers
+from recsys_assets_tests.ports import free_port
 
 _ADDRESS = "SPARK_OF_BENCHMARK"
 _DEFAULT = ['{"type": "polars"}', '{"type": "duckdb"}']
@@ -83,7 +84,7 @@ def of_tree(pid: int) -> tuple[float, float]:
 @contextmanager
 def spark(kind: needed.Group, cores: int, memory: str, folder: Path) -> Iterator[int]:
     """Run a server of Spark Connect, and give its process."""
-    port = spark_servers.free_port()
+    port = free_port()
     command = spark_servers.command(kind, port)
     if kind == "spark":
         command[command.index("local[2]")] = f"local[{cores}]"

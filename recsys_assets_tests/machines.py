@@ -30,6 +30,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
 from recsys_assets.storage.publications import history, read_live
+from recsys_assets_tests.ports import free_port
 from recsys_assets_tests.ui.dagster_servers import ROOT, wait_for
 
 PROCESS: Final = "machines/process"
@@ -194,14 +195,6 @@ def running(machines: Sequence[Machine]) -> Iterator[None]:
         for machine in machines:
             machine.kill_server()
             machine.kill_runs()
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def in_folder(folder: Path, storage: str, number: int) -> list[Machine]:

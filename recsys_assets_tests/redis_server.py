@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+
+from recsys_assets_tests.ports import free_port
 
 PASSWORD: Final = "s3cret-of-redis"  # noqa: S105 (of a server on loopback that keeps nothing)
 
@@ -25,11 +26,11 @@ def running(program: str, *, cluster: bool = False) -> Iterator[str]:
     import redis
 
     folder = tempfile.mkdtemp(prefix="redis-")
-    port = _free_port()
+    port = free_port()
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
     options += ["--requirepass", PASSWORD]
     if cluster:
-        options += ["--cluster-enabled", "yes", "--cluster-port", str(_free_port())]
+        options += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
     server = subprocess.Popen(
         [program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -54,13 +55,6 @@ def _is_up(client: Any) -> None:
         if isinstance(state, dict) and state.get("cluster_state") == "ok":
             return
         raise redis.ConnectionError(str(state))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_for(call: Any) -> None:

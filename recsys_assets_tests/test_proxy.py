@@ -22,6 +22,7 @@ from typing import Final
 import pytest
 
 from recsys_assets_tests.needed import skip_unless_required
+from recsys_assets_tests.ports import free_port
 
 CONFIGURATION: Final = Path(__file__).parents[1] / "deploy/proxy/nginx.conf"
 PASSWORD: Final = "a password"  # noqa: S105
@@ -57,12 +58,6 @@ class Proxy:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, {}
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture

@@ -53,14 +53,6 @@ def command(group: needed.Group, port: int) -> list[str]:
     return [submit, "--class", server, "--master", "local[2]", *of_settings, "spark-internal"]
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def running(program: Sequence[str], port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server in a folder until it answers, and longer."""

@@ -27,6 +27,7 @@ from recsys_assets_tests.engines.windows import (
     windows,
 )
 from recsys_assets_tests.needed import Group
+from recsys_assets_tests.ports import free_port
 from recsys_assets_tests.project import DAY, SMALL, Project, day, event
 from recsys_assets_tests.test_golden import GOLDEN, check_case, load_case
 
@@ -41,7 +42,7 @@ def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """Run a server for all tests that ask for it; give its group."""
-    port = spark_servers.free_port()
+    port = free_port()
     program = spark_servers.command(request.param, port)
     with spark_servers.running(program, port, tmp_path_factory.mktemp(request.param)):
         os.environ[VARIABLE] = f"sc://{spark_servers.HOST}:{port}/;user_id={SECRET}"
@@ -115,7 +116,7 @@ from range(9000000) order by item_id
 def test_a_server_that_is_killed_leaves_what_is_live_and_a_rerun_finishes(
     project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: Group, moment: str
 ) -> None:
-    port = spark_servers.free_port()
+    port = free_port()
     program = spark_servers.command(group, port)
     monkeypatch.setenv(VARIABLE, f"sc://{spark_servers.HOST}:{port}/;user_id={SECRET}")
     config = project.configure({**SMALL, "engine": SPARK})
@@ -144,7 +145,7 @@ def test_a_server_that_is_away_leaves_what_is_live_and_polars_finishes(
     project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     spark_servers.needs_client()
-    port = spark_servers.free_port()
+    port = free_port()
     monkeypatch.setenv(VARIABLE, f"sc://{spark_servers.HOST}:{port}/;token={SECRET}")
     monkeypatch.setattr("recsys_assets.engines.spark._RETRIES", {"max_retries": 1})
     project.land(DAY, [event(item) for item in "ab"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from recsys_assets.operations import pointer
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.publications import read_live
+from recsys_assets_tests.ports import free_port
 from recsys_assets_tests.project import Project
 from recsys_assets_tests.shop import KINDS, WHY, Shop, on
 
@@ -245,13 +245,6 @@ class TestCollector:
 
     def test_registering_reads_nothing(self, shop: Shop) -> None:
         assert list(metrics.Figures(config_of(shop), clock=shop.time).describe()) == []
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def scrape(port: int, server: subprocess.Popen[str]) -> Figures:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from recsys_assets_tests.ports import free_port
 
 ROOT: Final = Path(__file__).parents[2]
 # How GraphQL names the one code location; a sensor or a job is named beside it.
@@ -310,7 +311,7 @@ def _prepared(home: Path, config_file: Path) -> tuple[Dagster, int]:
         "RECSYS_CONFIG": str(config_file),
         "PYTHONPATH": str(ROOT),
     }
-    port = _free_port()
+    port = free_port()
     return Dagster(f"http://127.0.0.1:{port}", environment), port
 
 
@@ -368,10 +369,3 @@ def _running(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
