@@ -183,7 +183,7 @@ def backfill(arguments: argparse.Namespace, folder: Path, bucket: str, storage: 
             time.sleep(_LOOK_S)
         wall_s = time.monotonic() - began
         show(f"  {tell(dagster)}; rounds of backfills: {rounds}")
-        show(f"  not started again: {dict(given_up(home))}")
+        show(f"  not started again: {dict(Counter(given_up(home).values()))}")
     cpu_s = sum(each.total_s for each in used)
     show(f"  killed: {dict(mischief.counts)}")
     show(f"  {wall_s:.0f} s wall, {cpu_s:.0f} s CPU, {peak_mb:.0f} MB, without the two servers")

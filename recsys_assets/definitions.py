@@ -37,6 +37,7 @@ from recsys_assets.defs.io_managers import ArtifactIOManager, CanonicalIOManager
 from recsys_assets.defs.jobs import build_jobs
 from recsys_assets.defs.keys import asset_key
 from recsys_assets.defs.live import build_live
+from recsys_assets.defs.lost_retries import build_lost_retries
 from recsys_assets.defs.schedules import build_schedules
 from recsys_assets.defs.sensors import build_sensors
 from recsys_assets.defs.side_by_side import run_steps_side_by_side
@@ -153,6 +154,7 @@ def _build(config: Config, settings: Config) -> dg.Definitions:
         build_live(config),
         build_sinks(config),
         build_failure_reports(config),
+        build_lost_retries(config),
     ]
     return dg.Definitions.merge(common, *operations, *surfaces)
 

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -27,6 +26,7 @@ from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, RunLa
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
+from recsys_assets.defs.internals import RETRIED_AS
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
 from recsys_assets.storage.publications import history, read_live
@@ -253,12 +253,12 @@ def published(root: str, place: Place) -> Sequence[tuple[str, date, dict[str, st
     return flips[::-1]
 
 
-def given_up(home: Path) -> Counter[str]:
-    """Count why runs that failed were not started again."""
-    why: Counter[str] = Counter()
+def given_up(home: Path) -> dict[str, str]:
+    """Return why each run that failed was not started again."""
+    why: dict[str, str] = {}
     with dg.DagsterInstance.from_config(str(home)) as instance:
         for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE])):
-            if "dagster/auto_retry_run_id" not in run.tags:
+            if RETRIED_AS not in run.tags:
                 told = [str(entry.message) for entry in instance.all_logs(run.run_id)]
-                why.update([text for text in told if "retry" in text][-1:] or told[-1:])
+                why[run.run_id] = ([text for text in told if "retry" in text] or told)[-1]
     return why

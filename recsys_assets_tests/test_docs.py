@@ -923,7 +923,7 @@ def test_the_bounds_of_a_report_are_as_documented(project: Project) -> None:
     assert f"At most {reports._MAX_FAILURES} failures, {webhook.MAX_DAYS} days and " in text
     assert f"and {reports._MAX_ROWS} rows are told" in text
     assert f"cut at {reports._MAX_TEXT} characters" in text
-    assert f"more than {failures.OLDEST.total_seconds() / 3600:.0f} hours ago" in text
+    assert f"more than {reports.OLDEST.total_seconds() / 3600:.0f} hours ago" in text
     (sensor,) = failures.build_failure_reports(project.configure()).sensors or ()
     assert isinstance(sensor, dg.SensorDefinition)
     assert f"`{sensor.name}`" in text

@@ -11,20 +11,17 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import dagster as dg
 
 from recsys_assets.config import Config
 from recsys_assets.defs.recoveries import Failed, Progress, recoveries
-from recsys_assets.defs.reports import failures_of, report_of, surface_of, surfaces_of
+from recsys_assets.defs.reports import OLDEST, failures_of, is_ours, report_of, surface_of
 from recsys_assets.errors import WebhookError
 from recsys_assets.operations.webhook import post
 
-# What failed longer ago is no news: neither a webhook that was dead for a week nor one that refuses
-# a report holds back the next ones for ever.
-OLDEST: Final = timedelta(hours=24)
 _EVENTS_PER_TICK: Final = 100
 _LONGEST_TICK_S: Final = 25  # and a post; Dagster ends a tick after 60 s
 
@@ -85,7 +82,7 @@ def _report_all(
         ).records
         for record in records:
             run = instance.get_run_by_id(record.run_id)
-            if run and _is_ours(run, context, config) and _is_first_failure(instance, record):
+            if run and is_ours(run, context, config) and _is_first_failure(instance, record):
                 if datetime.fromtimestamp(record.timestamp, UTC) < datetime.now(UTC) - OLDEST:
                     context.log.warning(f"run {run.run_id} failed over a day ago: not reported")
                 else:
@@ -143,20 +140,6 @@ def _followed(
             if surface and days:
                 failed.append(Failed(surface.name, asset.to_user_string(), days, at))
     return failed
-
-
-def _is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext, config: Config) -> bool:
-    """Tell whether a run is of this configuration; others may share the instance.
-
-    One that Ctrl-C ended has failed first, and was canceled then: nobody need be told.
-    """
-    if run.status is dg.DagsterRunStatus.CANCELED:
-        return False
-    if run.asset_selection:
-        return bool(surfaces_of(run, config))
-    here, origin = context.code_location_origin, run.remote_job_origin
-    # The command line's runs belong to no code location.
-    return not origin or not here or origin.location_name == here.location_name
 
 
 def _is_first_failure(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> bool:

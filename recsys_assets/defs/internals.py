@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import inspect
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cache, partial, wraps
 from types import SimpleNamespace
 from typing import Any, Final
@@ -38,6 +40,12 @@ RANGE_END: Final = "dagster/asset_partition_range_end"
 PRIORITY: Final = "dagster/priority"
 # A run that failed and is started again has it.
 WILL_RETRY: Final = "dagster/will_retry"
+# The run that was started in place of one that failed.
+RETRIED_AS: Final = "dagster/auto_retry_run_id"
+# The daemon says it of a run that it could not start again, and never looks at it again.
+COULD_NOT_RETRY: Final = "Failed to retry run"
+# The backfill that a run is of.
+BACKFILL: Final = "dagster/backfill"
 # A run that failed says by it why.
 FAILURE_REASON: Final = "dagster/failure_reason"
 # A run says by them which code location it is of.
@@ -184,6 +192,63 @@ def run_of_worker() -> dg.DagsterRun | None:
             return run if isinstance(run, dg.DagsterRun) else None
         frame = frame.f_back
     return None
+
+
+def ask_to_retry(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Let the daemon look once more at a run that failed: what it looks at are new failures."""
+    instance.report_run_failed(run, "It is to be started again: the code server is back.")
+
+
+def launch_again(instance: dg.DagsterInstance, backfill_id: str) -> str | None:
+    """Launch what a backfill has not made, as "Re-execute from failure" of its page does; once.
+
+    Returns:
+        What was done; `waits` while it goes on; None where somebody has canceled or deleted it, or
+        launched it again, or it is no backfill of assets, or nothing of it is left.
+    """
+    # Not imported with definitions, which need none of it.
+    from dagster._core.execution.backfill import (
+        BulkActionsFilter,
+        BulkActionStatus,
+        PartitionBackfill,
+    )
+    from dagster._core.storage.tags import PARENT_BACKFILL_ID_TAG, ROOT_BACKFILL_ID_TAG
+    from dagster._core.utils import make_new_backfill_id
+
+    backfill = instance.get_backfill(backfill_id)
+    if backfill is None or not backfill.is_asset_backfill:
+        return None
+    if backfill.status in {BulkActionStatus.REQUESTED, BulkActionStatus.FAILING}:
+        return "waits"
+    if backfill.status not in {BulkActionStatus.COMPLETED_FAILED, BulkActionStatus.FAILED}:
+        return None
+    # Dagster's own filter by tags makes SQLAlchemy warn.
+    later = BulkActionsFilter(
+        created_after=datetime.fromtimestamp(backfill.backfill_timestamp, UTC)
+    )
+    children = (each.tags.get(PARENT_BACKFILL_ID_TAG) for each in instance.get_backfills(later))
+    if backfill_id in children:
+        return None
+    data: Any = backfill.asset_backfill_data
+    left = data.target_subset - data.materialized_subset
+    if not left.num_partitions_and_non_partitioned_assets:
+        return None
+    again = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=make_new_backfill_id(),
+        asset_graph_subset=left,
+        dynamic_partitions_store=instance,
+        tags={
+            **backfill.tags,
+            PARENT_BACKFILL_ID_TAG: backfill_id,
+            ROOT_BACKFILL_ID_TAG: backfill.tags.get(ROOT_BACKFILL_ID_TAG, backfill_id),
+        },
+        backfill_timestamp=time.time(),
+        title=f"Re-execution of {backfill.title or backfill_id}",
+        description=backfill.description,
+        run_config=backfill.run_config,
+    )
+    instance.add_backfill(again)
+    return f"what backfill {backfill_id} has not made is launched again as {again.backfill_id}"
 
 
 def failure_message(event: dg.DagsterEvent) -> str:

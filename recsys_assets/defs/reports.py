@@ -30,6 +30,9 @@ from recsys_assets.defs.mistakes import MISTAKE, mistake_key
 from recsys_assets.operations.webhook import MAX_DAYS, bounded
 from recsys_assets.verdicts import runbook_page
 
+# What failed longer ago is no news: neither a webhook that was dead for a week nor one that refuses
+# a report holds back the next ones for ever.
+OLDEST: Final = timedelta(hours=24)
 _MAX_FAILURES: Final = 10
 _MAX_ROWS: Final = 10
 _MAX_TEXT: Final = 1000
@@ -206,6 +209,20 @@ def surfaces_of(run: dg.DagsterRun, config: Config) -> list[str]:
     ops: Any = run.run_config.get("ops", {})
     of_ops = {op["config"].get("surface") for op in ops.values() if "config" in op}
     return sorted(name for name in of_assets | of_ops if name)
+
+
+def is_ours(run: dg.DagsterRun, context: dg.SensorEvaluationContext, config: Config) -> bool:
+    """Tell whether a run is of this configuration; others may share the instance.
+
+    One that Ctrl-C ended has failed first, and was canceled then: nobody need be told.
+    """
+    if run.status is dg.DagsterRunStatus.CANCELED:
+        return False
+    if run.asset_selection:
+        return bool(surfaces_of(run, config))
+    here, origin = context.code_location_origin, run.remote_job_origin
+    # The command line's runs belong to no code location.
+    return not origin or not here or origin.location_name == here.location_name
 
 
 def surface_of(key: dg.AssetKey, config: Config) -> Surface | None:

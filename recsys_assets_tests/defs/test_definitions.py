@@ -208,8 +208,8 @@ def test_sensors_and_schedules_are_off_until_somebody_starts_them(project: Proje
         "demo__checkout_landing",
         "demo__checkout_materialize",
     }
-    # The one that only shows what is live, and the one that goes on with what others began.
-    for name in ("flips", "batch_retries"):
+    # The one that only shows what is live, and those that go on with what others began.
+    for name in ("flips", "batch_retries", "lost_retries"):
         assert sensors.pop(name) is dg.DefaultSensorStatus.RUNNING
     assert set(sensors.values()) == {dg.DefaultSensorStatus.STOPPED}
     assert "demo__checkout_daily" in schedules

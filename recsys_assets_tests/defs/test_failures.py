@@ -20,8 +20,9 @@ from recsys_assets.audit import artifacts, events
 from recsys_assets.config import Config
 from recsys_assets.definitions import build_definitions
 from recsys_assets.defs import failures, recoveries
-from recsys_assets.defs.failures import OLDEST, build_failure_reports
+from recsys_assets.defs.failures import build_failure_reports
 from recsys_assets.defs.recoveries import Failed, Progress
+from recsys_assets.defs.reports import OLDEST
 from recsys_assets.errors import WebhookError
 from recsys_assets_tests.project import DAY, Project, day, event
 

@@ -248,6 +248,8 @@ def test_names_are_those_of_dagster() -> None:
     assert internals.RANGE_START == tags.ASSET_PARTITION_RANGE_START_TAG
     assert internals.RANGE_END == tags.ASSET_PARTITION_RANGE_END_TAG
     assert internals.WILL_RETRY == tags.WILL_RETRY_TAG
+    assert internals.RETRIED_AS == tags.AUTO_RETRY_RUN_ID_TAG
+    assert internals.BACKFILL == tags.BACKFILL_ID_TAG
     assert internals.CODE_LOCATION_TAG == tags.CODE_LOCATION_TAG
     assert internals.REPOSITORY_TAG == tags.REPOSITORY_LABEL_TAG
     assert internals.REPOSITORY == SINGLETON_REPOSITORY_NAME

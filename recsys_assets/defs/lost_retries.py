@@ -1,0 +1,99 @@
+"""Runs that Dagster would have started again, but its code server was away: asked for once more.
+
+A machine that is lost takes runs and their code server with it. The daemon starts such a run again
+as soon as it sees that it failed. Should the code server not be back by then, it says `Failed to
+retry run` and never looks again: the days are not made, and a backfill ends as failed. A sensor is
+evaluated by the code server. So it looks when that is back, and does what the daemon could not.
+"""
+
+# No postponed annotations here: Dagster reads the type of `context` when a sensor is declared.
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+import dagster as dg
+
+from recsys_assets.config import Config
+from recsys_assets.defs.internals import (
+    BACKFILL,
+    COULD_NOT_RETRY,
+    RETRIED_AS,
+    WILL_RETRY,
+    ask_to_retry,
+    launch_again,
+)
+from recsys_assets.defs.reports import OLDEST, is_ours
+
+_INTERVAL_S: Final = 15
+_FAILURES_A_TICK: Final = 50
+_MOST_TIMES: Final = 5  # of a run: what stands in its way may be no code server that is away
+
+
+def build_lost_retries(config: Config) -> dg.Definitions:
+    """Build the sensor `lost_retries`, which runs from the start."""
+
+    @dg.sensor(
+        name="lost_retries",
+        minimum_interval_seconds=_INTERVAL_S,
+        # It only does what run_retries of dagster.yaml asks for.
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=(
+            "Lets runs be started again that Dagster could not start again because the code server "
+            "was away: a run of a backfill by launching what that has not made, once it is over."
+        ),
+    )
+    def lost_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        instance = context.instance
+        if context.cursor is None:
+            newest = instance.fetch_run_status_changes(
+                dg.DagsterEventType.RUN_FAILURE, limit=1
+            ).records
+            context.update_cursor(str(newest[0].storage_id if newest else 0))
+            return dg.SkipReason("Looks at the runs that fail from now on.")
+        since = dg.RunStatusChangeRecordsFilter(
+            dg.DagsterEventType.RUN_FAILURE, after_storage_id=int(context.cursor)
+        )
+        records = instance.fetch_run_status_changes(
+            since, limit=_FAILURES_A_TICK, ascending=True
+        ).records
+        said, waits = list[str](), False
+        for record in records:
+            run = instance.get_run_by_id(record.run_id)
+            became = None
+            if run and is_ours(run, context, config):
+                became = see_to(instance, run)
+            if became == "waits" and not _is_old(record):
+                waits = True  # the cursor stays before it; what comes later is seen to all the same
+            elif became and became != "waits":
+                said.append(f"run {record.run_id[:8]}: {became}")
+            if not waits:
+                context.update_cursor(str(record.storage_id))
+        return dg.SkipReason("; ".join(said) or "No retry was lost.")
+
+    return dg.Definitions(sensors=[lost_retries])
+
+
+def see_to(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | Literal["waits"] | None:
+    """Let a run that failed be made up for, if its retry was lost.
+
+    Returns:
+        What was done; `waits` while nobody knows yet what becomes of it; None where nothing is to
+        be done.
+    """
+    if run.status is not dg.DagsterRunStatus.FAILURE or RETRIED_AS in run.tags:
+        return None
+    if run.tags.get(WILL_RETRY) == "true":
+        return "waits"
+    lost = sum(
+        entry.message.endswith(COULD_NOT_RETRY)
+        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    )
+    if not 0 < lost <= _MOST_TIMES:
+        return None
+    if backfill := run.tags.get(BACKFILL):
+        return launch_again(instance, backfill)
+    ask_to_retry(instance, run)
+    return "is to be started again"
+
+
+def _is_old(record: dg.EventLogRecord) -> bool:
+    return datetime.fromtimestamp(record.timestamp, UTC) < datetime.now(UTC) - OLDEST
