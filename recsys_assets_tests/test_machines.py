@@ -59,7 +59,7 @@ def land(bucket: str, name: str, of: date) -> None:
     open_store(bucket).put_new(f"raw/demo/{name}/exposure.{of}.jsonl", "".join(lines).encode())
 
 
-def by_one_process(folder: Path, root: str, bucket: str) -> dict[str, object]:
+def by_one_process(folder: Path, root: str, bucket: str) -> dict[str, Sequence[Any]]:
     """Make all days by one command, in a root of its own; return what it published."""
     configure(folder / "control.yaml", root, bucket, NAMES)
     (folder / "control").mkdir()
@@ -157,11 +157,13 @@ def test_each_day_is_published_once_by_whichever_machine_is_left(
         wait_for("all days", all_published)
         wait_for("the end of all", lambda: "REQUESTED" not in dagster.backfills())
         ended = dagster.backfills()
+        made = {name: dagster.days(f"demo/{name}/manifest") for name in NAMES}
 
     assert len(ended) > len(NAMES)  # what one of them had not made was launched again
     assert ended.count("COMPLETED_SUCCESS") >= len(NAMES)
-    found = {name: published(f"{bucket}/root", place) for name, place in live.items()}
-    assert {name: [of for _, of, _ in flips] for name, flips in found.items()} == dict.fromkeys(
-        NAMES, DAYS
-    )
-    assert found == by_one_process(tmp_path, f"{bucket}/control", bucket)
+    assert made == {name: {"MATERIALIZED": DAYS} for name in NAMES}
+    wanted = by_one_process(tmp_path, f"{bucket}/control", bucket)
+    for name, place in live.items():
+        # A day that a later one has overtaken while its run was started again is not made live.
+        flips = published(f"{bucket}/root", place)
+        assert flips == [flip for flip in wanted[name] if flip in flips]
