@@ -79,7 +79,7 @@ def see_to(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | Literal["w
         What was done; `waits` while nobody knows yet what becomes of it; None where nothing is to
         be done.
     """
-    if run.status is not dg.DagsterRunStatus.FAILURE or RETRIED_AS in run.tags:
+    if RETRIED_AS in run.tags:
         return None
     if run.tags.get(WILL_RETRY) == "true":
         return "waits"
