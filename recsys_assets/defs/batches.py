@@ -29,6 +29,7 @@ from recsys_assets.defs.internals import (
 )
 from recsys_assets.defs.keys import asset_key, asset_names
 from recsys_assets.defs.landed import NewDay, reports_in, request_of, split
+from recsys_assets.defs.reports import failures_after, newest_failure
 from recsys_assets.defs.sensors import look
 from recsys_assets.errors import RecsysAssetsError
 from recsys_assets.operations.cursors import Cursor, remembered
@@ -214,17 +215,9 @@ def _retries(families: Sequence[Family]) -> dg.SensorDefinition:
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         instance = context.instance
         if context.cursor is None:
-            newest = instance.fetch_run_status_changes(
-                dg.DagsterEventType.RUN_FAILURE, limit=1
-            ).records
-            context.update_cursor(str(newest[0].storage_id if newest else 0))
+            context.update_cursor(str(newest_failure(instance)))
             return dg.SkipReason("Looks at the runs that fail from now on.")
-        since = dg.RunStatusChangeRecordsFilter(
-            dg.DagsterEventType.RUN_FAILURE, after_storage_id=int(context.cursor)
-        )
-        records = instance.fetch_run_status_changes(
-            since, limit=_FAILURES_A_TICK, ascending=True
-        ).records
+        records = failures_after(instance, int(context.cursor), _FAILURES_A_TICK)
         broken = {record.run_id: instance.get_run_by_id(record.run_id) for record in records}
         requests = [
             request

@@ -18,7 +18,15 @@ import dagster as dg
 
 from recsys_assets.config import Config
 from recsys_assets.defs.recoveries import Failed, Progress, recoveries
-from recsys_assets.defs.reports import OLDEST, failures_of, is_ours, report_of, surface_of
+from recsys_assets.defs.reports import (
+    OLDEST,
+    failures_after,
+    failures_of,
+    is_ours,
+    newest_failure,
+    report_of,
+    surface_of,
+)
 from recsys_assets.errors import WebhookError
 from recsys_assets.operations.webhook import post
 
@@ -41,10 +49,7 @@ def build_failure_reports(config: Config) -> dg.Definitions:
     )
     def report_failures(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if context.cursor is None:
-            newest = context.instance.fetch_run_status_changes(
-                dg.DagsterEventType.RUN_FAILURE, limit=1
-            ).records
-            context.update_cursor(Progress(newest[0].storage_id if newest else 0).to_cursor())
+            context.update_cursor(Progress(newest_failure(context.instance)).to_cursor())
             return dg.SkipReason("Reports the runs that fail from now on.")
         url = os.environ.get(variable)
         if not url:
@@ -73,13 +78,7 @@ def _report_all(
         return to
 
     try:
-        after = progress.after
-        failed = dg.RunStatusChangeRecordsFilter(
-            dg.DagsterEventType.RUN_FAILURE, after_storage_id=after
-        )
-        records = instance.fetch_run_status_changes(
-            failed, limit=_EVENTS_PER_TICK, ascending=True
-        ).records
+        records = failures_after(instance, progress.after, _EVENTS_PER_TICK)
         for record in records:
             run = instance.get_run_by_id(record.run_id)
             if run and is_ours(run, context, config) and _is_first_failure(instance, record):

@@ -21,7 +21,7 @@ from recsys_assets.defs.internals import (
     ask_to_retry,
     launch_again,
 )
-from recsys_assets.defs.reports import OLDEST, is_ours
+from recsys_assets.defs.reports import OLDEST, failures_after, is_ours, newest_failure
 
 _INTERVAL_S: Final = 15
 _FAILURES_A_TICK: Final = 50
@@ -44,19 +44,10 @@ def build_lost_retries(config: Config) -> dg.Definitions:
     def lost_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         instance = context.instance
         if context.cursor is None:
-            newest = instance.fetch_run_status_changes(
-                dg.DagsterEventType.RUN_FAILURE, limit=1
-            ).records
-            context.update_cursor(str(newest[0].storage_id if newest else 0))
+            context.update_cursor(str(newest_failure(instance)))
             return dg.SkipReason("Looks at the runs that fail from now on.")
-        since = dg.RunStatusChangeRecordsFilter(
-            dg.DagsterEventType.RUN_FAILURE, after_storage_id=int(context.cursor)
-        )
-        records = instance.fetch_run_status_changes(
-            since, limit=_FAILURES_A_TICK, ascending=True
-        ).records
         said, waits = list[str](), False
-        for record in records:
+        for record in failures_after(instance, int(context.cursor), _FAILURES_A_TICK):
             run = instance.get_run_by_id(record.run_id)
             became = None
             if run and is_ours(run, context, config):

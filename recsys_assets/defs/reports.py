@@ -46,6 +46,22 @@ _OF_INTEREST: Final = {
 }
 
 
+def newest_failure(instance: dg.DagsterInstance) -> int:
+    """Return where a cursor over the failures of runs begins: at the last one, a storage id."""
+    found = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
+    return found[0].storage_id if found else 0
+
+
+def failures_after(
+    instance: dg.DagsterInstance, storage_id: int, limit: int
+) -> Sequence[dg.EventLogRecord]:
+    """Return the next failures of runs, the earliest first."""
+    later = dg.RunStatusChangeRecordsFilter(
+        dg.DagsterEventType.RUN_FAILURE, after_storage_id=storage_id
+    )
+    return instance.fetch_run_status_changes(later, limit=limit, ascending=True).records
+
+
 def failures_of(
     instance: dg.DagsterInstance, run: dg.DagsterRun, config: Config
 ) -> list[dict[str, Any]]:
