@@ -89,6 +89,7 @@ def spark(kind: needed.Group, cores: int, memory: str, folder: Path) -> Iterator
     if kind == "spark":
         command[command.index("local[2]")] = f"local[{cores}]"
         command[1:1] = ["--driver-memory", memory, "--conf", f"spark.local.dir={folder}"]
+        command[1:1] = ["--conf", "spark.driver.maxResultSize=0"]  # of large days it is over 1 GB
     os.environ[_ADDRESS] = f"sc://{spark_servers.HOST}:{port}"
     with spark_servers.running(command, port, folder) as server:
         yield server.pid

@@ -50,6 +50,7 @@ _SEGMENTS: Final = 5
 _MOST_SAID: Final = 300
 # What a failure says, in lower case, and what it means.
 _MEANINGS: Final = (
+    ("maxresultsize", "its spark.driver.maxResultSize is less than the rows take: set it to 0"),
     ("outofmemory", "it has not the memory: give it more, or more executors"),
     ("stopped sparkcontext", "it has stopped: most often it had not the memory, its log tells"),
     ("java heap space", "it has not the memory: give it more, or more executors"),

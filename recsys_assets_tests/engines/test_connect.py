@@ -239,6 +239,11 @@ def test_an_address_that_is_none_is_told_without_it(
         (f"bearer {SECRET} is odd", "bearer *** is odd"),
         (f"bearer {SECRET}=/ is odd", "bearer *** is odd"),
         (f'<RPC that ended\n\tdetails = "no {SECRET} here"\n', "$SPARK_OF_TESTS: no *** here"),
+        (
+            "Total size of serialized results of 2 tasks (1347.4 MiB) is bigger than "
+            "spark.driver.maxResultSize (1024.0 MiB)",
+            "its spark.driver.maxResultSize is less than the rows take: set it to 0",
+        ),
         ("java.lang.OutOfMemoryError: GC overhead", "it has not the memory: give it more, or more"),
         ("UNAVAILABLE: failed to connect", "it does not answer: is it up"),
         ("[PATH_NOT_FOUND] Path does not exist", "it does not find the files of `root`"),
