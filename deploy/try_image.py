@@ -34,6 +34,9 @@ PROGRAMS: Final = ("mmdebstrap", "podman", "buildah", "runc", "unshare", "ip")
 IMAGE: Final = "localhost/recsys-assets"
 USER: Final = 10001
 UI: Final = "http://127.0.0.1:3000"
+# A step has mounts and processes of its own. When its first process ends, the kernel takes all of
+# them away, also what podman left behind or is still starting: nothing is left to unmount.
+ALONE: Final = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 DAYS: Final = (date(2026, 1, 1), date(2026, 1, 2))
 EVENTS: Final = 20_000
 KINDS: Final = ("popularity", "cooc", "implicit", "session_seq")
@@ -225,10 +228,28 @@ def live_window(folder: Path) -> str:
     return str(document["window"]["start"])
 
 
+def build(folder: Path) -> None:
+    """Build the image, and print what that took."""
+    containers = Containers(folder)
+    begin = time.monotonic()
+    containers.build()
+    show(f"seconds to build: {time.monotonic() - begin:.0f}")
+    show(f"size of the image: {containers.size() / 1e6:.0f} MB")
+
+
 def try_containers(folder: Path) -> None:
-    """Publish a day through the containers, and another one while the code server stops."""
+    """Publish a day through the containers, and take them away."""
     run("ip", "link", "set", "lo", "up")
-    containers, dagster = Containers(folder), Dagster(UI, {})
+    containers = Containers(folder)
+    try:
+        publish_two_days(containers)
+    finally:  # the kernel would leave the control groups
+        containers.podman("rm", "--all", "--force", "--time=0")
+
+
+def publish_two_days(containers: Containers) -> None:
+    """Publish a day through the containers, and another one while the code server stops."""
+    folder, dagster = containers.folder, Dagster(UI, {})
     found = postgres.programs()
     assert found, "PostgreSQL is not installed (Debian: postgresql)"
     write_inputs(folder)
@@ -279,37 +300,34 @@ def try_containers(folder: Path) -> None:
         show(f"stopping the code server waited for its run: {waited:.1f} s")
 
 
+# In a network of its own no port of this machine is taken, and none is opened.
+STEPS: Final = {"build": (build, ()), "containers": (try_containers, ("--net",))}
+
+
 def main(arguments: Sequence[str]) -> None:
     """Do all of it in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--keep", action="store_true", help="leave the folder, and say where it is")
     options = parser.parse_args(arguments)
-    if options.folder:
-        try_containers(options.folder)
+    if options.step:
+        STEPS[options.step][0](options.folder)
         return
     missing = [name for name in PROGRAMS if not shutil.which(name)]
     if missing or os.geteuid() != 0:
         sys.exit(f"it takes root on Debian, and {', '.join(PROGRAMS)}; absent: {missing}")
     folder = Path(tempfile.mkdtemp(prefix="recsys-image-"))
     folder.chmod(0o755)
-    containers = Containers(folder)
     try:
-        begin = time.monotonic()
-        containers.build()
-        show(f"seconds to build: {time.monotonic() - begin:.0f}")
-        show(f"size of the image: {containers.size() / 1e6:.0f} MB")
-        # A network of its own, so that no port of this machine is taken, and none is opened.
-        inside = ["unshare", "--net", sys.executable, __file__, "--in", str(folder)]
-        ended = subprocess.run(inside, check=False).returncode
-        if ended:
-            sys.exit(ended)
+        for step, (_, apart) in STEPS.items():
+            this = (sys.executable, __file__, f"--step={step}", f"--in={folder}")
+            if ended := subprocess.run([*ALONE, *apart, *this], check=False).returncode:
+                sys.exit(ended)
     finally:
         if options.keep:
             show(f"left in {folder}")
         else:
-            containers.podman("rm", "--all", "--force", "--time=0")
-            subprocess.run(["umount", folder / "store/overlay"], capture_output=True, check=False)
             shutil.rmtree(folder)
 
 
