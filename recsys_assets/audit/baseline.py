@@ -147,7 +147,7 @@ class Baseline:
         gates = self._surface.gates
         try:
             by_hour = hours_of(accepted.frame)
-            counts, most = DayCounts(accepted.frame), gates.sample_events
+            counts, most = DayCounts(accepted.frame, rows=accepted.events), gates.sample_events
             profile = profile_of(day, counts, by_hour, most=most, known=self._known_items)
         except (pl.exceptions.PolarsError, OSError) as error:
             _LOG.warning("%s is not judged by: %r", accepted.location, error)

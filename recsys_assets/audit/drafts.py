@@ -206,11 +206,12 @@ class _DraftsOfEvents:
             return {day: self._counted[day] for day in window}
 
     def _shared(self, accepted: AcceptedDay) -> DayCounts:
-        everything = DayCounts(accepted.frame, self._cache.of(accepted.fingerprint))
+        keep, rows = self._cache.of(accepted.fingerprint), accepted.events
+        everything = DayCounts(accepted.frame, keep, rows=rows)
         if not self._bots:
             return everything
         keep = self._cache.of(without_some(accepted.fingerprint, str(self._bots)))
-        return DayCounts(accepted.frame, keep, without_bots(everything, self._bots))
+        return DayCounts(accepted.frame, keep, without_bots(everything, self._bots), rows=rows)
 
     def _kept(self, day: date, accepted: AcceptedDay) -> DayCounts:
         def is_current() -> bool:
@@ -236,11 +237,12 @@ def counts_of_day(accepted: AcceptedDay, bots: BotLimits, keep: Callable[[str], 
         bots: above which sizes sessions and users are left out.
         keep: gives where counts are kept, from what names what is left out of them.
     """
-    everything = DayCounts(accepted.frame, keep(""), gap=accepted.gap)
+    gap, rows = accepted.gap, accepted.events
+    everything = DayCounts(accepted.frame, keep(""), gap=gap, rows=rows)
     if not bots:
         return everything
     leave_out = without_bots(everything, bots)
-    return DayCounts(accepted.frame, keep(str(bots)), leave_out, gap=accepted.gap)
+    return DayCounts(accepted.frame, keep(str(bots)), leave_out, gap=gap, rows=rows)
 
 
 def compute_of_events(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _WEIGHT: Final = pl.col("weight").fill_null(1)
 # Events of a day that is small: starting a query in parts takes longer than computing it.
 FEW_EVENTS: Final = 50_000
+# The table of a small day that its other tables are made of; made again faster than read.
+CODED: Final = "coded"
 # Part of where counts are kept: raise it when the same events would give other tables.
 COUNTS_FORMAT: Final = 1
 
@@ -133,7 +135,8 @@ class DayCounts:
             rows: how many these are at most, where that is known.
         """
         self.gap = gap
-        self._engine: EngineType = "in-memory" if is_small(rows) else "streaming"
+        self._is_small = is_small(rows)
+        self._engine: EngineType = "in-memory" if self._is_small else "streaming"
         self._given = events
         self._leave_out = leave_out
         self.tables = Tables(keep)
@@ -200,9 +203,7 @@ class DayCounts:
     @property
     def user_items(self) -> pl.DataFrame:
         """`key` of (user, item) ascending, `count` (UInt32): exposures of the item to the user."""
-        return self.tables.get(
-            "user_items", lambda: count_keys(self._keys(self._known, self.users))
-        )
+        return self.tables.get("user_items", lambda: count_keys(self._keys(self.users)))
 
     @property
     def weighted_user_items(self) -> pl.DataFrame:
@@ -214,7 +215,7 @@ class DayCounts:
         """Distinct keys of (session, item), ascending: what the sessions hold."""
         return self.tables.get(
             "baskets",
-            lambda: without_repeats(ascending(self._keys(self.events, self.sessions))).to_frame(),
+            lambda: without_repeats(ascending(self._keys(self.sessions))).to_frame(),
         ).to_series()
 
     @property
@@ -256,17 +257,34 @@ class DayCounts:
         """Count the sessions with events of several users."""
         return int(self.session_sizes["several"].sum())
 
-    def _keys(self, events: pl.LazyFrame, owners: pl.Series) -> pl.Series:
-        """Return the key of (owner, item) of each event."""
-        owner = owners.name
-        return (
-            events.select(owner, "item_id")
-            .pipe(with_codes, self.item_ids)
-            .pipe(with_codes, owners)
-            .select(key=pair_key(pl.col(f"{owner}_code"), pl.col("item_id_code")))
-            .collect(engine=self._engine)
-            .to_series()
-        )
+    def _keys(self, owners: pl.Series) -> pl.Series:
+        """Return the key of (owner, item) of each event that has an owner."""
+        key = pair_key(pl.col(f"{owners.name}_code"), pl.col("item_id_code"))
+        coded = self._with_codes(owners)
+        return coded.select(key=key).collect(engine=self._engine).to_series()
+
+    def _with_codes(self, owners: pl.Series, *further: str) -> pl.LazyFrame:
+        """Return the codes of owner and item, and further columns, of events that have an owner."""
+        if self._is_small:
+            found = self.tables.get(CODED, self._code)
+            return found.lazy().filter(pl.col(f"{owners.name}_code").is_not_null())
+        wanted = self.events.select(owners.name, "item_id", *further)
+        return wanted.pipe(with_codes, self.item_ids).pipe(with_codes, owners)
+
+    def _code(self) -> pl.DataFrame:
+        """Look up the codes of all events, for all tables of a small day."""
+        codes = {
+            f"{ids.name}_code": pl.col(ids.name).cast(pl.Enum(ids)).to_physical().cast(pl.UInt32)
+            for ids in (self.users, self.sessions, self.item_ids)
+        }
+        coded = self.events.select("ts", *self._in_source, **codes)
+        return coded.collect(engine=self._engine)
+
+    @cached_property
+    def _in_source(self) -> list[str]:
+        """The columns that say where in its source an event stands, in their order."""
+        columns = self.events.collect_schema()
+        return [name for name in ("file", "line", "part") if name in columns]
 
     def _weigh_user_items(self) -> pl.DataFrame:
         weighed = (
@@ -281,18 +299,14 @@ class DayCounts:
         return weighed.with_columns(count=as_count(weighed["count"]))
 
     def _find_first_items(self) -> pl.DataFrame:
-        # Of nearly all users one event is left by its time; only the others are sorted.
-        at = [name for name in ("file", "line", "part") if name in self._known.collect_schema()]
-        coded = (
-            self._known.select("user_id", "ts", *at, "item_id")
-            .pipe(with_codes, self.item_ids)
-            .pipe(with_codes, self.users)
-        )
-        earliest = coded.group_by("user_id_code").agg(pl.col("ts").min())
+        coded = self._with_codes(self.users, "ts", *self._in_source)
+        if not self._is_small:
+            # Of nearly all users one event is left by its time; only the others are sorted.
+            earliest = coded.group_by("user_id_code").agg(pl.col("ts").min())
+            coded = coded.join(earliest, on=["user_id_code", "ts"], how="semi")
         return (
-            coded.join(earliest, on=["user_id_code", "ts"], how="semi")
-            .collect(engine=self._engine)
-            .sort("user_id_code", *at)
+            coded.collect(engine=self._engine)
+            .sort("user_id_code", "ts", *self._in_source)
             .unique("user_id_code", keep="first", maintain_order=True)
             .select(item="item_id_code")
         )

@@ -16,13 +16,13 @@ from typing import Final
 
 import polars as pl
 
-from recsys_assets.compute.day_counts import COUNTS_FORMAT
+from recsys_assets.compute.day_counts import CODED, COUNTS_FORMAT
 from recsys_assets.places import Place
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store
 
 # Tables that are needed more than once.
-_SHARED: Final = frozenset({"items", "users", "sessions", "user_items"})
+_SHARED: Final = frozenset({"items", "users", "sessions", "user_items", CODED})
 # Of a day in a window: the rest is put together once, and shared as the window's.
 _SHARED_OF_WINDOW_DAYS: Final = frozenset({"items", "users"})
 # A day of ten million events fits; of a larger one, each artifact counts what it needs.
@@ -133,7 +133,7 @@ class KeptCounts:
             StoreUnavailableError: the object store does not answer.
         """
         shared = self._shared.read(table)
-        if shared is not None:
+        if shared is not None or table == CODED:
             return shared
         key = layout.counts(*self._where, table)
         try:
@@ -152,7 +152,7 @@ class KeptCounts:
 
     def write(self, table: str, frame: pl.DataFrame) -> None:
         """Keep a table, in place of a damaged one, if it was made of these events for sure."""
-        if not self._is_current():
+        if table == CODED or not self._is_current():
             return
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)

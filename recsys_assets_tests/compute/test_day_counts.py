@@ -90,6 +90,17 @@ def test_kept_counts_give_what_the_events_give(events: list[Event], cuts: dict[s
     assert all(set(keep) == TABLES for keep in kept)
 
 
+@given(strategies.shuffled_events())
+def test_a_small_day_is_counted_as_a_large_one(drawn: tuple[list[Event], list[Event]]) -> None:
+    """Its codes are looked up once, and not by a join for each table."""
+    in_order, shuffled = map(events_frame, drawn)
+
+    small, large = DayCounts(shuffled.lazy(), rows=len(shuffled)), DayCounts(in_order.lazy())
+
+    for name in sorted(TABLES):
+        assert getattr(small, name).equals(getattr(large, name)), name
+
+
 @given(strategies.events(), CUTS, strategies.events(max_size=10))
 def test_late_events_in_the_middle_of_the_window_are_counted(
     events: list[Event], cuts: dict[str, int], late: list[Event]

@@ -76,6 +76,17 @@ def test_every_table_of_a_day_survives_being_kept(store: LocalStore) -> None:
         assert not table.is_empty()
 
 
+def test_what_is_made_again_faster_than_read_is_not_kept(store: LocalStore) -> None:
+    events = events_frame([("u", "s", "a"), ("v", "s", "b"), (None, "t", "a")])
+
+    small = DayCounts(events.lazy(), keep(store), rows=events.height)
+
+    assert small.user_items.equals(DayCounts(events.lazy()).user_items)
+    assert {Path(file.key).name for file in store.list("counts")} == {
+        f"{table}.parquet" for table in ("items", "users", "sessions", "user_items")
+    }
+
+
 def test_counts_of_a_day_are_kept_in_any_store(backend: Backend) -> None:
     table = pl.DataFrame({"key": [1, 2**63]}, schema={"key": pl.UInt64})
     store = backend.open()
