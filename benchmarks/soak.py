@@ -229,6 +229,12 @@ def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bo
         del settings["event_log_storage"]
         settings["storage"] = {"postgres": {"postgres_url": storage}}
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    # Webserver and daemon would both make the tables of PostgreSQL, and one of them fail.
+    subprocess.run(
+        [sys.executable, "-m", "recsys_assets.defs.instance"],
+        env={**os.environ, "DAGSTER_HOME": str(home), "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
     limit_s = 2 * int(arguments.hours * arguments.hour_seconds) + arguments.within + 3600
     kills = {"worker": 0, "daemon": 0}
     with ExitStack() as stack:
@@ -302,7 +308,8 @@ def main() -> None:
         if arguments.postgres:
             if not (found := postgres.programs()):
                 sys.exit("there is no PostgreSQL on this machine")
-            storage = stack.enter_context(postgres.running(found)).url
+            url = stack.enter_context(postgres.running(found)).url
+            storage = url.replace("://", "+psycopg2://", 1)  # what dagster-postgres is written for
         sys.exit(not soak(arguments, folder, storage))
 
 
