@@ -20,7 +20,7 @@ from recsys_assets.defs.internals import ASSET_JOB, DATA_VERSION, LANDED, PARTIT
 from recsys_assets.defs.keys import asset_key, asset_names
 from recsys_assets.defs.metadata import as_metadata
 from recsys_assets.defs.schedules import FIRST
-from recsys_assets.operations.landing import Arrival, Arrivals
+from recsys_assets.operations.arrivals import Arrival, Arrivals
 from recsys_assets.pages import Shown
 from recsys_assets.storage import layout
 from recsys_assets.storage.store import Store

@@ -22,8 +22,8 @@ from recsys_assets.defs.keys import EVENTS, asset_key, asset_names, partitions_o
 from recsys_assets.defs.landed import request_of, split
 from recsys_assets.defs.schedules import FIRST
 from recsys_assets.operations import landing
+from recsys_assets.operations.arrivals import Arrivals, LastReport
 from recsys_assets.operations.cursors import Cursor
-from recsys_assets.operations.landing import Arrivals, LastReport
 from recsys_assets.storage import open_store
 from recsys_assets.texts import as_markdown
 

@@ -35,6 +35,9 @@ class Cursor:
     waiting: dict[str, tuple[str, float]] = field(default_factory=dict)  # signature, since when
     catalog: tuple[str, str] = ("", "")  # signature, and the day it was dealt with for
     denied: tuple[str, str] = ("", "")  # signature of the list, and its fingerprint
+    # day: what its canonical events were when it was reported, and when that was; of the catalog,
+    # its fingerprint.
+    reported: dict[str, tuple[str, float]] = field(default_factory=dict)
     at_rest: str = ""  # signature of what was listed, and for what, when all of it was dealt with
 
     @classmethod
@@ -46,8 +49,11 @@ class Cursor:
             catalog = (str(found["catalog"][0]), str(found["catalog"][1]))
             signature, version = found.get("denied", ("", ""))
             denied = (str(signature), str(version))
+            reported = {
+                day: (str(tag), float(at)) for day, (tag, at) in found.get("reported", {}).items()
+            }
             at_rest = str(found.get("at_rest", ""))
-            return cls(root, dict(found["seen"]), waiting, catalog, denied, at_rest)
+            return cls(root, dict(found["seen"]), waiting, catalog, denied, reported, at_rest)
 
         return remembered(text, root, read, new=cls(root))
 
@@ -55,6 +61,7 @@ class Cursor:
         """Forget days without raw files: who deletes old ones does not want them computed again."""
         self.seen = {day: signature for day, signature in self.seen.items() if day in all_but}
         self.waiting = {what: since for what, since in self.waiting.items() if what in all_but}
+        self.reported = {day: of for day, of in self.reported.items() if day in all_but}
 
     def to_text(self) -> str:
         """Write the cursor down."""

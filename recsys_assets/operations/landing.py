@@ -14,11 +14,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
-from typing import Final, Literal
+from typing import Final
 
 from recsys_assets.config import DayPattern, Surface
 from recsys_assets.errors import StorageError
@@ -26,6 +25,7 @@ from recsys_assets.events.catalog import catalog_object
 from recsys_assets.events.provenance import Provenance, read_provenance
 from recsys_assets.events.sources import InputSeen, Source, open_source
 from recsys_assets.events.sources.hashing import sha256_of
+from recsys_assets.operations.arrivals import Arrival, Arrivals, LastReport, Reported, Tried
 from recsys_assets.operations.cursors import Cursor
 from recsys_assets.operations.file_days import (
     FileDays,
@@ -33,80 +33,25 @@ from recsys_assets.operations.file_days import (
     has_settled,
     signature_of,
 )
-from recsys_assets.operations.made_of import MadeDay, newest_made, staged_catalog
-from recsys_assets.pages import Shown
+from recsys_assets.operations.made_of import (
+    MadeDay,
+    another_catalog_at,
+    newest_made,
+    staged_catalog,
+)
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store, Stored
 
 _MOST_DAYS: Final = 400  # reported in one tick; each is an event that the daemon writes
 _BUDGET_S: Final = 20.0  # of reading files in one tick; Dagster gives it 60 s
+# Of what was reported, so many days are looked at in one tick, and each for so long: by then its
+# run has ended, or nobody has started one.
+_MOST_REPORTED: Final = 50
+_REPORTED_FOR_S: Final = 24 * 3600.0
 _LOG = logging.getLogger(__name__)
 # These stand for a day among what is waited for.
 _CATALOG: Final = "catalog"
 _DENIED: Final = "denied_items"
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A day to report: what has landed, and a fingerprint of it."""
-
-    day: date
-    data_version: str
-    files: Sequence[Stored] = ()  # none of events that the root has already
-
-    @property
-    def shown(self) -> dict[str, Shown]:
-        """Return what the asset page shows of it."""
-        if not self.files:
-            return {"found_in": "the root; another Dagster instance recorded how they were made"}
-        return {
-            "files": len(self.files),
-            "size_bytes": sum(file.size_bytes for file in self.files),
-            "newest_file": max(file.modified for file in self.files).isoformat(timespec="seconds"),
-            "first_files": ", ".join(file.key for file in self.files[:5]),
-        }
-
-
-@dataclass
-class Arrivals:
-    """What one look found; `cursor` is for the next one."""
-
-    cursor: Cursor
-    raw_events: list[Arrival] = field(default_factory=list)
-    catalog: list[Arrival] = field(default_factory=list)
-    denied_items: list[Arrival] = field(default_factory=list)
-    # Days whose events the root has and the instance does not know of, though late data changed
-    # their window.
-    canonical_events: list[Arrival] = field(default_factory=list)
-    days: int = 0  # with raw files, of those that are looked at
-    waiting: list[date] = field(default_factory=list)
-    left_over: bool = False  # there was more than one tick may take; the next one goes on
-    problems: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        """Say in a line what was found."""
-        parts = [f"{self.days} days with raw files, {len(self.raw_events)} new or changed"]
-        if self.waiting:
-            shown = ", ".join(map(str, self.waiting[:5]))
-            more = f" and {len(self.waiting) - 5} more" if len(self.waiting) > 5 else ""
-            parts.append(f"waiting for {shown}{more} to be complete")
-        if self.left_over:
-            parts.append("more in the next tick")
-        return "; ".join([*parts, *self.problems])
-
-
-@dataclass(frozen=True)
-class LastReport:
-    """What was last reported of a day of an asset."""
-
-    data_version: str
-    at: datetime
-
-
-# Returns what was last reported of a day of `raw_events`, `catalog` or `denied_items` of this root.
-Reported = Callable[[str, date], LastReport | None]
-# Returns what the instance knows of a day's canonical events.
-Tried = Callable[[date], Literal["made", "failed", "unknown"]]
 
 
 def look(
@@ -143,6 +88,9 @@ def look(
     first = max(surface.start_date, last - timedelta(days=surface.source.landing.lookback_days - 1))
     earliest, yesterday = surface.days_read(first)[0], now.astimezone(UTC).date() - timedelta(1)
     latest = min(surface.days_read(last)[-1], yesterday)  # what lands today may go on all day long
+    remade = _remade(store, surface, cursor, now)
+    if remade:
+        cursor.at_rest = ""
     every, as_listed = files_by_day(source, surface, cursor, (first, last, earliest, latest))
     is_at_rest = as_listed is not None and as_listed == cursor.at_rest
     landed = {day: files for day, files in every.items() if earliest <= day <= latest}
@@ -150,6 +98,7 @@ def look(
     found.days = len(days & landed.keys())
     cursor.forget({*map(str, (*landed, *days)), _CATALOG, _DENIED})
     file_days, done = FileDays(source, surface, landed, cursor, now), list[date]()
+    were = dict[date, str]()
     # The newest day first: history that is landed in bulk must not keep today's from being seen.
     for day in () if is_at_rest else sorted(days, reverse=True):
         if len(found.raw_events) == _MOST_DAYS or time.monotonic() - started > _BUDGET_S:
@@ -163,7 +112,7 @@ def look(
             if own in {"unmarked", "moving"}:  # it is looked at again when they come to rest
                 done.append(day)
             continue
-        if "new" not in states:
+        if "new" not in states and day not in remade:
             done.append(day)
             continue
         files = file_days.files_for(day)
@@ -175,8 +124,12 @@ def look(
         done.append(day)
         arrival = Arrival(day, version, files)
         known, of = reported("raw_events", day), file_days.read_for(day)
-        if _is_news(store, source, surface, arrival, known, tried, of):
+        built = store.stat(layout.canonical(surface.place, day))
+        were[day] = _state_of(built)
+        if _is_news(store, source, surface, arrival, built, known, tried, of):
             found.raw_events.append(arrival)
+        else:
+            cursor.reported.pop(str(day), None)
     file_days.settle(done, days)
     found.raw_events.reverse()
     family = (surface, *variants)
@@ -194,10 +147,34 @@ def look(
             for each in family
         ]
         _look_at_denied(surface, found, filter(None, made), now=now, reported=reported)
+    for arrival in found.raw_events:  # those that were not held back
+        cursor.reported[str(arrival.day)] = (were[arrival.day], now.timestamp())
     if as_listed is not None and not is_at_rest:
         # Held back by the catalog, a day is no longer among those that were dealt with.
         cursor.at_rest = as_listed if file_days.are_dealt_with(days) else ""
     return found
+
+
+def _remade(store: Store, surface: Surface, cursor: Cursor, now: datetime) -> set[date]:
+    """Return reported days whose events were stored since, maybe by a run that had read before.
+
+    Conditions take its end as the answer to the report. So these days are looked at once more.
+    """
+    found = set[date]()
+    for text in [day for day in cursor.reported if day != _CATALOG][:_MOST_REPORTED]:
+        state, at = cursor.reported.pop(text)
+        built = store.stat(layout.canonical(surface.place, date.fromisoformat(text)))
+        if _state_of(built) != state:
+            found.add(date.fromisoformat(text))
+        elif now.timestamp() - at > _REPORTED_FOR_S:
+            continue
+        cursor.reported[text] = (state, at)  # behind the others
+    return found
+
+
+def _state_of(built: Stored | None) -> str:
+    # An object that is written again has the same tag where it has the same bytes.
+    return f"{built.tag} {built.modified.timestamp()}" if built else ""
 
 
 def _look_at_denied(
@@ -279,6 +256,9 @@ def _look_at_catalog(
             _hold_back(found, days)
             return
         days.add(newest)
+    is_again = _is_of_another_catalog(store, readers, cursor, newest, now)
+    if is_again:
+        days.add(newest)
     if not days:
         return
     try:
@@ -290,8 +270,27 @@ def _look_at_catalog(
     cursor.catalog = (signature, newest.isoformat())
     for day in sorted(days):
         known = reported(_CATALOG, day)
-        if version != (known.data_version if known else staged_catalog(store, readers, day)):
+        has = known.data_version if known else staged_catalog(store, readers, day)
+        if version != has or (is_again and day == newest):
             found.catalog.append(Arrival(day, version, [stored]))
+            if day == newest:
+                cursor.reported[_CATALOG] = (version, now.timestamp())
+
+
+def _is_of_another_catalog(
+    store: Store, readers: Sequence[Surface], cursor: Cursor, newest: date, now: datetime
+) -> bool:
+    """Tell whether a run that had read another catalog has made the day since the report."""
+    version, at = cursor.reported.get(_CATALOG, ("", 0.0))
+    if not version:
+        return False
+    another = another_catalog_at(store, readers, newest, version)
+    if another and another.timestamp() > at:
+        return True
+    is_answered = staged_catalog(store, readers, newest) == version
+    if is_answered or now.timestamp() - at > _REPORTED_FOR_S:
+        del cursor.reported[_CATALOG]
+    return False
 
 
 def _hold_back(found: Arrivals, days: Iterable[date]) -> None:
@@ -345,6 +344,7 @@ def _is_news(
     source: Source,
     surface: Surface,
     arrival: Arrival,
+    built: Stored | None,
     known: LastReport | None,
     tried: Tried,
     landed: Collection[date],
@@ -355,7 +355,6 @@ def _is_news(
     the day is red and can be green. Nor are they again when they were to be made of these files and
     failed. Were they made of other files since, they are.
     """
-    built = store.stat(layout.canonical(surface.place, arrival.day))
     accepted = _accepted(store, surface, arrival.day) if built else None
     files = accepted.files if accepted else ()
     read = _still_landed(surface, arrival.day, files, landed)

@@ -57,17 +57,35 @@ def staged_catalog(store: Store, readers: Iterable[Surface], day: date) -> str |
     return found.pop() if len(found) == 1 else None
 
 
+def another_catalog_at(
+    store: Store, readers: Iterable[Surface], day: date, catalog: str
+) -> datetime | None:
+    """Return when a kind of the day was staged last that was made of another catalog than this."""
+    times = [
+        datetime.fromisoformat(ref.staged_at)
+        for surface in readers
+        for ref in _reading_catalog(store, surface, day)
+        if _catalog_of(ref) != catalog
+    ]
+    return max(times, default=None)
+
+
 def _staged_catalogs(store: Store, surface: Surface, day: date) -> set[str | None]:
+    return {_catalog_of(ref) for ref in _reading_catalog(store, surface, day)} or {None}
+
+
+def _reading_catalog(store: Store, surface: Surface, day: date) -> list[StagedRef]:
     reads = [
         kind
         for kind in surface.artifacts.kinds
         if KINDS[kind].reads == "catalog" or surface.items.only_in_catalog
     ]
-    found = set[str | None]()
-    for ref in _staged(store, surface, day, reads):
-        made_of = SourceHash.from_text(ref.source_hash)
-        found.add(made_of.data if KINDS[ref.kind].reads == "catalog" else made_of.catalog)
-    return found or {None}
+    return _staged(store, surface, day, reads)
+
+
+def _catalog_of(ref: StagedRef) -> str | None:
+    made_of = SourceHash.from_text(ref.source_hash)
+    return made_of.data if KINDS[ref.kind].reads == "catalog" else made_of.catalog
 
 
 def _staged(store: Store, surface: Surface, day: date, kinds: Iterable[str]) -> list[StagedRef]:

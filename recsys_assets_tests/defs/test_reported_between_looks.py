@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -88,21 +89,25 @@ def test_what_fails_in_the_run_that_was_asked_for_is_tried_once(project: Project
     assert shop.requested() == {}
 
 
-def test_a_file_that_was_reported_after_it_was_read_is_made_when_it_is_touched(
+def test_a_file_that_was_reported_after_it_was_read_is_reported_once_more(
     project: Project,
 ) -> None:
-    """The end of that run counts as the answer, and nobody looks at the file again."""
+    """The end of the run that read the day before counts as the answer to the first report."""
     shop = begin(project)
-    shop.land(0, "a", "b", "late")
-    shop.land(1, "a", "b", "late")
-    shop.tick()
-    for number in (0, 1):  # as the run read them before
-        shop.land(number, "a", "b")
-    assert project.materialize(shop.config, [DAY, day(1)]).done
-    assert shop.requested() == {}
-
+    shutil.copytree(project.folder / "raw", project.folder / "as_read")
     for number in (0, 1):
         shop.land(number, "a", "b", "late")
     shop.tick()
+    (surface,) = shop.config.surfaces
+    source = surface.source.model_copy(update={"path": str(project.folder / "as_read")})
+    run = shop.config.model_copy(
+        update={"surfaces": [surface.model_copy(update={"source": source})]}
+    )
+    assert project.materialize(run, [DAY, day(1)]).done
+    assert shop.requested() == {}
+
+    shop.tick()
 
     assert shop.requested() == of_events([DAY, day(1)], [DAY, day(1)])
+    shop.make(0, 1)
+    assert (shop.tick(), shop.asked(), shop.requested()) == ([], {}, {})

@@ -14,9 +14,10 @@ from recsys_assets.config import Config, Surface
 from recsys_assets.errors import RawEventsError
 from recsys_assets.events.provenance import read_provenance
 from recsys_assets.operations import landing
+from recsys_assets.operations.arrivals import Arrival, Arrivals, LastReport
 from recsys_assets.operations.cursors import Cursor
 from recsys_assets.operations.file_days import FileDays
-from recsys_assets.operations.landing import Arrival, Arrivals, LastReport, look
+from recsys_assets.operations.landing import look
 from recsys_assets.places import Place
 from recsys_assets.storage import layout, open_store
 from recsys_assets.storage.store import Store
@@ -351,6 +352,53 @@ def test_content_that_comes_back_after_others_were_built_is_news(
     assert days(watch.settled().raw_events) == [DAY]
 
 
+def test_a_report_is_no_answer_by_a_run_that_had_read_before_it(
+    project: Project, watching: Watching
+) -> None:
+    """The run ends after the report, which conditions take as its answer."""
+    watch = watching()
+    land(project, 0, "a")
+    watch.settled()
+    assert make_day(project.store, watch.surface, DAY) == "published"
+    key = layout.canonical(watch.surface.place, DAY)
+    of_a = project.store.read(key)
+    assert of_a
+    assert not watch.look().raw_events
+    land(project, 0, "b")
+    assert days(watch.settled().raw_events) == [DAY]
+    assert not watch.look().raw_events
+
+    project.store.replace(key, of_a.data)
+
+    assert days(watch.look().raw_events) == [DAY]
+    assert not watch.look().raw_events
+    assert make_day(project.store, watch.surface, DAY) == "published"
+    for _ in range(3):
+        assert not watch.look().raw_events
+    assert not Cursor.from_text(watch.cursor, watch.config.root).reported
+
+
+def test_what_is_reported_and_not_made_is_waited_for_a_day_and_some_at_a_time(
+    project: Project, watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landing, "_MOST_REPORTED", 2)
+    watch = watching()
+    for number in range(5):
+        land(project, number, "a")
+    assert len(watch.settled().raw_events) == 5
+    of_day_4 = layout.canonical(watch.surface.place, day(4))
+
+    def looks_until_told() -> int:
+        return next(at for at in range(1, 9) if watch.look().raw_events)
+
+    project.store.replace(of_day_4, b"of other files")
+    assert looks_until_told() <= 3
+
+    for _ in range(3):
+        assert not watch.look(after=timedelta(hours=25)).raw_events
+    assert not Cursor.from_text(watch.cursor, watch.config.root).reported
+
+
 @pytest.mark.parametrize("known_by", ["the report of the bad file", "the failed run"])
 def test_a_good_file_that_comes_back_after_a_bad_one_failed_is_news(
     project: Project, watching: Watching, known_by: str
@@ -511,7 +559,7 @@ def test_the_cursor_stays_small_however_many_files_land(
 
     assert len(found.raw_events) == 360
     assert watch.cursor is not None
-    assert len(watch.cursor) < 40 * 360
+    assert len(watch.cursor) < 65 * 360  # while none of them is made
 
 
 def test_a_missing_source_is_an_error_and_not_a_quiet_day(
@@ -572,6 +620,31 @@ class TestCatalog:
         self.write(project, CATALOG)
 
         assert not [watch.look().catalog for _ in range(3) if watch.look().catalog]
+
+    def test_its_report_is_no_answer_by_a_run_that_had_read_another(
+        self, project: Project, watching: Watching
+    ) -> None:
+        """The run ends after the report, which conditions take as its answer."""
+        source = {"path": "raw", "landing": {"settle_seconds": 0, "lookback_days": 3650}}
+        watch, at_once = watching(**self.KINDS, source=source), timedelta(0)
+        land(project, 0, "a")
+        assert make_day(project.store, watch.surface, DAY) == "published"
+        watch.now = datetime.now(UTC)
+        assert not watch.look(after=at_once).catalog
+        newer = CATALOG + "c,green,Cherry\n"
+        self.write(project, newer)
+        assert days(watch.look(after=at_once).catalog) == [DAY]
+        assert not watch.look(after=at_once).catalog
+
+        self.write(project, CATALOG)
+        assert make_day(project.store, watch.surface, DAY) == "unchanged"
+        self.write(project, newer)
+        watch.now = datetime.now(UTC) + timedelta(seconds=5)
+
+        assert [days(watch.look(after=at_once).catalog) for _ in range(3)] == [[DAY], [], []]
+        assert make_day(project.store, watch.surface, DAY) == "published"
+        assert not watch.look(after=at_once).catalog
+        assert not Cursor.from_text(watch.cursor, watch.config.root).reported
 
     def test_of_late_data_for_an_old_day_it_is_no_part(
         self, project: Project, watching: Watching
