@@ -151,11 +151,22 @@ def kill_a_worker(home: Path, dice: random.Random) -> bool:
     """Kill the process of a run, a child of the code server; tell whether one came in time."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        if workers := [*processes_of(home, "multiprocessing.spawn import spawn_main")]:
+        forking = {*processes_of(home, "multiprocessing.forkserver import main")}
+        forked = [pid for pid in forking if parent_of(pid) in forking]
+        anew = processes_of(home, "multiprocessing.spawn import spawn_main")
+        if workers := [*forked, *anew]:
             os.kill(dice.choice(workers), signal.SIGKILL)
             return True
         time.sleep(0.1)
     return False
+
+
+def parent_of(pid: int) -> int:
+    """Return the parent of a process, 0 of one that is gone."""
+    with contextlib.suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[1])
+    return 0
 
 
 def size_mb(folder: Path) -> float:

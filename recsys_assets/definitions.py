@@ -32,7 +32,12 @@ from recsys_assets.defs.assets import build_surface
 from recsys_assets.defs.batches import build_batches
 from recsys_assets.defs.failures import build_failure_reports
 from recsys_assets.defs.freshness import CHECK_FRESHNESS, build_freshness
-from recsys_assets.defs.internals import ASSET_JOB, look_up_targets_once, run_of_worker
+from recsys_assets.defs.internals import (
+    ASSET_JOB,
+    fork_runs,
+    look_up_targets_once,
+    run_of_worker,
+)
 from recsys_assets.defs.io_managers import ArtifactIOManager, CanonicalIOManager, ManifestIOManager
 from recsys_assets.defs.jobs import build_jobs
 from recsys_assets.defs.keys import asset_key
@@ -128,6 +133,7 @@ def _loaded(config: Config, settings: Config) -> dg.Definitions:
 
 
 def _build(config: Config, settings: Config) -> dg.Definitions:
+    fork_runs()
     run_steps_side_by_side()
     look_up_targets_once()
     common = dg.Definitions(

@@ -9,12 +9,16 @@ which takes half a second to import, and definitions need none.
 from __future__ import annotations
 
 import inspect
+import multiprocessing.context
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial, wraps
+from multiprocessing import forkserver
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -76,6 +80,31 @@ BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
 _EXECUTES_RUN: Final = ("dagster._grpc.impl", "core_execute_run")
 _ITS_RUN: Final = "dagster_run"
 _CUT_SHORT: Final = "UNEXPECTED_TERMINATION"
+# What serves a code location, and starts a process for each run. Not imported either.
+_SERVES: Final = "dagster._grpc.server"
+# What is imported once for all runs of a code server: whatever most of them need.
+READY: Final = "ready-to-fork"  # the name of a process, of 15 letters at most
+IMPORTED_FOR_RUNS: Final = (
+    "dagster._grpc.impl",
+    "recsys_assets.definitions",
+    # The instance, where it is in SQLite and where it is in PostgreSQL.
+    "dagster._core.definitions.repository_definition.repository_data_builder",
+    "dagster._core.execution.plan.active",
+    "dagster._core.instance.factory",
+    "dagster._core.instance.runs.run_domain",
+    "dagster._core.storage.legacy_storage",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
+    "dagster._core.storage.runs.sqlite",
+    "dagster._core.storage.schedules.sqlite",
+    "recsys_assets.defs.event_log",
+    "dagster_postgres",
+    # What a run imports on its way.
+    "dagster._core.secrets.env_file",
+    "pyarrow.compute",
+    "upath.implementations.local",
+    "recsys_assets.defs.ready_to_fork",  # the last one
+)
 # Errors of steps, by the name of their class.
 _INTERRUPTED: Final = "DagsterExecutionInterruptedError"
 _INTERRUPTIONS: Final = {_INTERRUPTED, "KeyboardInterrupt"}
@@ -192,6 +221,52 @@ def run_of_worker() -> dg.DagsterRun | None:
             return run if isinstance(run, dg.DagsterRun) else None
         frame = frame.f_back
     return None
+
+
+@cache
+def fork_runs() -> None:
+    """Let the code server of this process fork its runs from a process that has imported all.
+
+    Dagster starts a Python for each run: its imports take longer than most days do. Where that
+    process is not ready, or a module of the project was changed since, a run starts as by Dagster.
+    """
+    server: Any = sys.modules.get(_SERVES)
+    if server is not None and sys.platform == "linux":
+        server.DagsterApiServer._mp_ctx = property(lambda _: context_of_runs(), lambda *_: None)
+
+
+def context_of_runs() -> multiprocessing.context.BaseContext:
+    """Return how the next run is started."""
+    began_at, files = _began_to_import()
+    forking: Any = forkserver
+    forking.set_forkserver_preload([*IMPORTED_FOR_RUNS])
+    forking.ensure_running()
+    is_ready = _text(Path(f"/proc/{forking._forkserver._forkserver_pid}/comm")) == READY
+    if is_ready and not any(_changed_at(file) > began_at for file in files):
+        return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
+
+
+@cache
+def _began_to_import() -> tuple[float, list[Path]]:
+    """Return when runs began to be forked, and the files of the project's modules."""
+    ours = f"{__name__.partition('.')[0]}."
+    files = [module.__file__ for name, module in [*sys.modules.items()] if name.startswith(ours)]
+    return time.time(), [Path(file) for file in files if file]
+
+
+def _changed_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:  # the process is gone
+        return ""
 
 
 def ask_to_retry(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

@@ -121,6 +121,9 @@ SEEN: Final[dict[tuple[Any, str], str]] = {
     (grpc_impl, "core_execute_run"): (
         "b7189f5db76a30e1066a2bc1036ed17650af6fd81539d1228e48976ffdd17aa0"
     ),
+    (DagsterApiServer, "StartRun"): (
+        "ec53adf5e40c9c7c941dd936c04131705d9c1abfd5bcc34fd6c104ff1c0ebfd5"
+    ),
     (SqliteEventLogStorage, "config_type"): (
         "749b9d6bc31d00f21e37ad0851251ed5344d3e4e2338348de3aa2cfe3e93b9bd"
     ),
