@@ -20,10 +20,7 @@ from recsys_assets_tests.ui.dagster_servers import ROOT, running_dagster, wait_f
 
 # Whose imports take time.
 PACKAGES: Final = ("alembic", "dagster", "pandera", "polars", "rich", "sqlalchemy")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere runs are started by Dagster"),
-]
+pytestmark = pytest.mark.slow
 # As the process does that runs are forked from.
 IMPORT_ALL = f"""
 import contextlib, importlib, sys
