@@ -355,7 +355,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     for wanted in ("1/3  " + shown[0], *shown[1:]):
         if wanted.strip() not in {"", "..."}:
             assert without_what_varies(wanted) in lines, f"{wanted}\n{done.stdout}"
-    check_root(folder / "var")
+    check_root(folder / "var", of_each=1)
     day_to_day = readme.split("\n## Day to day\n")[1].split("\n## ")[0]
     commands = re.findall(r"^\$ \.venv/bin/recsys-assets (.*)$", day_to_day, re.MULTILINE)
     assert len(commands) > 6
