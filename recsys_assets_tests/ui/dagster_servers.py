@@ -55,7 +55,7 @@ class Dagster:
             CalledProcessError: its exit code is not 0.
         """
         program = [sys.executable, "-m", "recsys_assets.cli", *command]
-        subprocess.run(program, env=dict(self.environment), check=True, timeout=120)
+        subprocess.run(program, env=dict(self.environment), check=True, timeout=300)
 
     def ask(self, query: str, **variables: Any) -> Any:
         """Return what the one field that a query asks for holds.
@@ -68,7 +68,7 @@ class Dagster:
         request = urllib.request.Request(  # noqa: S310
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}
         )
-        with _NO_PROXY.open(request, timeout=20) as answer:
+        with _NO_PROXY.open(request, timeout=60) as answer:
             answered = json.load(answer)
         if answered.get("errors"):
             raise RuntimeError(f"GraphQL refused {query!r}: {answered['errors']}")
@@ -200,7 +200,7 @@ class Dagster:
         return [str(each["description"]) for each in found["assetMaterializations"]]
 
 
-def wait_for(what: str, look: Callable[[], T], *, within_s: float = 180) -> T:
+def wait_for(what: str, look: Callable[[], T], *, within_s: float = 600) -> T:
     """Look until there is something to see, and return it.
 
     Raises:

@@ -259,7 +259,7 @@ def test_the_demo_shows_what_it_did(tmp_path: Path, chromium: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "RECSYS_ROOT"}
     environment |= {"RECSYS_CONFIG": str(config_file), "DAGSTER_HOME": str(home)}
     command = [sys.executable, "-m", "recsys_assets.demo", "--days", "3"]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=120)
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=300)
 
     with (
         running_dagster(home, config_file) as dagster,
