@@ -85,7 +85,7 @@ def of_tree(pid: int) -> tuple[float, float]:
 def spark(kind: needed.Group, cores: int, memory: str, folder: Path) -> Iterator[int]:
     """Run a server of Spark Connect, and give its process."""
     port = free_port()
-    command = spark_servers.command(kind, port)
+    command = spark_servers.command(kind, port, java="")
     if kind == "spark":
         command[command.index("local[2]")] = f"local[{cores}]"
         command[1:1] = ["--driver-memory", memory, "--conf", f"spark.local.dir={folder}"]

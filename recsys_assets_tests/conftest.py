@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["fast", "once", "shop"]  # fixtures for all tests
 
 gc.disable()  # what is collected now stays; see below
-settings.register_profile("recsys_assets", max_examples=needed.examples(50), deadline=None)
+settings.register_profile("recsys_assets", max_examples=needed.examples(30), deadline=None)
 settings.load_profile("recsys_assets")
 
 

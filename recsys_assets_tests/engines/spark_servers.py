@@ -28,8 +28,18 @@ def needs_client() -> None:
         needed.skip_unless_required("sail", "pysail and pyspark are not installed: `make sail`")
 
 
-def command(group: needed.Group, port: int) -> list[str]:
-    """Return what starts a server; skip the test where it is not installed."""
+# A server of tests ends before what Java's second compiler makes of it is worth its time.
+_BRIEF: Final = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
+
+def command(group: needed.Group, port: int, *, java: str = _BRIEF) -> list[str]:
+    """Return what starts a server; skip the test where it is not installed.
+
+    Args:
+        group: which server.
+        port: where it listens.
+        java: options of the Java of Spark.
+    """
     found = importlib.util.find_spec("pyspark")
     if group == "sail":
         program = shutil.which("sail", path=str(Path(sys.executable).parent))
@@ -45,6 +55,7 @@ def command(group: needed.Group, port: int) -> list[str]:
         "spark.connect.grpc.binding.address": HOST,
         "spark.connect.grpc.binding.port": str(port),
         "spark.ui.enabled": "false",
+        "spark.driver.extraJavaOptions": java,
         "spark.sql.shuffle.partitions": "2",
     }
     server = "org.apache.spark.sql.connect.service.SparkConnectServer"

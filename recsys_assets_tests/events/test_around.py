@@ -291,7 +291,7 @@ LINES = st.lists(
 
 
 @given(landed=LINES, around=st.integers(0, 2), small=st.booleans())
-@settings(max_examples=examples(90), deadline=None)
+@settings(max_examples=examples(45), deadline=None)
 def test_each_request_is_kept_once_whichever_days_are_made(
     landed: list[tuple[int, int, int, str]], around: int, small: bool
 ) -> None:

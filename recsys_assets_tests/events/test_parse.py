@@ -966,7 +966,7 @@ def assert_same(parsed: ParsedChunk, other: ParsedChunk, lines: list[str]) -> No
 @example(['{"v":1}'])
 @example([" " + line(), line()])
 @example([line(user_id='"u"', rank="1"), line()[:-1] + ',"item_id":"i2"}', line()])
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 def test_both_readers_agree_on_a_few_lines(lines: list[str]) -> None:
     """Few lines, so that Hypothesis can show the smallest ones they differ on."""
     assert_readers_agree(lines)

@@ -265,13 +265,13 @@ def assert_same(lines: Sequence[str], rules: Rules) -> None:
 
 @given(some_lines(GA4_LINE))
 @example([event(), event(items=[])])
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_lists_and_pairs_are_read_alike_by_both_readers(lines: list[str]) -> None:
     assert_same(lines, GA4)
 
 
 @given(some_lines(FLAT_LINE))
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_flat_lines_are_read_alike_by_both_readers(lines: list[str]) -> None:
     assert_same(lines, FLAT)
 
@@ -294,7 +294,7 @@ V1: Final = rules_of(
 
 
 @given(test_parse.lines_of_any_kind())
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_lines_of_any_kind_are_read_alike_and_no_event_of_v1_is_another_one(
     lines: list[str],
 ) -> None:

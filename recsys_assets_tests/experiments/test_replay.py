@@ -119,7 +119,7 @@ def naive(days: Sequence[Sequence[Event]], tried: Mapping[str, Any], kind: str) 
 
 
 @pytest.mark.long
-@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(8), suppress_health_check=[HealthCheck.too_slow])
 @given(DAYS)
 def test_scores_are_those_of_plain_python(days: list[list[Event]]) -> None:
     days = [[(u, f"{n} {s}", i) for u, s, i in of] for n, of in enumerate(days)]

@@ -14,7 +14,7 @@ from typing import Final
 from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 
 _SIZE: Final = ViewportSize(width=1400, height=900)
-_PATIENCE_MS: Final = 30_000
+_PATIENCE_MS: Final = 90_000  # machines are slow at times
 _OPTIONS: Final = (
     "--headless",
     "--no-sandbox",
