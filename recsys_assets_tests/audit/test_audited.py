@@ -145,7 +145,7 @@ def test_an_interrupt_waits_for_no_audit_nor_does_the_end_of_the_process() -> No
     with pytest.raises(KeyboardInterrupt):
         interrupted()
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 6  # waited for, it would be 9
     assert audits_going_on()
     assert all(thread.daemon for thread in threading.enumerate() if thread.name == "audit")
     go_on.set()

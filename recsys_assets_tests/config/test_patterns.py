@@ -268,8 +268,8 @@ def test_the_file_that_a_pattern_without_wildcards_names_is_taken_and_in_its_fol
 def test_a_long_number_in_a_name_is_no_work() -> None:
     """Each of its digits could begin a year, a month and a day."""
     pattern = DayPattern("{day:%Y}_{day:%m}_{day:%d}_*")
-    started = time.perf_counter()
+    started = time.thread_time()
 
     assert date(2026, 1, 5) in pattern.days_in(f"2026_01_05_{'1234567890' * 20}.jsonl")
 
-    assert time.perf_counter() - started < 3  # as it was, 25 s
+    assert time.thread_time() - started < 5  # as it was, 25 s

@@ -423,8 +423,11 @@ def wait_until(happened: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def test_a_look_up_takes_less_than_50_microseconds(published: Published) -> None:
-    """The best of many attempts, since others compute at the same time."""
+def test_a_look_up_takes_little_more_than_decoding_what_it_gives(published: Published) -> None:
+    """The best of many attempts, since others compute at the same time, on machines of any speed.
+
+    It is some three times as long. Of all 4,000 lists it would be thousands of times.
+    """
     owners = [f"{number:05}" for number in range(4_000)]
     rows = [(owner, f"item-{rank}", 25 - rank) for owner in owners for rank in range(25)]
     published.day(1, {"cooc": rows, "popularity": [(item, 1) for item in owners]})
@@ -435,6 +438,16 @@ def test_a_look_up_takes_less_than_50_microseconds(published: Published) -> None
         lambda: reader.neighbours("absent", 20),
     ]
 
+    entries = json.dumps([{"item_id": item, "count": count} for _, item, count in rows[:25]])
+
     for look_up in look_ups:
-        best = min(timeit.repeat(look_up, timer=time.thread_time, number=100, repeat=20)) / 100
-        assert best < 50e-6
+        took, decoding = zip(
+            *((cpu_of(look_up), cpu_of(lambda: json.loads(entries))) for _ in range(20)),
+            strict=True,
+        )
+        assert min(took) < 8 * min(decoding)
+
+
+def cpu_of(work: Callable[[], object]) -> float:
+    """Return the seconds of 100 times."""
+    return timeit.timeit(work, timer=time.thread_time, number=100)
