@@ -106,7 +106,7 @@ def running(found: Path, *settings: str) -> Iterator[Database]:
 
 
 def _wait_for(found: Path, port: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     ready: list[str | Path] = [found / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     while subprocess.run(ready, check=False).returncode:
         assert time.monotonic() < end, "PostgreSQL does not start"

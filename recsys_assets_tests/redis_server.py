@@ -60,7 +60,7 @@ def _is_up(client: Any) -> None:
 def _wait_for(call: Any) -> None:
     import redis
 
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while True:
         try:
             call()

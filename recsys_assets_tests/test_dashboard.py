@@ -100,7 +100,7 @@ def prometheus(data: Path) -> Iterator[str]:
     ]
     with subprocess.Popen(["prometheus", *options]) as process:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 120
             while not _is_ready(address):
                 assert process.poll() is None, "Prometheus has ended"
                 assert time.monotonic() < until, "Prometheus does not get ready"

@@ -84,7 +84,7 @@ def served(shop: Shop, command: str, patch: pytest.MonkeyPatch) -> Iterator[int]
     assert words[:3] == ["python", "-m", "recsys_assets_reader.serve"]
     thread = threading.Thread(target=serve.main, args=(words[3:],))
     thread.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not (started and started[0].started):
         assert thread.is_alive()
         assert time.monotonic() < until
@@ -110,9 +110,9 @@ def test_what_is_live_is_served_as_the_page_says(
             curl, url = shlex.split(step.command)
             assert curl == "curl"
             address = url.replace("8321", str(port))
-            with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310 (of this test)
+            with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 (of this test)
                 assert answer.read().decode().splitlines() == list(step.shown)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/?item=cup", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/?item=cup", timeout=60) as answer:
             assert "Item cup: Cup" in answer.read().decode()
 
 

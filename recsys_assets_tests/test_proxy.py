@@ -54,7 +54,7 @@ class Proxy:
         trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
         request = urllib.request.Request(f"https://127.0.0.1:{self.port}/runs", headers=headers)
         try:
-            with urllib.request.urlopen(request, context=trusting, timeout=10) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, context=trusting, timeout=60) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, {}
@@ -91,7 +91,7 @@ def proxy(tmp_path: Path) -> Iterator[Proxy]:
     command = [nginx, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-g", "daemon off;"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         try:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 120
             while not listening(port):
                 assert process.poll() is None, process.stderr and process.stderr.read()
                 assert time.monotonic() < until

@@ -152,13 +152,13 @@ def environment(**variables: str) -> Mapping[str, str]:
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 (of this test)
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 (of this test)
         text: str = answer.read().decode()
         return text
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < until
         time.sleep(0.02)

@@ -131,7 +131,7 @@ def test_in_the_middle(hanging: Project, fresh: Path, number: signal.Signals) ->
         after.callback(os.close, writer)
         time.sleep(0.5)
         os.killpg(process.pid, number)  # as a terminal does: to all that the command has started
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         canceled = dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED])
         with dg.DagsterInstance.from_config(str(fresh)) as instance:
             while not instance.get_runs_count(canceled) and time.monotonic() < deadline:

@@ -321,7 +321,7 @@ def test_the_page_of_a_run_is_told_each_event_as_it_comes(
     for message in ("first", "second"):
         instance.report_engine_event(message, instance.get_run_by_id(run))
 
-        assert told.get(timeout=30).get_dagster_event().message == message
+        assert told.get(timeout=60).get_dagster_event().message == message
 
 
 def test_only_the_last_runs_are_kept_open(instance: dg.DagsterInstance) -> None:

@@ -239,6 +239,6 @@ def test_no_process_is_left_by_a_step_that_is_ended(folder: Folder, number: sign
     os.killpg(step.pid, number)  # as a terminal does: to all of its group
 
     # Its outputs end when nobody has them any more, the process that it began included.
-    _, said = step.communicate(timeout=30)
+    _, said = step.communicate(timeout=60)
     assert step.returncode == -number
     assert "in serve" not in said

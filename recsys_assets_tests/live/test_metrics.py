@@ -249,10 +249,10 @@ class TestCollector:
 
 def scrape(port: int, server: subprocess.Popen[str]) -> Figures:
     """Ask until the server answers."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 return parsed(answer.read().decode())
         except urllib.error.URLError:
             assert server.poll() is None, server.communicate()
@@ -280,7 +280,7 @@ def test_the_endpoint_reads_the_state_at_every_scrape_until_it_is_stopped(
         manifest.write_bytes(b"{")
         second = scrape(port, server)
         server.terminate()
-        printed = server.communicate(timeout=30)
+        printed = server.communicate(timeout=60)
     finally:
         server.kill()
         server.wait()

@@ -51,7 +51,7 @@ def url(published: Published, tmp_path: Path) -> Iterator[str]:
 
 
 def ready(url: str, server: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while time.monotonic() < until and server.poll() is None:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310 (of this test)

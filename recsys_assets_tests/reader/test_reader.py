@@ -172,7 +172,7 @@ def test_no_look_up_sees_a_part_of_two_generations(published: Published) -> None
             thread.start()
         for number in range(2, 10):
             published.day(number, numbered(number))
-        until = time.monotonic() + 20
+        until = time.monotonic() + 120
         while reader.popular(1)[0].score != 9 and time.monotonic() < until:
             time.sleep(0.001)
         done.set()
@@ -417,7 +417,7 @@ def test_following_ends_with_close(published: Published) -> None:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 120
     while not happened():
         assert time.monotonic() < until
         time.sleep(0.001)
