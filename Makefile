@@ -11,6 +11,8 @@ IMAGE_EXTRAS ?= postgres postgres-sink redis-sink
 UV := 0.13.9
 # VARIABLE="its path, absolute" for a shell that goes elsewhere; nothing when it is not set.
 from_here = $(if $($(1)),$(1)="$(if $(filter /%,$(firstword $($(1)))),,$(CURDIR)/)$($(1))")
+# A test starts many processes. Each would compile the project anew, where the shell says that nothing compiled is kept.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 # Only where the tests on Azure are asked for: it is a server, and they take a minute.
 AZURITE := $(if $(findstring azurite,$(RECSYS_REQUIRE)),$(VENV)/.azurite)
 # The same of Google's: 10 MB are downloaded.
@@ -30,7 +32,7 @@ demo: $(VENV)/.demo $(DAGSTER_HOME)/dagster.yaml ## Real data to a published man
 
 test: $(VENV)/.dev $(AZURITE) $(GCS) $(KUBERNETES) ## Run the whole test suite
 	@# Three at once on two cores: many tests wait for a server, a browser or the disk.
-	$(BIN)/pytest -q -n 3 --dist worksteal $(ARGS)
+	$(PYTEST) -q -n 3 --dist worksteal $(ARGS)
 
 sail: $(VENV)/.sail ## Run the tests of the engine of Spark against Sail, a server in a package
 spark: $(VENV)/.spark ## Run the same against Spark itself, which needs Java 17
@@ -41,7 +43,7 @@ test-clouds: $(VENV)/.dev ## Try the storage on buckets of your own (RECSYS_TEST
 	@$(BIN)/python -m recsys_assets_tests.clouds $(ARGS)
 
 coverage: $(VENV)/.dev $(AZURITE) $(GCS) $(KUBERNETES) ## Run the whole test suite, and say which branches it leaves out
-	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term-missing $(ARGS)
+	$(PYTEST) -q -n 3 --dist worksteal --cov --cov-report=term-missing $(ARGS)
 
 lint: $(VENV)/.dev ## Run the formatter check, the linter and the type checker
 	$(BIN)/ruff format --check .
