@@ -229,6 +229,7 @@ APART: Final = below(
     "defs/test_side_by_side.py",
     "defs/test_stopping.py",
     "defs/test_variants.py",
+    "defs/test_write_audit_publish.py",
     "demo",
     "engines/test_duckdb.py",
     "engines/test_duckdb_fails.py",
@@ -268,6 +269,9 @@ OF_TABLES: Final = below(
     "defs/test_variants.py::TestGraph",
     "defs/test_variants.py::TestDays"
     "::test_a_window_of_a_variant_counts_what_one_of_a_surface_counts",
+    "defs/test_write_audit_publish.py::TestForgottenChecks",
+    "defs/test_write_audit_publish.py"
+    "::test_a_step_that_cannot_succeed_is_skipped_and_nothing_is_tried_again",
     "operations/test_erase.py::test_going_back_across_it_is_refused_and_names_it",
     "operations/test_publish.py::TestChanges::test_the_first_day_has_nothing_to_be_compared_with",
 )

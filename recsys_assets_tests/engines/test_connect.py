@@ -59,7 +59,7 @@ def test_it_gives_the_reference_versions(project: Project, server: str, name: st
 
 def test_a_window_is_the_same_by_spark_and_by_polars(server: str) -> None:
     @settings(
-        max_examples=10 if server == "sail" else 3,
+        max_examples=10 if server == "sail" else 2,
         suppress_health_check=[HealthCheck.too_slow],
         derandomize=True,
     )
