@@ -2,7 +2,7 @@
 
 Days of some surfaces land under a real daemon with its sensors running: good ones, bad ones that
 are mended hours later, and late files of days that were live already. An hour takes some seconds.
-Every other hour the worker of a run is killed, and every fourth the daemon. Once nothing is left to
+Every other hour the worker of a run is killed, and now and then the daemon. Once nothing is left to
 do, the servers are stopped, and each surface is held to what a single command makes of the same
 files in a root of its own: nothing may be lost, and nothing may be live that landed never. Printed
 hour by hour are the memory of all processes, the size of what Dagster keeps, and what ticks took.
@@ -265,7 +265,7 @@ def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bo
             time.sleep(arguments.hour_seconds / 2)
             if hour % 2:
                 kills["worker"] += kill_a_worker(home, dice)
-            if hour % 4 == 3:
+            if hour % arguments.daemon_every == arguments.daemon_every - 1:
                 for pid in processes_of(home, "dagster._daemon"):
                     os.kill(pid, signal.SIGKILL)
                 kills["daemon"] += 1
@@ -307,6 +307,7 @@ def main() -> None:
     parser.add_argument("--surfaces", type=int, default=100)
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--hour-seconds", type=float, default=60, help="what an hour takes")
+    parser.add_argument("--daemon-every", type=int, default=4, help="hours from kill to kill of it")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgres", action="store_true", help="Dagster keeps its state there")
     parser.add_argument("--within", type=int, default=1800, help="seconds to come to rest at most")

@@ -48,6 +48,8 @@ WILL_RETRY: Final = "dagster/will_retry"
 RETRIED_AS: Final = "dagster/auto_retry_run_id"
 # The daemon says it of a run that it could not start again, and never looks at it again.
 COULD_NOT_RETRY: Final = "Failed to retry run"
+# It says this of a run whose backfill was over, or deleted, when it looked.
+OF_ENDED_BACKFILL: Final = "Not retrying run since it is part of a backfill that"
 # The backfill that a run is of.
 BACKFILL: Final = "dagster/backfill"
 # A run that failed says by it why.

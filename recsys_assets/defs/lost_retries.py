@@ -2,8 +2,10 @@
 
 A machine that is lost takes runs and their code server with it. The daemon starts such a run again
 as soon as it sees that it failed. Should the code server not be back by then, it says `Failed to
-retry run` and never looks again: the days are not made, and a backfill ends as failed. A sensor is
-evaluated by the code server. So it looks when that is back, and does what the daemon could not.
+retry run` and never looks again: the days are not made, and a backfill ends as failed. A backfill
+may also end between the failure of its run and the moment when Dagster notes that it is to be
+started again, and of a backfill that is over no run is. A sensor is evaluated by the code server.
+So it looks when that is back, and does what the daemon could not.
 """
 
 # No postponed annotations here: Dagster reads the type of `context` when a sensor is declared.
@@ -16,6 +18,7 @@ from recsys_assets.config import Config
 from recsys_assets.defs.internals import (
     BACKFILL,
     COULD_NOT_RETRY,
+    OF_ENDED_BACKFILL,
     RETRIED_AS,
     WILL_RETRY,
     ask_to_retry,
@@ -38,7 +41,8 @@ def build_lost_retries(config: Config) -> dg.Definitions:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
             "Lets runs be started again that Dagster could not start again because the code server "
-            "was away: a run of a backfill by launching what that has not made, once it is over."
+            "was away, or their backfill was over: a run of a backfill by launching what that has "
+            "not made, once it is over."
         ),
     )
     def lost_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:
@@ -72,15 +76,16 @@ def see_to(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | Literal["w
     """
     if RETRIED_AS in run.tags:
         return None
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    backfill = run.tags.get(BACKFILL)
+    if backfill and any(OF_ENDED_BACKFILL in entry.message for entry in entries):
+        return launch_again(instance, backfill)
     if run.tags.get(WILL_RETRY) == "true":
         return "waits"
-    lost = sum(
-        entry.message.endswith(COULD_NOT_RETRY)
-        for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-    )
+    lost = sum(entry.message.endswith(COULD_NOT_RETRY) for entry in entries)
     if not 0 < lost <= _MOST_TIMES:
         return None
-    if backfill := run.tags.get(BACKFILL):
+    if backfill:
         return launch_again(instance, backfill)
     ask_to_retry(instance, run)
     return "is to be started again"

@@ -259,6 +259,46 @@ def test_what_a_backfill_has_not_made_is_launched_again_once(
     assert installation.tick() == NOTHING
 
 
+@pytest.mark.parametrize("ended", [BulkActionStatus.COMPLETED_FAILED, BulkActionStatus.FAILED])
+def test_a_backfill_that_ended_before_the_daemon_looked_is_launched_again(
+    installation: Installation, ended: BulkActionStatus
+) -> None:
+    """As when the daemon's look at backfills comes between a run's failure and its mark."""
+    run_id = installation.failed_run(installation.backfill())
+    installation.ends(ended)
+    assert installation.tick() == NOTHING  # nobody has looked at the run yet
+    installation.daemon_looks(run_id)
+
+    said = installation.tick()
+
+    (again,) = installation.later_backfills()
+    assert said.endswith(f"has not made is launched again as {again.backfill_id}")
+    assert again.status is BulkActionStatus.REQUESTED
+    assert installation.tick() == NOTHING
+    assert len(installation.later_backfills()) == 1
+
+
+@pytest.mark.parametrize("kind", ["canceled", "all made", "deleted"])
+def test_a_backfill_that_ended_and_needs_nothing_is_left_alone(
+    installation: Installation, kind: str
+) -> None:
+    every = installation.keys("canonical_events", "popularity", "manifest")
+    run_id = installation.failed_run(
+        installation.backfill(made=every if kind == "all made" else None)
+    )
+    if kind == "deleted":
+        installation.instance.add_run_tags(run_id, {internals.BACKFILL: "gone"})
+    installation.ends(
+        BulkActionStatus.CANCELED if kind == "canceled" else BulkActionStatus.COMPLETED_FAILED
+    )
+    before = installation.cursor
+    installation.daemon_looks(run_id)
+
+    assert installation.tick() == NOTHING
+    assert installation.later_backfills() == []
+    assert installation.cursor != before
+
+
 @pytest.mark.parametrize("kind", ["canceled", "all made", "deleted", "launched by a person"])
 def test_a_backfill_that_needs_nothing_is_left_alone(installation: Installation, kind: str) -> None:
     every = installation.keys("canonical_events", "popularity", "manifest")

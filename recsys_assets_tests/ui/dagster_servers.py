@@ -221,7 +221,7 @@ def running_dagster(
     *,
     workspace: Path = ROOT / "workspace.yaml",
     hurried: bool = True,
-    lives_at_most_s: int = 900,
+    lives_at_most_s: int = 1500,
 ) -> Iterator[Dagster]:
     """Run webserver and daemon as a deployment does, and stop them with all their runs.
 
@@ -274,7 +274,7 @@ def running_daemon(
 
 @contextlib.contextmanager
 def running_dev(
-    home: Path, config_file: Path, *arguments: str, lives_at_most_s: int = 300
+    home: Path, config_file: Path, *arguments: str, lives_at_most_s: int = 1500
 ) -> Iterator[Dagster]:
     """Run `dagster dev`, and stop it with all that it started.
 
