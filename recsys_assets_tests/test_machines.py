@@ -148,7 +148,7 @@ def test_each_day_is_published_once_by_whichever_machine_is_left(
 
     with (
         running(machines),
-        running_dagster(home, first.config, workspace=workspace, lives_at_most_s=1500) as dagster,
+        running_dagster(home, first.config, workspace=workspace) as dagster,
     ):
         for name in NAMES:
             dagster.launch_backfill(f"demo/{name}", ["canonical_events", KIND, "manifest"], DAYS)
