@@ -6,22 +6,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.codes import (
+    Numbers,
     ascending,
-    count_keys,
     high_code,
     low_code,
     pair_key,
 )
 from recsys_assets.compute.day_counts import Counts
-from recsys_assets.compute.lists import strongest_rows
+from recsys_assets.compute.lists import first_rows
 
 # Pairs of a block, about 40 bytes each; larger blocks leave the processor's caches. What belongs
 # to one item stays together, so an item in very many sessions makes its block larger.
@@ -98,13 +97,21 @@ def count_cooccurrence(
     )
 
 
+class _Held(NamedTuple):
+    """What of the sessions is counted, session after session."""
+
+    items: pl.Series  # of a session ascending
+    begins: Numbers  # the place of each session's first item, Int64
+    sizes: Numbers  # items of each session, UInt32
+
+
 def _held(
     keys: pl.Series, max_items_per_session: int, listed: pl.Series | None
-) -> tuple[pl.Series, pl.DataFrame, pl.Series]:
+) -> tuple[_Held, pl.DataFrame, pl.Series]:
     """Return what of the sessions is counted: without oversized ones and items that are not listed.
 
     Returns:
-        Of each session the list of its items, ascending.
+        What each session holds.
         The same as rows: `item`, `session` (UInt32), by item, then session.
         How many items each session holds, with those that are not listed.
     """
@@ -114,14 +121,14 @@ def _held(
     is_held = (sizes <= max_items_per_session).gather(session)
     if listed is not None:
         is_held &= listed.gather(item)
-    ends = is_held.cast(pl.Int64).cum_sum().gather(sizes.cum_sum() - 1)
+    ends = is_held.cast(pl.Int64).cum_sum().gather(sizes.cum_sum() - 1).to_numpy()
     if not is_held.all():
         session, item = session.filter(is_held), item.filter(is_held)
-    offsets = pl.concat([pl.Series([0]), ends])
-    held = pl.Series(pa.LargeListArray.from_arrays(offsets.to_arrow(), item.to_arrow()))
+    begins = np.concatenate(([0], ends))[: ends.size]
     by_item = pl.DataFrame({"item": item, "session": session}).select(
         key=pair_key(pl.col("item"), pl.col("session"))
     )
+    held = _Held(item, begins, (ends - begins).astype(np.uint32))
     item, session = _codes(ascending(by_item.to_series()))
     return held, pl.DataFrame({"item": item, "session": session}), sizes
 
@@ -151,20 +158,22 @@ def _of_items_in_most_sessions(
 
 
 def _neighbours(
-    held: pl.Series, rows: pl.DataFrame, items: int, min_support: int, max_neighbours: int
+    held: _Held, rows: pl.DataFrame, items: int, min_support: int, max_neighbours: int
 ) -> pl.DataFrame:
-    """Return the lists of the items of `rows`, as `strongest_of` gives them.
+    """Return the lists of the items of `rows`: `owner`, `entry` and `number` as `strongest_of`.
 
     Pairs are made, counted and ranked in blocks of whole items, so a block's lists are final.
     """
+    sizes = held.sizes[rows["session"].to_numpy()]
 
-    def lists(block: tuple[int, int]) -> pl.DataFrame:
-        of_block = rows.slice(*block)
-        pairs = of_block.select("item", entry=held.gather(of_block["session"])).explode("entry")
-        return _lists(pairs, items, min_support, max_neighbours)
+    def lists(block: slice) -> pl.DataFrame:
+        of_block = rows[block]
+        item = of_block["item"].to_numpy()
+        entry = _entries(held, of_block["session"].to_numpy(), sizes[block])
+        return _lists(item, sizes[block], entry, items, min_support, max_neighbours)
 
     found = [pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))]
-    blocks = _blocks(rows["item"], held.list.len().gather(rows["session"]))
+    blocks = _blocks(rows["item"], pl.Series(sizes))
     with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="pairs") as pool:
         # Never more in line than are counted: whoever interrupts waits for the whole line.
         while some := list(islice(blocks, _BLOCKS_AT_ONCE)):
@@ -172,53 +181,84 @@ def _neighbours(
     return pl.concat(found)
 
 
-def _lists(pairs: pl.DataFrame, items: int, min_support: int, max_neighbours: int) -> pl.DataFrame:
+def _entries(held: _Held, session: Numbers, sizes: Numbers) -> Numbers:
+    """Return the items of sessions, one session after the other."""
+    ends = np.cumsum(sizes, dtype=np.int64)
+    places = np.arange(ends[-1], dtype=np.uint32)
+    places += np.repeat((held.begins[session] + sizes - ends).astype(np.uint32), sizes)
+    # Polars looks up places of 32 bits as they are.
+    return held.items.gather(pl.Series(places)).to_numpy()
+
+
+def _lists(
+    item: Numbers,
+    sizes: Numbers,
+    entry: Numbers,
+    items: int,
+    min_support: int,
+    max_neighbours: int,
+) -> pl.DataFrame:
     """Count equal pairs, and return the lists of their items.
 
-    Without pairs of an item with itself, and those that are fewer than `min_support`.
+    Without pairs of an item with itself, and those that are fewer than `min_support`. Most pairs
+    are there once; these are neither counted nor ranked, and those beyond `max_neighbours` are
+    never looked at.
 
     Args:
-        pairs: `item`, ascending, and `entry`, each below `items`; those of an item with itself
-            are among them.
+        item: ascending, each below `items`; once for each of its sessions.
+        sizes: how many items the session holds, with the item itself, UInt32.
+        entry: the items of these sessions, one session after the other.
         items: number of item codes.
         min_support: at least 1.
         max_neighbours: kept per item, at least 1.
     """
-    owners = pairs["item"].rle().struct.field("value").to_numpy()
-    first = int(owners[0])
+    heads = np.flatnonzero(np.concatenate(([True], item[1:] != item[:-1])))
+    owners, pairs = item[heads], np.add.reduceat(sizes, heads, dtype=np.int64)
+    first = owners[0]
     # Half as wide where they fit, which are sorted in half the time.
-    is_small = (int(owners[-1]) - first + 1) * items < 2**32
-    width: Any = pl.UInt32 if is_small else pl.UInt64
-    key = (pl.col("item") - first).cast(width) * items + pl.col("entry").cast(width)
-    counted = count_keys(pairs.select(key=key).to_series())
-    keys = counted["key"].to_numpy()
-    begins = (owners - first).astype(keys.dtype) * items
-    with_itself = pl.Series(np.searchsorted(keys, begins + owners))
-    is_kept = (counted["count"] >= min_support).scatter(with_itself, False)
-    kept = counted.filter(is_kept)
-    keys, numbers = kept["key"].to_numpy(), kept["count"].to_numpy()
-    lengths = np.diff(np.searchsorted(keys, begins), append=keys.size)
-    rows = strongest_rows(lengths, numbers, max_neighbours)
-    listed = np.minimum(lengths, max_neighbours)
-    entry = (keys[rows] - np.repeat(begins, listed)).astype(np.uint32)
-    found = pl.DataFrame(
-        {"owner": np.repeat(owners, listed), "entry": entry, "number": numbers[rows]}
+    width: Any = np.uint32 if (int(owners[-1] - first) + 1) * items < 2**32 else np.uint64
+    bases = (owners - first).astype(width) * width(items)
+    keys = np.repeat(bases, pairs)
+    keys += entry
+    keys.sort()
+    is_other = np.ones(keys.size + 1, np.bool_)
+    np.not_equal(keys[1:], keys[:-1], out=is_other[1:-1])
+    is_first, is_last = is_other[:-1], is_other[1:]
+    is_begin, is_end = is_first > is_last, is_last > is_first  # of a run of several
+    itself = np.searchsorted(keys, bases + owners)
+    is_begin[itself] = is_end[itself + np.diff(heads, append=item.size) - 1] = False
+    several = np.flatnonzero(is_begin)
+    number = (np.flatnonzero(is_end) - several + 1).astype(np.uint32)
+    if min_support > 2:
+        several, number = several[number >= min_support], number[number >= min_support]
+    once = several[:0]
+    if min_support == 1:
+        is_once = is_first & is_last
+        is_once[itself] = False
+        once = np.flatnonzero(is_once)
+    found = first_rows(np.cumsum(pairs) - pairs, several, number, once, max_neighbours)
+    listed = pl.DataFrame(
+        {
+            "owner": np.repeat(owners, found.lengths),
+            "entry": (keys[found.rows] - np.repeat(bases, found.lengths)).astype(np.uint32),
+            "number": found.number,
+        }
     )
-    without = owners[lengths == 0]
-    if not without.size:
-        return found
-    empty = pl.DataFrame({"owner": without}).with_columns(
+    alone = owners[found.lengths == 0]
+    if not alone.size:
+        return listed
+    empty = pl.DataFrame({"owner": alone}).with_columns(
         pl.lit(None, pl.UInt32).alias(name) for name in ("entry", "number")
     )
-    return pl.concat([found, empty]).sort("owner", maintain_order=True)
+    return pl.concat([listed, empty]).sort("owner", maintain_order=True)
 
 
-def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[tuple[int, int]]:
-    """Yield (start, length) of slices of whole owners whose sizes add up to about _BLOCK_PAIRS."""
+def _blocks(owners: pl.Series, sizes: pl.Series) -> Iterator[slice]:
+    """Yield slices of whole owners whose sizes add up to about _BLOCK_PAIRS."""
     sums = sizes.cast(pl.Int64).cum_sum()
     start, done = 0, 0
     while start < owners.len():
         last = min(sums.search_sorted(done + _BLOCK_PAIRS), owners.len() - 1)
         end = owners.search_sorted(owners[last], side="right")
-        yield start, end - start
+        yield slice(start, end)
         start, done = end, sums[end - 1]

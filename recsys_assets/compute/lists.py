@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-Numbers = npt.NDArray[Any]
+from recsys_assets.compute.codes import Numbers
+
 # Rows that are ordered at a time; more where one owner's list is longer, which is never split.
 BLOCK_ROWS: Final = 1_000_000
 
@@ -54,14 +54,61 @@ def strongest_of(entries: pl.DataFrame, most: int) -> pl.DataFrame:
         return entries
     owner, number = entries["owner"].to_numpy(), entries["number"].to_numpy()
     begins = np.flatnonzero(np.concatenate(([True], owner[1:] != owner[:-1])))
-    rows = strongest_rows(np.diff(begins, append=owner.size), number, most)
+    several, once = np.flatnonzero(number > 1), np.flatnonzero(number <= 1)
+    found = first_rows(begins, several, number[several], once, most)
     is_there = pl.col("number") > 0
-    return entries[pl.Series(rows)].select(
+    return entries[pl.Series(found.rows)].select(
         "owner", pl.when(is_there).then("entry"), pl.when(is_there).then("number")
     )
 
 
-def strongest_rows(lengths: Numbers, number: Numbers, most: int) -> Numbers:
+class FirstRows(NamedTuple):
+    """The rows that stay of lists, one list after the other, in published order."""
+
+    rows: Numbers
+    number: Numbers  # of each row
+    lengths: Numbers  # rows of each list
+
+
+def first_rows(
+    begins: Numbers, several: Numbers, number: Numbers, once: Numbers, most: int
+) -> FirstRows:
+    """Return the first rows of lists: the highest number and the first row first.
+
+    Most rows have number 1. They come last and in their order, so only the others are ranked.
+
+    Args:
+        begins: the first row of each list, ascending. Rows that are in neither of the next are in
+            no list.
+        several: rows of a higher number than 1, ascending.
+        number: of each of these, UInt32.
+        once: rows of number 1, ascending.
+        most: rows kept per list, at least 1.
+    """
+    of_several, of_once = (
+        np.diff(np.searchsorted(rows, begins), append=rows.size) for rows in (several, once)
+    )
+    kept = _strongest_rows(of_several, number, most)
+    several, number, of_several = several[kept], number[kept], np.minimum(of_several, most)
+    skipped = np.cumsum(of_once) - of_once
+    of_once = np.minimum(of_once, most - of_several)
+    lengths = of_several + of_once
+    ends = np.cumsum(lengths)
+    rows, numbers = np.empty(int(lengths.sum()), np.int64), np.ones(int(lengths.sum()), np.uint32)
+    at = _places(ends - lengths, of_several)
+    rows[at], numbers[at] = several, number
+    rows[_places(ends - of_once, of_once)] = once[_places(skipped, of_once)]
+    return FirstRows(rows, numbers, lengths)
+
+
+def _places(begins: Numbers, lengths: Numbers) -> Numbers:
+    """Return begin, begin + 1, ... of each list, as many as it is long, list after list."""
+    places: Numbers = np.arange(int(lengths.sum()))
+    places += np.repeat(begins - (np.cumsum(lengths) - lengths), lengths)
+    return places
+
+
+def _strongest_rows(lengths: Numbers, number: Numbers, most: int) -> Numbers:
     """Return the rows that stay (UInt32), list after list, the highest number and first row first.
 
     Args:

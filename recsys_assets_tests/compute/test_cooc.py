@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from itertools import permutations
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -257,12 +259,10 @@ def test_a_block_boundary_inside_an_items_pairs_does_not_split_its_count(
 
 @pytest.mark.parametrize("most", [5, 2**20, 2**32 - 1])
 def test_pairs_of_any_codes_are_counted(most: int) -> None:
-    item, entry = [2, 2, 2, 2, most, most], [most, 3, most, 2, 2, most]
-    pairs = pl.DataFrame(
-        {"item": item, "entry": entry}, schema=dict.fromkeys(("item", "entry"), pl.UInt32)
-    )
+    codes = partial(np.array, dtype=np.uint32)
+    of_sessions = [2, 3, most, 2, most, 2, most]
 
-    found = cooc._lists(pairs, most + 1, 1, 9)
+    found = cooc._lists(codes([2, 2, most]), codes([3, 2, 2]), codes(of_sessions), most + 1, 1, 9)
 
     assert found.rows() == [(2, most, 2), (2, 3, 1), (most, 2, 1)]
     assert set(found.dtypes) == {pl.UInt32}
