@@ -3,7 +3,8 @@
 The first line is what a user waits for: `recsys-assets materialize` as a process of its own,
 Dagster, checks and publishing included. The stages are processes of their own too, so that each has
 its own peak of memory; they include about half a second of imports and do not add up to the first
-line.
+line. Each `--base` is a checkout of another version, which takes turns with this one over the
+whole, and must give the same versions.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -22,7 +23,8 @@ import measure
 import yaml
 
 DAY = date(2026, 1, 1)
-INSTANCE = Path(__file__).parents[1] / "dagster.yaml"
+HERE = Path(__file__).parents[1]
+INSTANCE = HERE / "dagster.yaml"
 KINDS = ("popularity", "cooc", "implicit", "session_seq")
 
 
@@ -31,6 +33,7 @@ def configuration(
 ) -> Path:
     """Write a surfaces.yaml without limits that cut anything."""
     unlimited = 1_000_000_000
+    links = any(path.is_symlink() for path in (folder / "raw").rglob("*"))  # to --file
     path = folder / "surfaces.yaml"
     path.write_text(
         yaml.safe_dump(
@@ -43,7 +46,8 @@ def configuration(
                         "start_date": DAY,
                         "window_days": window_days,
                         "engine": dict(engine or {}),
-                        "source": {"path": "raw", "follow_links_outside": True},  # to --file
+                        "source": {"path": "raw"}
+                        | ({"follow_links_outside": True} if links else {}),
                         "artifacts": {
                             "popularity": {"top_n": unlimited},
                             "cooc": {"max_items": unlimited},
@@ -101,6 +105,7 @@ def main() -> None:
         "--engine", type=json.loads, help="as in surfaces.yaml, but JSON; the stages are Polars'"
     )
     parser.add_argument("--no-stages", action="store_true")
+    parser.add_argument("--base", type=Path, action="append", default=[], help="a checkout")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument(
         "--folder", type=Path, help="where to write; default: a temporary directory"
@@ -113,32 +118,48 @@ def main() -> None:
         folder = Path(name)
         print(f"input: {inputs.prepare(options, folder / f'raw/demo/home/exposure.{DAY}.jsonl')}")
         print(f"machine: {measure.environment()}\n")
-        whole(folder, options.runs, options.engine)
+        whole(folder, options.runs, options.engine, [*options.base, HERE])
         if not options.no_stages:
             stages(folder)
 
 
-def whole(folder: Path, runs: int, engine: Mapping[str, str] | None) -> None:
-    """Print the median of `recsys-assets materialize` over fresh roots."""
-    costs = [materialize(folder, number, engine) for number in range(runs)]
-    print(f"{'materialize, whole process':28}{measure.median(costs)}")
-    wall = sorted(cost.wall_s for cost in costs)
-    print(f"{'':28}median of {runs} runs, {wall[0]:.2f} to {wall[-1]:.2f} s wall\n")
+def whole(folder: Path, runs: int, engine: Mapping[str, str] | None, trees: Sequence[Path]) -> None:
+    """Print the median of `recsys-assets materialize` over fresh roots, of each version."""
+    costs: dict[Path, list[measure.Cost]] = {tree: [] for tree in trees}
+    for number in range(runs):
+        for at, tree in enumerate(trees):
+            costs[tree].append(materialize(folder, name := f"{number}-{at}", engine, tree))
+            assert versions(folder, name) == versions(folder, "0-0"), tree
+    for tree, of_tree in costs.items():
+        ratios = measure.ratios(measure.median(of_tree), measure.median(costs[trees[0]]))
+        print(f"{f'materialize, {tree.name}':28}{measure.median(of_tree)}  {ratios}")
+        wall = sorted(cost.wall_s for cost in of_tree)
+        print(f"{'':28}median of {runs} runs, {wall[0]:.2f} to {wall[-1]:.2f} s wall\n")
 
 
-def materialize(folder: Path, number: int, engine: Mapping[str, str] | None = None) -> measure.Cost:
-    """Materialize the day below a root, and with an instance, of its own."""
-    home = folder / f"dagster{number}"
+def materialize(
+    folder: Path, name: str, engine: Mapping[str, str] | None = None, tree: Path = HERE
+) -> measure.Cost:
+    """Materialize the day by a version, below a root, and with an instance, of its own."""
+    home = folder / f"dagster{name}"
     home.mkdir()
-    shutil.copy(INSTANCE, home)
+    shutil.copy(tree / "dagster.yaml", home)
     environment = {
         "DAGSTER_HOME": str(home),
+        "PYTHONPATH": str(tree),
         "RECSYS_CONFIG": str(configuration(folder, engine=engine)),
-        "RECSYS_ROOT": str(folder / f"var{number}"),
+        "RECSYS_ROOT": str(folder / f"var{name}"),
     }
     days = ["--from", str(DAY), "--to", str(DAY), "--json"]
-    command = [sys.executable, "-m", "recsys_assets.cli", "materialize", *days]
+    command = [sys.executable, "-P", "-m", "recsys_assets.cli", "materialize", *days]
     return measure.run(command, env=environment, log=folder / "log")
+
+
+def versions(folder: Path, name: str) -> dict[str, str]:
+    """Return the version of each kind that was made below a root."""
+    refs = (folder / f"var{name}/staged").rglob(f"{DAY}.json")
+    read = {path.parent.name: json.loads(path.read_bytes()) for path in refs}
+    return {kind: read[kind]["version"] for kind in KINDS}
 
 
 def stages(folder: Path) -> None:

@@ -43,7 +43,7 @@ def main() -> None:
             write(raw, path)
         for number in range(options.runs):
             for name, each in costs.items():
-                each.append(day.materialize(Path(made) / name, number))
+                each.append(day.materialize(Path(made) / name, str(number)))
         plain = measure.median(costs["as they are"])
         for name, each in costs.items():
             cost = measure.median(each)

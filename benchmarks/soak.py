@@ -30,6 +30,7 @@ from statistics import median
 from typing import Final
 
 import yaml
+from sqlalchemy import create_engine, text
 
 sys.path.append(str(Path(__file__).parents[1]))
 from landing import CATALOG, EVENTS, TENANT, Processes, land, show
@@ -169,10 +170,14 @@ def parent_of(pid: int) -> int:
     return 0
 
 
-def size_mb(folder: Path) -> float:
-    """Return how much a folder holds."""
-    sizes = (path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return sum(sizes) / 2**20
+def kept_mb(home: Path, storage: str | None) -> float:
+    """Return how much Dagster keeps: its files, and its tables where it has PostgreSQL."""
+    size = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+    if storage:
+        with create_engine(storage).connect() as connection:
+            tables = connection.scalar(text("select pg_database_size(current_database())"))
+            size += int(tables or 0)
+    return size / 2**20
 
 
 def ticks_of(dagster: Dagster, sensor: str) -> list[float]:
@@ -279,7 +284,7 @@ def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bo
             took = [each for sensor in shared for each in ticks_of(dagster, sensor)]
             show(
                 f"   {hour:4}  {sum(weather.counts.values()):6}  {dagster.runs():4}  "
-                f"{processes.peak_mb:15.0f}  {size_mb(home):13.1f}  "
+                f"{processes.peak_mb:15.0f}  {kept_mb(home, storage):13.1f}  "
                 f"{median(took):.1f} {max(took):.1f}"
             )
         settled_s, left = settle(dagster, within_s=arguments.within)
