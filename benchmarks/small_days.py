@@ -1,8 +1,9 @@
 """Time many small days in one run, in turns against other versions.
 
-Days of Complete Journey, four kinds, by the command line in a process of its own, into a new root
-and a new instance each time. Each `--base` is a checkout of another version; one that knows no
-gates takes its turn once, this one with gates off and as they are by default.
+Days of Complete Journey, four kinds, or five with the catalog (`--five`), by the command line in a
+process of its own, into a new root and a new instance each time. Each `--base` is a checkout of
+another version; one that knows no gates takes its turn once, this one with gates off and as they
+are by default.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sys
 import tempfile
 from datetime import date, timedelta
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 import yaml
@@ -21,7 +21,7 @@ import yaml
 sys.path.append(str(Path(__file__).parents[1]))
 import measure
 
-from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_raw_events
+from recsys_assets.demo.complete_journey import SURFACE, TENANT, write_catalog, write_raw_events
 
 _HERE: Final = Path(__file__).parents[1]
 _FIRST: Final = date(2017, 1, 1)
@@ -34,12 +34,15 @@ def materialize(tree: Path, folder: Path, last: date, *, gates: bool) -> measure
     shutil.rmtree(made, ignore_errors=True)
     (home := made / "home").mkdir(parents=True)
     shutil.copy(tree / "dagster.yaml", home)
+    catalog = folder / "catalog.csv"
+    kinds = (*_KINDS, "content_sim") if catalog.exists() else _KINDS
     surface = {
         "tenant": TENANT,
         "surface": SURFACE,
         "start_date": _FIRST,
         "source": {"path": str(folder / "raw")},
-        "artifacts": {kind: {} for kind in _KINDS},
+        "artifacts": {kind: {} for kind in kinds},
+        **({"catalog": {"path": str(catalog)}} if catalog.exists() else {}),
         **({} if gates else {"gates": {"mode": "off"}}),
     }
     (made / "surfaces.yaml").write_text(yaml.safe_dump({"root": "var", "surfaces": [surface]}))
@@ -70,6 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--five", action="store_true", help="content_sim too")
     parser.add_argument("--base", type=Path, action="append", default=[], help="a checkout")
     options = parser.parse_args()
     days = [_FIRST + timedelta(days=number) for number in range(options.days)]
@@ -83,19 +87,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         print(f"machine: {measure.environment()}")
-        print(f"{write_raw_events(folder / 'raw', days):,} events of {len(days)} days; no seed\n")
+        print(f"{write_raw_events(folder / 'raw', days):,} events of {len(days)} days; no seed")
+        print(f"{write_catalog(folder / 'catalog.csv'):,} products\n" if options.five else "")
         for _ in range(options.runs):
             for tree, gates in ways:
                 has_gates = (tree, True) in costs
                 cost = materialize(tree, folder, days[-1], gates=gates or not has_gates)
                 costs[tree, gates].append(cost)
                 print(f"{tree.name:12} gates {'on ' if gates else 'off'} {cost}", flush=True)
-    first = median(cost.cpu_s for cost in costs[ways[0]])
+    print("\nmedians; wall, CPU and peak as parts of the first")
     for (tree, gates), each in costs.items():
-        cpu = median(cost.cpu_s for cost in each)
+        found, first = measure.median(each), measure.median(costs[ways[0]])
         print(
-            f"{tree.name:12} gates {'on ' if gates else 'off'} median {cpu:.1f} s CPU, "
-            f"{cpu / first:.2f} of the first, {max(cost.peak_mb for cost in each):.0f} MB"
+            f"{tree.name:12} gates {'on ' if gates else 'off'} {found} "
+            f"{measure.ratios(found, first)}"
         )
 
 
