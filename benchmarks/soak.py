@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,11 +241,9 @@ def soak(arguments: argparse.Namespace, folder: Path, storage: str | None) -> bo
     configure(folder, surfaces)
     weather, home = Weather(folder, surfaces, dice), folder / "dagster_home"
     home.mkdir()
-    settings = yaml.safe_load((ROOT / "dagster.yaml").read_text())
-    if storage:
-        del settings["event_log_storage"]
-        settings["storage"] = {"postgres": {"postgres_url": storage}}
-    (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+    settings = "dagster-postgres.yaml" if storage else "dagster.yaml"
+    shutil.copy(ROOT / settings, home / "dagster.yaml")
+    os.environ["DAGSTER_POSTGRES_URL"] = storage or ""
     # Webserver and daemon would both make the tables of PostgreSQL, and one of them fail.
     subprocess.run(
         [sys.executable, "-m", "recsys_assets.defs.instance"],

@@ -177,7 +177,7 @@ def kill(pid: int) -> None:
 def settings(storage: str, **more: Any) -> str:
     """Return a dagster.yaml: the project's own on PostgreSQL, which looks at runs more often."""
     found = yaml.safe_load((ROOT / "dagster-postgres.yaml").read_text())
-    found["storage"] = {"postgres": {"postgres_url": storage}}
+    found["storage"]["custom"]["config"] = {"postgres_url": storage}
     found["run_monitoring"] |= {"poll_interval_seconds": 3, "start_timeout_seconds": 45}
     return yaml.safe_dump(found | more)
 

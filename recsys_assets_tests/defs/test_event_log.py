@@ -46,8 +46,8 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
-def test_where_it_is_used_the_newest_partitions_end_where_partitions_do(home: Path) -> None:
-    """The UI's webserver loads it, and nothing else of this project."""
+def newest_partitions() -> list[bytes]:
+    """Return the newest two of January, as a process sees them that opens the instance."""
     program = """
 import dagster as dg
 from dagster._core.definitions.partitions.context import partition_loading_context
@@ -56,8 +56,12 @@ with dg.DagsterInstance.get(), partition_loading_context() as context:
     print(*days.get_paginated_partition_keys(context, limit=2, ascending=False).results)
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    return done.stdout.split()
 
-    assert done.stdout.split() == [b"2026-01-31", b"2026-01-30"]
+
+def test_where_it_is_used_the_newest_partitions_end_where_partitions_do(home: Path) -> None:
+    """The UI's webserver loads it, and nothing else of this project."""
+    assert newest_partitions() == [b"2026-01-31", b"2026-01-30"]
 
 
 def plan(instance: dg.DagsterInstance, first: str, last: str) -> str:

@@ -1,0 +1,69 @@
+"""Dagster's storage on PostgreSQL, with a connection that stays open.
+
+Dagster's own opens one for each question, and the server a process for each: with a hundred
+surfaces, more than a hundred in a second (docs/decisions/event-log-connections.md).
+`dagster-postgres.yaml` names this class; the tables are the same, so an instance can go back and
+forth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
+from dagster_postgres.utils import (
+    create_pg_engine,
+    get_token_provider_from_config,
+    pg_url_from_config,
+)
+
+from recsys_assets.defs.internals import end_newest_partitions
+
+if TYPE_CHECKING:
+    from dagster_postgres.auth import PgTokenProvider
+
+
+class PooledPostgresStorage(DagsterPostgresStorage):
+    """Keeps one connection open for runs, events and schedules, and more while they are asked."""
+
+    def __init__(
+        self,
+        postgres_url: str,
+        should_autocreate_tables: bool = True,
+        inst_data: ConfigurableClassData | None = None,
+        token_provider: PgTokenProvider | None = None,
+    ) -> None:
+        # As with SQLite: of this project, the UI's webserver has nothing but this class.
+        end_newest_partitions()
+        super().__init__(postgres_url, should_autocreate_tables, inst_data, token_provider)
+        self._run_storage = _Runs(postgres_url, False, token_provider=token_provider)
+        engine = create_pg_engine(
+            postgres_url,
+            token_provider,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            max_overflow=-1,  # nobody waits for a connection, as nobody does with Dagster's own
+            pool_pre_ping=True,  # the server may have been started anew
+        )
+        for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
+            storage._engine = engine
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> PooledPostgresStorage:
+        """Build the storage for an instance."""
+        return cls(
+            pg_url_from_config(config_value),
+            config_value.get("should_autocreate_tables", True),
+            inst_data,
+            get_token_provider_from_config(config_value),
+        )
+
+
+class _Runs(PostgresRunStorage):
+    def dispose(self) -> None:
+        """Close the connections, which are those of events and schedules too."""
+        super().dispose()
+        self._engine.dispose()
