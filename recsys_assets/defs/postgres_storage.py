@@ -8,7 +8,7 @@ forth.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage, PostgresRunStorage
@@ -23,6 +23,10 @@ from recsys_assets.defs.internals import end_newest_partitions
 if TYPE_CHECKING:
     from dagster_postgres.auth import PgTokenProvider
 
+# Addresses whose tables were there once. A code server opens the instance for each tick of a
+# sensor, and Dagster looks for them each time, with seven connections.
+_WITH_TABLES: Final = set[str]()
+
 
 class PooledPostgresStorage(DagsterPostgresStorage):
     """Keeps one connection open for runs, events and schedules, and more while they are asked."""
@@ -36,7 +40,9 @@ class PooledPostgresStorage(DagsterPostgresStorage):
     ) -> None:
         # As with SQLite: of this project, the UI's webserver has nothing but this class.
         end_newest_partitions()
-        super().__init__(postgres_url, should_autocreate_tables, inst_data, token_provider)
+        look = should_autocreate_tables and postgres_url not in _WITH_TABLES
+        super().__init__(postgres_url, look, inst_data, token_provider)
+        _WITH_TABLES.add(postgres_url)
         self._run_storage = _Runs(postgres_url, False, token_provider=token_provider)
         engine = create_pg_engine(
             postgres_url,

@@ -27,6 +27,7 @@ from recsys_assets.sinks.delivering import deliver
 from recsys_assets.storage.erasures import KEY_VARIABLE, erase_key
 from recsys_assets_tests.defs.looking import shown
 from recsys_assets_tests.defs.test_event_log import SETTINGS
+from recsys_assets_tests.defs.test_instance import ROOT, VARIABLE
 from recsys_assets_tests.defs.test_jobs import QUIET, failure, outputs
 from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.postgres import Database
@@ -62,12 +63,9 @@ def instance(
         if importlib.util.find_spec("dagster_postgres") is None:
             skip_unless_required("postgres", "dagster-postgres is not installed")
         database: Database = request.getfixturevalue("database")
-        settings = {
-            "telemetry": {"enabled": False},
-            "storage": {
-                "postgres": {"postgres_url": database.url.replace("://", "+psycopg2://", 1)}
-            },
-        }
+        monkeypatch.setenv(VARIABLE, database.url.replace("://", "+psycopg2://", 1))
+        found = yaml.safe_load((ROOT / "dagster-postgres.yaml").read_text())
+        settings = {"telemetry": {"enabled": False}, "storage": found["storage"]}
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     with dg.DagsterInstance.get() as opened:

@@ -11,6 +11,8 @@ from threading import Barrier
 
 import dagster as dg
 import pytest
+from sqlalchemy.engine import Engine
+from sqlalchemy.event import listen, remove
 
 from recsys_assets_tests.defs.test_event_log import newest_partitions
 from recsys_assets_tests.defs.test_instance import VARIABLE, home_with
@@ -67,6 +69,24 @@ def test_questions_share_a_connection_and_leave_none_behind(
         time.sleep(0.05)
 
 
+def test_who_opens_it_again_connects_once(home: Path) -> None:
+    made = []
+
+    def count(*_: object) -> None:
+        made.append(1)
+
+    with dg.DagsterInstance.get() as instance:
+        ask(instance)
+    listen(Engine, "do_connect", count)
+    try:
+        with dg.DagsterInstance.get() as instance:
+            ask(instance)
+    finally:
+        remove(Engine, "do_connect", count)
+
+    assert len(made) == 1
+
+
 def test_who_asks_at_the_same_time_does_not_wait(instance: dg.DagsterInstance) -> None:
     together = Barrier(5, timeout=60)
 
@@ -83,7 +103,8 @@ def test_a_connection_that_the_server_ended_is_made_anew(
     instance: dg.DagsterInstance, postgres_server: Database
 ) -> None:
     ask(instance)
-    assert (servers := servers_of(postgres_server))
+    servers = servers_of(postgres_server)
+    assert servers
     for process in servers:
         assert postgres_server.one(f"select pg_terminate_backend({process}, 60000)")
 
