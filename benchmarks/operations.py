@@ -181,7 +181,7 @@ def log(folder: Path, options: Options) -> list[str]:
             if name != "pooled":
                 settings = place / "home" / "dagster.yaml"
                 whole = yaml.safe_load(settings.read_text(encoding="utf-8"))
-                del whole["event_log_storage"]
+                del whole["storage"]
                 settings.unlink()
                 settings.write_text(yaml.safe_dump(whole), encoding="utf-8")
             found.append(measure.run(command, env=variables(config, place), log=place / "log"))

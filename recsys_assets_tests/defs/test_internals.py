@@ -33,10 +33,13 @@ from dagster._core.execution.plan import execute_plan
 from dagster._core.execution.plan.active import ActiveExecution
 from dagster._core.executor import in_process
 from dagster._core.instance import utils
+from dagster._core.instance.methods.storage_methods import StorageMethods
 from dagster._core.storage import tags
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorageWatchdog
-from dagster._core.storage.runs import SqlRunStorage
+from dagster._core.storage.runs import SqliteRunStorage, SqlRunStorage
+from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._grpc import impl as grpc_impl
 from dagster._grpc.server import DagsterApiServer
 
@@ -84,6 +87,24 @@ SEEN: Final[dict[tuple[Any, str], str]] = {
     ),
     (ActiveExecution, "plan_events_iterator"): (
         "dbacdc0d17ac6beaa3cb31c8a61b896121292db7df0e547bb163ce8a5686c396"
+    ),
+    (SqliteRunStorage, "connect"): (
+        "d343abae6e9bea85f827fc5bb9ffaaa3a09dd605600c358b42a604cb053d16ff"
+    ),
+    (SqliteRunStorage, "from_local"): (
+        "50b4181e14913751eefcd621898bcf3036cb5c600a871c155370c3c5ace52b0d"
+    ),
+    (SqliteScheduleStorage, "connect"): (
+        "d343abae6e9bea85f827fc5bb9ffaaa3a09dd605600c358b42a604cb053d16ff"
+    ),
+    (SqliteScheduleStorage, "from_local"): (
+        "06ae7e70b419ac91ca5bf58a706b66de790dc53b612e5d2f95539d664ccd4499"
+    ),
+    (DagsterSqliteStorage, "__init__"): (
+        "bcf5aa27a5dd083f7876a9ed00ca5c009a759fb41ff1df935977eec94344bd7a"
+    ),
+    (StorageMethods, "dispose"): (
+        "1fb99b3f740edd4d110aa1f662f479dbfd6fef87d91195fc822e302687192a01"
     ),
     (SqliteEventLogStorage, "__init__"): (
         "264c15baa761a7bb4fd59f529de849ffd483fa20494c0898448891460b47ea60"
@@ -438,6 +459,7 @@ def test_no_other_module_imports_what_dagster_keeps_to_itself() -> None:
             "defs/event_log.py",
             "defs/postgres_storage.py",
             "defs/side_by_side.py",
+            "defs/sqlite_storage.py",
             "defs/stored_events.py",
         }
     ]
