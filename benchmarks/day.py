@@ -45,7 +45,7 @@ def configuration(
                         "surface": "home",
                         "start_date": DAY,
                         "window_days": window_days,
-                        "engine": dict(engine or {}),
+                        **({"engine": dict(engine)} if engine else {}),  # older versions have none
                         "source": {"path": "raw"}
                         | ({"follow_links_outside": True} if links else {}),
                         "artifacts": {
