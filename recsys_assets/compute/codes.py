@@ -97,9 +97,15 @@ def count_keys(keys: pl.Series) -> pl.DataFrame:
 def add_up(keys: pl.Series, counts: pl.Series) -> pl.DataFrame:
     """Add up the counts of equal keys: `key` ascending, `count` (Int64)."""
     key, count = _by_key(keys.to_numpy(), counts.to_numpy())
-    is_first = np.concatenate(([True], key[1:] != key[:-1]))[: key.size]  # of none, none
-    sums = np.add.reduceat(count, np.flatnonzero(is_first), dtype=np.int64)
-    return pl.DataFrame({"key": key[is_first], "count": sums})
+    heads = run_heads(key)
+    sums = np.add.reduceat(count, heads, dtype=np.int64)
+    return pl.DataFrame({"key": key[heads], "count": sums})
+
+
+def run_heads(values: Numbers) -> Numbers:
+    """Return the place of the first of each run of equal values."""
+    is_first = np.concatenate(([True], values[1:] != values[:-1]))[: values.size]  # of none, none
+    return np.flatnonzero(is_first)
 
 
 def _by_key(key: Numbers, count: Numbers) -> tuple[Numbers, Numbers]:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from recsys_assets.compute.codes import Numbers
+from recsys_assets.compute.codes import Numbers, run_heads
 
 # Rows that are ordered at a time; more where one owner's list is longer, which is never split.
 BLOCK_ROWS: Final = 1_000_000
@@ -53,9 +53,8 @@ def strongest_of(entries: pl.DataFrame, most: int) -> pl.DataFrame:
     if entries.is_empty():
         return entries
     owner, number = entries["owner"].to_numpy(), entries["number"].to_numpy()
-    begins = np.flatnonzero(np.concatenate(([True], owner[1:] != owner[:-1])))
     several, once = np.flatnonzero(number > 1), np.flatnonzero(number <= 1)
-    found = first_rows(begins, several, number[several], once, most)
+    found = first_rows(run_heads(owner), several, number[several], once, most)
     is_there = pl.col("number") > 0
     return entries[pl.Series(found.rows)].select(
         "owner", pl.when(is_there).then("entry"), pl.when(is_there).then("number")

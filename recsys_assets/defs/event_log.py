@@ -42,6 +42,7 @@ from recsys_assets.defs.internals import BATCH_SIZE_VARIABLE, end_newest_partiti
 INDEX: Final = "index"  # the shard that is read across runs
 _OPEN_SHARDS: Final = 8
 BUSY_TIMEOUT_S: Final = 60
+BASE_DIR: Final = {"base_dir": dg.Field(dg.StringSource, is_required=False)}
 _BATCH: Final = 1000
 _EMPTY: Final = f".empty-{dg.__version__}"  # no run's: Dagster looks for names without a dot
 _NO_ID: Final = 0  # of an event whose id nothing refers to
@@ -70,7 +71,7 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
     @classmethod
     def config_type(cls) -> Any:
         """Return the settings in dagster.yaml: `base_dir`, by default where Dagster has it."""
-        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+        return BASE_DIR
 
     @classmethod
     def from_config_value(

@@ -15,7 +15,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
 from dagster._core.storage.sqlite import create_db_conn_string
@@ -24,7 +23,7 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
 
-from recsys_assets.defs.event_log import BUSY_TIMEOUT_S, PooledSqliteEventLogStorage
+from recsys_assets.defs.event_log import BASE_DIR, BUSY_TIMEOUT_S, PooledSqliteEventLogStorage
 
 
 class PooledSqliteStorage(DagsterSqliteStorage):
@@ -41,7 +40,7 @@ class PooledSqliteStorage(DagsterSqliteStorage):
     @classmethod
     def config_type(cls) -> Any:
         """Return the settings in dagster.yaml: `base_dir`, by default where Dagster has it."""
-        return {"base_dir": dg.Field(dg.StringSource, is_required=False)}
+        return BASE_DIR
 
     @classmethod
     def from_config_value(

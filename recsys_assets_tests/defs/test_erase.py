@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -27,9 +26,9 @@ from recsys_assets.sinks.delivering import deliver
 from recsys_assets.storage.erasures import KEY_VARIABLE, erase_key
 from recsys_assets_tests.defs.looking import shown
 from recsys_assets_tests.defs.test_event_log import SETTINGS
-from recsys_assets_tests.defs.test_instance import ROOT, VARIABLE
+from recsys_assets_tests.defs.test_instance import VARIABLE, url_for_dagster
+from recsys_assets_tests.defs.test_instance import settings as settings_in
 from recsys_assets_tests.defs.test_jobs import QUIET, failure, outputs
-from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project, day, event
 
@@ -60,11 +59,8 @@ def instance(
     home.mkdir()
     settings = yaml.safe_load(SETTINGS)
     if request.param == "postgres":
-        if importlib.util.find_spec("dagster_postgres") is None:
-            skip_unless_required("postgres", "dagster-postgres is not installed")
-        database: Database = request.getfixturevalue("database")
-        monkeypatch.setenv(VARIABLE, database.url.replace("://", "+psycopg2://", 1))
-        found = yaml.safe_load((ROOT / "dagster-postgres.yaml").read_text())
+        monkeypatch.setenv(VARIABLE, url_for_dagster(request.getfixturevalue("database")))
+        found = settings_in("dagster-postgres.yaml")
         settings = {"telemetry": {"enabled": False}, "storage": found["storage"]}
     (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
     monkeypatch.setenv("DAGSTER_HOME", str(home))

@@ -138,11 +138,16 @@ def test_postgres_without_its_variable_is_refused(
 @pytest.fixture
 def postgres(postgres_server: Database) -> str:
     """Give the URL of a database, as SQLAlchemy takes it."""
+    return url_for_dagster(postgres_server)
+
+
+def url_for_dagster(database: Database) -> str:
+    """Return the URL of a database, as SQLAlchemy takes it; skip where Dagster cannot use it."""
     if importlib.util.find_spec("dagster_postgres") is None:
         skip_unless_required(
             "postgres", "dagster-postgres is not installed: the storage in PostgreSQL is not tried"
         )
-    return postgres_server.url.replace("postgresql:", "postgresql+psycopg2:")
+    return database.url.replace("postgresql:", "postgresql+psycopg2:")
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,16 +14,13 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.event import listen, remove
 
 from recsys_assets_tests.defs.test_event_log import newest_partitions
-from recsys_assets_tests.defs.test_instance import VARIABLE, home_with
-from recsys_assets_tests.needed import skip_unless_required
+from recsys_assets_tests.defs.test_instance import VARIABLE, home_with, url_for_dagster
 from recsys_assets_tests.postgres import Database
 
 
 @pytest.fixture
 def home(postgres_server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    if importlib.util.find_spec("dagster_postgres") is None:
-        skip_unless_required("postgres", "dagster-postgres is not installed")
-    monkeypatch.setenv(VARIABLE, postgres_server.url.replace("postgresql:", "postgresql+psycopg2:"))
+    monkeypatch.setenv(VARIABLE, url_for_dagster(postgres_server))
     home = home_with("dagster-postgres.yaml", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
     return home
