@@ -147,7 +147,14 @@ class Machine:
             )
 
     def is_up(self) -> bool:
-        """Tell whether the code server listens."""
+        """Tell whether the code server listens.
+
+        Raises:
+            RuntimeError: it has ended by itself.
+        """
+        if self.server and self.server.poll() is not None:
+            log = (self.home / "server.log").read_text(errors="replace")
+            raise RuntimeError(f"{self.name} ended with {self.server.returncode}: {log[-2000:]}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
             return True
         return False

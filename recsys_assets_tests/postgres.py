@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from recsys_assets_tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,7 @@ def running(found: Path, *settings: str) -> Iterator[Database]:
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody")
         somebody |= {"user": "nobody", "extra_groups": []}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     data = folder / "data"
     try:
         make: list[str | Path] = [found / "initdb", "-D", data, "-U", "dagster", "-A", "trust"]

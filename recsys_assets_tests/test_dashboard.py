@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -30,6 +29,7 @@ from recsys_assets.storage.publications import Why
 from recsys_assets_tests import dashboard
 from recsys_assets_tests.live.test_latency import EVENTS_ONLY, landed, made
 from recsys_assets_tests.needed import skip_unless_required
+from recsys_assets_tests.ports import free_port
 from recsys_assets_tests.project import DAY, Project, day
 
 FOLDER: Final = dashboard.FILE.parents[1]
@@ -87,9 +87,7 @@ def over_hours(text: str, now: datetime) -> str:
 @contextmanager
 def prometheus(data: Path) -> Iterator[str]:
     """Run Prometheus on blocks of data; give its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     (data.parent / "prometheus.yml").write_text("{}")
     options = [
         f"--config.file={data.parent}/prometheus.yml",

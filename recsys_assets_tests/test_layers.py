@@ -42,7 +42,7 @@ LAYERS: Final = (
     ("pages", "verdicts"),
     ("documents", "pictures", "compute"),
     ("config", "contracts"),
-    ("windows", "places", "postgres", "errors", "texts"),
+    ("windows", "places", "postgres", "locks", "errors", "texts"),
 )
 LEVEL: Final = {room: number for number, rooms in enumerate(reversed(LAYERS)) for room in rooms}
 

@@ -22,6 +22,7 @@ import pytest
 from recsys_assets.audit.checks import CHECKS
 from recsys_assets.verdicts import runbook_page
 from recsys_assets_tests.needed import skip_unless_required
+from recsys_assets_tests.ports import free_port
 from recsys_assets_tests.test_docs import DOCS, PAGES, ROOT, anchor, without_code
 
 SERVE: Final = ROOT / "docs_site/serve.py"
@@ -132,10 +133,7 @@ def test_a_dead_link_fails_the_build(site: Path, tmp_path: Path, target: str) ->
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture

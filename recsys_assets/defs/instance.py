@@ -1,23 +1,28 @@
 """The Dagster instance that the command line records its runs on.
 
-`python -m recsys_assets.defs.instance` opens it once. On a new one that makes the databases, which
-no two processes may do at the same time: so whoever starts Dagster's servers runs it before them.
+`python -m recsys_assets.defs.instance` opens it once. On a new one that makes the databases. With a
+storage of Dagster's own no two processes may do so at the same time: so whoever starts Dagster's
+servers runs it before them.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import dagster as dg
 import yaml
 
 from recsys_assets.defs.internals import is_of_half_made_databases, problem_of_instance
 from recsys_assets.errors import ConfigError
+from recsys_assets.locks import exclusive
+
+# For a storage that is not of this project: those of it keep others waiting by themselves.
+LOCK: Final = ".opening.lock"
 
 
 def dagster_home() -> Path:
@@ -46,7 +51,7 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
         ConfigError: its dagster.yaml or its databases cannot be used; says what to do.
     """
     try:
-        with _one_at_a_time(home):
+        with exclusive(home / LOCK):
             opened = dg.DagsterInstance.get()
     except (dg.DagsterError, yaml.YAMLError, OSError) as error:
         raise ConfigError(
@@ -63,14 +68,6 @@ def open_instance(home: Path) -> Iterator[dg.DagsterInstance]:
         ) from None
     with opened as instance:
         yield instance
-
-
-@contextmanager
-def _one_at_a_time(home: Path) -> Iterator[None]:
-    """Keep other processes of this project from opening the instance."""
-    with (home / ".opening.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed, or its holder is gone
-        yield
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ forth.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from dagster._serdes import ConfigurableClassData
@@ -16,16 +17,22 @@ from dagster_postgres.utils import (
     create_pg_engine,
     get_token_provider_from_config,
     pg_url_from_config,
+    retry_pg_connection_fn,
 )
+from sqlalchemy import NullPool, func, select
 
 from recsys_assets.defs.internals import end_newest_partitions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dagster_postgres.auth import PgTokenProvider
 
 # Addresses whose tables were there once. A code server opens the instance for each tick of a
 # sensor, and Dagster looks for them each time, with seven connections.
 _WITH_TABLES: Final = set[str]()
+# What processes that start together wait for, in the database: one makes the tables.
+_MAKES_TABLES: Final = 0x7EC5A55E
 
 
 class PooledPostgresStorage(DagsterPostgresStorage):
@@ -41,7 +48,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         # As with SQLite: of this project, the UI's webserver has nothing but this class.
         end_newest_partitions()
         look = should_autocreate_tables and postgres_url not in _WITH_TABLES
-        super().__init__(postgres_url, look, inst_data, token_provider)
+        with _alone(postgres_url, token_provider) if look else nullcontext():
+            super().__init__(postgres_url, look, inst_data, token_provider)
         _WITH_TABLES.add(postgres_url)
         self._run_storage = _Runs(postgres_url, False, token_provider=token_provider)
         engine = create_pg_engine(
@@ -66,6 +74,20 @@ class PooledPostgresStorage(DagsterPostgresStorage):
             inst_data,
             get_token_provider_from_config(config_value),
         )
+
+
+@contextmanager
+def _alone(postgres_url: str, token_provider: PgTokenProvider | None) -> Iterator[None]:
+    """Wait until no other process makes tables, and let none do so meanwhile.
+
+    Dagster tries again where another process made a table first. But it knows that error from
+    psycopg2 only, so the second of two processes that start on an empty database ended.
+    """
+    engine = create_pg_engine(postgres_url, token_provider, poolclass=NullPool)
+    with retry_pg_connection_fn(engine.connect) as connection:
+        # It ends with the transaction, so also where a pooler gives the session to others.
+        connection.execute(select(func.pg_advisory_xact_lock(_MAKES_TABLES)))
+        yield
 
 
 class _Runs(PostgresRunStorage):

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
@@ -24,6 +24,11 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
 
 from recsys_assets.defs.event_log import BASE_DIR, BUSY_TIMEOUT_S, PooledSqliteEventLogStorage
+from recsys_assets.locks import exclusive
+
+_RUNS: Final = "history/runs.db"
+_SCHEDULES: Final = "schedules/schedules.db"
+_LOCK: Final = ".making.lock"
 
 
 class PooledSqliteStorage(DagsterSqliteStorage):
@@ -32,10 +37,16 @@ class PooledSqliteStorage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         # Not what Dagster's own does, which is to make its own three.
         self.base_dir, self._inst_data = base_dir, inst_data
-        self._schedule_storage: _Schedules = _opened(_Schedules, base_dir, "schedules/schedules.db")
-        self._run_storage: _Runs = _opened(_Runs, base_dir, "history/runs.db")
+        runs, schedules = (Path(base_dir, name) for name in (_RUNS, _SCHEDULES))
+        if not (_is_made(runs) and _is_made(schedules)):
+            Path(base_dir).mkdir(parents=True, exist_ok=True)
+            # Two processes that make databases at once leave them half made.
+            with exclusive(Path(base_dir, _LOCK)):
+                _make(base_dir, runs, schedules)
+        self._schedule_storage = _Schedules(_address(schedules))
+        self._run_storage = _Runs(_address(runs))
         self._run_storage.schedules = self._schedule_storage
-        self._event_log_storage = PooledSqliteEventLogStorage(str(Path(base_dir, "history/runs")))
+        self._event_log_storage = PooledSqliteEventLogStorage(_events(base_dir))
 
     @classmethod
     def config_type(cls) -> Any:
@@ -89,15 +100,25 @@ class _Runs(_StaysOpen, SqliteRunStorage):
         self.schedules.dispose()
 
 
-def _opened(storage: Any, base_dir: str, name: str) -> Any:
-    """Open a database; one that was made is taken as it is.
+def _make(base_dir: str, runs: Path, schedules: Path) -> None:
+    """Make the databases that no process has made.
 
-    Dagster's own reads all of its migrations each time, 0.04 s of CPU time, and compares nothing.
+    Dagster's own reads all of its migrations for that, each time, and compares nothing: 0.04 s of
+    CPU time. So a database that was made is not given to it again.
     """
-    file = Path(base_dir, name)
-    if _is_made(file):
-        return storage(create_db_conn_string(str(file.parent), file.stem))
-    return storage.from_local(str(file.parent))
+    # Events first: where both others are made, they are too.
+    PooledSqliteEventLogStorage(_events(base_dir)).dispose()
+    for storage, file in ((SqliteScheduleStorage, schedules), (SqliteRunStorage, runs)):
+        if not _is_made(file):
+            storage.from_local(str(file.parent))
+
+
+def _address(file: Path) -> str:
+    return create_db_conn_string(str(file.parent), file.stem)
+
+
+def _events(base_dir: str) -> str:
+    return str(Path(base_dir, "history/runs"))
 
 
 def _is_made(file: Path) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -25,6 +24,7 @@ from recsys_assets.errors import (
     PublishOutcomeUnknownError,
     StorageError,
 )
+from recsys_assets.locks import exclusive
 from recsys_assets.storage.private import private_directory
 from recsys_assets.storage.store import Stored, Versioned
 
@@ -144,7 +144,7 @@ class LocalStore:
         path = self._path(key)
         with self._ready(data) as ready:
             self._make_directory(path.parent)
-            with _exclusive(path.with_suffix(_LOCK)):
+            with exclusive(path.with_suffix(_LOCK)):
                 live = self.read(key)
                 found = live.tag if live else None
                 if found != expected:
@@ -290,14 +290,3 @@ def _outcome_unknown(path: Path) -> Iterator[None]:
             f"{path} was flipped but may not survive a power cut ({error}). Publish the same day "
             "again: it settles which of the two is live."
         ) from error
-
-
-@contextlib.contextmanager
-def _exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock that the kernel drops with its holder; its file is never replaced or removed."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

@@ -16,7 +16,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from recsys_assets.defs.instance import _one_at_a_time
+from recsys_assets.defs.instance import LOCK
+from recsys_assets.locks import exclusive
 from recsys_assets_tests.needed import skip_unless_required
 from recsys_assets_tests.postgres import Database
 from recsys_assets_tests.project import Project, day, event
@@ -69,7 +70,7 @@ def test_the_first_to_open_an_instance_keeps_others_waiting(
     """Two who make its databases at once leave each with two versions, and it broken for good."""
     home = home_with("dagster.yaml", tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", str(home))
-    with _one_at_a_time(home):
+    with exclusive(home / LOCK):
         others = [subprocess.Popen(_OPEN, stderr=subprocess.PIPE) for _ in range(3)]
         with pytest.raises(subprocess.TimeoutExpired):
             others[0].wait(6)  # it takes two seconds alone

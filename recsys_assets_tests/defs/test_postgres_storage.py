@@ -15,6 +15,7 @@ from sqlalchemy.event import listen, remove
 
 from recsys_assets_tests.defs.test_event_log import newest_partitions
 from recsys_assets_tests.defs.test_instance import VARIABLE, home_with, url_for_dagster
+from recsys_assets_tests.defs.test_sqlite_storage import makers
 from recsys_assets_tests.postgres import Database
 
 
@@ -63,6 +64,18 @@ def test_questions_share_a_connection_and_leave_none_behind(
     while servers_of(postgres_server) & first:
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("home")
+def test_who_opens_an_empty_database_together_makes_its_tables_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two processes that did so at once, one ended."""
+    monkeypatch.setenv(VARIABLE, url_for_dagster(database))
+
+    made = makers(monkeypatch)
+
+    assert len(set(made)) == len(made) == 3
 
 
 def test_who_opens_it_again_connects_once(home: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import dagster as dg
 import pytest
 from dagster._core.storage.runs import SqliteRunStorage
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from sqlalchemy import MetaData
 from sqlalchemy.engine import Engine
 from sqlalchemy.event import listen, remove
 
@@ -98,6 +101,39 @@ def test_the_files_are_those_of_dagster_and_others_see_them_at_once(home: Path) 
         assert type(plain.run_storage) is SqliteRunStorage
         assert type(plain.schedule_storage) is SqliteScheduleStorage
         assert plain.has_run(run.run_id)
+
+
+def makers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Open an instance three times at once; return whose tables were made, in turn."""
+    made = list[str]()
+    together = Barrier(3, timeout=60)
+    create_all = MetaData.create_all
+
+    def slowly(tables: MetaData, *of: Any, **by: Any) -> None:
+        made.append(min(tables.tables))
+        time.sleep(0.2)
+        create_all(tables, *of, **by)
+
+    monkeypatch.setattr(MetaData, "create_all", slowly)
+
+    def open_it(_: int) -> None:
+        together.wait()
+        with dg.DagsterInstance.get() as instance:
+            ask(instance)
+
+    with ThreadPoolExecutor(3) as pool:
+        assert [*pool.map(open_it, range(3))] == [None] * 3
+    return made
+
+
+@pytest.mark.usefixtures("home")
+def test_who_opens_a_new_instance_together_makes_its_databases_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two who make them at once leave them broken for good."""
+    made = makers(monkeypatch)
+
+    assert len(set(made)) == len(made) == 3
 
 
 def test_what_was_made_is_opened_without_a_look_at_migrations(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ import noida_db  # type: ignore[import-untyped]
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+
+from recsys_assets_tests.ports import free_port
 
 _DEADLINE_S: Final = 20
 # The kernel ends the broker when the process that started it is gone.
@@ -73,9 +74,7 @@ class Broker:
 @contextlib.contextmanager
 def noida(directory: Path) -> Iterator[Broker]:
     """Run a broker with its data in a directory."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     # Not the command: that starts this program and leaves it behind when it is killed.
     program = Path(noida_db.__file__).parent / "noida-db"
     command: list[Any] = [program, "start", "--only", "kafka"]

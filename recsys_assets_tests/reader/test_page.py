@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from recsys_assets_tests.needed import skip_unless_required
+from recsys_assets_tests.ports import free_port
 from recsys_assets_tests.reader.published import EXAMPLES, Published
 from recsys_assets_tests.shop import unsynced
 from recsys_assets_tests.test_docs import ROOT
@@ -38,9 +38,7 @@ def url(published: Published, tmp_path: Path) -> Iterator[str]:
     if not CHROMIUM.exists():
         skip_unless_required("browser", f"{CHROMIUM} is absent: install Chromium")
     (tmp_path / "catalog.csv").write_text(f"item_id,title\ntea,Green tea\ncup,{ODD!r}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "recsys_assets_reader.serve", published.root, "shop/home"]
     command += ["--catalog", str(tmp_path / "catalog.csv"), "--port", str(port), "--every", "0.05"]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}) as server:

@@ -14,7 +14,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from recsys_assets_tests.ports import free_port
 from recsys_assets_tests.storage.gcs_front import front_before
 
 BUCKET: Final = "tests"
@@ -102,9 +102,8 @@ def seaweedfs(directory: Path) -> Iterator[Server]:
     ports: dict[str, int] = {}
 
     def start() -> subprocess.Popen[bytes]:
-        free = iter(_free_ports(2 * len(_WEED_PORTS)))
         for name in _WEED_PORTS:
-            ports.update({f"{name}.port": next(free), f"{name}.port.grpc": next(free)})
+            ports.update({f"{name}.port": free_port(), f"{name}.port.grpc": free_port()})
         return _start(
             [
                 weed,
@@ -170,7 +169,7 @@ def azurite(program: str, directory: Path) -> Iterator[Server]:
 
     def start() -> subprocess.Popen[bytes]:
         nonlocal endpoint
-        (port,) = _free_ports(1)
+        port = free_port()
         endpoint = f"http://127.0.0.1:{port}"
         options = ["--silent", "--disableTelemetry", "--inMemoryPersistence"]
         options += ["--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", str(port)]
@@ -206,7 +205,7 @@ def fake_gcs(program: Path, directory: Path) -> Iterator[Server]:
 
     def start() -> subprocess.Popen[bytes]:
         nonlocal address
-        (port,) = _free_ports(1)
+        port = free_port()
         address = f"127.0.0.1:{port}"
         options = ["-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
         # It takes a request for one of the XML API by the host that is asked for.
@@ -288,14 +287,6 @@ def _start(
             env={**os.environ, "TMPDIR": str(directory), **(environment or {})},
             start_new_session=True,  # Ctrl-C is for the tests, which end their servers themselves
         )
-
-
-def _free_ports(number: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _request(
