@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, repeat
+from itertools import accumulate, chain, islice, repeat
 from operator import itemgetter
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ _SEPARATORS: Final = {";": "semicolons", "\t": "tabs", "|": "bars", "::": "doubl
 # What a compressed catalog may become: it is read into memory.
 _MOST_BYTES: Final = 2**30
 _MAX_FIELD_CHARACTERS: Final = 2**24
+_ROWS_AT_ONCE: Final = 500
 # Of a catalog this large or smaller, what was parsed last is kept.
 _MAX_KEPT_BYTES: Final = 2**26
 
@@ -217,19 +218,22 @@ def _csv_columns(text: str, catalog: Catalog) -> Columns:
                     f"{', '.join(known[column])}, found {', '.join(header) or 'an empty file'}"
                     f"{_hint(text, header, catalog)}"
                 )
-        # All rows first: asking for the line of each takes longer than reading it.
-        rows = [row for row in reader if row]
+        # A few hundred rows at a time: Python looks for garbage among lists that live together.
+        columns = [list[str]() for _ in header]
+        while read := [*islice(reader, _ROWS_AT_ONCE)]:
+            rows = [row for row in read if row]
+            if any(len(row) != len(header) for row in rows):
+                _refuse_ragged(text, catalog)
+            for held, values in zip(columns, zip(*rows, strict=True), strict=bool(rows)):
+                held.extend(values)
     except csv.Error as error:
         _refuse_ragged(text, catalog)  # which may stand before
         hint = _hint(text, [], catalog) if reader.line_num == 1 else ""
         raise CatalogError(f"catalog {path}, line {reader.line_num}: {error}{hint}") from None
-    if any(len(row) != len(header) for row in rows):
-        _refuse_ragged(text, catalog)
     # What a column that is not there holds comes last, where `_find` points to.
-    columns = [*zip(*rows, strict=True)] or [()] * len(header)
-    columns.append(("",) * len(rows))
+    columns.append([""] * len(columns[0]))
     items, tags, namespaces, titles, *details = (columns[index[column]] for column in _COLUMNS)
-    return items, tags, repeat(1, len(rows)), namespaces, titles, (details[0], details[1])
+    return items, tags, repeat(1, len(items)), namespaces, titles, (details[0], details[1])
 
 
 def _rows(text: str, catalog: Catalog) -> Any:

@@ -339,6 +339,15 @@ def test_empty_lines_and_a_missing_last_newline_are_fine(tmp_path: Path) -> None
     assert rows(tmp_path, "c.csv", content) == [("a", ["x"], "", ""), ("b", ["y"], "", "")]
     assert rows(tmp_path, "c.csv", "id,tags\n") == []
     assert rows(tmp_path, "c.csv", "id,tags") == []
+    assert rows(tmp_path, "c.csv", "id,tags\n" + "\n" * 1200 + "a,x") == [("a", ["x"], "", "")]
+
+
+def test_each_of_many_rows_is_read_once(tmp_path: Path) -> None:
+    ids = [str(number) for number in range(1201)]
+
+    found = rows(tmp_path, "c.csv", "id,tags\n" + "".join(f"{each},x\n" for each in ids))
+
+    assert sorted(item for item, *_ in found) == sorted(ids)
 
 
 @pytest.mark.parametrize(
@@ -351,6 +360,8 @@ def test_empty_lines_and_a_missing_last_newline_are_fine(tmp_path: Path) -> None
         ("id,tags,\na,x\n", 2, 2),
         ("id,tags\n \n", 2, 1),
         ('id,tags\na\nb,"y"z\n', 2, 1),  # the first of two mistakes
+        ("id,tags\n" + "a,x\n" * 1200 + "b\n", 1202, 1),
+        ("id,tags\n" + "\n" * 1200 + "b\n", 1202, 1),
     ],
 )
 def test_a_row_of_another_length_is_refused_with_its_line(
