@@ -154,6 +154,7 @@ class _DraftsOfEvents:
         last: date | None,
     ) -> None:
         self._scored_from = surface.gates.scored_from(last) if last else date.min
+        self._last = last
         self._store = store
         self._surface = surface
         self._kind = kind
@@ -199,11 +200,12 @@ class _DraftsOfEvents:
         if self._surface.longest_window == 1:
             return {day: self._shared(of) for day, of in window.items()}
         with self._lock:
-            for day in self._counted.keys() - window.keys():
-                del self._counted[day]
-            for day in window.keys() - self._counted.keys():
-                self._counted[day] = self._kept(day, window[day])
-            return {day: self._counted[day] for day in window}
+            found = {
+                day: self._counted.get(day) or self._kept(day, of) for day, of in window.items()
+            }
+            # After the last day of a run nobody asks again, and other artifacts need the memory.
+            self._counted = {} if self._last in window else found
+            return found
 
     def _shared(self, accepted: AcceptedDay) -> DayCounts:
         keep, rows = self._cache.of(accepted.fingerprint), accepted.events

@@ -14,10 +14,8 @@ import polars as pl
 from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.codes import (
     Numbers,
-    ascending,
     high_code,
     low_code,
-    pair_key,
     run_heads,
 )
 from recsys_assets.compute.day_counts import Counts
@@ -126,12 +124,17 @@ def _held(
     if not is_held.all():
         session, item = session.filter(is_held), item.filter(is_held)
     begins = np.concatenate(([0], ends))[: ends.size]
-    by_item = pl.DataFrame({"item": item, "session": session}).select(
-        key=pair_key(pl.col("item"), pl.col("session"))
-    )
     held = _Held(item, begins, (ends - begins).astype(np.uint32))
-    item, session = _codes(ascending(by_item.to_series()))
-    return held, pl.DataFrame({"item": item, "session": session}), sizes
+    # Of a long window it is large: sorted where it is, and never copied.
+    by_item = item.to_numpy().astype(np.uint64)
+    by_item <<= np.uint64(32)
+    by_item |= session.to_numpy()
+    del session
+    by_item.sort()
+    session_of_item = by_item.astype(np.uint32)
+    by_item >>= np.uint64(32)
+    rows = pl.DataFrame({"item": by_item.astype(np.uint32), "session": session_of_item})
+    return held, rows, sizes
 
 
 def _codes(keys: pl.Series) -> tuple[pl.Series, pl.Series]:

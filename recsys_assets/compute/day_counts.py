@@ -7,7 +7,7 @@ known by their ids.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import cached_property
 from threading import RLock
@@ -23,6 +23,7 @@ from recsys_assets.compute.codes import (
     pair_key,
     with_codes,
 )
+from recsys_assets.compute.lists import whole_owners
 from recsys_assets.errors import InputError
 
 if TYPE_CHECKING:
@@ -66,13 +67,11 @@ class Counts(Protocol):
     def first_items(self) -> pl.Series:
         """Code of the item of each user's first event by (ts, file, line); by user ascending."""
 
-    @property
-    def user_items(self) -> pl.DataFrame:
-        """`key` of (user, item) ascending, `count` (UInt32): exposures of the item to the user."""
+    def user_item_blocks(self, *, weighted: bool = False) -> Iterator[pl.DataFrame]:
+        """Yield `key` of (user, item) ascending, `count` (UInt32), in blocks of whole users.
 
-    @property
-    def weighted_user_items(self) -> pl.DataFrame:
-        """The same `key`, `count` (UInt32): what the exposures of the item to the user weigh."""
+        The count is of the exposures of the item to the user, or what they weigh.
+        """
 
     @property
     def baskets(self) -> pl.Series:
@@ -209,6 +208,10 @@ class DayCounts:
     def weighted_user_items(self) -> pl.DataFrame:
         """The same `key`, `count` (UInt32): what the exposures of the item to the user weigh."""
         return self.tables.get("weighted_user_items", self._weigh_user_items)
+
+    def user_item_blocks(self, *, weighted: bool = False) -> Iterator[pl.DataFrame]:
+        """Yield the rows of one of these in blocks of whole users."""
+        return whole_owners(self.weighted_user_items if weighted else self.user_items)
 
     @property
     def baskets(self) -> pl.Series:

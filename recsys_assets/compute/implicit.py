@@ -30,5 +30,5 @@ def count_user_exposures(
 
     Cost: see docs/performance.md; computed when called, but for decoding the ids.
     """
-    exposures = counts.weighted_user_items if weighted else counts.user_items
+    exposures = counts.user_item_blocks(weighted=weighted)
     return score_items(counts, exposures, top_n=top_n, listed=listed, empty_lists=False)

@@ -29,13 +29,14 @@ def owner_blocks(owners: pl.Series, rows: int) -> Iterator[tuple[int, int]]:
         start = end
 
 
-def strongest(entries: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Do what `strongest_of` does, a block of owners at a time; `owner` must be ascending."""
-    ordered = [
-        strongest_of(entries.slice(start, length), most)
-        for start, length in owner_blocks(entries["owner"], BLOCK_ROWS)
-    ]
-    return pl.concat([entries.clear(), *ordered])
+def whole_owners(table: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table in blocks of whole owners.
+
+    Args:
+        table: `key` of (owner, entry), ascending.
+    """
+    for start, length in owner_blocks(table["key"] // 2**32, BLOCK_ROWS):
+        yield table.slice(start, length)
 
 
 def strongest_of(entries: pl.DataFrame, most: int) -> pl.DataFrame:

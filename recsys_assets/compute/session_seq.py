@@ -33,12 +33,19 @@ def count_next_items(counts: Counts, *, top_n: int, listed: pl.Series | None = N
 
     Cost: see docs/performance.md; computed when called, but for decoding the ids.
     """
-    exposures = _without_one(counts.user_items, numbered(counts.first_items))
+    firsts = numbered(counts.first_items)
+    exposures = (_without_one(block, firsts) for block in counts.user_item_blocks())
     return score_items(counts, exposures, top_n=top_n, listed=listed, empty_lists=True)
 
 
 def _without_one(counts: pl.DataFrame, keys: pl.Series) -> pl.DataFrame:
-    """Take one off the count of each of `keys`; a user's only row stays when its count is 0."""
+    """Take one off the count of each of `keys`; a user's only row stays when its count is 0.
+
+    Args:
+        counts: of whole users; `key` of (user, item) ascending, `count`.
+        keys: ascending, one for each user, also of users who are not in `counts`.
+    """
+    keys = keys.filter(keys.is_between(counts["key"].first(), counts["key"].last()))
     places = counts["key"].search_sorted(keys)
     reduced = counts["count"].scatter(places, counts["count"].gather(places) - 1)
     user = high_code("key")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from recsys_assets.compute.coded import Coded
 from recsys_assets.compute.codes import high_code, low_code
 from recsys_assets.compute.day_counts import Counts
-from recsys_assets.compute.lists import strongest
+from recsys_assets.compute.lists import strongest_of
 
 
 def score_items(
     counts: Counts,
-    exposures: pl.DataFrame,
+    exposures: Iterable[pl.DataFrame],
     *,
     top_n: int,
     listed: pl.Series | None,
@@ -22,8 +24,8 @@ def score_items(
 
     Args:
         counts: of the window.
-        exposures: `key` of (user, item) ascending, `count` (UInt32): what is scored; the only row
-            of a user whose list is empty has a count of 0.
+        exposures: `key` of (user, item) ascending, `count` (UInt32), in blocks of whole users: what
+            is scored; the only row of a user whose list is empty has a count of 0.
         top_n: items kept per user, at least 1.
         listed: of each item code, whether the item may be listed; None lists all.
         empty_lists: whether a user none of whose items may be listed keeps an empty list.
@@ -37,11 +39,16 @@ def score_items(
     """
     if top_n < 1:
         raise ValueError(f"need at least 1: {top_n=}")
-    entries = exposures.select(owner=high_code("key"), entry=low_code("key"), number="count")
-    if listed is not None:
-        entries = _of_listed(entries, listed, empty_lists=empty_lists)
+
+    def scored(block: pl.DataFrame) -> pl.DataFrame:
+        entries = block.select(owner=high_code("key"), entry=low_code("key"), number="count")
+        if listed is not None:
+            entries = _of_listed(entries, listed, empty_lists=empty_lists)
+        return strongest_of(entries, top_n)
+
+    of_none = pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))
     rows = (
-        strongest(entries, top_n)
+        pl.concat([of_none, *map(scored, exposures)])
         .lazy()
         .select(
             user_id="owner",

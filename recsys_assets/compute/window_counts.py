@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from itertools import pairwise
+from functools import cached_property, partial
+from itertools import islice, pairwise
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from recsys_assets.compute.codes import (
+    Numbers,
     add_up,
     ascending,
     codes_among,
@@ -21,10 +23,22 @@ from recsys_assets.compute.codes import (
     numbered,
     recoded,
 )
-from recsys_assets.compute.day_counts import DayCounts, Keep, Tables, as_count, without_repeats
+from recsys_assets.compute.day_counts import (
+    DayCounts,
+    Keep,
+    Tables,
+    as_count,
+    without_repeats,
+)
+from recsys_assets.compute.lists import BLOCK_ROWS, whole_owners
 
 # Kept tables that are looked up at a time: where they are kept may be far away.
 _LOOK_UPS: Final = 8
+# Rows of a table of the window that is made to be shared: what the cache of a process takes.
+_MOST_SHARED_ROWS: Final = 10_000_000
+# Blocks that are put together at a time: each uses one core.
+_BLOCKS_AT_ONCE: Final = 2
+_OF_NONE: Final = pl.DataFrame(schema={"key": pl.UInt64, "count": pl.UInt32})
 
 
 class WindowCounts:
@@ -58,15 +72,30 @@ class WindowCounts:
         """Code of the item of each user's first event of all days; by user ascending."""
         return self._tables.get("first_items", self._find_first_items).to_series()
 
-    @property
-    def user_items(self) -> pl.DataFrame:
-        """`key` of (user, item) ascending, `count` (UInt32): exposures of the item to the user."""
-        return self._tables.get("user_items", self._add_up_user_items)
+    def user_item_blocks(self, *, weighted: bool = False) -> Iterator[pl.DataFrame]:
+        """Yield `key` of (user, item) ascending, `count` (UInt32), in blocks of whole users.
 
-    @property
-    def weighted_user_items(self) -> pl.DataFrame:
-        """The same `key`, `count` (UInt32): what the exposures of the item to the user weigh."""
-        return self._tables.get("weighted_user_items", self._add_up_weights)
+        Of many rows no table is made: a block is put together when it is asked for.
+
+        Raises:
+            InputError: the exposures of an item to a user weigh too much.
+        """
+        name = "weighted_user_items" if weighted else "user_items"
+        table = self._tables.look_up(name)
+        if table is None:
+            self._look_up(name)
+            of_days = [
+                day.weighted_user_items if weighted else day.user_items for day in self._days
+            ]
+            as_32_bits = as_count if weighted else partial(pl.Series.cast, dtype=pl.UInt32)
+            blocks = (
+                block.with_columns(as_32_bits(block["count"])) for block in self._added_up(of_days)
+            )
+            if sum(of_day.height for of_day in of_days) > _MOST_SHARED_ROWS:
+                yield from blocks
+                return
+            table = self._tables.get(name, lambda: pl.concat([_OF_NONE, *blocks]))
+        yield from whole_owners(table)
 
     @property
     def baskets(self) -> pl.Series:
@@ -92,9 +121,8 @@ class WindowCounts:
 
     def _find_first_items(self) -> pl.DataFrame:
         self._look_up("first_items")
-        keys = self._recoded(
-            [numbered(day.first_items) for day in self._days], self._user_codes
-        ).to_frame()
+        firsts = [numbered(day.first_items) for day in self._days]
+        keys = _recoded(firsts, self._user_codes, self._item_codes).to_frame()
         return (
             keys.with_columns(user=high_code("key"))
             .unique("user", keep="first", maintain_order=True)
@@ -102,33 +130,39 @@ class WindowCounts:
             .select(item=low_code("key"))
         )
 
-    def _add_up_user_items(self) -> pl.DataFrame:
-        self._look_up("user_items")
-        sums = self._added_up([day.user_items for day in self._days])
-        return sums.with_columns(pl.col("count").cast(pl.UInt32))
+    def _added_up(self, of_days: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """Add up the counts of the days, a range of users after the other; `count` is Int64.
 
-    def _add_up_weights(self) -> pl.DataFrame:
-        self._look_up("weighted_user_items")
-        sums = self._added_up([day.weighted_user_items for day in self._days])
-        return sums.with_columns(as_count(sums["count"]))
+        Codes have the order of ids, in a day and in the window: so what belongs to a range of users
+        is a slice of each day.
+        """
+        # Looked up here: who makes a table holds the lock that the threads would wait for.
+        users, items = self._user_codes, self._item_codes
+        rows = sum(of_day.height for of_day in of_days)
+        ranges = np.linspace(0, self.users.len(), rows // BLOCK_ROWS + 2)
+        edges = np.unique(ranges.astype(np.uint32))
+        places = [
+            _places(of_day["key"], codes, edges)
+            for of_day, codes in zip(of_days, users, strict=True)
+        ]
 
-    def _added_up(self, tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-        """Add up the counts of the days; `count` is Int64."""
-        keys = self._recoded([table["key"] for table in tables], self._user_codes)
-        return add_up(keys, pl.concat([table["count"] for table in tables]))
+        def added_up(ends: tuple[Sequence[int], Sequence[int]]) -> pl.DataFrame:
+            slices = zip(of_days, *ends, strict=True)
+            block = [of_day.slice(begin, end - begin) for of_day, begin, end in slices]
+            keys = _recoded([of_day["key"] for of_day in block], users, items)
+            return add_up(keys, pl.concat([of_day["count"] for of_day in block]))
+
+        ends = pairwise(zip(*places, strict=True))
+        with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="blocks") as pool:
+            while some := list(islice(ends, _BLOCKS_AT_ONCE)):
+                yield from pool.map(added_up, some)
 
     def _fill_baskets(self) -> pl.DataFrame:
         built = ["edges"] if any(day.gap for day in self._days) else []
         self._look_up("sessions", "baskets", *built)
         numbers = number_as_they_come(_joined_sessions(self._days))
-        keys = self._recoded([day.baskets for day in self._days], numbers)
+        keys = _recoded([day.baskets for day in self._days], numbers, self._item_codes)
         return without_repeats(ascending(keys)).to_frame()
-
-    def _recoded(self, keys: Sequence[pl.Series], owners: Sequence[pl.Series]) -> pl.Series:
-        """Return the keys (owner, item) of all days in the codes of the window, day after day."""
-        return pl.concat(
-            [recoded(*of_day) for of_day in zip(keys, owners, self._item_codes, strict=True)]
-        ).alias("key")
 
     def _look_up(self, *tables: str) -> None:
         """Look up tables of all days at once that would otherwise be read one after the other."""
@@ -136,6 +170,34 @@ class WindowCounts:
         with ThreadPoolExecutor(_LOOK_UPS, thread_name_prefix="counts") as pool:
             for _ in pool.map(lambda one: one[0].look_up(one[1]), wanted):
                 pass
+
+
+def _recoded(
+    keys: Sequence[pl.Series], owners: Sequence[pl.Series], items: Sequence[pl.Series]
+) -> pl.Series:
+    """Return the keys (owner, item) of all days in the codes of the window, day after day.
+
+    Args:
+        keys: of each day, in its own codes.
+        owners: for each day the codes of the window that its own codes of owners stand for.
+        items: the same of items.
+    """
+    return pl.concat([recoded(*of_day) for of_day in zip(keys, owners, items, strict=True)]).alias(
+        "key"
+    )
+
+
+def _places(keys: pl.Series, codes: pl.Series, edges: Numbers) -> list[int]:
+    """Return where ranges of users begin among the keys of a day.
+
+    Args:
+        keys: of (user, item) ascending, in the codes of the day.
+        codes: for each user of the day the code in the window, ascending.
+        edges: where the ranges begin, as codes of the window.
+    """
+    first_keys = np.searchsorted(codes.to_numpy(), edges).astype(np.uint64) << np.uint64(32)
+    found: list[int] = np.searchsorted(keys.to_numpy(), first_keys).tolist()
+    return found
 
 
 def _joined_sessions(days: Sequence[DayCounts]) -> list[pl.Series]:

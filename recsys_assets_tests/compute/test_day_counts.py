@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from recsys_assets.compute import lists, window_counts
 from recsys_assets.compute.cooc import count_cooccurrence
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.compute.implicit import count_user_exposures
@@ -66,13 +67,17 @@ def counted(days: Sequence[pl.DataFrame], kept: Sequence[Kept]) -> list[DayCount
     return [DayCounts(day.lazy(), keep) for day, keep in zip(days, kept, strict=True)]
 
 
-@given(strategies.events(), CUTS)
+@given(strategies.events(), CUTS, st.integers(1, 4), st.sampled_from([0, 10_000_000]))
 def test_days_put_together_are_the_window_counted_at_once(
-    events: list[Event], cuts: dict[str, int]
+    events: list[Event], cuts: dict[str, int], block_rows: int, most_shared: int
 ) -> None:
     frame = events_frame(events)
 
-    together = artifacts([DayCounts(day.lazy()) for day in by_day(frame)], cuts)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (lists, window_counts):
+            patch.setattr(module, "BLOCK_ROWS", block_rows)
+        patch.setattr(window_counts, "_MOST_SHARED_ROWS", most_shared)
+        together = artifacts([DayCounts(day.lazy()) for day in by_day(frame)], cuts)
 
     assert together == artifacts([DayCounts(frame.lazy())], cuts)
 

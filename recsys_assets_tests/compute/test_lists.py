@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.compute import lists
-from recsys_assets.compute.lists import owner_blocks, strongest
+from recsys_assets.compute.lists import owner_blocks, strongest_of
 
 _OWNERS = st.dictionaries(
     st.integers(0, 5),
@@ -27,9 +26,9 @@ def entries(owners: dict[int, dict[int, int]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-@given(_OWNERS, st.integers(1, 4), st.integers(1, 4))
+@given(_OWNERS, st.integers(1, 4))
 def test_the_strongest_come_first_ties_by_entry_and_an_empty_list_stays(
-    owners: dict[int, dict[int, int]], most: int, block_rows: int
+    owners: dict[int, dict[int, int]], most: int
 ) -> None:
     expected: list[tuple[int, int | None, int | None]] = []
     for owner in sorted(owners):
@@ -37,9 +36,7 @@ def test_the_strongest_come_first_ties_by_entry_and_an_empty_list_stays(
         expected += [(owner, entry, number) for entry, number in ranked[:most]]
         expected += [] if ranked else [(owner, None, None)]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lists, "BLOCK_ROWS", block_rows)
-        actual = strongest(entries(owners), most)
+    actual = strongest_of(entries(owners), most)
 
     assert actual.rows() == expected
     assert set(actual.dtypes) == {pl.UInt32}
@@ -50,7 +47,10 @@ def test_a_number_of_any_size_is_ranked(number: int) -> None:
     owners = {1: {3: number, 4: 1}, 2: {0: 1}}
 
     expected = sorted([(3, number), (4, 1)], key=lambda found: (-found[1], found[0]))
-    assert strongest(entries(owners), 2).rows() == [*((1, *found) for found in expected), (2, 0, 1)]
+    assert strongest_of(entries(owners), 2).rows() == [
+        *((1, *found) for found in expected),
+        (2, 0, 1),
+    ]
 
 
 def test_lists_too_many_for_one_integer_are_ranked_all_the_same() -> None:
@@ -61,7 +61,7 @@ def test_lists_too_many_for_one_integer_are_ranked_all_the_same() -> None:
         number=2**32 - 2 + (pl.int_range(rows, dtype=pl.Int64) % 4 == 1).cast(pl.Int64),
     ).cast({"number": pl.UInt32})
 
-    found = strongest(frame, 2)
+    found = strongest_of(frame, 2)
 
     expected = frame.sort("owner", "number", "entry", descending=[False, True, False])
     assert found.equals(expected)
