@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import weakref
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from recsys_assets.audit.drafts import CheckedList, drafts
+from recsys_assets.audit.drafts import CheckedList, counts_of_day, drafts
 from recsys_assets.audit.shared import Shared
 from recsys_assets.compute.day_counts import DayCounts
 from recsys_assets.config import Config
@@ -130,3 +133,32 @@ def test_what_canonical_events_counted_is_shared_and_a_window_is_kept_all_the_sa
 
     tables = {"items", "users", "sessions", "first_items", "user_items", "baskets"}
     assert {path.stem for path in kept(project)} == (tables if window_days > 1 else set())
+
+
+def test_days_of_a_window_are_held_until_the_last_day_of_the_run(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = project.configure({"window_days": 2, "artifacts": {"implicit": {}}})
+    days = [day(0), day(1)]
+    for each in days:
+        project.land(each, [event("a", of=each, user_id="u")])
+    assert project.materialize(config, days).failures == []
+    counted = list[weakref.ref[DayCounts]]()
+
+    def noted(*of: Any) -> DayCounts:
+        made = counts_of_day(*of)
+        counted.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr("recsys_assets.audit.drafts.counts_of_day", noted)
+    (surface,) = config.surfaces
+    accepted = accepted_days(project.store, Place("demo", "home"), days)
+    drafted = drafts(project.store, surface, KINDS["implicit"], accepted, Shared(), last=days[-1])
+
+    drafts_of_days = [drafted(days[0])]
+    gc.collect()
+    assert [each() is not None for each in counted] == [True]
+    drafts_of_days.append(drafted(days[1]))
+    gc.collect()
+    assert [each() for each in counted] == [None, None]
+    assert all(b'"a"' in b"".join(draft.text) for draft in drafts_of_days)
