@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import random
 import socket
 from collections.abc import Iterable
@@ -24,16 +23,14 @@ def free_port() -> int:
 
 def _first_free(ports: Iterable[int]) -> int:
     for port in ports:
-        with contextlib.ExitStack() as stack:
-            held = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
-            probe = stack.enter_context(socket.socket())
-            try:
-                held.bind(("127.0.0.1", port))
+        held = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            held.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            probe.close()
-            stack.pop_all()
-            atexit.register(held.close)
-            return port
+        except OSError:
+            held.close()
+            continue
+        atexit.register(held.close)
+        return port
     raise OSError("every port of the tests is taken")

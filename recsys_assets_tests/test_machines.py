@@ -17,6 +17,7 @@ import yaml
 from recsys_assets.defs.internals import COULD_NOT_RETRY
 from recsys_assets.places import Place
 from recsys_assets.storage import open_store
+from recsys_assets_tests.defs.test_instance import url_for_dagster
 from recsys_assets_tests.machines import (
     WAITS,
     Machine,
@@ -130,7 +131,7 @@ def test_each_day_is_published_once_by_whichever_machine_is_left(
     monkeypatch.setenv(WAITS, "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     bucket = s3_server.url(tmp_path.name)
-    storage = database.url.replace("postgresql:", "postgresql+psycopg2:")
+    storage = url_for_dagster(database)
     machines = in_folder(tmp_path, storage, 2)
     first, other = machines
     configure(first.config, f"{bucket}/root", bucket, NAMES)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -19,13 +17,11 @@ from recsys_assets.compute.codes import (
     run_heads,
 )
 from recsys_assets.compute.day_counts import Counts
-from recsys_assets.compute.lists import first_rows
+from recsys_assets.compute.lists import first_rows, in_order
 
 # Pairs of a block, about 40 bytes each; larger blocks leave the processor's caches. What belongs
 # to one item stays together, so an item in very many sessions makes its block larger.
 _BLOCK_PAIRS: Final = 500_000
-# Blocks of pairs that are counted at a time: each uses one core.
-_BLOCKS_AT_ONCE: Final = 2
 
 
 @dataclass(frozen=True)
@@ -176,13 +172,9 @@ def _neighbours(
         entry = _entries(held, of_block["session"].to_numpy(), sizes[block])
         return _lists(item, sizes[block], entry, items, min_support, max_neighbours)
 
-    found = [pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))]
+    of_none = pl.DataFrame(schema=dict.fromkeys(("owner", "entry", "number"), pl.UInt32))
     blocks = _blocks(rows["item"], pl.Series(sizes))
-    with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="pairs") as pool:
-        # Never more in line than are counted: whoever interrupts waits for the whole line.
-        while some := list(islice(blocks, _BLOCKS_AT_ONCE)):
-            found += pool.map(lists, some)
-    return pl.concat(found)
+    return pl.concat([of_none, *in_order(lists, blocks)])
 
 
 def _entries(held: _Held, session: Numbers, sizes: Numbers) -> Numbers:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,11 @@ from recsys_assets.compute.codes import Numbers, run_heads
 
 # Rows that are ordered at a time; more where one owner's list is longer, which is never split.
 BLOCK_ROWS: Final = 1_000_000
+# Blocks that are made at a time: each uses one core.
+_BLOCKS_AT_ONCE: Final = 2
+
+Block = TypeVar("Block")
+Made = TypeVar("Made")
 
 
 def owner_blocks(owners: pl.Series, rows: int) -> Iterator[tuple[int, int]]:
@@ -27,6 +34,14 @@ def owner_blocks(owners: pl.Series, rows: int) -> Iterator[tuple[int, int]]:
         end = owners.search_sorted(owners[last], side="right")
         yield start, end - start
         start = end
+
+
+def in_order(make: Callable[[Block], Made], blocks: Iterator[Block]) -> Iterator[Made]:
+    """Make something of each block, and yield it in their order; some are made at the same time."""
+    with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="blocks") as pool:
+        # Never more in line than are made: whoever interrupts waits for the whole line.
+        while some := list(islice(blocks, _BLOCKS_AT_ONCE)):
+            yield from pool.map(make, some)
 
 
 def whole_owners(table: pl.DataFrame) -> Iterator[pl.DataFrame]:

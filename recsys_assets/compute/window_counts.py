@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -30,14 +30,12 @@ from recsys_assets.compute.day_counts import (
     as_count,
     without_repeats,
 )
-from recsys_assets.compute.lists import BLOCK_ROWS, whole_owners
+from recsys_assets.compute.lists import BLOCK_ROWS, in_order, whole_owners
 
 # Kept tables that are looked up at a time: where they are kept may be far away.
 _LOOK_UPS: Final = 8
 # Rows of a table of the window that is made to be shared: what the cache of a process takes.
 _MOST_SHARED_ROWS: Final = 10_000_000
-# Blocks that are put together at a time: each uses one core.
-_BLOCKS_AT_ONCE: Final = 2
 _OF_NONE: Final = pl.DataFrame(schema={"key": pl.UInt64, "count": pl.UInt32})
 
 
@@ -152,10 +150,7 @@ class WindowCounts:
             keys = _recoded([of_day["key"] for of_day in block], users, items)
             return add_up(keys, pl.concat([of_day["count"] for of_day in block]))
 
-        ends = pairwise(zip(*places, strict=True))
-        with ThreadPoolExecutor(_BLOCKS_AT_ONCE, thread_name_prefix="blocks") as pool:
-            while some := list(islice(ends, _BLOCKS_AT_ONCE)):
-                yield from pool.map(added_up, some)
+        return in_order(added_up, pairwise(zip(*places, strict=True)))
 
     def _fill_baskets(self) -> pl.DataFrame:
         built = ["edges"] if any(day.gap for day in self._days) else []
